@@ -1,0 +1,40 @@
+"""Neural architecture search over hybrid token mixers for vision: what a user runs.
+
+    from nas import load_config, train, search, extract, retrain, report, demo, load_network
+
+Each verb of the command line is the function of the same name; torch and optuna are imported when one is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.commands.demo import demo as demo
+    from nas.commands.demo import report as report
+    from nas.commands.extract import extract as extract
+    from nas.commands.extract import load_network as load_network
+    from nas.commands.retrain import retrain as retrain
+    from nas.commands.search import search as search
+    from nas.commands.train import train as train
+    from nas.config import Config as Config
+    from nas.config import load_config as load_config
+
+_WHERE = {
+    "Config": "nas.config",
+    "load_config": "nas.config",
+    "train": "nas.commands.train",
+    "search": "nas.commands.search",
+    "extract": "nas.commands.extract",
+    "load_network": "nas.commands.extract",
+    "retrain": "nas.commands.retrain",
+    "report": "nas.commands.demo",
+    "demo": "nas.commands.demo",
+}
+
+__all__ = ["Config", "demo", "extract", "load_config", "load_network", "report", "retrain", "search", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -1,0 +1,46 @@
+"""What every search is compared with, beside random search: a plain network as one would make by hand."""
+
+import itertools
+import math
+
+from search_spaces.architecture import Architecture
+from search_spaces.cost import macs
+from search_spaces.space import Gene, SearchSpace
+from supernet.sampling import is_kind
+
+STEPS = 3
+"""Levels (smallest, middle, largest) at which the hand-made network's expansion and other options are tried."""
+
+
+def hand_made(space: SearchSpace, target: int) -> Architecture:
+    """The plain network nearest to `target` MACs: in every block the first token mixer and the first FFN that the space offers.
+
+    All blocks are alike. Width and depth of each stage, and one level for all other options, are chosen for the cost alone.
+    """
+    free: list[list[int]] = []
+    levels: list[list[int]] = []
+    for gene in space.genes:
+        count = len(gene.choices)
+        if is_kind(gene):
+            levels.append([0] * STEPS)
+            free.append([0])
+        elif _is_size(gene):
+            levels.append([-1] * STEPS)
+            free.append(list(range(count)))
+        else:
+            levels.append([round(level * (count - 1) / (STEPS - 1)) for level in range(STEPS)])
+            free.append([0])
+    best: tuple[float, str, Architecture] | None = None
+    for level in range(STEPS):
+        for sizes in itertools.product(*free):
+            genes = tuple(size if levels[i][level] < 0 else levels[i][level] for i, size in enumerate(sizes))
+            arch = space.decode(genes)
+            key = (abs(math.log(macs(arch) / target)), arch.digest, arch)
+            if best is None or key[:2] < best[:2]:
+                best = key
+    assert best is not None
+    return best[2]
+
+
+def _is_size(gene: Gene) -> bool:
+    return gene.name.count(".") == 1 and gene.name.endswith((".width", ".depth"))

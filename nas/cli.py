@@ -1,0 +1,119 @@
+"""The command line: `nas VERB [CONFIG.toml] [key=value ...]`.
+
+Imports the standard library only; a verb's own module, and with it torch, is imported when the arguments are found to be right.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from nas.config import SECTIONS, Config, describe, load_config
+from search_spaces.errors import InputError, unknown
+from search_spaces.named import read_space, space_file, space_names
+
+VERBS = {
+    "spaces": "list the named search spaces, or show one: nas spaces [NAME or FILE.toml]",
+    "train": "train the weight-sharing supernet of a run",
+    "search": "search the trained supernet under a budget",
+    "extract": "write networks of the front as stand-alone files",
+    "retrain": "train the winners and the baselines as stand-alone networks",
+    "report": "write report.html, front.png, front.csv and trials.csv",
+    "demo": "all of these, one after the other",
+}
+HELP = """usage: nas VERB [CONFIG.toml] [key=value ...]
+
+Neural architecture search over hybrid token mixers for vision.
+
+verbs:
+{verbs}
+
+A verb goes on where it was interrupted: type the same command again. Keys without a section are looked for in the verb's own
+section first (`nas search budget=3M`). `nas VERB --help` lists all keys with their defaults.
+
+examples:
+  nas demo                                        digits, a few minutes on two cores
+  nas train run=runs/mine data=folder data.root=IMAGES data.resolution=32 space=digits
+  nas search run=runs/mine budget=3M
+  nas extract run=runs/mine
+  nas retrain run=runs/mine
+  nas report run=runs/mine"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit code: 0, 2 for input that cannot be used, 130 when interrupted."""
+    try:
+        return run(list(sys.argv[1:] if arguments is None else arguments))
+    except InputError as error:
+        print(f"nas: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("\nnas: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def run(arguments: list[str]) -> int:
+    """As `main`, but raises.
+
+    Raises:
+        InputError: the arguments, the configuration, or what they name cannot be used.
+    """
+    verb = arguments[0] if arguments else "--help"
+    if verb in ("-h", "--help", "help"):
+        print(HELP.format(verbs="\n".join(f"  {name:9}{what}" for name, what in VERBS.items())))  # noqa: T201
+        return 0
+    if verb not in VERBS:
+        raise unknown("verb", verb, VERBS, "nas {}")
+    rest = arguments[1:]
+    if any(word in ("-h", "--help") for word in rest):
+        print(f"nas {verb}: {VERBS[verb]}\n\nkeys and defaults (one TOML table a section, or key=value):\n{describe()}")  # noqa: T201
+        return 0
+    if verb == "spaces":
+        return spaces(rest)
+    config = configure(verb, rest)
+    getattr(importlib.import_module("nas"), verb)(config)
+    return 0
+
+
+def configure(verb: str, arguments: list[str]) -> Config:
+    """The configuration of a command: the run's own where there is one, then the file, then the overrides.
+
+    Raises:
+        InputError: see `nas.config.load_config`; also when a verb that needs a run is given a folder without one.
+    """
+    file = None
+    if arguments and "=" not in arguments[0]:
+        file, *arguments = arguments
+        if not file.endswith(".toml"):
+            raise InputError(f"argument {file!r}", "a config file ending in .toml, then key=value", f"run={file}")
+    section = verb if verb in SECTIONS else None
+    asked = load_config(file, arguments, section=section)
+    if verb in ("train", "demo"):
+        space_file(asked.space)
+        return asked
+    from nas.store import RunStore
+
+    identity = RunStore.open(asked.run).read_json("run.json")
+    from nas.config import config_from
+
+    base = config_from({**identity["config"], "run": asked.run})
+    return load_config(file, arguments, section=section, base=base)
+
+
+def spaces(arguments: list[str]) -> int:
+    """Lists the named spaces, or shows one."""
+    if len(arguments) > 1:
+        raise InputError(f"arguments {arguments}", "at most one space", f"nas spaces {arguments[0]}")
+    if arguments:
+        path = space_file(arguments[0])
+        space = read_space(path)
+        print(path.read_text().rstrip())  # noqa: T201
+        print(f"\n# {space.size:.3g} networks, {len(space.genes)} choices, {len(space.stages)} stages")  # noqa: T201
+        return 0
+    for name in space_names():
+        space = read_space(name)
+        print(f"{name:16} {space.size:>9.2g} networks  {space.about}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

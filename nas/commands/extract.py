@@ -1,0 +1,127 @@
+"""`nas extract`: networks of the front as files of their own, equal to what was evaluated; and how to load one.
+
+A network's folder has arch.json (what it is) and weights.safetensors (its weights and normalisation statistics).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.config import Config, parse_macs
+from nas.evaluate import evaluate
+from nas.log import say
+from nas.pareto import spread_over
+from nas.run import Run, load_tensors, open_run, save_tensors
+from nas.commands.search import EVALUATIONS, Evaluator, candidates, front_of
+from nas.store import RunStore
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+from search_spaces.network import Network, build
+from supernet.calibration import calibrate
+
+ARCH, WEIGHTS = "arch.json", "weights.safetensors"
+
+
+def load_network(folder: str | Path) -> Network:
+    """A network that `nas extract` or `nas retrain` wrote, in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: no network there, or a damaged one.
+    """
+    store = RunStore(folder)
+    if not store.exists(ARCH):
+        raise InputError(
+            f"{folder} holds no network ({ARCH} is missing)", "a folder that `nas extract` wrote", "nas extract run=RUN"
+        )
+    network = build(Architecture.from_json(store.path(ARCH).read_text()))
+    load_tensors(store, WEIGHTS, network)
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+def selected(run: Run) -> dict[str, dict[str, Any]]:
+    """The networks that are extracted and retrained, by digest: {"arch", "roles", "record"}.
+
+    `retrain.points` of the front, the smallest and the largest network, random search's best, and the hand-made network; or the
+    one that `digest` names.
+
+    Raises:
+        InputError: the run has not been searched, or no evaluated network has that digest.
+    """
+    records = run.store.records(EVALUATIONS)
+    if not any(record["sampler"] == "hand_made" for record in records):
+        raise InputError(
+            f"{run.store.folder} has no finished search", "a searched run", f"nas search run={run.config.run}"
+        )
+    budget = parse_macs(run.config.search.budget)
+    winners = front_of(records, budget)
+    chosen = spread_over([(record["macs"], record["top1"]) for record in winners], run.config.retrain.points)
+    by_role = [("front", winners[index]) for index in chosen]
+    by_role += [(name, record) for record in records for name in ("smallest", "largest") if record["sampler"] == name]
+    by_role.append(("random_best", max(candidates(records, budget, ("random",)), key=lambda record: record["top1"])))
+    by_role += [("hand_made", record) for record in records if record["sampler"] == "hand_made"]
+    if run.config.digest:
+        matching = {r["digest"]: r for r in records if r["digest"].startswith(run.config.digest)}
+        if len(matching) != 1:
+            known = ", ".join(record["digest"] for record in winners)
+            raise InputError(
+                f"digest {run.config.digest!r} names {len(matching)} evaluated networks", f"one of the run's networks, such as {known}",
+                f"digest={winners[-1]['digest']}",
+            )  # fmt: skip
+        by_role = [(role, r) for role, r in by_role if r["digest"] in matching] or [
+            ("chosen", r) for r in matching.values()
+        ]
+    found: dict[str, dict[str, Any]] = {}
+    for role, record in by_role:
+        entry = found.setdefault(
+            record["digest"], {"arch": Architecture.from_dict(record["architecture"]), "roles": [], "record": record}
+        )
+        if role not in entry["roles"]:
+            entry["roles"].append(role)
+    return found
+
+
+def extract(config: Config) -> dict[str, Path]:
+    """Writes the selected networks, each compared with the supernet on a batch and with its recorded accuracy.
+
+    Returns:
+        Their folders by digest.
+
+    Raises:
+        InputError: the run has not been searched, or (with `extract.verify`) files are missing or damaged.
+        AssertionError: a network does not do what was evaluated.
+    """
+    run = open_run(config)
+    evaluator = Evaluator.of(run)
+    store = RunStore(config.extract.out) if config.extract.out else run.store
+    place = "" if config.extract.out else "networks/"
+    folders = {}
+    for digest, entry in selected(run).items():
+        arch, folder = entry["arch"], f"{place}{digest}"
+        buffers = calibrate(evaluator.supernet, arch, evaluator.calibration)
+        if not config.extract.verify:
+            network = evaluator.supernet.extract(arch, buffers)
+            save_tensors(
+                store, f"{folder}/{WEIGHTS}", network.state_dict(), {"digest": digest, "split": run.split.digest}
+            )
+            store.write_text(f"{folder}/{ARCH}", arch.to_json(indent=1) + "\n")
+        network = load_network(store.path(folder)).to(run.device)
+        if network.arch.digest != digest:
+            raise InputError(
+                f"{store.path(folder)} holds network {network.arch.digest}",
+                digest,
+                f"nas extract run={config.run} digest={digest}",
+            )
+        images = evaluator.validation[0][0]
+        with torch.no_grad():
+            difference = (network(images) - evaluator.supernet(images, arch, buffers)).abs().max().item()
+        accuracy = evaluate(network, evaluator.validation)
+        recorded = entry["record"]["top1"]
+        say(
+            f"{store.path(folder)}  {entry['record']['macs']:>13,} MACs  top-1 {accuracy.top1:.4f} (evaluated {recorded:.4f})  "
+            f"largest difference from the supernet on {len(images)} images: {difference:g}"
+        )
+        if run.device.type == "cpu" and (difference != 0 or accuracy.top1 != recorded):
+            raise AssertionError(f"{digest}: the files do not do what was evaluated")
+        folders[digest] = store.path(folder)
+    return folders

@@ -1,0 +1,206 @@
+"""`nas retrain`: trains winners and baselines as stand-alone networks, all by one recipe, and tests them once at the end.
+
+Each job (network, start, seed) is a process of its own with one thread, so results do not depend on how many run at once.
+"""
+
+import math
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from nas import machine
+from nas.config import Config
+from nas.data import Split, load_part
+from nas.evaluate import evaluate
+from nas.commands.extract import WEIGHTS, load_network, selected
+from nas.log import Progress, say
+from nas.run import Run, import_plugins, load_checkpoint, open_run, save_checkpoint, save_tensors
+from nas.store import RunStore
+from search_spaces.architecture import Architecture
+from search_spaces.cost import cost
+from search_spaces.errors import InputError
+from search_spaces.network import build
+from supernet.optimisation import Optimisation, Schedule
+from supernet.seeding import derive_seed
+from supernet.training import autocast
+
+RETRAINED = "retrained.jsonl"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train. `name` is its key in the run."""
+
+    config: Config
+    digest: str
+    roles: tuple[str, ...]
+    architecture: dict[str, Any]
+    init: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.digest}-{self.init}-{self.seed}"
+
+
+def retrain(config: Config) -> Run:
+    """Trains the selected networks of a run from each start and seed, and appends what they reach to retrained.jsonl.
+
+    Raises:
+        InputError: the run has not been searched, or other settings than retraining started with.
+    """
+    run = open_run(config)
+    run.settle("retrain", run.store.exists(RETRAINED) or run.store.exists("work/retrain"), grows=("points", "seeds"))
+    done = {f"{r['digest']}-{r['init']}-{r['seed']}" for r in run.store.records(RETRAINED)}
+    jobs = [
+        Job(config, digest, tuple(entry["roles"]), entry["arch"].to_dict(), init, seed)
+        for seed in range(config.retrain.seeds)
+        for init in config.retrain.inits
+        for digest, entry in selected(run).items()
+    ]
+    missing = [job for job in jobs if not run.store.exists(f"networks/{job.digest}/{WEIGHTS}")]
+    if missing:
+        raise InputError(
+            f"{run.store.folder} has not extracted network {missing[0].digest}", "extracted networks",
+            f"nas extract run={config.run}" + (f" digest={config.digest}" if config.digest else ""),
+        )  # fmt: skip
+    waiting = [job for job in jobs if job.name not in done]
+    if len(waiting) < len(jobs):
+        say(f"{config.run}: {len(jobs) - len(waiting)} of {len(jobs)} networks are retrained")
+    for job, record in _run_jobs(waiting, run):
+        run.store.append(RETRAINED, record)
+        say(
+            f"{job.name:30}  {record['macs']:>13,} MACs  test top-1 {record['test_top1']:.4f}  "
+            f"validation {record['validation_top1']:.4f}  ({', '.join(job.roles)})"
+        )
+    return run
+
+
+def _run_jobs(jobs: list[Job], run: Run) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Each job's record, in the order of the jobs."""
+    settings = run.config.retrain
+    workers = settings.jobs or (machine.cores() if run.device.type == "cpu" else 1)
+    if min(workers, len(jobs)) <= 1:
+        for job in jobs:
+            yield job, run_job(job)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), context, initializer=_end_with_parent, initargs=(os.getpid(),)
+    ) as pool:
+        futures = [pool.submit(run_job, job) for job in jobs]
+        try:
+            for job, future in zip(jobs, futures, strict=True):
+                yield job, future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _end_with_parent(parent: int) -> None:
+    """Ends this worker when its parent is gone: a killed run must not go on writing."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Trains one network, going on from its checkpoint, and evaluates it on search-validation and, once, on test."""
+    config = job.config
+    store, settings = RunStore(config.run), config.retrain
+    result = f"work/retrain/{job.name}.json"
+    if store.exists(result):
+        return store.read_json(result)
+    import_plugins(config)
+    device = machine.prepare(1, config.device)
+    split = Split.from_dict(store.read_json("split.json"))
+    part = load_part(config.data, split, "train")
+    arch = Architecture.from_dict(job.architecture)
+    seed = derive_seed(config.seed, "retrain", job.seed)  # the same images in the same order for every network
+    if job.init == "inherited":
+        network = load_network(store.path(f"networks/{job.digest}"))
+    else:
+        network = build(arch, derive_seed(seed, job.digest))
+    network.to(device, memory_format=torch.channels_last)
+    network.set_drop_path(settings.drop_path)
+    batch_size = min(settings.batch_size, len(part))
+    per_epoch = len(part) // batch_size
+    total = per_epoch * settings.epochs
+    schedule = Schedule(lr=settings.lr, warmup_steps=round(settings.warmup_epochs * per_epoch), total_steps=total)
+    optimisation = Optimisation(
+        network, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
+    )
+    checkpoint = f"work/retrain/{job.name}.pt"
+    state = load_checkpoint(store, checkpoint, device)
+    if state is not None:
+        optimisation.load_state_dict(state)
+    progress = Progress(f"retrain {job.name}", total, optimisation.step_count, every=30)
+    seen = 0
+    while optimisation.step_count < total:
+        epoch, batch = divmod(optimisation.step_count, per_epoch)
+        batches = part.batches(
+            batch_size,
+            seed=seed,
+            epoch=epoch,
+            first=batch,
+            augment=config.data.augment,
+            drop_last=True,
+            device=str(device),
+        )
+        for images, labels in batches:
+            torch.manual_seed(derive_seed(seed, "step", optimisation.step_count))
+            network.train()
+            with autocast(device, settings.amp):
+                logits = network(images)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
+            loss.backward()
+            optimisation.step()
+            seen += len(labels)
+            progress.update(optimisation.step_count, seen, loss=float(loss.detach()))
+            if optimisation.step_count % settings.checkpoint_steps == 0 and optimisation.step_count < total:
+                save_checkpoint(store, checkpoint, optimisation.state_dict())
+    optimisation.use_averaged()
+    network.eval()
+    validation, test = (
+        evaluate(network, load_part(config.data, split, name).batches(256, device=str(device)))
+        for name in ("validation", "test")
+    )
+    found = cost(arch)
+    save_tensors(
+        store,
+        f"networks/{job.digest}/retrained-{job.init}-{job.seed}.safetensors",
+        network.state_dict(),
+        {"digest": job.digest},
+    )
+    record = {
+        "digest": job.digest,
+        "roles": list(job.roles),
+        "init": job.init,
+        "seed": job.seed,
+        "architecture": job.architecture,
+        "params": found.params,
+        "macs": found.macs,
+        "epochs": settings.epochs,
+        "skipped_steps": optimisation.skipped,
+        "validation_top1": validation.top1,
+        "test_top1": test.top1,
+        "test_loss": test.loss,
+        "test_images": test.images,
+    }
+    if not all(math.isfinite(v) for v in record.values() if isinstance(v, float)):
+        raise FloatingPointError(f"{job.name} ended with a loss that is not finite: lower retrain.lr")
+    store.write_json(result, record)
+    store.path(checkpoint).unlink(missing_ok=True)
+    return record

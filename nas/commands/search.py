@@ -1,0 +1,175 @@
+"""`nas search`: finds sub-networks of high accuracy and few MACs, with inherited weights, on the search-validation images."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.baselines import hand_made
+from nas.config import Config, parse_macs
+from nas.evaluate import evaluate
+from nas.log import Progress, say
+from nas.pareto import front
+from nas.run import Run, open_run
+from nas.samplers import Proposer, mirror
+from search_spaces.architecture import Architecture
+from search_spaces.cost import cost, macs
+from supernet.calibration import calibrate
+from supernet.seeding import derive_seed
+from supernet.supernet import Supernet
+
+EVALUATIONS = "evaluations.jsonl"
+STUDY = "study.db"
+MAX_TRIALS_PER_EVALUATION = 20
+"""Proposals a sampler may make per new architecture before it is stopped: a small space runs out of members."""
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates sub-networks of a trained supernet on search-validation, each with statistics of its own."""
+
+    supernet: Supernet
+    calibration: list[torch.Tensor]
+    validation: list[tuple[torch.Tensor, torch.Tensor]]
+
+    @classmethod
+    def of(cls, run: Run) -> "Evaluator":
+        """With the run's supernet and images; of the images, only supernet-train and search-validation are opened."""
+        settings, device = run.config.search, str(run.device)
+        train = run.part("train", limit=settings.calibration_images)
+        size = min(settings.batch_size, len(train))
+        whole = [x for x, _ in train.batches(size, drop_last=True, device=device)]
+        return cls(run.supernet(), whole, list(run.part("validation").batches(settings.batch_size, device=device)))
+
+    def __call__(self, arch: Architecture) -> dict[str, Any]:
+        """What evaluations.jsonl says of an architecture."""
+        buffers = calibrate(self.supernet, arch, self.calibration)
+        accuracy = evaluate(lambda x: self.supernet(x, arch, buffers), self.validation)
+        found = cost(arch)
+        return {
+            "digest": arch.digest,
+            "architecture": arch.to_dict(),
+            "params": found.params,
+            "macs": found.macs,
+            "top1": accuracy.top1,
+            "loss": accuracy.loss,
+            "images": accuracy.images,
+        }
+
+
+class _Search:
+    """One run's search: what has been evaluated, and the loop of ask, evaluate, record."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.records = run.store.records(EVALUATIONS)
+        self.known = {record["digest"]: record for record in self.records}
+        self.done = {(record["sampler"], record["trial"]) for record in self.records}
+        self.evaluator: Evaluator | None = None
+        self.fresh = 0
+
+    def evaluate(self, sampler: str, trial: int, arch: Architecture) -> dict[str, Any]:
+        """The record of an architecture, evaluated unless it has been, and appended unless it is there."""
+        record = self.known.get(arch.digest)
+        if record is None:
+            if self.evaluator is None:
+                self.evaluator = Evaluator.of(self.run)
+            record = self.evaluator(arch)
+            self.fresh += record["images"]
+        if (sampler, trial) not in self.done:
+            record = {"n": len(self.records), "sampler": sampler, "trial": trial} | {
+                key: value for key, value in record.items() if key not in ("n", "sampler", "trial")
+            }
+            self.run.store.append(EVALUATIONS, record)
+            self.records.append(record)
+            self.done.add((sampler, trial))
+        self.known[arch.digest] = record
+        return record
+
+    def sample(self, proposer: Proposer, budget: int | None) -> None:
+        """Evaluates as many different architectures as the configuration says; over-budget proposals are repaired first."""
+        space, settings = self.run.space, self.run.config.search
+        wanted = min(settings.evaluations, space.size)
+        seen: set[str] = set()
+        progress = Progress(f"search {proposer.name}", wanted)
+        for number in range(wanted * MAX_TRIALS_PER_EVALUATION):
+            trial, genes = proposer.ask()
+            arch = space.decode(genes)
+            if budget is not None:
+                arch = space.repair(
+                    arch, random.Random(derive_seed(self.run.config.seed, proposer.name, number)), macs, budget
+                )
+            if arch.digest in seen:
+                record = self.known[arch.digest]
+            else:
+                record = self.evaluate(proposer.name, number, arch)
+                seen.add(arch.digest)
+            proposer.tell(trial, space.encode(arch), arch, record["top1"], record["macs"])
+            progress.update(len(seen), self.fresh, top1=record["top1"], macs=record["macs"])
+            if len(seen) >= wanted:
+                return
+        say(f"{proposer.name}: stopped at {len(seen)} different networks, it proposed no new ones")
+
+
+def search(config: Config) -> Run:
+    """Searches the run's space within its budget, by each sampler on equal numbers of evaluations; goes on where it stopped.
+
+    Raises:
+        InputError: no trained supernet, an infeasible budget, or other settings than the search started with.
+    """
+    run = open_run(config)
+    budget = parse_macs(config.search.budget)
+    run.settle("search", run.store.exists(EVALUATIONS), grows=("evaluations",))
+    if budget is not None:
+        run.space.check_budget(macs, budget)
+    work = _Search(run)
+    work.evaluate("smallest", 0, run.space.smallest(macs))
+    work.evaluate("largest", 0, run.space.largest(macs))
+    proposers = []
+    for name in config.search.samplers:
+        proposers.append(
+            Proposer(
+                run.space, name, seed=derive_seed(config.seed, "sampler", name) % 2**32,
+                population=config.search.population, budget=budget,
+            )
+        )  # fmt: skip
+        work.sample(proposers[-1], budget)
+        copy_study(proposers, run.store.path(STUDY))
+    winners = front_of(work.records, budget)
+    best = max(winners, key=lambda record: record["top1"])
+    work.evaluate("hand_made", 0, hand_made(run.space, best["macs"]))
+    say(
+        f"{config.run}: {len(winners)} networks on the front, best top-1 {best['top1']:.1%} on search-validation at {best['macs']:,} MACs"
+    )
+    return run
+
+
+def copy_study(proposers: list[Proposer], path: Path) -> None:
+    """Writes study.db; when it is damaged, once more from nothing."""
+    try:
+        mirror(proposers, path)
+    except OSError as error:
+        say(
+            f"{path} could not be brought up to date ({str(error).splitlines()[0]}); it is made anew from evaluations.jsonl"
+        )
+        path.unlink(missing_ok=True)
+        mirror(proposers, path)
+
+
+def candidates(
+    records: list[dict[str, Any]], budget: int | None, samplers: tuple[str, ...] = ("nsga2", "random")
+) -> list[dict[str, Any]]:
+    """What samplers found within the budget, each architecture once, in order of evaluation."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        if record["sampler"] in samplers and (budget is None or record["macs"] <= budget):
+            found.setdefault(record["digest"], record)
+    return list(found.values())
+
+
+def front_of(records: list[dict[str, Any]], budget: int | None) -> list[dict[str, Any]]:
+    """The records that no other candidate beats in both top-1 and MACs, by ascending MACs."""
+    found = candidates(records, budget)
+    return [found[index] for index in front([(record["macs"], record["top1"]) for record in found])]

@@ -1,0 +1,92 @@
+"""`nas train`: trains the supernet of a run, or goes on with it."""
+
+import math
+
+import torch
+
+from nas.config import Config
+from nas.log import Progress, say
+from nas.run import Run, load_checkpoint, save_checkpoint, save_tensors, start_run
+from search_spaces.errors import InputError
+from supernet.optimisation import Optimisation, Schedule
+from supernet.seeding import derive_seed
+from supernet.supernet import Supernet
+from supernet.training import sandwich_paths, train_step
+
+CHECKPOINT = "work/train.pt"
+
+
+def train(config: Config) -> Run:
+    """Trains the supernet of `config.run` on its supernet-train images; goes on from the last checkpoint if there is one.
+
+    Raises:
+        InputError: another run in the folder, unusable data or space, or a damaged checkpoint.
+    """
+    run = start_run(config)
+    if run.store.exists("supernet.safetensors"):
+        say(f"{config.run}: the supernet is trained")
+        return run
+    settings = run.config.train
+    part = run.part("train")
+    per_epoch = len(part) // settings.batch_size
+    if per_epoch == 0:
+        raise InputError(
+            f"train.batch_size is {settings.batch_size} and there are {len(part)} supernet-train images",
+            f"2 to {len(part)}", f"train.batch_size={max(2, len(part) // 8)}",
+        )  # fmt: skip
+    total = per_epoch * settings.epochs
+    supernet = Supernet(run.space, config.seed).to(run.device, memory_format=torch.channels_last)
+    schedule = Schedule(lr=settings.lr, warmup_steps=round(settings.warmup_epochs * per_epoch), total_steps=total)
+    optimisation = Optimisation(
+        supernet, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
+    )
+    state = load_checkpoint(run.store, CHECKPOINT, run.device)
+    if state is not None:
+        optimisation.load_state_dict(state)
+    first = optimisation.step_count
+    paths = sandwich_paths(
+        supernet, config.seed, settings.random_paths, round(settings.largest_only_epochs * per_epoch)
+    )
+    progress = Progress("train supernet", total, first)
+    say(
+        f"{config.run}: supernet of space {run.space.name} ({run.space.size:.3g} networks, "
+        f"{sum(p.numel() for p in supernet.parameters()):,} shared weights), {total} steps of {settings.batch_size} images"
+        + (f", going on from step {first}" if first else "")
+    )
+    step, seen = first, 0
+    while step < total:
+        epoch, batch = divmod(step, per_epoch)
+        batches = part.batches(
+            settings.batch_size, seed=derive_seed(config.seed, "batches"), epoch=epoch, first=batch,
+            augment=config.data.augment, drop_last=True, device=str(run.device),
+        )  # fmt: skip
+        for images, labels in batches:
+            report = train_step(
+                supernet, images, labels, paths(step), optimisation,
+                distill=settings.distill * min(1.0, 2 * step / total), label_smoothing=settings.label_smoothing,
+                seed=derive_seed(config.seed, "step", step), amp=settings.amp,
+            )  # fmt: skip
+            step += 1
+            seen += len(labels)
+            shown = {
+                "loss": report["loss_largest"],
+                "smallest": report["loss_smallest"],
+                "skipped": optimisation.skipped,
+            }
+            progress.update(step, seen, **shown)
+            if step % 50 == 0 or step == total:
+                numbers = {key: round(value, 6) if math.isfinite(value) else None for key, value in report.items()}
+                if step > len(run.store.records("train.jsonl")) * 50:  # a resumed run has some of these lines already
+                    run.store.append(
+                        "train.jsonl", {"step": step, "epoch": epoch, **numbers, "skipped": optimisation.skipped}
+                    )
+            if step % settings.checkpoint_steps == 0 and step < total:
+                save_checkpoint(run.store, CHECKPOINT, optimisation.state_dict())
+    optimisation.use_averaged()
+    save_tensors(
+        run.store, "supernet.safetensors", supernet.state_dict(), {"space": run.space.digest, "steps": str(total)}
+    )
+    run.store.path(CHECKPOINT).unlink(missing_ok=True)
+    if optimisation.skipped:
+        say(f"{optimisation.skipped} of {total} steps were skipped: their gradients were not finite")
+    return run

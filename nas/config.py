@@ -1,0 +1,380 @@
+"""What a run is configured with: a tree of frozen dataclasses, read from a TOML file and `key=value` overrides.
+
+Standard library only. Every key, value and type is checked here, before anything heavy is imported; what a key means is said
+once, in the docstring of its section.
+"""
+
+import dataclasses
+import json
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from search_spaces.errors import InputError, unknown
+
+
+def _at_least(section: Any, **least: float) -> None:
+    for key, bound in least.items():
+        if getattr(section, key) < bound:
+            raise InputError(f"{key} is {getattr(section, key)}", f"{bound} or more", f"{key}={bound}")
+
+
+def _one_of(section: Any, **allowed: tuple[str, ...]) -> None:
+    for key, names in allowed.items():
+        if getattr(section, key) not in names:
+            raise unknown(f"value for {key}:", getattr(section, key), names, f"{key}={{}}")
+
+
+def _fraction(section: Any, *keys: str) -> None:
+    for key in keys:
+        if not 0 <= getattr(section, key) < 1:
+            raise InputError(f"{key} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{key}=0.2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Which images, and how they are cut and augmented.
+
+    name: digits, fashion_mnist, folder, or timm/NAME for whatever timm's create_dataset reaches
+        (timm/hfds/user/set, timm/wds/set, timm/tfds/set).
+    root: the folder of the files; empty for digits, and for fashion_mnist where Debian's package puts them.
+    resolution: side of the square image that networks see, in pixels.
+    validation_fraction: share of the training images set aside for search.
+    test_fraction: share set aside for the test where a data set has no test part of its own.
+    augment: none; light (random crop with padding of an eighth); standard (light, with horizontal flip and random erasing);
+        timm (timm's RandAugment and random resized crop, for image files only).
+    workers: processes that decode image files; 0 decodes in the main process.
+    """
+
+    name: str = "digits"
+    root: str = ""
+    resolution: int = 16
+    validation_fraction: float = 0.2
+    test_fraction: float = 0.2
+    augment: str = "light"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name not in ("digits", "fashion_mnist", "folder") and not self.name.startswith("timm/"):
+            raise unknown("data set", self.name, ("digits", "fashion_mnist", "folder", "timm/NAME"), "data={}")
+        if self.name == "folder" and not self.root:
+            raise InputError(
+                "data=folder without a folder", "a folder with one sub-folder of images per class", "data.root=PATH"
+            )
+        _at_least(self, resolution=4, workers=0)
+        _fraction(self, "validation_fraction", "test_fraction")
+        if self.validation_fraction == 0:
+            raise InputError(
+                "validation_fraction is 0",
+                "more than 0: search needs images of its own",
+                "data.validation_fraction=0.2",
+            )
+        _one_of(self, augment=("none", "light", "standard", "timm"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How the supernet is trained (sandwich rule with in-place distillation; arXiv:2003.11142).
+
+    epochs, batch_size: passes over the supernet-train images, and images per step.
+    lr, warmup_epochs, weight_decay, clip: AdamW's peak rate, linear warm-up then cosine to zero, decay of weights with
+        two or more axes, and the largest gradient norm (0 for none).
+    random_paths: sub-networks drawn per step beside the largest and the smallest.
+    largest_only_epochs: epochs at the start that train the largest network alone.
+    distill: share of the soft loss for all but the largest network, reached linearly by half of the run.
+    label_smoothing: for the largest network's loss.
+    ema: decay of the averaged weights that search evaluates (0 for none), with a warm-up.
+    amp: none or bf16 (autocast).
+    checkpoint_steps: steps between checkpoints.
+    """
+
+    epochs: int = 40
+    batch_size: int = 64
+    lr: float = 2e-3
+    warmup_epochs: float = 2.0
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    random_paths: int = 2
+    largest_only_epochs: float = 0.0
+    distill: float = 0.5
+    label_smoothing: float = 0.1
+    ema: float = 0.99
+    amp: str = "none"
+    checkpoint_steps: int = 100
+
+    def __post_init__(self) -> None:
+        _at_least(self, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0, clip=0, random_paths=0)
+        _at_least(self, largest_only_epochs=0, checkpoint_steps=1)
+        _fraction(self, "ema", "label_smoothing")
+        if not 0 <= self.distill <= 1:
+            raise InputError(f"distill is {self.distill}", "from 0 to 1", "train.distill=0.5")
+        _one_of(self, amp=("none", "bf16"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """How sub-networks are searched.
+
+    budget: the most MACs a network may have: a number with K, M or G, or "none".
+    evaluations: networks evaluated by each sampler.
+    samplers: which propose; random is always among them.
+    population: of NSGA-II.
+    calibration_images: supernet-train images that recompute the normalisation statistics of each candidate.
+    batch_size: images at once.
+    """
+
+    budget: str = "none"
+    evaluations: int = 100
+    samplers: tuple[str, ...] = ("nsga2", "random")
+    population: int = 20
+    calibration_images: int = 256
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        parse_macs(self.budget)
+        _at_least(self, evaluations=1, population=2, calibration_images=2, batch_size=2)
+        for name in self.samplers:
+            if name not in ("nsga2", "random"):
+                raise unknown("sampler", name, ("nsga2", "random"), 'search.samplers=["{}","random"]')
+        if "random" not in self.samplers or len(set(self.samplers)) != len(self.samplers):
+            raise InputError(
+                f"samplers are {list(self.samplers)}",
+                "each at most once, and random among them: no result is shown without it",
+                'search.samplers=["nsga2","random"]',
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetrainConfig:
+    """How winners and baselines are trained as stand-alone networks: one recipe for all of them.
+
+    points: networks of the front that are retrained, spread over its MACs (the best of them always included).
+    inits: scratch (fresh weights) and inherited (extracted weights).
+    seeds: repeats of each, for the spread.
+    jobs: networks trained at once, each with one thread; 0 takes the number of cores.
+    the others: as in `train`.
+    """
+
+    points: int = 5
+    inits: tuple[str, ...] = ("scratch", "inherited")
+    seeds: int = 1
+    jobs: int = 0
+    epochs: int = 30
+    batch_size: int = 64
+    lr: float = 2e-3
+    warmup_epochs: float = 2.0
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    label_smoothing: float = 0.1
+    drop_path: float = 0.0
+    ema: float = 0.99
+    amp: str = "none"
+    checkpoint_steps: int = 200
+
+    def __post_init__(self) -> None:
+        _at_least(self, points=1, seeds=1, jobs=0, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0)
+        _at_least(self, clip=0, checkpoint_steps=1)
+        _fraction(self, "label_smoothing", "drop_path", "ema")
+        _one_of(self, amp=("none", "bf16"))
+        for name in self.inits:
+            if name not in ("scratch", "inherited"):
+                raise unknown("init", name, ("scratch", "inherited"), 'retrain.inits=["{}"]')
+        if not self.inits or len(set(self.inits)) != len(self.inits):
+            raise InputError(f"inits are {list(self.inits)}", "scratch, inherited or both", 'retrain.inits=["scratch"]')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractConfig:
+    """What `nas extract` does.
+
+    out: folder that gets one sub-folder per network; empty for the run's own networks/.
+    verify: only check the files that are there, against the supernet and the recorded accuracy.
+    """
+
+    out: str = ""
+    verify: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """A whole run.
+
+    run: its folder. Every verb reads and writes this folder only.
+    space: a named search space, or the path of a space's TOML file.
+    seed: of everything random.
+    device: auto, cpu, or a torch device such as cuda:0.
+    threads: of one process; 0 takes the number of cores. More than one pays on a quiet machine only: beside a busy neighbour
+        two threads wait for each other and are slower than one. Results are reproducible for one number of threads.
+    digest: one network, by the first digits of its digest, instead of the front's (extract, retrain).
+    plugins: modules to import first, whose parts register themselves.
+    """
+
+    run: str = "runs/demo"
+    space: str = "digits"
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 1
+    digest: str = ""
+    plugins: tuple[str, ...] = ()
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    retrain: RetrainConfig = field(default_factory=RetrainConfig)
+
+    def __post_init__(self) -> None:
+        _at_least(self, seed=0, threads=0)
+        if not self.run:
+            raise InputError("run is empty", "the path of a folder", "run=runs/mine")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars; `config_from(c.to_dict()) == c`."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+SECTIONS: dict[str, type] = {
+    "data": DataConfig, "train": TrainConfig, "search": SearchConfig, "extract": ExtractConfig, "retrain": RetrainConfig
+}  # fmt: skip
+
+T = TypeVar("T")
+
+
+def _convert(value: Any, annotation: Any, key: str) -> Any:
+    """`value` as the field's type; ints pass as floats, lists become tuples."""
+    if typing.get_origin(annotation) is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_convert(item, typing.get_args(annotation)[0], key) for item in items)
+    if annotation is float and type(value) is int:
+        return float(value)
+    if annotation is str and type(value) in (int, float):
+        return str(value)
+    if type(value) is not annotation:
+        words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+        example = {int: 1, float: 0.5, str: "name", bool: "true"}
+        raise InputError(f"{key} is {value!r}", words[annotation], f"{key}={example[annotation]}")
+    return value
+
+
+def _section(kind: type[T], data: Any, prefix: str) -> T:
+    if not isinstance(data, Mapping):
+        raise InputError(f"{prefix.rstrip('.')} is {data!r}", "a table of keys", f"[{prefix.rstrip('.')}]")
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in data.items():
+        if key not in hints:
+            raise unknown("key", prefix + key, [prefix + name for name in hints], "{}=VALUE")
+        if key in SECTIONS and kind is Config:
+            values[key] = _section(SECTIONS[key], value, f"{key}.")
+        else:
+            values[key] = _convert(value, hints[key], prefix + key)
+    return kind(**values)
+
+
+def config_from(data: Mapping[str, Any]) -> Config:
+    """The configuration that a mapping (from TOML or JSON) describes; what it leaves out has the default.
+
+    Raises:
+        InputError: an unknown key (the nearest is offered), a value of the wrong type or out of range.
+    """
+    return _section(Config, data, "")
+
+
+def parse_macs(text: str) -> int | None:
+    """MACs from "3.5M", "900K", "1.8G" or a plain number; None for "none".
+
+    Raises:
+        InputError: anything else.
+    """
+    if text.strip().lower() == "none":
+        return None
+    scale = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text.strip()[-1:].upper(), 1)
+    digits = text.strip() if scale == 1 else text.strip()[:-1]
+    try:
+        macs = round(float(digits) * scale)
+    except (ValueError, OverflowError):
+        macs = 0
+    if macs < 1:
+        raise InputError(f"budget is {text!r}", "a number above 0 with K, M or G for MACs, or none", "budget=3M")
+    return macs
+
+
+def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any]:
+    """One `key=value` of the command line as (path, value).
+
+    Args:
+        section: the verb's own section, in which a key without a dot is looked for first.
+
+    Raises:
+        InputError: no "=", or an unknown key.
+    """
+    key, equals, raw = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"argument {text!r}", "key=value, after at most one config file", f"{key or 'run'}=VALUE")
+    path = tuple(key.split("."))
+    if path == ("data",):
+        path = ("data", "name")
+    if len(path) == 1 and section and path[0] in {f.name for f in dataclasses.fields(SECTIONS[section])}:
+        path = (section, path[0])
+    top = {f.name for f in dataclasses.fields(Config)} - set(SECTIONS)
+    known = top | {f"{name}.{f.name}" for name, kind in SECTIONS.items() for f in dataclasses.fields(kind)}
+    if ".".join(path) not in known:
+        # A bare key of another section, or a misspelt one: offer the nearest full name, by its last part first.
+        bare = [name for name in known if name.split(".")[-1] == key]
+        raise unknown("key", key, bare or known, "{}=" + raw)
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw
+    return path, value
+
+
+def load_config(
+    file: str | Path | None, overrides: Iterable[str] = (), *, section: str | None = None, base: Config | None = None
+) -> Config:
+    """Defaults, or `base`, then the file, then the overrides.
+
+    Raises:
+        InputError: the file does not exist or is not TOML, or a key or value is wrong.
+    """
+    data = (base or Config()).to_dict()
+    layers: list[tuple[tuple[str, ...], Any]] = []
+    if file is not None:
+        path = Path(file)
+        try:
+            table = tomllib.loads(path.read_text())
+        except (FileNotFoundError, IsADirectoryError):
+            raise InputError(
+                f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"config file {file} is not TOML: {error}", "TOML", f"mend {file}") from None
+        config_from(table)  # names the file's own mistakes
+        for key, value in table.items():
+            if key in SECTIONS:
+                layers += [((key, name), item) for name, item in value.items()]
+            else:
+                layers.append(((key,), value))
+    layers += [parse_override(text, section) for text in overrides]
+    for path, value in layers:
+        table = data
+        for key in path[:-1]:
+            table = table[key]
+        table[path[-1]] = value
+    return config_from(data)
+
+
+def describe() -> str:
+    """Every key with its default, one a line, for `--help`."""
+    lines = []
+    for name, kind in {"": Config, **SECTIONS}.items():
+        for item in dataclasses.fields(kind):
+            if item.name in SECTIONS and kind is Config:
+                continue
+            default = item.default
+            if isinstance(default, tuple):
+                default = list(default)
+            lines.append(f"  {name + '.' if name else ''}{item.name}={json.dumps(default)}")
+    return "\n".join(lines)

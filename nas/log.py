@@ -1,0 +1,52 @@
+"""What a run says while it works: one line that renews itself on a terminal, a line every few seconds elsewhere."""
+
+import sys
+import time
+from typing import TextIO
+
+
+def say(text: str = "") -> None:
+    """One line of a result, on standard output."""
+    print(text, flush=True)  # noqa: T201
+
+
+class Progress:
+    """A progress line on standard error.
+
+    Args:
+        label: what is going on.
+        total: number of steps.
+        done: steps that an earlier, interrupted run has done.
+        every: seconds between lines where standard error is no terminal.
+    """
+
+    def __init__(
+        self, label: str, total: int, done: int = 0, every: float = 10.0, stream: TextIO | None = None
+    ) -> None:
+        self.label, self.total, self.first, self.every = label, total, done, every
+        self.stream = stream or sys.stderr
+        self.terminal = self.stream.isatty()
+        self.start = self.last = time.monotonic()
+        self.shown = False
+
+    def update(self, done: int, images: int = 0, **numbers: float) -> None:
+        """Reports `done` steps; `images` is what they have seen since the start of this process."""
+        now = time.monotonic()
+        finished = done >= self.total
+        if not finished and now - self.last < (0.2 if self.terminal else self.every):
+            return
+        self.last = now
+        seconds = max(1e-9, now - self.start)
+        words = [f"{self.label} {done}/{self.total}"]
+        words += [f"{key} {value:.4g}" for key, value in numbers.items()]
+        if images:
+            words.append(f"{images / seconds:,.0f} images/s")
+        if not finished and done > self.first:
+            words.append(f"{seconds * (self.total - done) / (done - self.first):.0f} s left")
+        line = "  ".join(words)
+        if self.terminal:
+            self.stream.write(f"\r\x1b[2K{line}" + ("\n" if finished else ""))
+        else:
+            self.stream.write(line + "\n")
+        self.stream.flush()
+        self.shown = True

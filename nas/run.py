@@ -1,0 +1,257 @@
+"""A run as the verbs see it: its folder, its configuration, its space and its data."""
+
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from nas import machine
+from nas.config import Config
+from nas.data import Part, Split, load_part, make_split
+from nas.store import RunStore
+from search_spaces.errors import InputError
+from search_spaces.named import check, read_space, space_file
+from search_spaces.space import SearchSpace
+from supernet.supernet import Supernet
+
+NOT_KEPT = ("run", "digest", "device", "threads", "extract")
+"""Keys of the configuration that belong to a command, not to the run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run.
+
+    Args:
+        space: checked, and bound to the data.
+    """
+
+    store: RunStore
+    config: Config
+    space: SearchSpace
+    split: Split
+    device: torch.device
+
+    def part(self, name: str, limit: int | None = None) -> Part:
+        """The images of one part. Only retraining asks for "test"."""
+        return load_part(self.config.data, self.split, name, limit)
+
+    def supernet(self) -> Supernet:
+        """The trained supernet.
+
+        Raises:
+            InputError: it is not trained yet, or its file is damaged.
+        """
+        if not self.store.exists("supernet.safetensors"):
+            raise InputError(
+                f"{self.store.folder} holds no trained supernet",
+                "a run whose training has ended",
+                f"nas train run={self.config.run}",
+            )
+        supernet = Supernet(self.space, self.config.seed)
+        load_tensors(self.store, "supernet.safetensors", supernet)
+        return supernet.to(self.device, memory_format=torch.channels_last).eval()
+
+    def settle(self, section: str, started: bool, grows: tuple[str, ...] = ()) -> None:
+        """Records the settings of a verb in run.json, or checks them against those that it started with.
+
+        Args:
+            started: whether the verb has results that depend on the settings.
+            grows: numeric keys that may be raised later.
+
+        Raises:
+            InputError: other settings than the verb started with.
+        """
+        identity = self.store.read_json("run.json")
+        was, now = identity["config"][section], kept(self.config)[section]
+        if started:
+            for key, value in now.items():
+                if was.get(key) != value and not (key in grows and value > was[key]):
+                    raise InputError(
+                        f"{self.store.folder} has results with {section}.{key}={json.dumps(was.get(key))}, not {json.dumps(value)}",
+                        "the same settings, to go on, or a new run",
+                        f"{section}.{key}={json.dumps(was.get(key))} or run=runs/new",
+                    )
+        if was != now:
+            identity["config"][section] = now
+            self.store.write_json("run.json", identity)
+
+
+def kept(config: Config) -> dict[str, Any]:
+    """The part of a configuration that belongs to the run."""
+    return {key: value for key, value in config.to_dict().items() if key not in NOT_KEPT}
+
+
+def import_plugins(config: Config) -> None:
+    """Imports the modules whose parts register themselves.
+
+    Raises:
+        InputError: one cannot be imported.
+    """
+    import importlib
+
+    for name in config.plugins:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(
+                f"plugin {name!r} cannot be imported ({error})",
+                "an importable module",
+                f"PYTHONPATH=FOLDER nas ... plugins={name}",
+            ) from None
+
+
+def start_run(config: Config) -> Run:
+    """The run of `config.run`, made if it does not exist. The split is made once and kept.
+
+    Raises:
+        InputError: the folder holds another run; the space or the data cannot be used.
+    """
+    if RunStore(config.run).exists("run.json"):
+        return open_run(config, started=True)
+    import_plugins(config)
+    space = read_space(config.space)
+    store = RunStore.create(config.run)
+    device = machine.prepare(config.threads, config.device)
+    checked = check(space)
+    split = make_split(config.data, config.seed)
+    bound = checked.bind(split.in_channels, len(split.classes), config.data.resolution)
+    store.write_json("split.json", split.to_dict())
+    store.write_text("space.toml", space_file(config.space).read_text())
+    store.begin(
+        {
+            "config": kept(config),
+            "space_name": space.name,
+            "space_digest": bound.digest,
+            "space_size": str(bound.size),
+            "split_digest": split.digest,
+            "split_sizes": {name: len(split.parts[name]) for name in ("train", "validation", "test")},
+            "classes": list(split.classes),
+            "versions": machine.versions(),
+            "machine": machine.describe(config.threads),
+            "commit": machine.commit(),
+            "command": machine.command(),
+        }
+    )
+    return Run(store, config, bound, split, device)
+
+
+def open_run(config: Config, *, started: bool = False) -> Run:
+    """An existing run, with the settings that it was started with.
+
+    Args:
+        config: from `configure`, whose base is the run's own configuration.
+        started: whether the verb is the one that made the run, and so must agree in data, space, seed and training.
+
+    Raises:
+        InputError: no run, a damaged one, one of another version, or one of another space.
+    """
+    import_plugins(config)
+    device = machine.prepare(config.threads, config.device)
+    store = RunStore.open(config.run)
+    store.lock()
+    identity = store.read_json("run.json")
+    for key in ("space", "seed", "data", *(("train",) if started else ())):
+        was, now = identity["config"][key], kept(config)[key]
+        if (
+            key == "space"
+            and was != now
+            and read_space(now) == SearchSpace.from_toml(store.path("space.toml").read_text())
+        ):
+            continue  # another path to the same space
+        if was != now:
+            if isinstance(now, dict):
+                key, was, now = next(
+                    (f"{key}.{name}", was.get(name), now[name]) for name in now if was.get(name) != now[name]
+                )
+            raise InputError(
+                f"{config.run} was made with {key}={json.dumps(was)}, not {json.dumps(now)}",
+                "the same settings, to go on with the run, or a new folder",
+                f"{key}={was if isinstance(was, str) else json.dumps(was)} or run=runs/new",
+            )
+    split = Split.from_dict(store.read_json("split.json"))
+    space = check(SearchSpace.from_toml(store.path("space.toml").read_text(), "space.toml"))
+    space = space.bind(split.in_channels, len(split.classes), config.data.resolution)
+    if space.digest != identity["space_digest"] or split.digest != identity["split_digest"]:
+        what = "space.toml" if space.digest != identity["space_digest"] else "split.json"
+        raise InputError(
+            f"{store.path(what)} is not what the run was made with (its digest differs from run.json's), or this version reads it differently",
+            "the file as the run wrote it", "restore it, or start anew: run=runs/new",
+        )  # fmt: skip
+    return Run(store, config, space, split, device)
+
+
+def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes tensors as a safetensors file, atomically."""
+    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    store.write_bytes(name, save_safetensors(plain, metadata))
+
+
+def read_tensors(store: RunStore, name: str) -> dict[str, Tensor]:
+    """
+    Raises:
+        InputError: the file is missing or damaged; it is left as it is.
+    """
+    try:
+        return load_safetensors(store.path(name).read_bytes())
+    except (SafetensorError, FileNotFoundError) as error:
+        raise InputError(
+            f"{store.path(name)} cannot be read ({error})",
+            "a whole safetensors file",
+            "restore it from a copy, or delete it and run the command that made it",
+        ) from None
+
+
+def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
+    """Loads a safetensors file into a module whose names and shapes it must have.
+
+    Raises:
+        InputError: damaged, or made for another network; the first difference is named.
+    """
+    tensors, own = read_tensors(store, name), module.state_dict()
+    different = [
+        key
+        for key in own.keys() | tensors.keys()
+        if key not in own or key not in tensors or own[key].shape != tensors[key].shape
+    ]
+    if different:
+        key = min(different)
+        shapes = [list(t[key].shape) if key in t else "missing" for t in (tensors, own)]
+        raise InputError(
+            f"{store.path(name)} does not fit: {key} is {shapes[0]} in the file and {shapes[1]} here ({len(different)} such)",
+            "a file made for this architecture or space", "the run folder and version that made it",
+        )  # fmt: skip
+    module.load_state_dict(tensors)
+
+
+def save_checkpoint(store: RunStore, name: str, state: dict[str, Any]) -> None:
+    """Writes a checkpoint atomically. It is made in memory first: nothing half-written, whatever the disk does."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    store.write_bytes(name, buffer.getvalue())
+
+
+def load_checkpoint(store: RunStore, name: str, device: torch.device) -> dict[str, Any] | None:
+    """A checkpoint, or None when there is none.
+
+    Raises:
+        InputError: it is damaged; it is left as it is.
+    """
+    path = store.path(name)
+    if not path.exists():
+        return None
+    try:
+        return torch.load(io.BytesIO(path.read_bytes()), map_location=device, weights_only=True)
+    except Exception as error:  # torch raises what its zip reader, its unpickler or its storages raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"checkpoint {path} is damaged ({reason[:120]})",
+            "a whole checkpoint",
+            f"rm {path} to train from the start, or restore it from a copy",
+        ) from None

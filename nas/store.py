@@ -1,0 +1,231 @@
+"""The run folder, and the only writer of it.
+
+    run.json             what the run is: configuration, space, data, versions, machine, commit, command
+    space.toml           the space as it was searched
+    split.json           which images train, choose and test, with content hashes
+    train.jsonl          one line per report of supernet training
+    supernet.safetensors the trained shared weights
+    evaluations.jsonl    one line per evaluated sub-network: the truth of a search; all else is rebuilt from it
+    retrained.jsonl      one line per retrained network
+    networks/DIGEST/     arch.json and weights.safetensors of each extracted network
+    front.csv, trials.csv, report.html, front.png
+    work/                checkpoints, clocks and Optuna's study: what a resumed run needs and a finished one does not
+
+Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole;
+a line cut off by a kill is dropped when the file is next opened for writing.
+"""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from search_spaces.errors import InputError
+
+FORMAT = 1
+"""Version of the folder's layout; a folder of another version is refused."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Turns a full disk into an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise InputError(
+                f"no room to write {path} ({error.strerror}); the previous file, if any, is intact",
+                "a disk with free space",
+                "free some space, then run the same command again: it continues where it stopped",
+            ) from None
+        raise
+
+
+class RunStore:
+    """A run folder.
+
+    Use `RunStore.create` from the verb that starts a run and `RunStore.open` from those that go on with one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._lock: Any = None
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """An existing run.
+
+        Raises:
+            InputError: no run there, an unreadable one, or one of another version.
+        """
+        store = cls(folder)
+        path = store.folder / "run.json"
+        if not path.exists():
+            raise InputError(
+                f"{folder} holds no run (run.json is missing)",
+                "a folder that `nas train` made",
+                f"nas train run={folder}",
+            )
+        identity = store.read_json("run.json")
+        if identity.get("format") != FORMAT:
+            raise InputError(
+                f"{folder} was made by another version of nas (layout {identity.get('format')!r})",
+                f"layout {FORMAT}",
+                "a new folder: run=runs/new",
+            )
+        return store
+
+    @classmethod
+    def create(cls, folder: str | Path) -> Self:
+        """A new run's folder, locked; `begin` makes it a run.
+
+        Raises:
+            InputError: the folder holds a run, or files that are no run's.
+        """
+        store = cls(folder)
+        made_first = {"split.json", "space.toml", "work"}  # a run killed while it was made has these and no run.json
+        if store.folder.exists() and (
+            not store.folder.is_dir() or any(p.name not in made_first for p in store.folder.iterdir())
+        ):
+            raise InputError(
+                f"{folder} is not empty and holds no run to go on with", "a new or empty folder", "run=runs/new"
+            )
+        store.lock()
+        return store
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Writes run.json, last of what a run starts with."""
+        self.write_json("run.json", {"format": FORMAT, **identity})
+
+    def path(self, name: str) -> Path:
+        """Where `name` lies in the folder."""
+        return self.folder / name
+
+    def exists(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    def lock(self) -> None:
+        """Holds the folder for this process until it ends, however it ends.
+
+        Raises:
+            InputError: another process holds it.
+        """
+        (self.folder / "work").mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / "work" / "lock", "w")  # noqa: SIM115 - held until the process ends
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{self.folder} is in use by another process",
+                "one process a run folder",
+                "wait for it, or run=runs/new",
+            ) from None
+
+    # Whole files
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Writes a whole file atomically.
+
+        Raises:
+            InputError: the disk is full. The previous file is intact.
+        """
+        path = self.path(name)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with _disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(temporary, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return path
+
+    def write_text(self, name: str, text: str) -> Path:
+        return self.write_bytes(name, text.encode())
+
+    def write_json(self, name: str, data: Any) -> Path:
+        return self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """
+        Raises:
+            InputError: not JSON.
+        """
+        try:
+            return json.loads(self.path(name).read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{self.path(name)} is damaged ({error})",
+                "a JSON file as nas wrote it",
+                "a copy of it, or a new folder: run=runs/new",
+            ) from None
+
+    # Lines
+
+    def append(self, name: str, record: Mapping[str, Any]) -> None:
+        """Appends one JSON line and flushes it to disk.
+
+        Raises:
+            InputError: the disk is full. The lines before are intact.
+        """
+        path = self.path(name)
+        line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        with _disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "ab+", buffering=0) as file:
+                self._drop_torn_line(file)
+                start = file.seek(0, os.SEEK_END)
+                try:
+                    if file.write(line) != len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.ftruncate(file.fileno(), start)
+                    raise
+
+    @staticmethod
+    def _drop_torn_line(file: Any) -> None:
+        size = file.seek(0, os.SEEK_END)
+        while size:
+            step = min(size, 1 << 16)
+            file.seek(size - step)
+            chunk = file.read(step)
+            if step == size or b"\n" in chunk:
+                keep = size - step + chunk.rfind(b"\n") + 1
+                break
+            size -= step
+        else:
+            return
+        if keep != os.fstat(file.fileno()).st_size:
+            file.truncate(keep)
+
+    def records(self, name: str) -> list[dict[str, Any]]:
+        """All whole lines of a file, oldest first; empty when there is none.
+
+        Raises:
+            InputError: a whole line is not JSON.
+        """
+        path = self.path(name)
+        if not path.exists():
+            return []
+        lines = path.read_bytes().split(b"\n")
+        found = []
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                found.append(json.loads(line))
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                raise InputError(
+                    f"line {number} of {path} is damaged",
+                    "JSON lines as nas wrote them",
+                    "a copy of it, or a new folder: run=runs/new",
+                ) from None
+        return found

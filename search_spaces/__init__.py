@@ -1,0 +1,1 @@
+"""What can be built: architectures, parts, search spaces, networks, cost."""

@@ -1,0 +1,220 @@
+"""An architecture: an immutable, hashable value that says everything about a network.
+
+    Architecture(in_channels, num_classes, resolution, stages, head)
+      Stage(width, embedding, blocks)              one stem or downsampling layer, then blocks of one width
+        Block(position, norm, mixer, ffn, scale)   x = position(x); x = x + scale(mixer(norm(x))); x = x + scale(ffn(norm(x)))
+          Part(name, options)                      a registered part and its options
+
+It knows nothing of weights and needs the standard library only. Equal architectures have equal JSON texts and so equal
+digests, on every machine and every Python.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeAlias
+
+from search_spaces.errors import InputError
+
+Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
+"""What an option can be: a scalar, or a tuple of such (a JSON list)."""
+
+SLOTS = ("position", "norm", "mixer", "ffn", "scale")
+"""The parts of a block, in the order of the story; each is also the kind of part that fits there."""
+
+
+def _freeze(value: Any, where: str) -> Value:
+    if isinstance(value, list | tuple):
+        return tuple(_freeze(item, where) for item in value)
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise InputError(f"{where} is {value!r}", "true, false, a number, a string, or a list of such", f"{where} = 1")
+
+
+def _thaw(value: Value) -> Any:
+    return [_thaw(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _fields(data: Any, kind: str, required: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping) or set(data) != set(required):
+        given = sorted(map(str, data)) if isinstance(data, Mapping) else repr(data)
+        raise InputError(
+            f"a {kind} is described by {given}",
+            f"exactly the keys {', '.join(required)}",
+            "write it with Architecture.to_json, or extract it again with `nas extract`",
+        )
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A registered part by name, with its options as sorted (key, value) pairs."""
+
+    name: str
+    options: tuple[tuple[str, Value], ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        options = tuple(sorted((key, _freeze(value, f"{self.name}.{key}")) for key, value in self.options))
+        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "_hash", hash((self.name, options)))
+
+    def __hash__(self) -> int:
+        return self._hash  # kept, because costs are looked up by it
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Part, (self.name, self.options)  # a string's hash differs between processes
+
+    @classmethod
+    def of(cls, name: str, **options: Any) -> Self:
+        """`Part.of("mlp", ratio=4)`."""
+        return cls(name, tuple(options.items()))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"part": self.name} | {key: _thaw(value) for key, value in self.options}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """
+        Raises:
+            InputError: `data` is not a mapping with the key "part".
+        """
+        if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
+            raise InputError(f"a part is described by {data!r}", 'a table with the key "part"', '{ part = "mlp" }')
+        return cls(data["part"], tuple((key, value) for key, value in data.items() if key != "part"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A residual block: position encoding, then token mixer and channel mixer, each behind `norm` and before `scale`."""
+
+    position: Part
+    norm: Part
+    mixer: Part
+    ffn: Part
+    scale: Part
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self.parts()))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _block, self.parts()
+
+    def parts(self) -> tuple[Part, ...]:
+        """The five parts in the order of `SLOTS`."""
+        return self.position, self.norm, self.mixer, self.ffn, self.scale
+
+
+def _block(position: Part, norm: Part, mixer: Part, ffn: Part, scale: Part) -> Block:
+    return Block(position=position, norm=norm, mixer=mixer, ffn=ffn, scale=scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stem or downsampling layer to `width` channels, then blocks that keep shape."""
+
+    width: int
+    embedding: Part
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """A whole network, without weights.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: outputs of the head.
+        resolution: side of the square image, in pixels, at which cost is counted and training runs.
+        stages: first to last.
+        head: the classifier.
+    """
+
+    in_channels: int
+    num_classes: int
+    resolution: int
+    stages: tuple[Stage, ...]
+    head: Part
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars, ready for JSON."""
+        return {
+            "in_channels": self.in_channels,
+            "num_classes": self.num_classes,
+            "resolution": self.resolution,
+            "stages": [
+                {
+                    "width": stage.width,
+                    "embedding": stage.embedding.to_dict(),
+                    "blocks": [{slot: getattr(block, slot).to_dict() for slot in SLOTS} for block in stage.blocks],
+                }
+                for stage in self.stages
+            ],
+            "head": self.head.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: a key is missing or unknown, or a value is of the wrong type.
+        """
+        top = _fields(data, "network", ("in_channels", "num_classes", "resolution", "stages", "head"))
+        for key in ("in_channels", "num_classes", "resolution"):
+            if type(top[key]) is not int or top[key] < 1:
+                raise InputError(f"{key} is {top[key]!r}", "a whole number from 1 up", f"{key}=1")
+        stages = []
+        for stage in top["stages"]:
+            fields = _fields(stage, "stage", ("width", "embedding", "blocks"))
+            blocks = tuple(
+                Block(**{slot: Part.from_dict(_fields(block, "block", SLOTS)[slot]) for slot in SLOTS})
+                for block in fields["blocks"]
+            )
+            if type(fields["width"]) is not int or fields["width"] < 1:
+                raise InputError(f"width is {fields['width']!r}", "a whole number from 1 up", "width=32")
+            stages.append(Stage(width=fields["width"], embedding=Part.from_dict(fields["embedding"]), blocks=blocks))
+        return cls(
+            in_channels=top["in_channels"],
+            num_classes=top["num_classes"],
+            resolution=top["resolution"],
+            stages=tuple(stages),
+            head=Part.from_dict(top["head"]),
+        )
+
+    def to_json(self, indent: int | None = None) -> str:
+        """JSON text; without `indent` it is the canonical text that `digest` hashes."""
+        separators = (",", ":") if indent is None else None
+        return json.dumps(self.to_dict(), sort_keys=indent is None, indent=indent, separators=separators)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            InputError: not JSON, or not an architecture.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"the architecture is not JSON ({error})",
+                "the text of an arch.json",
+                "extract it again with `nas extract`",
+            ) from None
+        return cls.from_dict(data)
+
+    @property
+    def digest(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON text."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks in all stages."""
+        return sum(len(stage.blocks) for stage in self.stages)

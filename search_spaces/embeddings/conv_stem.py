@@ -1,0 +1,46 @@
+"""A stem of two 3x3 convolutions, as in MAT, PartialFormer and EMSNet (dissertation, sections 3.3 and 4.4)."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from search_spaces.architecture import Part
+from search_spaces.errors import InputError
+from search_spaces.layers import Conv
+from search_spaces.registry import Embedding, lookup, make, register
+
+
+@register("conv_stem")
+class ConvStem(Embedding):
+    """conv3x3 to dim // 2, norm, GELU, conv3x3 to dim, norm. The output side is ceil(side / stride).
+
+    Options:
+        stride: 1, 2 or 4 in all; small images need a small one.
+        norm: a registered normalisation.
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        stride: int = 4
+        norm: str = "batch_norm"
+
+        def __post_init__(self) -> None:
+            lookup("norm", self.norm)
+            if self.stride not in (1, 2, 4):
+                raise InputError(f"stride is {self.stride}", "1, 2 or 4", "stride = 4")
+
+    examples = (Options(stride=1), Options(stride=2, norm="layer_norm"), Options())
+
+    def __init__(self, in_dim: int, dim: int, options: Options) -> None:
+        super().__init__(in_dim, dim, options)
+        middle = max(1, dim // 2)
+        norm = Part(options.norm)
+        self.conv1 = Conv(in_dim, middle, 3, stride=min(2, options.stride), bias=False)
+        self.norm1 = make("norm", norm, middle)
+        self.conv2 = Conv(middle, dim, 3, stride=max(1, options.stride // 2), bias=False)
+        self.norm2 = make("norm", norm, dim)
+
+    def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
+        return self.norm2(self.conv2(F.gelu(self.norm1(self.conv1(x)))))

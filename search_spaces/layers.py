@@ -1,0 +1,113 @@
+"""Layers that several parts share. Every elastic size is a whole tensor axis; maps are (b, c, h, w) at every border.
+
+Weights start as a truncated normal of standard deviation 0.02, biases at zero (TransXNet, HAT-Net and DeiT alike).
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.errors import InputError, unknown
+
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+
+
+def check_activation(name: str) -> None:
+    """
+    Raises:
+        InputError: not one of `ACTIVATIONS`.
+    """
+    if name not in ACTIVATIONS:
+        raise unknown("activation", name, ACTIVATIONS, 'activation = "{}"')
+
+
+def check_positive(**values: float) -> None:
+    """
+    Raises:
+        InputError: a value is not above zero.
+    """
+    for key, value in values.items():
+        if value <= 0:
+            raise InputError(f"{key} is {value}", "a number above 0", f"{key} = 1")
+
+
+def check_odd(**values: int) -> None:
+    """
+    Raises:
+        InputError: a kernel size is not odd and positive.
+    """
+    for key, value in values.items():
+        if value < 1 or value % 2 == 0:
+            raise InputError(f"{key} is {value}", "an odd whole number: 1, 3, 5, 7, ...", f"{key} = 3")
+
+
+def trunc_normal(*shape: int) -> nn.Parameter:
+    """A parameter drawn from a truncated normal of standard deviation 0.02."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(*shape), std=0.02))
+
+
+class Conv(nn.Conv2d):
+    """A convolution, padded to keep the size at stride 1, started as this module's docstring says."""
+
+    def __init__(
+        self, in_dim: int, dim: int, kernel_size: int = 1, *, stride: int = 1, groups: int = 1, bias: bool = True
+    ) -> None:
+        super().__init__(in_dim, dim, kernel_size, stride, kernel_size // 2, groups=groups, bias=bias)
+
+    def reset_parameters(self) -> None:
+        nn.init.trunc_normal_(self.weight, std=0.02)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class DepthwiseConv(Conv):
+    """A depthwise convolution with bias."""
+
+    def __init__(self, dim: int, kernel_size: int, *, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(dim, dim, kernel_size, stride=stride, groups=dim, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight = self.weight
+        return F.conv2d(input, weight, self.bias, self.stride, self.padding, groups=weight.shape[0])
+
+
+class ToHeads(nn.Module):
+    """A 1x1 convolution from channels to heads: weight (heads, head_dim, dim)."""
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = trunc_normal(num_heads, head_dim, dim)
+        self.bias = nn.Parameter(torch.zeros(num_heads, head_dim)) if bias else None
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b heads n head_dim"]:
+        heads, head_dim, dim = self.weight.shape
+        bias = None if self.bias is None else self.bias.reshape(-1)
+        y = F.conv2d(x, self.weight.reshape(heads * head_dim, dim, 1, 1), bias)
+        return y.reshape(y.shape[0], heads, head_dim, y.shape[2] * y.shape[3]).transpose(2, 3)
+
+
+class FromHeads(nn.Module):
+    """A 1x1 convolution from heads to channels: weight (dim, heads, head_dim)."""
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.weight = trunc_normal(dim, num_heads, head_dim)
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b dim h w"]:
+        dim = self.weight.shape[0]
+        return F.conv2d(x, self.weight.reshape(dim, -1, 1, 1), self.bias)
+
+
+def merge_heads(x: Float[Tensor, "b heads n head_dim"], height: int, width: int) -> Float[Tensor, "b c h w"]:
+    """Heads side by side as channels of a map, in channels-last memory."""
+    b, heads, _, head_dim = x.shape
+    return x.transpose(1, 2).reshape(b, height, width, heads * head_dim).permute(0, 3, 1, 2)
+
+
+def attention(
+    query: Float[Tensor, "b heads n d"], key: Float[Tensor, "b heads m d"], value: Float[Tensor, "b heads m e"]
+) -> Float[Tensor, "b heads n e"]:
+    """softmax(query key^T / sqrt(d)) value."""
+    return F.scaled_dot_product_attention(query, key, value)

@@ -1,0 +1,192 @@
+"""The dual dynamic token mixer, D-Mixer (TransXNet, section III-B; details from the authors' code).
+
+    x = [ local channels | global channels ]
+    y = [ IDConv(local)  | OSRA(global)    ]      input-dependent depthwise convolution, overlapping spatial-reduction attention
+    out = STE(y)                                  squeezed token enhancer: the only mixing between the two
+
+OSRA's dense position bias, one table a stage at one resolution, is not part of the mixer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.errors import InputError
+from search_spaces.layers import (
+    Conv,
+    DepthwiseConv,
+    ToHeads,
+    attention,
+    check_odd,
+    check_positive,
+    merge_heads,
+    trunc_normal,
+)
+from search_spaces.registry import TokenMixer, check_divisible, register
+
+
+class IDConv(nn.Module):
+    """Input-dependent depthwise convolution (eqs. 2 to 4): per image, kernels and biases mixed from a bank of groups.
+
+    A = softmax over groups of f(average pool of x to k x k), W = sum over groups of A * kernels; likewise the bias, from the
+    global average. f is conv1x1 to dim // 4, BN, GELU, conv1x1 to groups * dim. The norm in f sees k * k positions, then one,
+    so training needs a batch of two images.
+    """
+
+    def __init__(self, dim: int, kernel_size: int, num_groups: int) -> None:
+        super().__init__()
+        squeezed = max(1, dim // 4)
+        self.kernel_size = kernel_size
+        self.kernels = trunc_normal(num_groups, dim, kernel_size, kernel_size)
+        self.biases = trunc_normal(num_groups, dim)
+        self.squeeze = Conv(dim, squeezed, bias=False)
+        self.norm = nn.BatchNorm2d(squeezed)
+        self.expand = nn.Parameter(nn.init.trunc_normal_(torch.empty(num_groups, dim, squeezed), std=0.02))
+        self.expand_bias = nn.Parameter(torch.zeros(num_groups, dim))
+
+    def group_weights(self, pooled: Float[Tensor, "b c k k2"]) -> Float[Tensor, "b groups c k k2"]:
+        groups, dim, squeezed = self.expand.shape
+        y = F.gelu(self.norm(self.squeeze(pooled)))
+        y = F.conv2d(y, self.expand.reshape(groups * dim, squeezed, 1, 1), self.expand_bias.reshape(-1))
+        return y.reshape(y.shape[0], groups, dim, *y.shape[2:]).softmax(dim=1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        b, c, h, w = x.shape
+        k = self.kernel_size
+        kernels = (self.group_weights(F.adaptive_avg_pool2d(x, k)) * self.kernels).sum(dim=1)
+        biases = (self.group_weights(F.adaptive_avg_pool2d(x, 1))[..., 0, 0] * self.biases).sum(dim=1)
+        # One convolution with b * c groups: the fastest form on CPU, in plain NCHW memory.
+        y = F.conv2d(
+            x.reshape(1, b * c, h, w), kernels.reshape(b * c, 1, k, k), biases.reshape(-1), padding=k // 2, groups=b * c
+        )
+        return y.reshape(b, c, h, w)
+
+
+class Reduction(nn.Module):
+    """Overlapping spatial reduction, OSR: depthwise (s + 3) x (s + 3) at stride s, BN, GELU, depthwise 1x1, BN."""
+
+    def __init__(self, dim: int, stride: int) -> None:
+        super().__init__()
+        self.conv = DepthwiseConv(dim, stride + 3, stride=stride, bias=False)
+        self.norm1 = nn.BatchNorm2d(dim)
+        self.scale = DepthwiseConv(dim, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        return self.norm2(self.scale(F.gelu(self.norm1(self.conv(x)))))
+
+
+class OSRA(nn.Module):
+    """Overlapping spatial-reduction attention (eq. 5): queries at every position, keys and values on the reduced map.
+
+    At stride 1 nothing is reduced, but the 3x3 local refinement of the keys stays. Each stride has its own reduction, so a
+    searched stride shares the projections only.
+    """
+
+    def __init__(self, dim: int, head_dim: int, stride: int) -> None:
+        super().__init__()
+        heads = check_divisible(dim, head_dim, "the attention part of d_mixer", "head_dim")
+        self.reductions = nn.ModuleDict({str(stride): Reduction(dim, stride)} if stride > 1 else {})
+        self.refine = DepthwiseConv(dim, 3)
+        self.query = ToHeads(dim, heads, head_dim)
+        self.key = ToHeads(dim, heads, head_dim)
+        self.value = ToHeads(dim, heads, head_dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y = x
+        for reduction in self.reductions.values():
+            y = reduction(y)
+        y = y + self.refine(y)
+        return merge_heads(attention(self.query(x), self.key(y), self.value(y)), x.shape[2], x.shape[3])
+
+
+class STE(nn.Module):
+    """Squeezed token enhancer (eq. 6): x + BN(expand(BN(GELU(squeeze(BN(GELU(DW3x3 x))))))), max(16, dim // 8) inside."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        inner = max(16, dim // 8)
+        self.conv = DepthwiseConv(dim, 3)
+        self.norm1 = nn.BatchNorm2d(dim)
+        self.squeeze = Conv(dim, inner)
+        self.norm2 = nn.BatchNorm2d(inner)
+        self.expand = Conv(inner, dim)
+        self.norm3 = nn.BatchNorm2d(dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y = self.norm2(F.gelu(self.squeeze(self.norm1(F.gelu(self.conv(x))))))
+        return x + self.norm3(self.expand(y))
+
+
+@register("d_mixer")
+class DMixer(TokenMixer):
+    """IDConv on the first (1 - attention_ratio) * dim channels, OSRA on the last attention_ratio * dim, then STE.
+
+    In a supernet each branch keeps a bank of its own. IDConv's is cut from its front and OSRA's from its end, so that at one
+    width both keep their channels of the residual stream when the ratio moves the boundary between them.
+
+    Options:
+        attention_ratio: share of the channels that OSRA gets; the paper has 0.5 and names other ratios as future work.
+        head_dim: channels of an OSRA head; it divides attention_ratio * dim.
+        sr_ratio: OSRA's stride, 1 or even (8, 4, 2, 1 by stage at 224).
+        kernel_size: of IDConv (7).
+        num_groups: kernels that IDConv mixes, at least 2 (2 to 4).
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        attention_ratio: float = 0.5
+        head_dim: int = 8
+        sr_ratio: int = 1
+        kernel_size: int = 7
+        num_groups: int = 2
+
+        def __post_init__(self) -> None:
+            check_odd(kernel_size=self.kernel_size)
+            check_positive(head_dim=self.head_dim)
+            if not 0 < self.attention_ratio < 1:
+                raise InputError(
+                    f"attention_ratio is {self.attention_ratio}",
+                    "between 0 and 1, both branches need channels",
+                    "attention_ratio = 0.5",
+                )
+            if self.sr_ratio != 1 and (self.sr_ratio < 1 or self.sr_ratio % 2):
+                raise InputError(f"sr_ratio is {self.sr_ratio}", "1 or an even number", "sr_ratio = 2")
+            if self.num_groups < 2:
+                raise InputError(
+                    f"num_groups is {self.num_groups}", "2 or more: one would be a static kernel", "num_groups = 2"
+                )
+
+    examples = (
+        Options(attention_ratio=0.25, head_dim=2, kernel_size=3),
+        Options(head_dim=2, sr_ratio=2, kernel_size=5),
+        Options(attention_ratio=0.75, head_dim=2, sr_ratio=4, num_groups=3),
+    )
+    centred = {"idconv.kernels": (2, 3)}
+    trailing = {
+        "osra.query.*": (0, 2), "osra.key.*": (0, 2), "osra.value.*": (0, 2),
+        "osra.refine.*": (0,), "osra.reductions.*": (0,),
+    }  # fmt: skip
+
+    def __init__(self, dim: int, options: Options) -> None:
+        super().__init__(dim, options)
+        attended = round(options.attention_ratio * dim)
+        if not 0 < attended < dim:
+            raise InputError(
+                f"attention_ratio {options.attention_ratio} of {dim} channels is {attended}",
+                "at least one channel for each branch", "attention_ratio = 0.5",
+            )  # fmt: skip
+        self.split = (dim - attended, attended)
+        self.idconv = IDConv(dim - attended, options.kernel_size, options.num_groups)
+        self.osra = OSRA(attended, options.head_dim, options.sr_ratio)
+        self.ste = STE(dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        local, global_ = x.split(self.split, dim=1)
+        mixed = self.idconv(local)
+        if x.is_contiguous(memory_format=torch.channels_last):
+            mixed = mixed.contiguous(memory_format=torch.channels_last)
+        return self.ste(torch.cat((mixed, self.osra(global_)), dim=1))

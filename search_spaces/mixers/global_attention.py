@@ -1,0 +1,41 @@
+"""Global multi-head self-attention (arXiv:1706.03762; G-MHSA where a paper sets it beside a local one)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from search_spaces.layers import FromHeads, ToHeads, attention, check_positive, merge_heads
+from search_spaces.registry import TokenMixer, check_divisible, register
+
+
+@register("global_attention")
+class GlobalAttention(TokenMixer):
+    """Softmax attention among all h*w tokens, with biases on the four projections.
+
+    The size of a head is fixed and the number of heads follows the width: a narrower slice has fewer whole heads.
+
+    Options:
+        head_dim: channels of a head; it divides the width.
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        head_dim: int = 16
+
+        def __post_init__(self) -> None:
+            check_positive(head_dim=self.head_dim)
+
+    examples = (Options(head_dim=4), Options(head_dim=8))
+
+    def __init__(self, dim: int, options: Options) -> None:
+        super().__init__(dim, options)
+        heads = check_divisible(dim, options.head_dim, "global_attention", "head_dim")
+        self.query = ToHeads(dim, heads, options.head_dim)
+        self.key = ToHeads(dim, heads, options.head_dim)
+        self.value = ToHeads(dim, heads, options.head_dim)
+        self.project = FromHeads(dim, heads, options.head_dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y = attention(self.query(x), self.key(x), self.value(x))
+        return self.project(merge_heads(y, x.shape[2], x.shape[3]))

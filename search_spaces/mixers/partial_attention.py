@@ -1,0 +1,136 @@
+"""Partial attention of PartialFormer (dissertation, section 5.3): full attention among foreground tokens, a single query for the rest.
+
+The text leaves several points open; what is built here is the reading that reproduces the published counts:
+the score is the channel mean of the tokens before normalisation (after it the mean is zero and the order noise); softmax over
+keys; the bridging query is not projected; it is read after the output projection; the background's residual is the block's.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.errors import InputError
+from search_spaces.layers import Conv, attention, check_positive, trunc_normal
+from search_spaces.registry import TokenMixer, check_divisible, register
+
+
+def by_head(
+    tokens: Float[Tensor, "b n c"], weight: Float[Tensor, "heads d c"], bias: Float[Tensor, "heads d"]
+) -> Tensor:
+    """Linear projection of tokens to heads: (b, heads, n, d)."""
+    heads, d, c = weight.shape
+    y = F.linear(tokens, weight.reshape(heads * d, c), bias.reshape(-1))
+    return y.reshape(y.shape[0], y.shape[1], heads, d).transpose(1, 2)
+
+
+class HeadMLP(nn.Module):
+    """Mixes attention maps over heads (eq. 5.8): FC2(softmax over keys of FC1(scores)), heads -> e * heads -> heads, biases."""
+
+    def __init__(self, num_heads: int, expansion: int) -> None:
+        super().__init__()
+        self.weight1 = trunc_normal(expansion, num_heads, num_heads)
+        self.bias1 = nn.Parameter(torch.zeros(expansion, num_heads))
+        self.weight2 = trunc_normal(num_heads, expansion, num_heads)
+        self.bias2 = nn.Parameter(torch.zeros(num_heads))
+
+    def forward(self, scores: Float[Tensor, "b heads n m"]) -> Float[Tensor, "b heads n m"]:
+        expansion, heads, _ = self.weight1.shape
+        y = F.conv2d(scores, self.weight1.reshape(expansion * heads, heads, 1, 1), self.bias1.reshape(-1))
+        return F.conv2d(y.softmax(dim=-1), self.weight2.reshape(heads, expansion * heads, 1, 1), self.bias2)
+
+
+class ChannelMLP(nn.Module):
+    """What the single query's answer passes through: FC, LN, ReLU, FC with max(8, dim // 32) channels inside."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        inner = max(8, dim // 32)
+        self.fc1 = Conv(dim, inner)
+        self.norm_weight = nn.Parameter(torch.ones(inner))
+        self.norm_bias = nn.Parameter(torch.zeros(inner))
+        self.fc2 = Conv(inner, dim)
+
+    def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        y = F.linear(x, self.fc1.weight.flatten(1), self.fc1.bias)
+        y = F.relu(F.layer_norm(y, self.norm_weight.shape, self.norm_weight, self.norm_bias, 1e-6))
+        return F.linear(y, self.fc2.weight.flatten(1), self.fc2.bias)
+
+
+@register("partial_attention")
+class PartialAttention(TokenMixer):
+    """Mixed multi-head self-attention (MMSA) on the foreground, single-query attention (SQA) on the background.
+
+    The round(foreground_ratio * n) tokens of the highest score (1 at least) are the foreground; ties go to the earlier token.
+    The ratio owns no weights. Without background (ratio 1) SQA is idle. Which tokens are chosen is not differentiable.
+
+    Options:
+        foreground_ratio: above 0, up to 1 (the papers' stages: 1/64, 1/16, 1/4, 3/4).
+        head_dim: channels of a head; it divides the width (12 in B0, else 16).
+        head_expansion: HeadMLP's e (2).
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        foreground_ratio: float = 0.25
+        head_dim: int = 16
+        head_expansion: int = 2
+
+        def __post_init__(self) -> None:
+            check_positive(head_dim=self.head_dim, head_expansion=self.head_expansion)
+            if not 0 < self.foreground_ratio <= 1:
+                raise InputError(
+                    f"foreground_ratio is {self.foreground_ratio}", "above 0, up to 1", "foreground_ratio = 0.25"
+                )
+
+    examples = (
+        Options(foreground_ratio=0.1, head_dim=4, head_expansion=1),
+        Options(head_dim=8),
+        Options(foreground_ratio=1.0, head_dim=8),
+    )
+    needs_residual = True
+
+    def __init__(self, dim: int, options: Options) -> None:
+        super().__init__(dim, options)
+        heads = check_divisible(dim, options.head_dim, "partial_attention", "head_dim")
+        self.foreground_ratio = options.foreground_ratio
+        for name in ("query", "key", "value"):
+            setattr(self, name, trunc_normal(heads, options.head_dim, dim))
+            setattr(self, f"{name}_bias", nn.Parameter(torch.zeros(heads, options.head_dim)))
+        self.bridge = trunc_normal(heads, options.head_dim)
+        self.head_mlp = HeadMLP(heads, options.head_expansion)
+        self.project = trunc_normal(dim, heads, options.head_dim)
+        self.project_bias = nn.Parameter(torch.zeros(dim))
+        self.channel_mlp = ChannelMLP(dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"], residual: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        b, c, h, w = x.shape
+        n = int(h * w)  # a tensor under jit tracing
+        count = min(n, max(1, round(self.foreground_ratio * n)))
+        score = residual.float().mean(dim=1).reshape(b, n)
+        order = score.argsort(dim=1, descending=True, stable=True)[:, :, None].expand(b, n, c)
+        tokens = x.permute(0, 2, 3, 1).reshape(b, n, c).gather(1, order)  # foreground first
+
+        query = by_head(tokens[:, :count], self.query, self.query_bias)
+        key = by_head(tokens, self.key, self.key_bias)
+        value = by_head(tokens, self.value, self.value_bias)
+
+        # MMSA: the bridging query sits behind the foreground tokens, as query, key and value alike.
+        heads, d = self.bridge.shape
+        bridge = self.bridge.to(query.dtype)[None, :, None, :].expand(b, heads, 1, d)
+        scores = torch.cat((query, bridge), 2) @ torch.cat((key[:, :, :count], bridge), 2).transpose(2, 3) * d**-0.5
+        mixed = self.head_mlp(scores) @ torch.cat((value[:, :, :count], bridge), 2)
+        mixed = F.linear(
+            mixed.transpose(1, 2).reshape(b, count + 1, c), self.project.reshape(c, heads * d), self.project_bias
+        )
+        parts = [mixed[:, :count]]
+
+        # SQA: what the bridging query now knows asks the background once; every background token gets the same answer.
+        if count < n:
+            single = mixed[:, count:].reshape(b, 1, heads, d).transpose(1, 2)
+            answer = attention(single, key[:, :, count:], value[:, :, count:]).transpose(1, 2).reshape(b, 1, c)
+            parts.append(self.channel_mlp(answer).expand(b, n - count, c))
+        out = torch.cat(parts, dim=1)
+        return torch.empty_like(out).scatter(1, order, out).reshape(b, h, w, c).permute(0, 3, 1, 2)

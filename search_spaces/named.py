@@ -1,0 +1,108 @@
+"""The named spaces (files in spaces/) and the loading of any space, checked against the registered parts."""
+
+from pathlib import Path
+
+from search_spaces.architecture import Part
+from search_spaces.errors import InputError, unknown
+from search_spaces.space import PartChoice, SearchSpace, Slot, StageSpace
+
+FOLDER = Path(__file__).with_name("spaces")
+
+
+def space_names() -> list[str]:
+    """The spaces that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def space_file(name: str | Path) -> Path:
+    """The file of a named space, or `name` itself when it is the path of a TOML file. Imports nothing heavy.
+
+    Raises:
+        InputError: neither; the nearest name is offered.
+    """
+    path = Path(name)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise InputError(
+                f"space file {path} does not exist",
+                f"a TOML file, or one of {', '.join(space_names())}",
+                f"space={space_names()[0]}",
+            )
+        return path
+    if str(name) not in space_names():
+        raise unknown("space", str(name), space_names(), "space={}")
+    return FOLDER / f"{name}.toml"
+
+
+def read_space(name: str | Path) -> SearchSpace:
+    """A space as its file says, not yet checked against the registered parts."""
+    path = space_file(name)
+    return SearchSpace.from_toml(path.read_text(), path.name)
+
+
+def load_space(name: str | Path) -> SearchSpace:
+    """A space, checked and complete.
+
+    Raises:
+        InputError: see `read_space` and `check`.
+    """
+    return check(read_space(name))
+
+
+def check(space: SearchSpace) -> SearchSpace:
+    """The same space with every option of every part written out.
+
+    Raises:
+        InputError: an unknown part or option, a value that is not allowed, or sizes that no network can have.
+    """
+    import torch
+
+    from search_spaces.registry import complete_part, make
+
+    def slot(kind: str, choices: Slot) -> Slot:
+        complete = []
+        for choice in choices:
+            merged: dict[str, list] = {}
+            for member in choice.members():
+                for key, value in complete_part(kind, member).options:
+                    merged.setdefault(key, [])
+                    if value not in merged[key]:
+                        merged[key].append(value)
+            complete.append(
+                PartChoice(choice.name, tuple(sorted((key, tuple(values)) for key, values in merged.items())))
+            )
+        return tuple(complete)
+
+    from search_spaces.architecture import SLOTS
+
+    checked = SearchSpace(
+        name=space.name,
+        about=space.about,
+        in_channels=space.in_channels,
+        num_classes=space.num_classes,
+        resolution=space.resolution,
+        stages=tuple(
+            StageSpace(
+                width=stage.width,
+                depth=stage.depth,
+                embedding=slot("embedding", stage.embedding),
+                blocks=tuple(slot(kind, choices) for kind, choices in zip(SLOTS, stage.blocks, strict=True)),
+                per_stage=stage.per_stage,
+            )
+            for stage in space.stages
+        ),
+        head=slot("head", space.head),
+    )
+    built: set[tuple[str, Part, tuple[int, ...]]] = set()
+    with torch.device("meta"):
+        for where, _, kind, part, dims in checked.part_specs():
+            if (kind, part, dims) in built:
+                continue
+            built.add((kind, part, dims))
+            try:
+                make(kind, part, *dims)
+            except InputError as error:
+                raise InputError(
+                    f"{where} of space {space.name}: {error.given}", error.allowed, error.instead
+                ) from None
+    return checked

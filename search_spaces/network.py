@@ -1,0 +1,159 @@
+"""The only forward pass of the project.
+
+`build(arch)` makes a stand-alone network with weights of its own. A supernet runs the very same `Network`, each piece on
+borrowed slices, by passing its own `run`; the cost counter and activation checkpointing do so too.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.registry import ChannelMixer, Norm, Position, Scale, TokenMixer, complete, make
+
+PieceSpec: TypeAlias = "tuple[str, Part | Block, int, int]"
+"""What a piece is built from: ("embedding", part, in_dim, dim), ("block", block, dim, dim) or ("head", part, dim, num_classes)."""
+
+Run: TypeAlias = "Callable[[str, nn.Module, Tensor], Tensor]"
+"""How a named piece is run on its input: `run("stages.0.blocks.1", module, x)`."""
+
+CHILDREN = {
+    "position": ("position",),
+    "norm": ("norm1", "norm2"),
+    "mixer": ("mixer",),
+    "ffn": ("ffn",),
+    "scale": ("scale1", "scale2"),
+}
+"""The modules of a block that each of its parts makes."""
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: drops the branch of whole images while training (arXiv:1603.09382). Draws from torch's global generator."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if not self.training or self.rate == 0:
+            return x
+        keep = x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(1 - self.rate)
+        return x * keep / (1 - self.rate)
+
+
+class ResidualBlock(nn.Module):
+    """x = position(x); x = x + scale1(mixer(norm1(x))); x = x + scale2(ffn(norm2(x)))."""
+
+    position: Position
+    norm1: Norm
+    norm2: Norm
+    mixer: TokenMixer
+    ffn: ChannelMixer
+    scale1: Scale
+    scale2: Scale
+
+    def __init__(self, block: Block, dim: int) -> None:
+        super().__init__()
+        for slot in SLOTS:
+            for child in CHILDREN[slot]:
+                self.add_module(child, make(slot, getattr(block, slot), dim))
+        self.drop_path = DropPath(0.0)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        x = self.position(x)
+        y = self.norm1(x)
+        y = self.mixer(y, x) if self.mixer.needs_residual else self.mixer(y)
+        x = x + self.drop_path(self.scale1(y))
+        return x + self.drop_path(self.scale2(self.ffn(self.norm2(x))))
+
+
+def pieces(arch: Architecture) -> Iterator[tuple[str, PieceSpec]]:
+    """Name and specification of every piece, in the order of the forward pass."""
+    dim = arch.in_channels
+    for s, stage in enumerate(arch.stages):
+        yield f"stages.{s}.embedding", ("embedding", stage.embedding, dim, stage.width)
+        dim = stage.width
+        for b, block in enumerate(stage.blocks):
+            yield f"stages.{s}.blocks.{b}", ("block", block, dim, dim)
+    yield "head", ("head", arch.head, dim, arch.num_classes)
+
+
+def make_piece(spec: PieceSpec) -> nn.Module:
+    """The module of a specification, with fresh weights on the current default device."""
+    kind, what, dim, dim2 = spec
+    return ResidualBlock(what, dim) if isinstance(what, Block) else make(kind, what, dim, dim2)
+
+
+def call(name: str, module: nn.Module, x: Tensor) -> Tensor:
+    """Runs a piece on its own weights."""
+    return module(x)
+
+
+class StagePieces(nn.Module):
+    """The pieces of one stage; `Network` runs them."""
+
+    embedding: nn.Module
+    blocks: nn.ModuleList
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList()
+
+
+class Network(nn.Module):
+    """A network of an architecture. Maps (b, in_channels, h, w) to (b, num_classes).
+
+    Args:
+        arch: what to build, complete or not.
+        make: how a piece is made; a supernet passes cached skeletons on the meta device.
+    """
+
+    head: nn.Module
+
+    def __init__(self, arch: Architecture, make: Callable[[PieceSpec], nn.Module] = make_piece) -> None:
+        super().__init__()
+        self.arch = arch
+        self.stages = nn.ModuleList(StagePieces() for _ in arch.stages)
+        for name, spec in pieces(arch):
+            parent, _, child = name.rpartition(".")
+            self.get_submodule(parent).add_module(child, make(spec))
+
+    def forward(self, x: Float[Tensor, "b c h w"], run: Run = call) -> Float[Tensor, "b classes"]:
+        # Lists are walked by index: `children()` would skip a skeleton that stands in two places.
+        for s, stage in enumerate(cast("list[StagePieces]", self.stages)):
+            x = run(f"stages.{s}.embedding", stage.embedding, x)
+            for b, block in enumerate(stage.blocks):
+                x = run(f"stages.{s}.blocks.{b}", block, x)
+        return run("head", self.head, x)
+
+    def set_drop_path(self, rate: float) -> None:
+        """Stochastic depth from 0 at the first block linearly to `rate` at the last (TransXNet's schedule)."""
+        blocks = [module for module in self.modules() if isinstance(module, ResidualBlock)]
+        for index, block in enumerate(blocks):
+            block.drop_path.rate = rate * index / max(1, len(blocks) - 1)
+
+
+def build(arch: Architecture, seed: int = 0) -> Network:
+    """A stand-alone network with fresh weights.
+
+    Args:
+        seed: of the weights; torch's global generator is left as it was.
+
+    Raises:
+        InputError: the architecture names an unknown part or option, or sizes that do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(complete(arch))
+
+
+def describe(arch: Architecture) -> dict[str, Any]:
+    """Depth, widths and mixer names by stage, for tables."""
+    return {
+        "depth": arch.depth,
+        "widths": [stage.width for stage in arch.stages],
+        "mixers": [[block.mixer.name for block in stage.blocks] for stage in arch.stages],
+    }

@@ -1,0 +1,286 @@
+"""Parts: what they are, how they register, and how options are checked.
+
+A part is an ordinary module in a file of its own. Registering it gives it a JSON name, a place in any space, elastic sizes by
+the one slicing rule, extraction, cost, and every law as a test:
+
+    @register("my_mixer")
+    class MyMixer(TokenMixer):
+        @dataclass(frozen=True, kw_only=True, slots=True)
+        class Options:
+            kernel_size: int = 3
+
+        examples = (Options(), Options(kernel_size=5))
+
+        def __init__(self, dim: int, options: Options) -> None: ...
+        def forward(self, x): ...                   # (b, c, h, w) -> (b, c, h, w), for every h and w
+
+Rules for elastic sizes: one elastic size is one whole tensor axis (no fused or interleaved axes; heads are an axis; a moving
+channel boundary means one bank of weights per branch). A slice is the leading part of each axis, but for axes named in
+`centred` (its middle: kernels) and `trailing` (its end).
+"""
+
+import dataclasses
+import importlib
+import pkgutil
+import typing
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value
+from search_spaces.errors import InputError, unknown
+
+Axes = Mapping[str, tuple[int, ...]]
+
+
+class PartModule(nn.Module):
+    """What every part is. Subclass one of the seven kinds below.
+
+    Class attributes:
+        Options: frozen, keyword-only dataclass; every field has a default and its `__post_init__` raises InputError.
+        examples: option values from the smallest to the largest, used by the tests of every law.
+        centred, trailing: parameter or buffer names (shell patterns) to the axes cut from the middle or from the end.
+    """
+
+    kind: ClassVar[str]
+    Options: ClassVar[type]
+    examples: ClassVar[tuple[Any, ...]]
+    centred: ClassVar[Axes] = {}
+    trailing: ClassVar[Axes] = {}
+
+
+class TokenMixer(PartModule):
+    """Mixes positions. `forward(x)` maps (b, c, h, w) to the same shape, for every h and w.
+
+    With `needs_residual`, `forward(x, residual)` also gets the block's features before normalisation.
+    """
+
+    kind = "mixer"
+    needs_residual: ClassVar[bool] = False
+
+    def __init__(self, dim: int, options: Any) -> None:
+        super().__init__()
+
+
+class ChannelMixer(PartModule):
+    """Mixes channels (the FFN). `forward(x)` maps (b, c, h, w) to the same shape."""
+
+    kind = "ffn"
+
+    def __init__(self, dim: int, options: Any) -> None:
+        super().__init__()
+
+
+class Position(PartModule):
+    """A position encoding on the residual stream. `forward(x)` maps (b, c, h, w) to the same shape."""
+
+    kind = "position"
+
+    def __init__(self, dim: int, options: Any) -> None:
+        super().__init__()
+
+
+class Norm(PartModule):
+    """A normalisation. `forward(x)` maps (b, c, h, w) to the same shape."""
+
+    kind = "norm"
+
+    def __init__(self, dim: int, options: Any) -> None:
+        super().__init__()
+
+
+class Scale(PartModule):
+    """What a residual branch ends with, such as LayerScale. `forward(x)` maps (b, c, h, w) to the same shape."""
+
+    kind = "scale"
+
+    def __init__(self, dim: int, options: Any) -> None:
+        super().__init__()
+
+
+class Embedding(PartModule):
+    """A stem or downsampling layer. `forward(x)` maps (b, in_dim, h, w) to (b, dim, h', w')."""
+
+    kind = "embedding"
+
+    def __init__(self, in_dim: int, dim: int, options: Any) -> None:
+        super().__init__()
+
+
+class Head(PartModule):
+    """The classifier. `forward(x)` maps (b, dim, h, w) to (b, num_classes)."""
+
+    kind = "head"
+
+    def __init__(self, dim: int, num_classes: int, options: Any) -> None:
+        super().__init__()
+
+
+KINDS: dict[str, type[PartModule]] = {
+    kind.kind: kind for kind in (Embedding, Position, Norm, TokenMixer, ChannelMixer, Scale, Head)
+}
+WORDS = {"mixer": "token mixer", "ffn": "channel mixer", "position": "position encoding", "norm": "normalisation"}
+_FOLDERS = ("embeddings", "positions", "norms", "mixers", "ffn", "scales", "heads")
+_PARTS: dict[str, dict[str, type[PartModule]]] = {kind: {} for kind in KINDS}
+
+P = TypeVar("P", bound=type[PartModule])
+
+
+def register(name: str) -> Callable[[P], P]:
+    """Class decorator that makes a part known by `name`.
+
+    Raises:
+        TypeError: the class breaks the contract; the message says how to mend it.
+    """
+
+    def add(part: P) -> P:
+        kind = getattr(part, "kind", None)
+        if kind not in KINDS:
+            raise TypeError(
+                f"{part.__name__} is no part: subclass one of {', '.join(k.__name__ for k in KINDS.values())}"
+            )
+        options = part.__dict__.get("Options")
+        if not dataclasses.is_dataclass(options) or not getattr(options, "__dataclass_params__").frozen:  # noqa: B009
+            raise TypeError(
+                f"{part.__name__} needs a nested class Options: @dataclass(frozen=True, kw_only=True, slots=True)"
+            )
+        for item in dataclasses.fields(typing.cast(Any, options)):
+            if item.default is dataclasses.MISSING:
+                raise TypeError(f"{part.__name__}.Options.{item.name} needs a default")
+        if not all(
+            isinstance(example, typing.cast(type, options)) for example in part.__dict__.get("examples", (None,))
+        ):
+            raise TypeError(
+                f"{part.__name__} needs `examples = (Options(...), ...)`, smallest to largest, for its tests"
+            )
+        known = _PARTS[kind].get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (part.__module__, part.__qualname__):
+            raise TypeError(f"{kind} {name!r} is already {known.__module__}.{known.__qualname__}: choose another name")
+        _PARTS[kind][name] = part
+        part.part_name = name  # type: ignore[attr-defined]
+        return part
+
+    return add
+
+
+@cache
+def _discover() -> None:
+    """Imports every part's file of this package: registering is putting a file there."""
+    for folder in _FOLDERS:
+        package = importlib.import_module(f"search_spaces.{folder}")
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def parts(kind: str) -> Mapping[str, type[PartModule]]:
+    """The registered parts of a kind, by name, sorted."""
+    _discover()
+    return dict(sorted(_PARTS[kind].items()))
+
+
+def lookup(kind: str, name: str) -> type[PartModule]:
+    """The class of a registered part.
+
+    Raises:
+        InputError: not registered; the nearest name is offered.
+    """
+    _discover()
+    if name not in _PARTS[kind]:
+        raise unknown(WORDS.get(kind, kind), name, _PARTS[kind], 'part = "{}"')
+    return _PARTS[kind][name]
+
+
+def _check(value: Value, annotation: Any, where: str) -> Value:
+    if typing.get_origin(annotation) is tuple:
+        if not isinstance(value, tuple):
+            raise InputError(f"{where} is {value!r}", "a list", f"{where} = [{value!r}]")
+        return tuple(_check(item, typing.get_args(annotation)[0], where) for item in value)
+    if annotation is float and type(value) is int:
+        return float(value)
+    if type(value) is not annotation:
+        words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+        example = {int: 4, float: 0.5, str: '"name"', bool: "true"}
+        raise InputError(f"{where} is {value!r}", words[annotation], f"{where} = {example[annotation]}")
+    return value
+
+
+@cache
+def options(kind: str, part: Part) -> Any:
+    """The part's checked options, as an instance of its `Options`.
+
+    Raises:
+        InputError: an unknown part or option (the nearest is offered), or a value that is not allowed.
+    """
+    module = lookup(kind, part.name)
+    hints = typing.get_type_hints(module.Options)
+    values = {}
+    for key, value in part.options:
+        if key not in hints:
+            raise unknown(f"option of {WORDS.get(kind, kind)} {part.name!r}:", key, hints, "{} = ...")
+        values[key] = _check(value, hints[key], f"{part.name}.{key}")
+    return module.Options(**values)
+
+
+@cache
+def complete_part(kind: str, part: Part) -> Part:
+    """The same part with every option written out, checked."""
+    return Part(part.name, tuple(dataclasses.asdict(options(kind, part)).items()))
+
+
+def complete(arch: Architecture) -> Architecture:
+    """The same architecture with every option of every part written out, so that it stays the same when defaults change.
+
+    Raises:
+        InputError: an unknown part or option, or a value that is not allowed.
+    """
+    return Architecture(
+        in_channels=arch.in_channels,
+        num_classes=arch.num_classes,
+        resolution=arch.resolution,
+        stages=tuple(
+            Stage(
+                width=stage.width,
+                embedding=complete_part("embedding", stage.embedding),
+                blocks=tuple(
+                    Block(**{slot: complete_part(slot, getattr(block, slot)) for slot in SLOTS})
+                    for block in stage.blocks
+                ),
+            )
+            for stage in arch.stages
+        ),
+        head=complete_part("head", arch.head),
+    )
+
+
+def axes(rule: Axes, name: str) -> tuple[int, ...]:
+    """The axes that `centred` or `trailing` names for a parameter or buffer."""
+    return tuple(axis for pattern, found in rule.items() if fnmatchcase(name, pattern) for axis in found)
+
+
+def make(kind: str, part: Part, *dims: int) -> PartModule:
+    """Constructs a part: `make("mixer", part, dim)`, `make("embedding", part, in_dim, dim)`, `make("head", part, dim, classes)`."""
+    return lookup(kind, part.name)(*dims, options(kind, part))
+
+
+def check_divisible(dim: int, by: int, what: str, option: str) -> int:
+    """`dim // by`.
+
+    Raises:
+        InputError: it leaves a remainder.
+    """
+    if dim % by:
+        raise InputError(
+            f"{what} has {dim} channels, which {option} = {by} does not divide",
+            f"widths that are multiples of {by}, or another {option}",
+            f"width = {(dim // by + 1) * by}",
+        )
+    return dim // by
+
+
+__all__ = [
+    "KINDS", "ChannelMixer", "Embedding", "Head", "Norm", "PartModule", "Position", "Scale", "Tensor", "TokenMixer", "axes",
+    "check_divisible", "complete", "complete_part", "lookup", "make", "options", "parts", "register",
+]  # fmt: skip

@@ -1,0 +1,51 @@
+"""Normalisation statistics of one candidate, recomputed without touching the supernet's.
+
+Running statistics in a supernet are a mixture over sub-networks and useless to each of them. Here each candidate gets its own: from
+zero, as the plain average over batches of the real forward pass, in buffers that belong to nobody else. Results therefore do not
+depend on which candidates were evaluated before.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.architecture import Architecture
+from supernet.supernet import Supernet, network_skeleton
+
+
+@contextmanager
+def batch_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms use and average batch statistics, with equal weight for each batch; everything else stays in evaluation mode."""
+    norms = {m: m.momentum for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    try:
+        for norm in norms:
+            norm.training, norm.momentum = True, None
+        yield
+    finally:
+        for norm, momentum in norms.items():
+            norm.training, norm.momentum = False, momentum
+
+
+@torch.no_grad()
+def calibrate(supernet: Supernet, arch: Architecture, batches: Iterable[Float[Tensor, "b c h w"]]) -> dict[str, Tensor]:
+    """The buffers of `arch` for these images, named as in its network; empty when it has none.
+
+    Args:
+        batches: training images, on the supernet's device; two or more in each batch.
+    """
+    names = dict(network_skeleton(arch, False).named_buffers(remove_duplicate=False))
+    buffers = {
+        name: torch.ones_like(tensor) if name.endswith("running_var") else torch.zeros_like(tensor)
+        for name, tensor in supernet.weights(arch).items()
+        if name in names
+    }
+    if not buffers:
+        return {}
+    supernet.eval()
+    with batch_statistics(network_skeleton(arch, False)):
+        for images in batches:
+            supernet(images, arch, buffers)
+    return buffers

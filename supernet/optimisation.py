@@ -1,0 +1,132 @@
+"""One optimisation step, for a supernet and for a stand-alone network alike: clip, guard, AdamW, cosine schedule, averaged weights."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MAX_SKIPPED = 50
+"""Steps in a row whose gradients may be non-finite before training is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Learning rate by step: linear warm-up, then half a cosine to zero.
+
+    Args:
+        lr: peak.
+        warmup_steps, total_steps: lengths.
+    """
+
+    lr: float
+    warmup_steps: int
+    total_steps: int
+
+    def at(self, step: int) -> float:
+        """The rate of step `step`, counted from 0."""
+        if step < self.warmup_steps:
+            return self.lr * (step + 1) / (self.warmup_steps + 1)
+        done = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class Optimisation:
+    """AdamW on a module, with everything around a step.
+
+    Weights with two or more axes decay; biases, norms and scales do not. Averaged weights (EMA) follow with a decay of
+    min(ema, (1 + step) / (10 + step)), so that early weights are forgotten.
+
+    A step whose gradients are not all finite is skipped and counted; running statistics go back to the last good ones.
+
+    Args:
+        clip: largest gradient norm, 0 for none.
+        ema: decay of the averaged weights, 0 for none.
+    """
+
+    def __init__(self, module: nn.Module, schedule: Schedule, *, weight_decay: float, clip: float, ema: float) -> None:
+        self.module, self.schedule, self.clip, self.ema = module, schedule, clip, ema
+        self.parameters = dict(module.named_parameters())
+        groups = [
+            {"params": [p for p in self.parameters.values() if p.dim() >= 2], "weight_decay": weight_decay},
+            {"params": [p for p in self.parameters.values() if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.lr, foreach=True)
+        self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()} if ema else {}
+        self.step_count = self.skipped = self.skipped_in_a_row = 0
+        self._remember_statistics()
+
+    def _remember_statistics(self) -> None:
+        self._statistics = {name: buffer.clone() for name, buffer in self.module.named_buffers()}
+
+    @torch.no_grad()
+    def step(self) -> dict[str, float]:
+        """Uses the gradients that are there and clears them. Returns lr and grad_norm.
+
+        Raises:
+            FloatingPointError: `MAX_SKIPPED` steps in a row had non-finite gradients.
+        """
+        lr = self.schedule.at(self.step_count)
+        self.step_count += 1
+        used = [p for p in self.parameters.values() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm([p.grad for p in used if p.grad is not None], foreach=True))
+        if not math.isfinite(norm):
+            self.skipped += 1
+            self.skipped_in_a_row += 1
+            self.optimizer.zero_grad(set_to_none=True)
+            for name, buffer in self.module.named_buffers():
+                buffer.copy_(self._statistics[name])
+            if self.skipped_in_a_row >= MAX_SKIPPED:
+                raise FloatingPointError(
+                    f"{MAX_SKIPPED} steps in a row had gradients that are not finite: lower the learning rate"
+                )
+            return {"lr": lr, "grad_norm": math.inf}
+        self.skipped_in_a_row = 0
+        if self.clip and norm > self.clip:
+            torch._foreach_mul_([p.grad for p in used], self.clip / norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            decay = min(self.ema, (1 + self.step_count) / (10 + self.step_count))
+            torch._foreach_lerp_(list(self.averaged.values()), list(self.parameters.values()), 1 - decay)
+        if self.step_count % 50 == 0:
+            self._remember_statistics()
+        return {"lr": lr, "grad_norm": norm}
+
+    @torch.no_grad()
+    def use_averaged(self) -> None:
+        """Puts the averaged weights into the module, for good."""
+        for name, average in self.averaged.items():
+            self.parameters[name].copy_(average)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, the module's own state included."""
+        return {
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged,
+            "statistics": self._statistics,
+            "counts": [self.step_count, self.skipped, self.skipped_in_a_row],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        with torch.no_grad():
+            for name, average in self.averaged.items():
+                average.copy_(state["averaged"][name])
+        self._statistics = {name: buffer.to(_device(self.module)) for name, buffer in state["statistics"].items()}
+        self.step_count, self.skipped, self.skipped_in_a_row = state["counts"]
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
+
+
+def soft_cross_entropy(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Mean cross-entropy of `logits` (b, classes) against the teacher's softmax, in float32. Its gradient is KL's."""
+    return -(teacher.float().softmax(dim=-1) * logits.float().log_softmax(dim=-1)).sum(dim=-1).mean()

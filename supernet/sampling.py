@@ -1,0 +1,43 @@
+"""Which sub-networks one training step runs.
+
+The sandwich rule (arXiv:2003.11142) trains the largest, the smallest and random sub-networks in every step. In a space of several
+operators "largest" says nothing about the operator, and random draws leave operators unequally trained; so sizes follow the
+sandwich, and operators are dealt out: in each place, the paths of a step share the parts as evenly as their number allows
+(strict operator fairness, arXiv:1907.01845).
+"""
+
+import random
+
+from search_spaces.architecture import Architecture
+from search_spaces.space import Gene, SearchSpace
+
+
+def is_kind(gene: Gene) -> bool:
+    """Whether a gene chooses between parts rather than between sizes or options of one."""
+    return gene.name.rsplit(".", 1)[-1] in {"embedding", "position", "norm", "mixer", "ffn", "scale", "head"}
+
+
+def deal(choices: int, paths: int, rng: random.Random) -> list[int]:
+    """`paths` indices in random order in which every choice occurs equally often, give or take one."""
+    dealt: list[int] = []
+    while len(dealt) < paths:
+        dealt += rng.sample(range(choices), choices)
+    dealt = dealt[:paths]
+    rng.shuffle(dealt)
+    return dealt
+
+
+def sandwich(space: SearchSpace, rng: random.Random, random_paths: int) -> list[Architecture]:
+    """The sub-networks of one step: largest sizes first, then smallest sizes, then random sizes; operators dealt out.
+
+    An option's values are taken as ascending: its first is the smallest and its last the largest.
+    """
+    paths = 2 + random_paths
+    columns = []
+    for gene in space.genes:
+        count = len(gene.choices)
+        if is_kind(gene):
+            columns.append(deal(count, paths, rng))
+        else:
+            columns.append([count - 1, 0, *(rng.randrange(count) for _ in range(random_paths))])
+    return [space.decode(tuple(column[path] for column in columns)) for path in range(paths)]

@@ -1,0 +1,263 @@
+"""Weights shared by all architectures of a space.
+
+    supernet(x, arch)        runs arch on borrowed slices of the shared weights
+    supernet.extract(arch)   the same network, with its own copy of those slices
+
+There is no second forward pass: both run `search_spaces.network.Network`. For each piece the supernet takes a skeleton of that
+piece on the meta device, cuts slices of the skeleton's shapes from its bank, and runs the skeleton with the slices in the place
+of its own tensors. Gradients flow to the slices, running statistics are updated in place.
+
+The bank holds, for every place and every part that may stand there, one tensor per name, as large as the largest option needs:
+
+    stages.0.blocks.1.mixer.d_mixer.osra.query.weight
+
+Not safe for threads: one supernet a process.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces import cost, registry
+from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.network import CHILDREN, Network, PieceSpec, make_piece, pieces
+from search_spaces.space import SearchSpace
+from supernet.slicing import slice_like
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One tensor of a skeleton, and how it is cut from the bank."""
+
+    name: str
+    bank: str
+    shape: tuple[int, ...]
+    centred: tuple[int, ...]
+    trailing: tuple[int, ...]
+    is_buffer: bool
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:
+    for name, parameter in module.named_parameters():
+        yield name, parameter, False
+    for name, buffer in module.named_buffers():
+        yield name, buffer, True
+
+
+@lru_cache(maxsize=4096)
+def skeleton(spec: PieceSpec, training: bool) -> nn.Module:
+    """A piece on the meta device, shared by all networks that have it."""
+    with torch.device("meta"):
+        return make_piece(spec).train(training)
+
+
+@lru_cache(maxsize=4096)
+def entries(spec: PieceSpec) -> tuple[Entry, ...]:
+    """What a piece borrows; `bank` is relative to the piece's own place in the bank."""
+    kind, what, _, _ = spec
+    owners: dict[str, tuple[str, Part]] = {"": (kind, what)} if isinstance(what, Part) else {}
+    if isinstance(what, Block):
+        owners = {child: (slot, getattr(what, slot)) for slot in SLOTS for child in CHILDREN[slot]}
+    found = []
+    for name, tensor, is_buffer in _tensors(skeleton(spec, True)):
+        child, _, inner = name.partition(".") if isinstance(what, Block) else ("", "", name)
+        slot, part = owners[child]
+        module = registry.lookup(slot, part.name)
+        found.append(
+            Entry(
+                name=name,
+                bank=".".join(filter(None, (child, part.name, inner))),
+                shape=tuple(tensor.shape),
+                centred=registry.axes(module.centred, inner),
+                trailing=registry.axes(module.trailing, inner),
+                is_buffer=is_buffer,
+            )
+        )
+    return tuple(found)
+
+
+@lru_cache(maxsize=8192)
+def places(spec: PieceSpec, training: bool) -> tuple[tuple[dict[str, Tensor | None], str, Tensor], ...]:
+    """For each of `entries(spec)`: the skeleton's own table of tensors, the key in it, and the meta tensor that stands there."""
+    piece = skeleton(spec, training)
+    found = []
+    for entry in entries(spec):
+        owner, _, key = entry.name.rpartition(".")
+        module = piece.get_submodule(owner)
+        table = module._buffers if entry.is_buffer else module._parameters
+        found.append((table, key, table[key]))
+    return tuple(found)
+
+
+@lru_cache(maxsize=512)
+def network_skeleton(arch: Architecture, training: bool) -> Network:
+    """A network whose pieces are shared skeletons."""
+    return Network(arch, lambda spec: skeleton(spec, training)).train(training)
+
+
+class Supernet(nn.Module):
+    """Shared weights over a space.
+
+    Args:
+        space: checked and bound to the data.
+        seed: of the initial weights; torch's global generator is left as it was.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
+        super().__init__()
+        self.space = space
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._fill()
+        self._bank: dict[str, Tensor] | None = None
+
+    # The bank
+
+    def _fill(self) -> None:
+        """Makes every bank tensor, each initialised by the constructors of the parts that use it.
+
+        For each place and part, all option values and widths are built on the meta device for their shapes. The largest of
+        them in each tensor are then really built, and their values copied in; so every used element starts as its part starts it.
+        """
+        groups: dict[tuple[str, int, str, str], list[tuple[Part, tuple[int, ...]]]] = {}
+        for place, copies, kind, part, dims in self.space.part_specs():
+            groups.setdefault((place, copies, kind, part.name), []).append((part, dims))
+        for (place, copies, kind, name), members in groups.items():
+            module = registry.lookup(kind, name)
+            shapes: dict[str, list[tuple[int, ...]]] = {}
+            users: dict[str, list[int]] = {}
+            buffers: set[str] = set()
+            with torch.device("meta"):
+                for index, (part, dims) in enumerate(members):
+                    for key, tensor, is_buffer in _tensors(registry.make(kind, part, *dims)):
+                        shapes.setdefault(key, []).append(tuple(tensor.shape))
+                        users.setdefault(key, []).append(index)
+                        if is_buffer:
+                            buffers.add(key)
+            full = {key: tuple(map(max, zip(*found, strict=True))) for key, found in shapes.items()}
+            needed: set[int] = set()
+            for key, found in shapes.items():
+                whole = [index for index, shape in zip(users[key], found, strict=True) if shape == full[key]]
+                if not needed.intersection(whole):
+                    needed.update(whole[:1] or users[key])
+            is_block = kind in SLOTS and place.endswith(".blocks")
+            for copy in range(copies):
+                for child in CHILDREN[kind] if is_block else ("",):
+                    bank = {key: torch.zeros(shape) for key, shape in full.items()}
+                    for index in sorted(needed, key=lambda i: sum(members[i][1])):
+                        part, dims = members[index]
+                        for key, tensor, _ in _tensors(registry.make(kind, part, *dims)):
+                            cut = registry.axes(module.centred, key), registry.axes(module.trailing, key)
+                            slice_like(bank[key], tensor.shape, *cut).copy_(tensor.detach())
+                    for key, tensor in bank.items():
+                        where = ".".join(filter(None, (place, str(copy) if is_block else "", child, name, key)))
+                        self._put(where, tensor, key in buffers)
+
+    def _put(self, name: str, tensor: Tensor, is_buffer: bool) -> None:
+        *path, last = name.split(".")
+        owner: nn.Module = self
+        for key in path:
+            if key not in owner._modules:
+                owner.add_module(key, nn.Module())
+            owner = owner.get_submodule(key)
+        if is_buffer:
+            owner.register_buffer(last, tensor.long() if last == "num_batches_tracked" else tensor)
+        else:
+            owner.register_parameter(last, nn.Parameter(tensor))
+
+    def bank(self) -> dict[str, Tensor]:
+        """All shared tensors by name, parameters and buffers."""
+        if self._bank is None:
+            self._bank = {name: tensor for name, tensor, _ in _tensors(self)}
+        return self._bank
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Supernet":
+        self._bank = None  # moving to another device or type may make new tensors
+        return super()._apply(fn, recurse)
+
+    # Borrowing
+
+    def weights(self, arch: Architecture) -> dict[str, Tensor]:
+        """The slices that `arch` borrows, named as in a network of its own. Views: writing to them writes to the supernet."""
+        bank = self.bank()
+        return {
+            f"{place}.{entry.name}": _cut(bank[f"{place}.{entry.bank}"], entry)
+            for place, spec in pieces(arch)
+            for entry in entries(spec)
+        }
+
+    def bank_names(self, arch: Architecture) -> dict[str, str]:
+        """For each tensor of a network of `arch`, the bank tensor that it is cut from."""
+        return {f"{place}.{e.name}": f"{place}.{e.bank}" for place, spec in pieces(arch) for e in entries(spec)}
+
+    def runner(
+        self, arch: Architecture, buffers: dict[str, Tensor] | None = None
+    ) -> Callable[[str, nn.Module, Tensor], Tensor]:
+        """What `Network.forward` needs as `run` to work on borrowed slices.
+
+        Args:
+            buffers: normalisation statistics to use instead of the supernet's, by network name.
+        """
+        bank = self.bank()
+        specs = dict(pieces(arch))
+
+        def run(place: str, module: nn.Module, x: Tensor) -> Tensor:
+            spec = specs[place]
+            slots = places(spec, module.training)
+            try:
+                for (table, key, _), entry in zip(slots, entries(spec), strict=True):
+                    own = buffers.get(f"{place}.{entry.name}") if buffers is not None and entry.is_buffer else None
+                    table[key] = _cut(bank[f"{place}.{entry.bank}"], entry) if own is None else own
+                return module(x)
+            finally:
+                for table, key, meta in slots:
+                    table[key] = meta
+
+        return run
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], arch: Architecture, buffers: dict[str, Tensor] | None = None
+    ) -> Float[Tensor, "b classes"]:
+        """The outputs of `arch` on shared weights.
+
+        Args:
+            buffers: see `runner`.
+        """
+        return network_skeleton(arch, self.training)(x, run=self.runner(arch, buffers))
+
+    def extract(self, arch: Architecture, buffers: dict[str, Tensor] | None = None) -> Network:
+        """A stand-alone network with a copy of the slices of `arch`.
+
+        Args:
+            buffers: normalisation statistics of its own, by name (`supernet.calibration.calibrate`).
+        """
+        network = Network(arch, lambda spec: _empty_piece(spec, next(self.parameters()).device)).train(self.training)
+        state = self.weights(arch) | (buffers or {})
+        network.load_state_dict({name: tensor.detach().clone() for name, tensor in state.items()})
+        return network
+
+    def smallest(self) -> Architecture:
+        """The member of the space with the fewest MACs."""
+        return _extreme(self.space, False)
+
+    def largest(self) -> Architecture:
+        """The member of the space with the most MACs."""
+        return _extreme(self.space, True)
+
+
+def _cut(tensor: Tensor, entry: Entry) -> Tensor:
+    return slice_like(tensor, entry.shape, entry.centred, entry.trailing)
+
+
+def _empty_piece(spec: PieceSpec, device: torch.device) -> nn.Module:
+    with torch.device("meta"):
+        return make_piece(spec).to_empty(device=device)
+
+
+@lru_cache(maxsize=16)
+def _extreme(space: SearchSpace, largest: bool) -> Architecture:
+    return space.largest(cost.macs) if largest else space.smallest(cost.macs)
