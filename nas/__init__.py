@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.commands.demo import demo as demo
-    from nas.commands.demo import report as report
     from nas.commands.extract import extract as extract
     from nas.commands.extract import load_network as load_network
+    from nas.commands.report import report as report
     from nas.commands.retrain import retrain as retrain
     from nas.commands.search import search as search
     from nas.commands.train import train as train
@@ -27,7 +27,7 @@ _WHERE = {
     "extract": "nas.commands.extract",
     "load_network": "nas.commands.extract",
     "retrain": "nas.commands.retrain",
-    "report": "nas.commands.demo",
+    "report": "nas.commands.report",
     "demo": "nas.commands.demo",
 }
 

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from search_spaces.errors import InputError, unknown
 
@@ -239,8 +239,6 @@ SECTIONS: dict[str, type] = {
     "data": DataConfig, "train": TrainConfig, "search": SearchConfig, "extract": ExtractConfig, "retrain": RetrainConfig
 }  # fmt: skip
 
-T = TypeVar("T")
-
 
 def _convert(value: Any, annotation: Any, key: str) -> Any:
     """`value` as the field's type; ints pass as floats, lists become tuples."""
@@ -258,11 +256,11 @@ def _convert(value: Any, annotation: Any, key: str) -> Any:
     return value
 
 
-def _section(kind: type[T], data: Any, prefix: str) -> T:
+def _section(kind: Any, data: Any, prefix: str) -> Any:
     if not isinstance(data, Mapping):
         raise InputError(f"{prefix.rstrip('.')} is {data!r}", "a table of keys", f"[{prefix.rstrip('.')}]")
     hints = typing.get_type_hints(kind)
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in hints:
             raise unknown("key", prefix + key, [prefix + name for name in hints], "{}=VALUE")
@@ -324,11 +322,13 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
         # A bare key of another section, or a misspelt one: offer the nearest full name, by its last part first.
         bare = [name for name in known if name.split(".")[-1] == key]
         raise unknown("key", key, bare or known, "{}=" + raw)
+    kind = SECTIONS[path[0]] if len(path) == 2 else Config
+    if typing.get_type_hints(kind)[path[-1]] is str:
+        return path, raw  # as typed: a digest such as 93e457123456 is no number
     try:
-        value = tomllib.loads(f"value = {raw}")["value"]
+        return path, tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
-        value = raw
-    return path, value
+        return path, raw
 
 
 def load_config(

@@ -56,7 +56,7 @@ class Run:
             )
         supernet = Supernet(self.space, self.config.seed)
         load_tensors(self.store, "supernet.safetensors", supernet)
-        return supernet.to(self.device, memory_format=torch.channels_last).eval()
+        return supernet.to(self.device).eval()
 
     def settle(self, section: str, started: bool, grows: tuple[str, ...] = ()) -> None:
         """Records the settings of a verb in run.json, or checks them against those that it started with.
@@ -114,7 +114,7 @@ def start_run(config: Config) -> Run:
         InputError: the folder holds another run; the space or the data cannot be used.
     """
     if RunStore(config.run).exists("run.json"):
-        return open_run(config, started=True)
+        return open_run(config, fixed=("train",))
     import_plugins(config)
     space = read_space(config.space)
     store = RunStore.create(config.run)
@@ -142,12 +142,12 @@ def start_run(config: Config) -> Run:
     return Run(store, config, bound, split, device)
 
 
-def open_run(config: Config, *, started: bool = False) -> Run:
+def open_run(config: Config, *, fixed: tuple[str, ...] = ("search",)) -> Run:
     """An existing run, with the settings that it was started with.
 
     Args:
         config: from `configure`, whose base is the run's own configuration.
-        started: whether the verb is the one that made the run, and so must agree in data, space, seed and training.
+        fixed: sections that the verb takes as earlier verbs left them, beside space, seed and data.
 
     Raises:
         InputError: no run, a damaged one, one of another version, or one of another space.
@@ -157,7 +157,7 @@ def open_run(config: Config, *, started: bool = False) -> Run:
     store = RunStore.open(config.run)
     store.lock()
     identity = store.read_json("run.json")
-    for key in ("space", "seed", "data", *(("train",) if started else ())):
+    for key in ("space", "seed", "data", *fixed):
         was, now = identity["config"][key], kept(config)[key]
         if (
             key == "space"

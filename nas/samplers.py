@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -28,6 +29,12 @@ def make_sampler(name: str, seed: int, population: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
+def _name_metrics(study: optuna.Study) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(["top1", "macs"])
+
+
 def _label(value: Value) -> Any:
     return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
@@ -42,11 +49,13 @@ class Proposer:
     def __init__(self, space: SearchSpace, name: str, *, seed: int, population: int, budget: int | None) -> None:
         self.space, self.name, self.budget = space, name, budget
         self.labels = {gene.name: [_label(value) for value in gene.choices] for gene in space.genes}
-        self.distributions = {name: CategoricalDistribution(labels) for name, labels in self.labels.items()}
+        self.distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(labels) for name, labels in self.labels.items()
+        }
         self.study = optuna.create_study(
             study_name=name, directions=["maximize", "minimize"], sampler=make_sampler(name, seed, population)
         )
-        self.study.set_metric_names(["top1", "macs"])
+        _name_metrics(self.study)
 
     def ask(self) -> tuple[Trial, Genes]:
         """A proposal: Optuna's trial, and its genes."""
@@ -86,9 +95,7 @@ def mirror(proposers: Sequence[Proposer], path: Path) -> None:
                 study_name=proposer.name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
             )
             if not study.metric_names:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    study.set_metric_names(["top1", "macs"])
+                _name_metrics(study)
             known = len(study.get_trials(deepcopy=False))
             trials = [trial for trial in proposer.trials() if trial.number >= known]
             if trials:

@@ -22,7 +22,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from search_spaces.errors import InputError
 
@@ -58,7 +58,7 @@ class RunStore:
         self._lock: Any = None
 
     @classmethod
-    def open(cls, folder: str | Path) -> Self:
+    def open(cls, folder: str | Path) -> "RunStore":
         """An existing run.
 
         Raises:
@@ -82,7 +82,7 @@ class RunStore:
         return store
 
     @classmethod
-    def create(cls, folder: str | Path) -> Self:
+    def create(cls, folder: str | Path) -> "RunStore":
         """A new run's folder, locked; `begin` makes it a run.
 
         Raises:

@@ -33,7 +33,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     if not names:
         raise ValueError("nearest() needs at least one known name")
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.01)
     return close[0] if close else names[0]
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 MAX_SKIPPED = 50
 """Steps in a row whose gradients may be non-finite before training is given up."""
@@ -70,7 +72,8 @@ class Optimisation:
         lr = self.schedule.at(self.step_count)
         self.step_count += 1
         used = [p for p in self.parameters.values() if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm([p.grad for p in used if p.grad is not None], foreach=True))
+        total = get_total_norm([p.grad for p in used if p.grad is not None], foreach=True)
+        norm = float(total)
         if not math.isfinite(norm):
             self.skipped += 1
             self.skipped_in_a_row += 1
@@ -84,14 +87,14 @@ class Optimisation:
             return {"lr": lr, "grad_norm": math.inf}
         self.skipped_in_a_row = 0
         if self.clip and norm > self.clip:
-            torch._foreach_mul_([p.grad for p in used], self.clip / norm)
+            clip_grads_with_norm_(used, self.clip, total, foreach=True)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             decay = min(self.ema, (1 + self.step_count) / (10 + self.step_count))
-            torch._foreach_lerp_(list(self.averaged.values()), list(self.parameters.values()), 1 - decay)
+            get_ema_multi_avg_fn(decay)(list(self.averaged.values()), list(self.parameters.values()), self.step_count)
         if self.step_count % 50 == 0:
             self._remember_statistics()
         return {"lr": lr, "grad_norm": norm}

@@ -3,28 +3,14 @@
 import time
 from pathlib import Path
 
-from nas.config import Config
 from nas.commands.extract import extract
-from nas.log import say
-from nas.report import table, write_report
+from nas.commands.report import report
 from nas.commands.retrain import retrain
 from nas.commands.search import search
-from nas.store import RunStore
 from nas.commands.train import train
-
-
-def report(config: Config) -> Path:
-    """Writes the report of a run, whatever it has reached, and prints its table.
-
-    Returns:
-        The path of report.html.
-    """
-    store = RunStore.open(config.run)
-    path = write_report(store)
-    say(table(store))
-    say()
-    say(f"report: {path}")
-    return path
+from nas.config import Config
+from nas.log import say
+from nas.store import RunStore
 
 
 def demo(config: Config) -> Path:

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from nas.commands.search import EVALUATIONS, Evaluator, front_of
 from nas.config import Config, parse_macs
 from nas.evaluate import evaluate
 from nas.log import say
 from nas.pareto import spread_over
 from nas.run import Run, load_tensors, open_run, save_tensors
-from nas.commands.search import EVALUATIONS, Evaluator, candidates, front_of
 from nas.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
@@ -36,7 +36,7 @@ def load_network(folder: str | Path) -> Network:
         )
     network = build(Architecture.from_json(store.path(ARCH).read_text()))
     load_tensors(store, WEIGHTS, network)
-    return network.to(memory_format=torch.channels_last).eval()
+    return network.eval()
 
 
 def selected(run: Run) -> dict[str, dict[str, Any]]:
@@ -58,7 +58,7 @@ def selected(run: Run) -> dict[str, dict[str, Any]]:
     chosen = spread_over([(record["macs"], record["top1"]) for record in winners], run.config.retrain.points)
     by_role = [("front", winners[index]) for index in chosen]
     by_role += [(name, record) for record in records for name in ("smallest", "largest") if record["sampler"] == name]
-    by_role.append(("random_best", max(candidates(records, budget, ("random",)), key=lambda record: record["top1"])))
+    by_role.append(("random_best", front_of(records, budget, ("random",))[-1]))
     by_role += [("hand_made", record) for record in records if record["sampler"] == "hand_made"]
     if run.config.digest:
         matching = {r["digest"]: r for r in records if r["digest"].startswith(run.config.digest)}

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 
 from nas import machine
+from nas.commands.extract import WEIGHTS, load_network, selected
 from nas.config import Config
 from nas.data import Split, load_part
 from nas.evaluate import evaluate
-from nas.commands.extract import WEIGHTS, load_network, selected
 from nas.log import Progress, say
 from nas.run import Run, import_plugins, load_checkpoint, open_run, save_checkpoint, save_tensors
 from nas.store import RunStore
@@ -133,7 +133,7 @@ def run_job(job: Job) -> dict[str, Any]:
         network = load_network(store.path(f"networks/{job.digest}"))
     else:
         network = build(arch, derive_seed(seed, job.digest))
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device)
     network.set_drop_path(settings.drop_path)
     batch_size = min(settings.batch_size, len(part))
     per_epoch = len(part) // batch_size

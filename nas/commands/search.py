@@ -119,7 +119,7 @@ def search(config: Config) -> Run:
     Raises:
         InputError: no trained supernet, an infeasible budget, or other settings than the search started with.
     """
-    run = open_run(config)
+    run = open_run(config, fixed=())
     budget = parse_macs(config.search.budget)
     run.settle("search", run.store.exists(EVALUATIONS), grows=("evaluations",))
     if budget is not None:
@@ -169,7 +169,9 @@ def candidates(
     return list(found.values())
 
 
-def front_of(records: list[dict[str, Any]], budget: int | None) -> list[dict[str, Any]]:
+def front_of(
+    records: list[dict[str, Any]], budget: int | None, samplers: tuple[str, ...] = ("nsga2", "random")
+) -> list[dict[str, Any]]:
     """The records that no other candidate beats in both top-1 and MACs, by ascending MACs."""
-    found = candidates(records, budget)
+    found = candidates(records, budget, samplers)
     return [found[index] for index in front([(record["macs"], record["top1"]) for record in found])]

@@ -2,8 +2,6 @@
 
 import math
 
-import torch
-
 from nas.config import Config
 from nas.log import Progress, say
 from nas.run import Run, load_checkpoint, save_checkpoint, save_tensors, start_run
@@ -35,7 +33,7 @@ def train(config: Config) -> Run:
             f"2 to {len(part)}", f"train.batch_size={max(2, len(part) // 8)}",
         )  # fmt: skip
     total = per_epoch * settings.epochs
-    supernet = Supernet(run.space, config.seed).to(run.device, memory_format=torch.channels_last)
+    supernet = Supernet(run.space, config.seed).to(run.device)
     schedule = Schedule(lr=settings.lr, warmup_steps=round(settings.warmup_epochs * per_epoch), total_steps=total)
     optimisation = Optimisation(
         supernet, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema

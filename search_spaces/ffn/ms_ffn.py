@@ -1,6 +1,7 @@
 """Multi-scale feed-forward network, MS-FFN (TransXNet, section III-C and fig. 5; details from the authors' code)."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -73,9 +74,10 @@ class MSFFN(ChannelMixer):
         self.norm = nn.BatchNorm2d(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        branches = cast("list[Branch]", list(self.branches.values()))
         mixed = []
-        for branch in self.branches.values():
+        for branch in branches:
             u = branch.norm1(F.gelu(branch.fc1(x)))
             mixed.append(branch.norm2(F.gelu(branch.conv(u) + u)))
-        weight = torch.cat([branch.fc2.weight for branch in self.branches.values()], dim=1)
+        weight = torch.cat([branch.fc2.weight for branch in branches], dim=1)
         return self.norm(F.conv2d(torch.cat(mixed, dim=1), weight))

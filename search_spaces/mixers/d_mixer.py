@@ -40,11 +40,11 @@ class IDConv(nn.Module):
         super().__init__()
         squeezed = max(1, dim // 4)
         self.kernel_size = kernel_size
-        self.kernels = trunc_normal(num_groups, dim, kernel_size, kernel_size)
-        self.biases = trunc_normal(num_groups, dim)
+        self.kernels = trunc_normal(num_groups, dim, kernel_size, kernel_size, fan_in=kernel_size**2)
+        self.biases = nn.Parameter(nn.init.trunc_normal_(torch.empty(num_groups, dim), std=0.02))
         self.squeeze = Conv(dim, squeezed, bias=False)
         self.norm = nn.BatchNorm2d(squeezed)
-        self.expand = nn.Parameter(nn.init.trunc_normal_(torch.empty(num_groups, dim, squeezed), std=0.02))
+        self.expand = trunc_normal(num_groups, dim, squeezed, fan_in=squeezed)
         self.expand_bias = nn.Parameter(torch.zeros(num_groups, dim))
 
     def group_weights(self, pooled: Float[Tensor, "b c k k2"]) -> Float[Tensor, "b groups c k k2"]:
@@ -57,7 +57,7 @@ class IDConv(nn.Module):
         b, c, h, w = x.shape
         k = self.kernel_size
         kernels = (self.group_weights(F.adaptive_avg_pool2d(x, k)) * self.kernels).sum(dim=1)
-        biases = (self.group_weights(F.adaptive_avg_pool2d(x, 1))[..., 0, 0] * self.biases).sum(dim=1)
+        biases = (self.group_weights(x.mean(dim=(2, 3), keepdim=True))[..., 0, 0] * self.biases).sum(dim=1)
         # One convolution with b * c groups: the fastest form on CPU, in plain NCHW memory.
         y = F.conv2d(
             x.reshape(1, b * c, h, w), kernels.reshape(b * c, 1, k, k), biases.reshape(-1), padding=k // 2, groups=b * c

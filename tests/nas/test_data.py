@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -19,11 +20,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from nas import augment as augmentation
-from nas import data
 from nas.config import DataConfig
-from nas.data import PARTS, Part, Split, content_hash, load_part, make_split
+from nas.data import FASHION_FOLDER, PARTS, Part, Split, content_hash, load_part, make_split, timm_sets
+from nas.data import augment as augmentation
+from nas.data import part as part_module
 from search_spaces.errors import InputError
+from supernet.seeding import derive_seed
 
 LAW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -173,7 +175,7 @@ def test_batched_augmentation_knows_no_other_kind():
 @LAW
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50)), unique=True))
 def test_derived_seeds_differ(keys: list[tuple[int, int, int]]):
-    seeds = {augmentation.derive("order", *key) for key in keys}
+    seeds = {derive_seed("order", *key) for key in keys}
     assert len(seeds) == len(keys)
     assert all(0 <= seed < 2**63 for seed in seeds)
 
@@ -506,7 +508,7 @@ def test_bad_files_of_fashion_are_named(tmp_path: Path, name: str, content, says
     assert str(tmp_path / name.removesuffix(".gz")) in str(caught.value)
 
 
-@pytest.mark.skipif(not Path(data.FASHION_FOLDER).is_dir(), reason="needs Debian's dataset-fashion-mnist")
+@pytest.mark.skipif(not Path(FASHION_FOLDER).is_dir(), reason="needs Debian's dataset-fashion-mnist")
 def test_the_real_fashion_mnist():
     config = DataConfig(name="fashion_mnist", resolution=32)
     split = make_split(config, 0)
@@ -679,6 +681,20 @@ def test_bad_folders_are_named(tmp_path: Path, layout: dict[str, int] | None, sa
     assert "set" in caught.value.given
 
 
+@pytest.mark.parametrize("part", ["", "train/", "test/"])
+def test_a_class_whose_name_is_not_utf8_is_named(tmp_path: Path, part: str):
+    parts = ("train/", "test/") if part else ("",)
+    make_folder(tmp_path, {f"{name}{label}": 5 for name in parts for label in "ab"})
+    latin = os.fsdecode(os.fsencode(tmp_path / part) + b"/caf\xe9")
+    try:
+        shutil.copytree(tmp_path / part / "b", latin)
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    with pytest.raises(InputError, match=r"'caf.*' .* is not UTF-8") as caught:
+        make_split(folder_config(tmp_path), 0)
+    str(caught.value).encode()  # it can be printed
+
+
 def test_a_class_that_test_has_entirely_is_named(tmp_path: Path):
     make_folder(tmp_path, {"train/a": 5, "train/b": 3, "test/a": 2})
     shutil.copytree(tmp_path / "train/b", tmp_path / "test/b")
@@ -754,7 +770,7 @@ def test_parts_too_large_for_memory_are_decoded_in_every_pass(tmp_path: Path, mo
     config = folder_config(make_folder(tmp_path, {"a": 9, "b": 9}))
     split = make_split(config, 0)
     small = load_part(config, split, "train")
-    monkeypatch.setattr(data, "MEMORY_LIMIT", 100)
+    monkeypatch.setattr(part_module, "MEMORY_LIMIT", 100)
     large = load_part(config, split, "train")
     for options in ({}, {"seed": 1}, {"seed": 1, "augment": "standard", "first": 1}):
         for ours, theirs in zip(everything(large, **options), everything(small, **options), strict=True):
@@ -914,4 +930,4 @@ def test_a_corrupt_image_is_not_replaced_by_its_neighbour(tmp_path: Path):
 
 def test_sets_that_do_not_fit_into_memory_are_refused():
     with pytest.raises(InputError, match="GiB at resolution"):
-        data._fits_memory(2**60, DataConfig(name="timm/wds/set"))
+        timm_sets._fits_memory(2**60, DataConfig(name="timm/wds/set"))

@@ -4,7 +4,6 @@ Seeds are derived by hashing, never by adding, so that neighbouring seeds, epoch
 and nothing here reads or leaves a trace in the global random state of torch, numpy or Python.
 """
 
-import hashlib
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -17,26 +16,28 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from supernet.seeding import derive_seed
+
 ERASE_PROBABILITY = 0.25
+
 ERASE_AREA = (0.02, 1 / 3)
 """Smallest and largest share of the image that an erased rectangle covers, before it is cut to the image's side."""
+
 ERASE_ASPECT = 0.3
 """Height over width of an erased rectangle lies between this and its inverse, evenly on a logarithmic scale."""
+
 CROP_SHARE = 0.875
 """Share of the short side that evaluation keeps of image files."""
+
 CROP_FROM = 64
 """Resolution in pixels from which evaluation crops; smaller images are resized whole."""
+
 RAND_AUGMENT = "rand-m9-mstd0.5-inc1"
 
 
-def derive(*key: int | str) -> int:
-    """A seed of 63 bits, evenly distributed and without visible relation to that of any other key."""
-    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8]) >> 1
-
-
 def generator(*key: int | str) -> torch.Generator:
-    """A CPU generator seeded with `derive(*key)`."""
-    return torch.Generator().manual_seed(derive(*key))
+    """A CPU generator seeded with `derive_seed(*key)`."""
+    return torch.Generator().manual_seed(derive_seed(*key))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import csv
 import html.parser
+import json
 import math
 import os
 import random
@@ -11,14 +12,19 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.commands.extract import selected
 from nas.config import config_from, parse_macs
 from nas.pareto import hypervolume, spread_over
-from nas.report import BASELINES, FRONT_COLUMNS, ROLES, TRIAL_COLUMNS, Mixers, Scale, collect, table, write_report
+from nas.reporting import BASELINES, FRONT_COLUMNS, ROLES, TRIAL_COLUMNS, collect, table, write_report
+from nas.reporting.charts import Scale
+from nas.reporting.mixers import Mixers
+from nas.run import Run
 from nas.store import FORMAT, RunStore
 from search_spaces.architecture import Architecture, Block, Part, Stage
 from search_spaces.errors import InputError
@@ -124,8 +130,8 @@ def build_run(
             # NSGA-II is played by the best of ever more draws.
             drawn = [architecture(rng) for _ in range(1 + min(trial // 10, 4) * (sampler == "nsga2"))]
             records.append((sampler, trial, max(drawn, key=lambda arch: quality(arch) * (cost(arch)[0] <= limit))))
-    for n, (sampler, trial, arch) in enumerate(records):
-        store.append("evaluations.jsonl", evaluation(n, sampler, trial, arch, rng))
+    lines = [evaluation(n, sampler, trial, arch, rng) for n, (sampler, trial, arch) in enumerate(records)]
+    store.write_text("evaluations.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     if seeds:
         retrain(store, seeds=seeds)
     return store
@@ -137,6 +143,7 @@ def retrain(store: RunStore, *, seeds: int) -> None:
     networks = collect(store).networks
     whole = [network for network in networks if network.on_front]
     chosen = spread_over([(n.macs, n.inherited.top1 if n.inherited else 0) for n in whole], 5)
+    lines = []
     for network in [whole[index] for index in chosen] + [n for n in networks if not n.on_front]:
         for init in ("scratch", "inherited"):
             for seed in range(seeds):
@@ -154,7 +161,8 @@ def retrain(store: RunStore, *, seeds: int) -> None:
                     "test_top1": round(360 * (score - 0.004)) / 360,
                     "test_images": 360,
                 }
-                store.append("retrained.jsonl", record)
+                lines.append(json.dumps(record) + "\n")
+    store.write_text("retrained.jsonl", "".join(lines))
     if whole:
         best = whole[chosen[-1]]
         store.write_text(f"networks/{best.digest}/arch.json", best.architecture.to_json(indent=1))
@@ -278,6 +286,28 @@ def test_front_is_brute_force(tmp_path: Path, budget: str) -> None:
         digests = {r["digest"] for r in records if r["sampler"] == role}
         assert {row["digest"] for row in listed if role in row["role"].split("+")} == digests
     assert all(row["role"] and set(row["role"].split("+")) <= set(ROLES) for row in listed)
+
+
+@pytest.mark.parametrize("steps", [360, 20, 4])
+@pytest.mark.parametrize("budget", ["2.5M", "600K", "none"])
+def test_what_is_retrained_is_what_is_reported(tmp_path: Path, budget: str, steps: int) -> None:
+    """`nas extract` and the report choose by the same rule, also where many networks have the same top-1."""
+    store = build_run(tmp_path, budget=budget)
+    scores: dict[str, float] = {}  # a network that is proposed again has the same score
+    lines = [
+        line | {"top1": scores.setdefault(line["digest"], round(line["top1"] * steps) / steps)}
+        for line in store.records("evaluations.jsonl")
+    ]
+    store.write_text("evaluations.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    reported = collect(store).networks
+    for points in (1, 3, 100):
+        config = config_from({"search": {"budget": budget}, "retrain": {"points": points}})
+        chosen = selected(Mock(spec=Run, store=store, config=config))
+        for role in ("front", "random_best", *BASELINES):
+            ours = {digest for digest, entry in chosen.items() if role in entry["roles"]}
+            theirs = {network.digest for network in reported if role in network.roles}
+            assert ours
+            assert ours <= theirs if role == "front" and points < 100 else ours == theirs
 
 
 def test_front_columns(full: RunStore) -> None:
@@ -457,7 +487,7 @@ def test_damaged_record(tmp_path: Path, damage: dict[str, Any]) -> None:
 def test_same_bytes_in_another_process(full: RunStore) -> None:
     before = {name: full.path(name).read_bytes() for name in OUTPUTS}
     code = (
-        "import sys; from nas.report import write_report; from nas.store import RunStore\n"
+        "import sys; from nas.reporting import write_report; from nas.store import RunStore\n"
         "assert not {'matplotlib', 'pandas', 'torch'} & set(sys.modules), 'heavy imports belong into functions'\n"
         "write_report(RunStore(sys.argv[1]))"
     )

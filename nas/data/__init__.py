@@ -1,0 +1,40 @@
+"""Images: which of them train, choose and test (`make_split`), and batches of one of those parts alone (`load_part`).
+
+    split.py      Split and make_split: which image belongs to which part, by the hash of its content
+    part.py       Part and load_part: the images of one part, as batches
+    augment.py    random changes to images, each a pure function of a key
+    item.py       one image: its id, its label, its hash
+    decoder.py    image files, decoded in this process or in workers
+    source.py     what every data set can do; and each kind of data set:
+    arrays.py     digits         scikit-learn's 1797 grey digits of 8x8, resized bilinearly to the resolution
+                  fashion_mnist  the four idx files of Fashion-MNIST; 28x28, zero-padded to the resolution, or resized
+                                 below 28
+    files.py      folder         ROOT/CLASS/**/IMAGE, or ROOT/train/CLASS/**/IMAGE with ROOT/val and ROOT/test if there
+                                 are such
+    timm_sets.py  timm/NAME      what timm.data.create_dataset reaches: hfds/, hfids/, tfds/, wds/ and torch/, or timm/
+                                 alone for a folder or tar file as timm reads it
+
+Loading train or validation never opens, decodes or hashes an image of the test part; loading any part fails if an image
+is not the one that was split. An image that is identical to one of the test part trains and chooses nothing, and
+identical images stay in one part.
+
+scikit-learn, torchvision and timm are imported by the functions that need them.
+"""
+
+from nas.data.arrays import FASHION_CLASSES, FASHION_FOLDER
+from nas.data.files import IMAGE_SUFFIXES
+from nas.data.item import content_hash
+from nas.data.part import Part, load_part
+from nas.data.split import PARTS, Split, make_split
+
+__all__ = [
+    "FASHION_CLASSES",
+    "FASHION_FOLDER",
+    "IMAGE_SUFFIXES",
+    "PARTS",
+    "Part",
+    "Split",
+    "content_hash",
+    "load_part",
+    "make_split",
+]

@@ -1,0 +1,185 @@
+"""A part of a split: its images and no others, in batches that depend on a seed and a number alone."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from nas.config import DataConfig
+from nas.data import augment as augmentation
+from nas.data.decoder import Decoder, gather
+from nas.data.item import Item
+from nas.data.split import PARTS, Split, source_of
+from search_spaces.errors import InputError, unknown
+
+MEMORY_LIMIT = 2**30
+"""Bytes up to which the images of a part are decoded once and kept; a larger part of files is decoded in every pass."""
+
+
+class Part:
+    """The images of one part, from which those of no other part can be reached. Made by `load_part`.
+
+    labels: Int64["n"], indexes into `split.classes`.
+    num_classes, in_channels, resolution: of the batches.
+
+    Parts of up to 1 GiB are kept decoded as uint8. Larger ones, and passes under augment=timm, are decoded as they go,
+    by as many processes as `data.workers` says; order and content do not depend on how many.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        name: str,
+        items: Sequence[Item],
+        pixels: UInt8[Tensor, "n r r c"] | None,
+        decoder: Decoder | None,
+    ) -> None:
+        if pixels is None and decoder is None:
+            raise ValueError("a part needs pixels or a decoder")
+        self.name = name
+        self.labels = torch.tensor([item.label for item in items], dtype=torch.int64)
+        self.num_classes, self.in_channels, self.resolution = len(split.classes), split.in_channels, split.resolution
+        self._mean, self._std = torch.tensor(split.mean), torch.tensor(split.std)
+        self._data = split.name
+        self._pixels, self._decoder = pixels, decoder
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def steps(self, batch_size: int, drop_last: bool = False) -> int:
+        """The number of batches of a whole pass."""
+        return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        first: int = 0,
+        augment: str = "none",
+        drop_last: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> Iterator[tuple[Float[Tensor, "b c r r"], Int[Tensor, " b"]]]:
+        """One pass: normalised images in channels_last memory format, and their labels.
+
+        A batch is a function of (seed, epoch, its number) alone, so a pass resumed with `first` continues bit by bit.
+
+        Args:
+            seed: of order and augmentation; None yields the images in the split's order and does not augment.
+            epoch: number of the pass.
+            first: batches that are skipped, without being read.
+            augment: none, light, standard, or timm, which needs image files loaded with data.augment=timm. Padding is
+                black; rectangles are erased to the mean colour.
+            drop_last: leaves out a last batch that is not full.
+            device: where the batches go.
+
+        Raises:
+            InputError: augment is unknown or not possible here, or drop_last leaves nothing; while iterating, an image
+                cannot be read or has changed since the split.
+            ValueError: batch_size below 1, or first below 0.
+        """
+        if batch_size < 1 or first < 0:
+            raise ValueError(f"batch_size is {batch_size} and first is {first}")
+        if augment not in ("none", "light", "standard", "timm"):
+            raise unknown("value for augment:", augment, ("none", "light", "standard", "timm"), "data.augment={}")
+        if augment == "timm" and self._decoder is None:
+            raise InputError(
+                f"augment is timm, but {self.name} of data set {self._data} was loaded as arrays",
+                "none, light or standard; timm for image files that were loaded with data.augment=timm",
+                "data.augment=standard",
+            )
+        if drop_last and len(self) < batch_size:
+            raise InputError(
+                f"batch_size is {batch_size}, but {self.name} has {len(self)} images, which fill no batch",
+                f"at most {len(self)}",
+                f"batch_size={len(self)}",
+            )
+        return self._batches(batch_size, seed, epoch, first, augment, drop_last, torch.device(device))
+
+    def _batches(
+        self,
+        batch_size: int,
+        seed: int | None,
+        epoch: int,
+        first: int,
+        augment: str,
+        drop_last: bool,
+        device: torch.device,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        count = len(self)
+        order = torch.arange(count)
+        if seed is not None:
+            order = torch.randperm(count, generator=augmentation.generator("order", seed, epoch))
+        chunks = order.split(batch_size)[first : self.steps(batch_size, drop_last)]
+        scale, shift = (1 / (255 * self._std)).to(device), (-self._mean / self._std).to(device)
+        fill = (self._mean * 255).round().to(torch.uint8).to(device)
+        batched = seed is not None and augment in ("light", "standard")
+        stream = self._stream(chunks, None if seed is None or augment != "timm" else (seed, epoch))
+        for number, (chunk, pixels) in enumerate(zip(chunks, stream, strict=True), first):
+            pixels = pixels.to(device)
+            if batched:
+                source = augmentation.generator("augment", seed or 0, epoch, number)
+                draws = augmentation.draw(augment, len(chunk), self.resolution, source)
+                pixels = augmentation.apply(pixels, draws, fill)
+            images = pixels.to(torch.float32).mul_(scale).add_(shift)
+            yield images.permute(0, 3, 1, 2), self.labels[chunk].to(device)
+
+    def _stream(self, chunks: Sequence[Tensor], random: tuple[int, int] | None) -> Iterator[UInt8[Tensor, "b r r c"]]:
+        """The images at these positions; `random` is seed and epoch of timm's augmentation."""
+        if random is not None and self._decoder is not None:
+            yield from self._decoder.pixels(_lists(chunks), random)
+            return
+        if self._pixels is None and self._decoder is not None:
+            if not _fits(len(self), self.resolution, self.in_channels):
+                yield from self._decoder.pixels(_lists(chunks))
+                return
+            self._pixels = gather(self._decoder)
+        if self._pixels is not None:
+            for chunk in chunks:
+                yield self._pixels[chunk]
+
+
+def _lists(chunks: Sequence[Tensor]) -> list[list[int]]:
+    return [chunk.tolist() for chunk in chunks]
+
+
+def _fits(count: int, resolution: int, channels: int) -> bool:
+    return count * resolution * resolution * channels <= MEMORY_LIMIT
+
+
+def load_part(config: DataConfig, split: Split, name: str, limit: int | None = None) -> Part:
+    """The images of a part, and of that part only: files of test are not opened unless it is test that is loaded.
+
+    Images are read, checked against their hashes and decoded now, except for those that are decoded in every pass,
+    which are checked then: a part of files above 1 GiB, and train under augment=timm.
+
+    Args:
+        config: the data set that `split` was made from; its files may have moved as a whole (root).
+        name: train, validation or test.
+        limit: only the first so many images, which are a stratified sample; None for all.
+
+    Raises:
+        InputError: the split is of another data set or resolution, there is no such part, or an image is missing,
+            damaged or has changed since the split.
+        ValueError: limit below 1.
+    """
+    if name not in PARTS:
+        raise unknown("part", name, PARTS)
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}")
+    if (split.name, split.resolution) != (config.name, config.resolution):
+        raise InputError(
+            f"the split is of {split.name} at {split.resolution} pixels, not of {config.name} at {config.resolution}",
+            "the data set and resolution that the run was started with",
+            f"data={split.name} data.resolution={split.resolution}, or a new run: run=runs/new",
+        )
+    members = zip(split.parts[name], split.labels[name], split.hashes[name], strict=True)
+    items = [Item(*member) for member in members][:limit]
+    source = source_of(config)
+    decoder = source.decoder(items, name, split.mean)
+    large = decoder is not None and not _fits(len(items), config.resolution, source.in_channels)
+    timm = decoder is not None and config.augment == "timm"
+    pixels = None if large or (timm and name == "train") else source.pixels(items, name)
+    return Part(split, name, items, pixels, decoder if large or timm else None)

@@ -1,0 +1,265 @@
+"""A split: which images train, choose and test. It is made once, saved with the run, and never made again."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from nas.config import DataConfig
+from nas.data.arrays import digits, fashion_mnist
+from nas.data.files import Folder
+from nas.data.item import Item
+from nas.data.source import Source
+from nas.data.timm_sets import Timm
+from search_spaces.errors import InputError
+from supernet.seeding import derive_seed
+
+PARTS = ("train", "validation", "test")
+"""train fits weights, validation chooses architectures, test is read once at the end."""
+
+STATISTICS_IMAGES = 2048
+"""The most images of train that mean and std are computed from."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which image belongs to which part of a data set.
+
+    name, seed, resolution: what it was made from.
+    classes: their names; a label is an index into them.
+    in_channels: 1 or 3.
+    mean, std: per channel of at most 2048 images of train at the resolution, with pixels in [0, 1]; std is at least
+        1/255.
+    parts: the ids of train, validation and test: paths from the root for folder, POOL/INDEX for the others. Each list
+        is in a random order in which every class is spread evenly, so that its first n images are a stratified sample.
+    labels, hashes: of the images in `parts`, in the same order.
+    dropped: how many images of train and of validation were left out because test, or validation, has the same.
+
+    Raises:
+        InputError: the fields contradict each other, or an image is in two parts.
+    """
+
+    name: str
+    seed: int
+    resolution: int
+    classes: tuple[str, ...]
+    in_channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    parts: Mapping[str, tuple[str, ...]]
+    labels: Mapping[str, tuple[int, ...]]
+    hashes: Mapping[str, tuple[str, ...]]
+    dropped: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        if any(set(table) != set(PARTS) for table in (self.parts, self.labels, self.hashes)):
+            raise _damaged(f"its parts are not {', '.join(PARTS)}")
+        for part in PARTS:
+            if not len(self.parts[part]) == len(self.labels[part]) == len(self.hashes[part]) > 0:
+                raise _damaged(f"{part} is empty, or has not one label and one hash for each image")
+            if not all(0 <= label < len(self.classes) for label in self.labels[part]):
+                raise _damaged(f"a label in {part} is of no class")
+        for what in ("parts", "hashes"):
+            seen: set[str] = set()
+            for part in PARTS:
+                here = set(getattr(self, what)[part])
+                if seen & here or (what == "parts" and len(here) != len(self.parts[part])):
+                    raise _damaged(f"an image of {part} appears twice")
+                seen |= here
+        if not len(self.mean) == len(self.std) == self.in_channels or min(self.std) <= 0:
+            raise _damaged("mean and std are not one number for each channel, with std above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars; `Split.from_dict(s.to_dict()) == s`."""
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "resolution": self.resolution,
+            "classes": list(self.classes),
+            "in_channels": self.in_channels,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "dropped": dict(self.dropped),
+            **{key: {part: list(getattr(self, key)[part]) for part in PARTS} for key in ("parts", "labels", "hashes")},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Split":
+        """The split that `to_dict` wrote.
+
+        Raises:
+            InputError: `data` is not such a dict.
+        """
+        try:
+            return cls(
+                name=str(data["name"]),
+                seed=int(data["seed"]),
+                resolution=int(data["resolution"]),
+                classes=tuple(map(str, data["classes"])),
+                in_channels=int(data["in_channels"]),
+                mean=tuple(map(float, data["mean"])),
+                std=tuple(map(float, data["std"])),
+                parts={part: tuple(map(str, ids)) for part, ids in data["parts"].items()},
+                labels={part: tuple(map(int, labels)) for part, labels in data["labels"].items()},
+                hashes={part: tuple(map(str, hashes)) for part, hashes in data["hashes"].items()},
+                dropped={part: int(count) for part, count in data["dropped"].items()},
+            )
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _damaged(f"{type(error).__name__}: {error}") from None
+
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits that differ for different splits."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _damaged(how: str) -> InputError:
+    return InputError(
+        f"split.json is damaged: {how}", "a split as nas wrote it", "a copy of it, or a new run: run=runs/new"
+    )
+
+
+def source_of(config: DataConfig) -> Source:
+    if config.name.startswith("timm/"):
+        return Timm(config)
+    return {"digits": digits, "fashion_mnist": fashion_mnist, "folder": Folder}[config.name](config)
+
+
+def make_split(config: DataConfig, seed: int) -> Split:
+    """Which images train, choose and test.
+
+    A part that the data set has of its own is kept, less images that are identical to one of test, or for train of
+    validation. Parts that it has not are cut from its training images: per class, at random, identical images together;
+    first test, then validation from the rest. Every image is hashed, those of train and validation are decoded too; one
+    of test that cannot be decoded shows when test is loaded.
+
+    Raises:
+        InputError: the data set is missing, damaged, or has a class without an image in each part.
+    """
+    source = source_of(config)
+    pools = {part: source.pool(part) for part in PARTS}
+    dropped: dict[str, int] = dict.fromkeys(PARTS, 0)
+    kept: dict[str, list[Item]] = {}
+    for part in reversed(PARTS):
+        others = {item.hash for items in kept.values() for item in items}
+        pool = pools[part]
+        if pool is not None:
+            kept[part] = [item for item in pool if item.hash not in others]
+            dropped[part] = len(pool) - len(kept[part])
+    cuts = [part for part in ("test", "validation") if part not in kept]
+    if "test" in cuts and config.test_fraction == 0:
+        raise InputError(
+            f"test_fraction is 0, and data set {config.name} has no test part of its own",
+            "more than 0",
+            "data.test_fraction=0.2",
+        )
+    rng = np.random.default_rng(derive_seed("split", seed))
+    for position, part in enumerate(cuts):
+        fraction = config.test_fraction if part == "test" else config.validation_fraction
+        leave = len(cuts) - position
+        kept[part], kept["train"] = _cut(kept["train"], fraction, leave, source.classes, config, rng)
+    parts = {part: _spread(kept[part], rng) for part in PARTS}
+    _every_class(parts, source.classes, config)
+    sample = parts["train"][:STATISTICS_IMAGES]
+    mean, std = _statistics(source.pixels(sample, "train"))
+    source.verify(parts["train"][STATISTICS_IMAGES:], "train")
+    source.verify(parts["validation"], "validation")
+    return Split(
+        name=config.name,
+        seed=seed,
+        resolution=config.resolution,
+        classes=source.classes,
+        in_channels=source.in_channels,
+        mean=mean,
+        std=std,
+        parts={part: tuple(item.id for item in items) for part, items in parts.items()},
+        labels={part: tuple(item.label for item in items) for part, items in parts.items()},
+        hashes={part: tuple(item.hash for item in items) for part, items in parts.items()},
+        dropped=dropped,
+    )
+
+
+def _cut(
+    items: list[Item],
+    fraction: float,
+    leave: int,
+    classes: tuple[str, ...],
+    config: DataConfig,
+    rng: np.random.Generator,
+) -> tuple[list[Item], list[Item]]:
+    """(cut off, left): of each class about `fraction` of its images, at least one, in whole groups of identical ones.
+
+    Args:
+        leave: distinct images of each class that must be left.
+    """
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.hash, []).append(item)
+    by_class: dict[int, list[list[Item]]] = {label: [] for label in range(len(classes))}
+    for group in groups.values():
+        by_class[group[0].label].append(group)
+    taken: set[str] = set()
+    for label, members in by_class.items():
+        if len(members) <= leave:
+            raise InputError(
+                f"class {classes[label]!r} of data set {config.name} has {len(members)} distinct images to divide",
+                f"at least {leave + 1}: one for each part that is cut from them",
+                "add images of that class, or remove it",
+            )
+        wanted = max(1, round(fraction * sum(map(len, members))))
+        count = 0
+        for rank, index in enumerate(rng.permutation(len(members))):
+            group = members[index]
+            if rank >= len(members) - leave or count >= wanted:
+                break
+            if count == 0 or count + len(group) <= wanted:
+                taken.add(group[0].hash)
+                count += len(group)
+    return [item for item in items if item.hash in taken], [item for item in items if item.hash not in taken]
+
+
+def _spread(items: list[Item], rng: np.random.Generator) -> list[Item]:
+    """A random order in which each class is spread evenly from the first to the last image."""
+    counts = Counter(item.label for item in items)
+    ranks: Counter[int] = Counter()
+    places = np.empty(len(items))
+    for index in rng.permutation(len(items)):
+        label = items[index].label
+        places[index] = (ranks[label] + rng.random()) / counts[label]
+        ranks[label] += 1
+    return [items[index] for index in np.argsort(places, kind="stable")]
+
+
+def _every_class(parts: Mapping[str, list[Item]], classes: tuple[str, ...], config: DataConfig) -> None:
+    for part, items in parts.items():
+        present = {item.label for item in items}
+        for label, name in enumerate(classes):
+            if label not in present:
+                raise InputError(
+                    f"class {name!r} of data set {config.name} has no image in {part} that another part has not too",
+                    "at least one image of each class in each part",
+                    f"add images of it to {part}, or remove the class everywhere",
+                )
+
+
+def _statistics(pixels: UInt8[Tensor, "n r r c"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, for pixels in [0, 1]; exact, then rounded to six places."""
+    count = pixels[..., 0].numel()
+    sums = torch.zeros(2, pixels.shape[-1], dtype=torch.int64)
+    for chunk in pixels.split(64):
+        whole = chunk.to(torch.int64)
+        sums += torch.stack([whole.sum((0, 1, 2)), whole.square().sum((0, 1, 2))])
+    mean, square = sums.to(torch.float64) / count / torch.tensor([[255.0], [255.0**2]], dtype=torch.float64)
+    variance = square - mean.square()
+    std = variance.clamp(min=0).sqrt().clamp(min=1 / 255)
+    return tuple(round(x, 6) for x in mean.tolist()), tuple(round(x, 6) for x in std.tolist())

@@ -1,0 +1,322 @@
+"""Data sets that timm.data.create_dataset reaches. timm and torchvision are imported when one is opened."""
+
+import contextlib
+import operator
+import os
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from nas.config import DataConfig
+from nas.data import augment as augmentation
+from nas.data.decoder import Decoder, Reader, gather
+from nas.data.item import NEW_RUN, Item, check_content, content_hash
+from nas.data.source import Source, no_files, no_train
+from search_spaces.errors import InputError, unknown
+
+_PACKAGES = {
+    "hfds": ("datasets",),
+    "hfids": ("datasets",),
+    "tfds": ("tensorflow", "tensorflow-datasets"),
+    "wds": ("webdataset",),
+    "torch": (),
+    "": (),
+}
+"""Kinds of data set that timm knows by the first word of their names, and the packages that each needs."""
+
+_TEST_AS_VALIDATION = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist")
+"""torchvision's sets for which timm returns the test images when asked for validation images."""
+
+_TIMM_FOLDERS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "eval", "evaluation"),
+    "test": ("test",),
+}
+"""Names of the folders in which timm looks for parts."""
+
+
+class Timm(Source):
+    """A data set of timm.data.create_dataset, in three channels.
+
+    Sets with random access are read image by image. Sets that can only be iterated (wds, tfds, hfids) are read from the
+    beginning to the last image of the part, which decodes all images on the way, and kept in memory at the resolution.
+    """
+
+    in_channels = 3
+
+    def __init__(self, config: DataConfig) -> None:
+        super().__init__(config)
+        self._name = config.name.removeprefix("timm/")
+        self._kind = self._name.partition("/")[0].lower() if "/" in self._name else self._name
+        if self._kind not in _PACKAGES or (self._kind and not self._name.partition("/")[2]):
+            kinds = [f"timm/{kind}/NAME" if kind else "timm/" for kind in _PACKAGES]
+            raise unknown("data set", config.name, kinds, "data={}")
+        missing = [package for package in _PACKAGES[self._kind] if not _importable(package)]
+        if missing:
+            raise InputError(
+                f"data set {config.name} needs {' and '.join(missing)}, which cannot be imported",
+                "a data set whose packages are installed",
+                f"pip install {' '.join(missing)}",
+            )
+        if self._kind in ("", "torch") and not config.root:
+            raise InputError(f"data={config.name} without a root", "the folder that holds it", "data.root=PATH")
+        self._open: dict[str, Any] = {}
+        self._pools: dict[str, list[Item] | None] = {}
+        self._classes: dict[str, int] = {}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        self.pool("train")
+        return tuple(self._classes)
+
+    def _splits(self, part: str) -> tuple[str, ...]:
+        """The names under which timm may know this part, the first that is there to be taken."""
+        name = self._name.lower()
+        if name.removeprefix("torch/") in _TEST_AS_VALIDATION and self._kind == "torch":
+            return () if part == "validation" else (part,)
+        if self._kind == "" or name in ("torch/image_folder", "torch/folder"):
+            # For a part that is not there, timm would return the whole folder.
+            root = Path(self.config.root)
+            if not root.is_dir() and not (root.is_file() and root.suffix == ".tar"):
+                raise InputError(
+                    f"{root} is no folder and no .tar file", "images in a folder per class", "data.root=PATH"
+                )
+            found = {key: tuple(n for n in names if (root / n).is_dir()) for key, names in _TIMM_FOLDERS.items()}
+            if not found["train"] and (found["validation"] or found["test"]):
+                raise no_train(root, (*found["validation"], *found["test"])[0])
+            return found["train"] or ("train",) if part == "train" else found[part]
+        return ("validation", "val", "valid") if part == "validation" else (part,)
+
+    def dataset(self, split: str, optional: bool = False) -> Any:
+        """timm's data set for a split; None for an optional one that is not there."""
+        if split not in self._open:
+            from timm.data.dataset_factory import create_dataset
+
+            try:
+                data: Any = create_dataset(self._name, root=self.config.root or None, split=split)
+            except Exception as error:  # whatever the library behind timm raises
+                absent = ("split", "unknown value", "length is unknown")
+                if (
+                    optional
+                    and isinstance(error, KeyError | ValueError | RuntimeError)
+                    and any(word in str(error).lower() for word in absent)
+                ):
+                    return None
+                call = f"create_dataset({self._name!r}, root={self.config.root!r}, split={split!r}, download=True)"
+                raise InputError(
+                    f"timm cannot open data set {self.config.name}, split {split} ({type(error).__name__}: {error})",
+                    "a data set that timm.data.create_dataset opens",
+                    f"data.root=PATH of its files; to download them: python -c 'import timm.data as d; d.{call}'"
+                    if self._kind == "torch"
+                    else "check the name after timm/ and data.root=PATH",
+                ) from error
+            if hasattr(getattr(data, "reader", None), "cache_tarfiles"):
+                data.reader.cache_tarfiles = False  # else worker processes would share one file position
+            self._open[split] = data
+        return self._open[split]
+
+    def _iterate(self, split: str) -> Generator[tuple[np.ndarray, Any], None, None]:
+        """Images UInt8["h w 3"] and targets of a set without random access."""
+        try:
+            for image, target in self.dataset(split):
+                yield np.asarray(image.convert("RGB")), target
+        except InputError:
+            raise
+        except Exception as error:  # whatever the library behind timm raises
+            raise InputError(
+                f"reading data set {self.config.name}, split {split}, failed ({type(error).__name__}: {error})",
+                "a data set whose images can all be read",
+                "mend or download it again",
+            ) from error
+
+    def pool(self, part: str) -> list[Item] | None:
+        if part not in self._pools:
+            if part != "train":
+                self.pool("train")  # which says what the classes are
+            self._pools[part] = None
+            for split in self._splits(part):
+                data = self.dataset(split, optional=part != "train")
+                if data is not None and (items := self._list(part, split, data)):
+                    self._pools[part] = items
+                    break
+        return self._pools[part]
+
+    def _list(self, part: str, split: str, data: Any) -> list[Item]:
+        """All images of one of timm's splits; none where test or validation images have no labels (-1)."""
+        found: list[tuple[int, str]] = []
+        if isinstance(data, IterableDataset):
+            if self.config.augment == "timm":
+                raise no_files(self.config)
+            found = [(self._label(target), content_hash(image)) for image, target in self._iterate(split)]
+        else:
+            reader = _TimmReader(self.config.name, {split: data})
+            for index in range(len(data)):
+                content, target = reader.pair(f"{split}/{index}")
+                found.append((self._label(target), content_hash(content)))
+        if part != "train" and all(label < 0 for label, _ in found):
+            return []
+        known = _class_names(data)
+        if part == "train":
+            labels = sorted({label for label, _ in found})
+            self._classes = {known.get(label, str(label)): index for index, label in enumerate(labels)}
+            if len(labels) < 2 or labels[0] < 0:
+                raise InputError(
+                    f"data set {self.config.name}, split {split}, has the labels {labels[:5]}",
+                    "two classes or more, and a label for each image",
+                    "another data set, or data.root=PATH",
+                )
+        items = []
+        for index, (label, digest) in enumerate(found):
+            name = known.get(label, str(label))
+            if name not in self._classes:
+                raise InputError(
+                    f"class {name!r} of split {split} of data set {self.config.name} is not in train",
+                    "the classes of train",
+                    "another data set, or remove the class there",
+                )
+            items.append(Item(f"{split}/{index}", self._classes[name], digest))
+        return items
+
+    def _label(self, target: Any) -> int:
+        try:
+            return -1 if target is None else operator.index(target)
+        except TypeError:
+            raise InputError(
+                f"data set {self.config.name} has the label {target!r}", "one class for each image", "another data set"
+            ) from None
+
+    def pixels(self, items: Sequence[Item], part: str) -> UInt8[Tensor, "n r r c"]:
+        decoder = self.decoder(items, part, ())
+        if decoder is not None:
+            return gather(decoder)
+        side = self.config.resolution
+        _fits_memory(len(items) * side * side * 3, self.config)
+        places = {item.id: place for place, item in enumerate(items)}
+        transform = augmentation.evaluation_transform(side)
+        pixels = torch.empty(len(items), side, side, 3, dtype=torch.uint8)
+        missing = set(places)
+        for split in {id.partition("/")[0] for id in places}:
+            with contextlib.closing(self._iterate(split)) as images:
+                for index, (image, _) in enumerate(images):
+                    place = places.get(id := f"{split}/{index}")
+                    if place is not None:
+                        check_content(items[place], image, part, f"image {id} of data set {self.config.name}")
+                        pixels[place] = transform(Image.fromarray(image)).permute(1, 2, 0)
+                        missing.discard(id)
+                        if not any(other.startswith(f"{split}/") for other in missing):
+                            break
+        if missing:
+            raise InputError(
+                f"image {min(missing)} of data set {self.config.name} is gone", "the images that were split", NEW_RUN
+            )
+        return pixels
+
+    def decoder(self, items: Sequence[Item], part: str, mean: tuple[float, ...]) -> Decoder | None:
+        open_ = {split: self.dataset(split) for split in {item.id.partition("/")[0] for item in items}}
+        if any(isinstance(data, IterableDataset) for data in open_.values()):
+            if self.config.augment == "timm":
+                raise no_files(self.config)
+            return None
+        return Decoder(_TimmReader(self.config.name, open_), items, part, self.config, mean)
+
+
+@dataclass(frozen=True)
+class _TimmReader(Reader):
+    """Images by SPLIT/INDEX from data sets with random access."""
+
+    name: str
+    datasets: Mapping[str, Any]
+
+    def where(self, id: str) -> str:
+        split, _, index = id.partition("/")
+        data = self.datasets[split]
+        if _has_files(data):
+            return str(data.samples[int(index)][0])
+        with contextlib.suppress(Exception):  # a name is a courtesy, and not every reader knows one
+            if file := data.filename(int(index), absolute=True):
+                return str(file)
+        return f"image {id} of data set {self.name}"
+
+    def raw(self, id: str) -> bytes | np.ndarray:
+        return self.pair(id)[0]
+
+    def pair(self, id: str) -> tuple[bytes | np.ndarray, Any]:
+        """The image's content and its target. Files are not decoded.
+
+        Raises:
+            InputError: it is not there or cannot be read.
+        """
+        split, _, index = id.partition("/")
+        data = self.datasets[split]
+        try:
+            if hasattr(data, "reader"):  # around the data set itself, which skips what it cannot decode
+                file, target, *_ = data.reader[int(index)]
+                try:
+                    return file.read(), target
+                finally:
+                    _close(file)
+            if _has_files(data):
+                path, target = data.samples[int(index)]
+                return Path(path).read_bytes(), target
+            image, target = data[int(index)]
+            return np.asarray(image.convert("RGB")), target
+        except Exception as error:  # whatever the library behind timm raises
+            raise InputError(
+                f"image {id} of data set {self.name} cannot be read ({type(error).__name__}: {error})",
+                "a data set whose images can all be read",
+                NEW_RUN,
+            ) from None
+
+
+def _close(file: Any) -> None:
+    """Closes a file, and the tar file that it is a member of."""
+    while file is not None:
+        outer = getattr(getattr(file, "raw", None), "fileobj", None)
+        file.close()
+        file = outer
+
+
+def _has_files(data: Any) -> bool:
+    """Whether a data set is one of torchvision's lists of (path, target)."""
+    from torchvision.datasets import DatasetFolder
+
+    return isinstance(data, DatasetFolder)
+
+
+def _class_names(data: Any) -> dict[int, str]:
+    """From label to name, as far as the data set knows names."""
+    reader = getattr(data, "reader", None)
+    if reader is not None:
+        by_name = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", None) or {}
+        return {index: str(name) for name, index in by_name.items()}
+    names = [name if isinstance(name, str) else ", ".join(name) for name in getattr(data, "classes", [])]
+    return dict(enumerate(names)) if len(set(names)) == len(names) else {}
+
+
+def _importable(package: str) -> bool:
+    import importlib
+
+    try:
+        importlib.import_module(package.replace("-", "_"))
+    except ImportError:
+        return False
+    return True
+
+
+def _fits_memory(size: int, config: DataConfig) -> None:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise InputError(
+            f"data set {config.name} needs {size / 2**30:.1f} GiB at resolution {config.resolution}, "
+            f"as it cannot be read image by image",
+            f"this machine's memory of {memory / 2**30:.1f} GiB",
+            "a lower data.resolution, or the same images as files: data=folder",
+        )

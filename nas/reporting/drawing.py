@@ -1,0 +1,197 @@
+"""A chart drawn twice: as SVG into the page, and by matplotlib, imported here alone, into front.png."""
+
+import io
+import math
+import warnings
+
+from nas.reporting.charts import Chart
+from nas.reporting.markup import Html, h
+
+COLOURS = {
+    "sampler0": ("#0072B2", "#5CB8F2"),
+    "sampler1": ("#D55E00", "#FFA05C"),
+    "sampler2": ("#7A6F00", "#E8DC5A"),
+    "scratch": ("#00805E", "#3FD9AE"),
+    "inherited": ("#A8478A", "#EE9FD3"),
+    "baseline": ("#1B1F24", "#F0F2F4"),
+}
+"""What is drawn in which colour, on a light and on a dark page: after Okabe and Ito, with the contrast a page needs."""
+
+_STAR = "L".join(
+    f"{(6.6, 2.9)[k % 2] * math.sin(k * math.pi / 5):.2f} {-(6.6, 2.9)[k % 2] * math.cos(k * math.pi / 5):.2f}"
+    for k in range(10)
+)
+
+SHAPES = {
+    "circle": ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "o"),
+    "square": ("M-3.7-3.7h7.4v7.4h-7.4z", "s"),
+    "diamond": ("M0-5.6L5 0L0 5.6L-5 0z", "D"),
+    "up": ("M0-5L4.8 4H-4.8z", "^"),
+    "down": ("M0 5L4.8-4H-4.8z", "v"),
+    "star": (f"M{_STAR}z", "*"),
+}
+"""Marks by name: an SVG path around the origin, and matplotlib's letter."""
+
+
+def png(chart: Chart, title: str) -> bytes:
+    """The chart by matplotlib, 1650 x 990 pixels, on white, without a clock or a version in the file."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import ScaledTranslation
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # the user's own style file has no say
+        matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+        figure = Figure(figsize=(11, 6.6), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        if chart.x.log:
+            axes.set_xscale("log")
+        for order, layer in enumerate(chart.layers, 2):
+            colour = COLOURS[layer.colour][0]
+            moved = axes.transData + ScaledTranslation(layer.aside / 72, 0, figure.dpi_scale_trans)
+            for mark in layer.marks:
+                if mark.low is not None and mark.high is not None and mark.low < mark.high:
+                    bar = ([mark.x, mark.x], [mark.low, mark.high])
+                    axes.plot(*bar, color=colour, linewidth=1.8, zorder=order, transform=moved)
+            axes.plot(
+                [mark.x for mark in layer.marks],
+                [mark.y for mark in layer.marks],
+                label=layer.name,
+                color=colour,
+                alpha=0.35 if layer.faint else 1.0,
+                linestyle="-" if layer.step else "none",
+                drawstyle="steps-post",
+                linewidth=1.5,
+                marker=SHAPES[layer.shape][1],
+                markersize=(11 if layer.shape == "star" else 7.5) * layer.size,
+                markerfacecolor="white" if layer.hollow else colour,
+                markeredgewidth=1.6 if layer.hollow else 0.0,
+                zorder=order,
+                transform=moved,
+            )
+        if chart.limit is not None:
+            axes.axvline(chart.limit, color="#6B7480", linestyle=(0, (4, 3)), linewidth=1.2, label=chart.limit_name)
+        axes.set_xlim(chart.x.low, chart.x.high)
+        axes.set_ylim(chart.y.low, chart.y.high)
+        axes.set_xticks(list(chart.x_ticks()), list(chart.x_ticks().values()))
+        axes.set_xticks([], minor=True)
+        axes.set_yticks(list(chart.y_ticks()), list(chart.y_ticks().values()))
+        axes.grid(color="#E3E7EB", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(chart.x_name)
+        axes.set_ylabel(chart.y_name)
+        axes.set_title(title, loc="left", fontsize=12, fontweight="bold", parse_math=False)
+        legend = figure.legend(loc="outside lower center", fontsize=9, ncols=4, frameon=False)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        picture = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks shows as boxes
+            figure.savefig(picture, format="png", metadata={"Software": None})
+    return picture.getvalue()
+
+
+def chart_figure(chart: Chart, name: str, caption: str, height: int = 440) -> Html:
+    """A chart twice, of which the page shows the one that fits; its description for screen readers; a caption."""
+    return h(
+        "figure",
+        _legend(chart),
+        _svg(chart, name, width=860, height=height, wide=True),
+        _svg(chart, name, width=400, height=360, wide=False),
+        h("p", chart.description, class_="unseen", id=f"{name}-text"),
+        h("figcaption", caption),
+    )
+
+
+def _legend(chart: Chart) -> Html:
+    items = []
+    for layer in chart.layers:
+        line = h("path", class_="step", d="M0 8H26") if layer.step else ""
+        place = f"translate(13 8) scale({max(layer.size, 0.8)})"
+        mark = h("path", class_="mark", d=SHAPES[layer.shape][0], transform=place)
+        items.append(h("li", _swatch(h("g", line, mark, class_=layer.classes)), layer.name))
+    if chart.limit is not None:
+        items.append(h("li", _swatch(h("path", class_="limit", d="M13 0V16")), chart.limit_name))
+    return h("ul", *items, class_="legend")
+
+
+def _swatch(*children: Html) -> Html:
+    return h("svg", *children, width=26, height=16, viewBox="0 0 26 16", aria_hidden="true")
+
+
+def _svg(chart: Chart, name: str, *, width: int, height: int, wide: bool) -> Html:
+    """The chart as SVG in the page's colours. On the wide one each mark says on hover what it is."""
+    left, right, top, bottom = 56 if wide else 48, width - 22, 42, height - 58
+
+    def across(value: float) -> float:
+        return round(left + chart.x.at(value) * (right - left), 1)
+
+    def down(value: float) -> float:
+        return round(bottom - chart.y.at(min(max(value, chart.y.low), chart.y.high)) * (bottom - top), 1)
+
+    def text(words: str, x: float, y: float, anchor: str = "middle", class_: str | None = None) -> Html:
+        return h("text", words, x=round(x, 1), y=round(y, 1), text_anchor=anchor, class_=class_)
+
+    def bar(x: float, low: float, high: float, class_: str, ends: str) -> Html:
+        return h("path", class_=class_, d=f"M{x} {down(low)}V{down(high)}" + ends)
+
+    solid = [(across(m.x) + layer.aside, m.reach) for layer in chart.layers if not layer.faint for m in layer.marks]
+
+    def crowd(x: float, y: float, letters: int) -> int:
+        """How many marks a name of so many letters would cover there."""
+        return sum(
+            abs(other - x) < 3.5 * letters + 5 and down(high) - 5 < y and y - 10 < down(low) + 5
+            for other, (low, high) in solid
+        )
+
+    parts = []
+    for tick, words in chart.y_ticks().items():
+        parts.append(h("line", class_="grid", x1=left, x2=right, y1=down(tick), y2=down(tick)))
+        parts.append(text(words, left - 8, down(tick) + 4, "end"))
+    for tick, words in chart.x_ticks(8 if wide else 5).items():
+        parts.append(h("line", class_="grid", x1=across(tick), x2=across(tick), y1=top, y2=bottom))
+        parts.append(text(words, across(tick), bottom + 20))
+    parts.append(h("line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom))
+    parts.append(text(chart.y_name, 4, 14, "start", "name"))
+    parts.append(text(chart.x_name, (left + right) / 2, height - 10, class_="name"))
+    if chart.limit is not None:
+        parts.append(h("path", class_="limit", d=f"M{across(chart.limit)} {top}V{bottom}"))
+        anchor = "end" if chart.x.at(chart.limit) > 0.85 else "middle"
+        parts.append(text(chart.limit_name, across(chart.limit), top - 6, anchor, "note"))
+    labels = []
+    for layer in chart.layers:
+        marks = []
+        if layer.step:
+            first, *rest = layer.marks
+            line = f"M{across(first.x)} {down(first.y)}" + "".join(f"H{across(m.x)}V{down(m.y)}" for m in rest)
+            marks.append(h("path", class_="step", d=line))
+        for mark in layer.marks:
+            x, y = round(across(mark.x) + layer.aside, 1), down(mark.y)
+            if mark.noise:
+                low, high = mark.y - mark.noise, mark.y + mark.noise
+                caps = f"M{x - 5:.1f} {down(low)}h10M{x - 5:.1f} {down(high)}h10"
+                marks.append(bar(x, low, high, "noise", caps))
+            if mark.low is not None and mark.high is not None and mark.low < mark.high:
+                marks.append(bar(x, mark.low, mark.high, "bar", ""))
+            hover = h("title", mark.title) if wide else ""
+            place = f"translate({x} {y}) scale({layer.size})"
+            marks.append(h("path", hover, class_="mark", d=SHAPES[layer.shape][0], transform=place))
+            if mark.label:
+                low, high = mark.reach
+                anchor = "end" if chart.x.at(mark.x) > 0.88 else "start" if chart.x.at(mark.x) < 0.08 else "middle"
+                above, below, letters = down(high) - 9, down(low) + 19, len(mark.label)
+                free = below if crowd(x, below, letters) < crowd(x, above, letters) else above
+                labels.append(text(mark.label, x, free, anchor, "note"))
+        parts.append(h("g", *marks, class_=layer.classes))
+    return h(
+        "svg",
+        *parts,
+        *labels,
+        class_="chart wide" if wide else "chart narrow",
+        viewBox=f"0 0 {width} {height}",
+        role="img",
+        aria_label=f"{chart.y_name} against {chart.x_name}",
+        aria_describedby=f"{name}-text",
+    )

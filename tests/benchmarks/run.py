@@ -1,0 +1,141 @@
+"""`make bench`: what the project claims about speed, as ratios of two ways measured side by side in one run.
+
+Each pair is timed alternately in one process with one thread, and medians are compared; nothing here is a test with a time limit.
+
+    supernet step    forward and backward of an architecture on borrowed slices, over the same stand-alone network; batch 64
+    cost lookup      fvcore's count of a network, over ours of the same, with equal MACs
+"""
+
+import argparse
+import logging
+import math
+import random
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+
+from nas import machine
+from search_spaces import cost
+from search_spaces.architecture import Architecture
+from search_spaces.named import load_space, space_names
+from search_spaces.network import build
+from supernet.supernet import Supernet
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Seconds of one call."""
+    clock = time.perf_counter()
+    call()
+    return time.perf_counter() - clock
+
+
+def interleaved(one: Callable[[], Any], other: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """Median seconds of both, called in turn, after two warm-ups."""
+    pairs = [(timed(one), timed(other)) for _ in range(repeats + 2)][2:]
+    return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
+
+
+def fvcore_macs(arch: Architecture) -> int:
+    """fvcore's count on the stand-alone network, with the handler for fused attention that it lacks."""
+
+    def attention(inputs: list[Any], outputs: list[Any]) -> int:
+        query, key, value = (value.type().sizes() for value in inputs[:3])
+        return math.prod(query[:-2]) * query[-2] * key[-2] * (query[-1] + value[-1])
+
+    images = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
+    analysis = FlopCountAnalysis(build(arch).eval(), images)
+    analysis.set_op_handle("aten::scaled_dot_product_attention", attention)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return int(analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total())
+
+
+def supernet_step(repeats: int, batch_size: int = 64) -> list[str]:
+    """Rows for the supernet's overhead."""
+    rows, ratios = [], []
+    for name in space_names():
+        space = load_space(name)
+        supernet = Supernet(space).train()
+        rng = random.Random(0)
+        members = [("smallest", supernet.smallest()), ("largest", supernet.largest())]
+        members += [(f"random {index}", space.sample(rng)) for index in range(4)]
+        images = torch.randn(batch_size, space.in_channels, space.resolution, space.resolution)
+        images = images.contiguous(memory_format=torch.channels_last)
+        for label, arch in members:
+            network = supernet.extract(arch).train()
+
+            def shared(arch: Architecture = arch, supernet: Supernet = supernet, images: torch.Tensor = images) -> None:
+                supernet(images, arch).sum().backward()
+
+            def alone(network: torch.nn.Module = network, images: torch.Tensor = images) -> None:
+                network(images).sum().backward()
+
+            ours, theirs = interleaved(shared, alone, repeats)
+            ratios.append(ours / theirs)
+            rows.append(
+                f"  {name:10} {label:9} {cost.macs(arch) / 1e6:7.2f} M MACs   {ours * 1e3:8.2f} ms shared "
+                f"{theirs * 1e3:8.2f} ms alone   {ours / theirs:5.3f}"
+            )
+    rows.append(f"  median ratio {statistics.median(ratios):.3f}   (target <= 1.05)")
+    return rows
+
+
+def cost_lookup(networks: int) -> list[str]:
+    """Rows for the cost of a network."""
+    rows = []
+    for name in space_names():
+        space = load_space(name)
+        rng = random.Random(1)
+        members = [space.sample(rng) for _ in range(networks)]
+        reference = [timed(lambda arch=arch: fvcore_macs(arch)) for arch in members]
+        equal = all(fvcore_macs(arch) == cost.macs(arch) for arch in members[:5])
+        first, blocks, known = [], [], []
+        for arch in members:
+            cost.part_cost.cache_clear()
+            cost.piece_cost.cache_clear()
+            first.append(timed(lambda arch=arch: cost.cost(arch)))
+            cost.piece_cost.cache_clear()
+            blocks.append(timed(lambda arch=arch: cost.cost(arch)))
+            known.append(statistics.median(timed(lambda arch=arch: cost.cost(arch)) for _ in range(5)))
+        seconds = statistics.median(reference)
+        rows.append(f"  {name:10} fvcore {seconds * 1e3:.1f} ms a network, MACs equal: {equal}")
+        for label, times, target in (
+            ("blocks known", known, ">= 10,000"),
+            ("blocks new, their parts known", blocks, ">= 100"),
+            ("nothing known", first, ""),
+        ):
+            ours = statistics.median(times)
+            rows.append(
+                f"    {label:30} {ours * 1e6:10.1f} us   {seconds / ours:10,.0f} times faster   {target and f'(target {target})'}"
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--networks", type=int, default=20)
+    options = parser.parse_args()
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    tuned = machine.tune_allocator()
+    about = machine.describe(1)
+    lines = [
+        f"{about['cpu']}, {about['cores']} cores, 1 thread, torch {torch.__version__}, allocator {'tuned' if tuned else 'as it is'}",
+        "",
+        "supernet step over stand-alone step, forward and backward, batch 64",
+        *supernet_step(options.repeats),
+        "",
+        "cost of a network",
+        *cost_lookup(options.networks),
+    ]
+    print("\n".join(lines))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

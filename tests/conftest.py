@@ -1,0 +1,27 @@
+"""Shape annotations are checked while tests run: `Float[Tensor, "b c h w"]` becomes an assertion on every call."""
+
+import sys
+from pathlib import Path
+
+import jaxtyping
+import pytest
+import torch
+
+CHECKER = 'beartype.beartype(conf=__import__("beartype").BeartypeConf(is_pep484_tower=True))'
+"""An int is a float, as in every type checker; beartype has to be told."""
+
+
+def checked_modules() -> list[str]:
+    """Everything that handles tensors: search_spaces' folders of parts, its layers and network, and all of supernet."""
+    root = Path(__file__).parent.parent / "search_spaces"
+    folders = sorted(path.parent.name for path in root.glob("*/__init__.py"))
+    return [f"search_spaces.{name}" for name in ("layers", "network", *folders)] + ["supernet"]
+
+
+# Before anything of the project is imported; the value types need no check (and typing.Self cannot be checked by method).
+early = [name for name in sys.modules if name.startswith(("search_spaces.", "supernet."))]
+if early:
+    raise RuntimeError(f"{early[0]} is imported before its shape checks are installed")
+jaxtyping.install_import_hook(checked_modules(), CHECKER)
+pytest.register_assert_rewrite("tests.contracts")
+torch.set_num_threads(1)  # the networks are small, and bitwise laws hold for any one number of threads

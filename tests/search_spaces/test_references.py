@@ -1,0 +1,454 @@
+"""Every part against its equations, written here anew with loops and sums, in float64: outputs and all gradients.
+
+A reference is a function (w, options, x, ...) of the part's tensors by name; it shares no code with the part.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from search_spaces import registry
+from search_spaces.architecture import Part
+from search_spaces.cost import part_cost
+from tests.contracts import Case, cases, noise
+
+Weights = dict[str, Tensor]
+
+
+# What the references are made of
+
+
+def gelu(x: Tensor) -> Tensor:
+    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def silu(x: Tensor) -> Tensor:
+    return x / (1 + torch.exp(-x))
+
+
+def softmax(x: Tensor, dim: int) -> Tensor:
+    e = torch.exp(x - x.amax(dim, keepdim=True))
+    return e / e.sum(dim, keepdim=True)
+
+
+def per_channel(values: Tensor) -> Tensor:
+    return values[None, :, None, None]
+
+
+def of(w: Weights, prefix: str) -> Weights:
+    """The tensors of a child."""
+    return {name.removeprefix(f"{prefix}."): tensor for name, tensor in w.items() if name.startswith(f"{prefix}.")}
+
+
+def conv1x1(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    y = torch.einsum("oi,bihw->bohw", weight[:, :, 0, 0], x)
+    return y if bias is None else y + per_channel(bias)
+
+
+def patches(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    """What each output position sees: (b, c, kernel * kernel, h2, w2), zeros outside."""
+    b, c, h, w = x.shape
+    out = [(size + 2 * padding - kernel) // stride + 1 for size in (h, w)]
+    padded = torch.zeros(b, c, h + 2 * padding, w + 2 * padding, dtype=x.dtype)
+    padded[:, :, padding : padding + h, padding : padding + w] = x
+    rows = []
+    for i in range(kernel):
+        for j in range(kernel):
+            last = [i + stride * (out[0] - 1) + 1, j + stride * (out[1] - 1) + 1]
+            rows.append(padded[:, :, i : last[0] : stride, j : last[1] : stride])
+    return torch.stack(rows, dim=2)
+
+
+def conv(weight: Tensor, x: Tensor, stride: int = 1) -> Tensor:
+    kernel = weight.shape[-1]
+    return torch.einsum("oik,bikhw->bohw", weight.flatten(2), patches(x, kernel, stride, kernel // 2))
+
+
+def depthwise(weight: Tensor, bias: Tensor | None, x: Tensor, stride: int = 1) -> Tensor:
+    kernel = weight.shape[-1]
+    y = torch.einsum("ck,bckhw->bchw", weight[:, 0].flatten(1), patches(x, kernel, stride, kernel // 2))
+    return y if bias is None else y + per_channel(bias)
+
+
+def batch_norm(w: Weights, x: Tensor) -> Tensor:
+    """In evaluation, with the running statistics."""
+    scale = w["weight"] / torch.sqrt(w["running_var"] + 1e-5)
+    return per_channel(scale) * (x - per_channel(w["running_mean"])) + per_channel(w["bias"])
+
+
+def normed(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
+    mean = x.mean(dims, keepdim=True)
+    return (x - mean) / torch.sqrt(((x - mean) ** 2).mean(dims, keepdim=True) + eps)
+
+
+def to_heads(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    return torch.einsum("adc,bchw->badhw", weight, x).flatten(3) + bias[None, :, :, None]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """(b, heads, d, n) each."""
+    scores = softmax(torch.einsum("badn,badm->banm", q, k) / math.sqrt(q.shape[2]), -1)
+    return torch.einsum("banm,badm->badn", scores, v)
+
+
+# The references
+
+
+def identity(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return x
+
+
+def reference_layer_norm(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return per_channel(w["weight"]) * normed(x, (1,), options.eps) + per_channel(w["bias"])
+
+
+def reference_group_norm(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return per_channel(w["weight"]) * normed(x, (1, 2, 3), options.eps) + per_channel(w["bias"])
+
+
+def reference_batch_norm(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return batch_norm(of(w, "norm"), x)
+
+
+def reference_layer_scale(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y = torch.einsum("c,bchw->bchw", w["weight"], x)
+    return y + per_channel(w["bias"]) if options.bias else y
+
+
+def reference_dpe(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return x + depthwise(w["conv.weight"], w["conv.bias"], x)
+
+
+def reference_depthwise_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return depthwise(w["conv.weight"], w["conv.bias"], x)
+
+
+def named_norm(name: str, w: Weights, x: Tensor) -> Tensor:
+    return REFERENCES["norm", name](w, registry.options("norm", Part(name)), x)
+
+
+def reference_conv_downsampling(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return named_norm(options.norm, of(w, "norm"), conv(w["conv.weight"], x, options.stride))
+
+
+def reference_conv_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
+    first, second = {1: (1, 1), 2: (2, 1), 4: (2, 2)}[options.stride]
+    y = gelu(named_norm(options.norm, of(w, "norm1"), conv(w["conv1.weight"], x, first)))
+    return named_norm(options.norm, of(w, "norm2"), conv(w["conv2.weight"], y, second))
+
+
+def reference_linear_head(w: Weights, options: Any, x: Tensor) -> Tensor:
+    pooled = named_norm(options.norm, of(w, "norm"), x).mean((2, 3))
+    return pooled @ w["linear.weight"].T + w["linear.bias"]
+
+
+def reference_mlp(w: Weights, options: Any, x: Tensor) -> Tensor:
+    activation = {"gelu": gelu, "silu": silu, "relu": lambda y: y.clamp(min=0)}[options.activation]
+    return conv1x1(w["fc2.weight"], w["fc2.bias"], activation(conv1x1(w["fc1.weight"], w["fc1.bias"], x)))
+
+
+def reference_ms_ffn(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """As one hidden map whose channel groups have kernels of their own: the way the paper draws it."""
+    banks = [of(w, f"branches.{scale}") for scale in options.scales]
+    sizes = [len(bank["norm1.bias"]) for bank in banks]
+    hidden = int(options.ratio * x.shape[1])
+    assert sum(sizes) == hidden
+    assert sizes[1:] == [hidden // len(sizes)] * (len(sizes) - 1)
+
+    def together(name: str, dim: int = 0) -> Tensor:
+        return torch.cat([bank[name] for bank in banks], dim)
+
+    keys = ("weight", "bias", "running_mean", "running_var")
+    norm1, norm2 = ({key: together(f"{norm}.{key}") for key in keys} for norm in ("norm1", "norm2"))
+    u = batch_norm(norm1, gelu(conv1x1(together("fc1.weight"), None, x)))
+    parts, start = [], 0
+    for bank, size in zip(banks, sizes, strict=True):
+        parts.append(depthwise(bank["conv.weight"], bank["conv.bias"], u[:, start : start + size]))
+        start += size
+    v = batch_norm(norm2, gelu(torch.cat(parts, 1) + u))
+    return batch_norm(of(w, "norm"), conv1x1(together("fc2.weight", 1), None, v))
+
+
+def reference_global_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
+    b, c, height, width = x.shape
+    y = attend(*(to_heads(w[f"{name}.weight"], w[f"{name}.bias"], x) for name in ("query", "key", "value")))
+    y = torch.einsum("cad,badn->bcn", w["project.weight"], y) + w["project.bias"][None, :, None]
+    return y.reshape(b, c, height, width)
+
+
+def cell_means(x: Tensor, cells: int) -> Tensor:
+    """The mean of each cell of a cells x cells grid; cells overlap where the size does not divide."""
+    _, _, h, w = x.shape
+
+    def span(i: int, size: int) -> slice:
+        return slice(i * size // cells, -(-(i + 1) * size // cells))
+
+    rows = [[x[:, :, span(i, h), span(j, w)].mean((2, 3)) for j in range(cells)] for i in range(cells)]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def reference_idconv(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """One image and one group at a time: attention over groups, a kernel of its own, a sum over its window."""
+    kernel, groups = options.kernel_size, options.num_groups
+    out = []
+    for image in x.split(1):
+
+        def attention(pooled: Tensor) -> Tensor:
+            y = gelu(batch_norm(of(w, "norm"), conv1x1(w["squeeze.weight"], None, pooled)))
+            scores = [conv1x1(w["expand"][g][:, :, None, None], w["expand_bias"][g], y)[0] for g in range(groups)]
+            return softmax(torch.stack(scores), 0)  # (groups, c, k, k)
+
+        a, alpha = attention(cell_means(image, kernel)), attention(image.mean((2, 3), keepdim=True))[:, :, 0, 0]
+        kernels = sum(a[g] * w["kernels"][g] for g in range(groups))
+        bias = sum(alpha[g] * w["biases"][g] for g in range(groups))
+        out.append(depthwise(kernels[:, None], bias, image))
+    return torch.cat(out)
+
+
+def reference_osra(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y, stride = x, options.sr_ratio
+    if stride > 1:
+        r = of(w, f"reductions.{stride}")
+        y = gelu(batch_norm(of(r, "norm1"), depthwise(r["conv.weight"], None, y, stride)))
+        y = batch_norm(of(r, "norm2"), per_channel(r["scale.weight"][:, 0, 0, 0]) * y)
+        assert y.shape[2:] == (-(-x.shape[2] // stride), -(-x.shape[3] // stride))
+    y = y + depthwise(w["refine.weight"], w["refine.bias"], y)
+    q, k, v = (to_heads(w[f"{n}.weight"], w[f"{n}.bias"], z) for n, z in (("query", x), ("key", y), ("value", y)))
+    return attend(q, k, v).reshape(x.shape)
+
+
+def reference_ste(w: Weights, x: Tensor) -> Tensor:
+    y = batch_norm(of(w, "norm1"), gelu(depthwise(w["conv.weight"], w["conv.bias"], x)))
+    y = batch_norm(of(w, "norm2"), gelu(conv1x1(w["squeeze.weight"], w["squeeze.bias"], y)))
+    return x + batch_norm(of(w, "norm3"), conv1x1(w["expand.weight"], w["expand.bias"], y))
+
+
+def reference_d_mixer(w: Weights, options: Any, x: Tensor) -> Tensor:
+    local = x.shape[1] - round(options.attention_ratio * x.shape[1])
+    a = reference_idconv(of(w, "idconv"), options, x[:, :local])
+    b = reference_osra(of(w, "osra"), options, x[:, local:])
+    return reference_ste(of(w, "ste"), torch.cat((a, b), 1))
+
+
+def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: Tensor) -> Tensor:
+    b, c, height, width = x.shape
+    n = height * width
+    heads, d = w["bridge"].shape
+    foreground = min(n, max(1, round(options.foreground_ratio * n)))
+    out = torch.zeros(b, c, n, dtype=x.dtype)
+    for i in range(b):
+        score = [float(residual[i, :, p // width, p % width].sum()) for p in range(n)]
+        chosen = sorted(range(n), key=lambda p: -score[p])[:foreground]
+        rest = [p for p in range(n) if p not in chosen]
+        token = {p: x[i, :, p // width, p % width] for p in range(n)}
+
+        def project(name: str, p: int, token: dict = token) -> Tensor:
+            return torch.einsum("adc,c->ad", w[f"{name}.weight"], token[p]) + w[f"{name}.bias"]
+
+        # Mixed attention of the foreground and the bridging query, which is its own query, key and value.
+        queries = [project("query", p) for p in chosen] + [w["bridge"]]
+        keys = [project("key", p) for p in chosen] + [w["bridge"]]
+        values = [project("value", p) for p in chosen] + [w["bridge"]]
+        answers = []
+        for query in queries:
+            scores = torch.stack([(query * key).sum(1) / math.sqrt(d) for key in keys], 1)  # (heads, foreground + 1)
+            wide = torch.einsum("egh,hm->egm", w["head_mlp.weight1"], scores) + w["head_mlp.bias1"][:, :, None]
+            mixed = torch.einsum("aeg,egm->am", w["head_mlp.weight2"], softmax(wide, -1))
+            mixed = mixed + w["head_mlp.bias2"][:, None]
+            summed = sum(mixed[:, m, None] * values[m] for m in range(len(values)))
+            answers.append(torch.einsum("cad,ad->c", w["project.weight"], summed) + w["project.bias"])
+        for p, answer in zip(chosen, answers, strict=False):
+            out[i, :, p] = answer
+
+        # The single query on the background.
+        if rest:
+            query = answers[-1].reshape(heads, d)
+            scores = torch.stack([(query * project("key", p)).sum(1) / math.sqrt(d) for p in rest], 1)
+            shares = softmax(scores, -1)
+            single = sum(shares[:, m, None] * project("value", p) for m, p in enumerate(rest)).flatten()
+            fc1, fc2 = (w[f"channel_mlp.{name}.weight"][:, :, 0, 0] for name in ("fc1", "fc2"))
+            y = normed((fc1 @ single + w["channel_mlp.fc1.bias"])[None], (1,), 1e-6)[0]
+            y = (y * w["channel_mlp.norm_weight"] + w["channel_mlp.norm_bias"]).clamp(min=0)
+            y = fc2 @ y + w["channel_mlp.fc2.bias"]
+            for p in rest:
+                out[i, :, p] = y
+    return out.reshape(b, c, height, width)
+
+
+REFERENCES: dict[tuple[str, str], Callable[..., Tensor]] = {
+    ("embedding", "conv_downsampling"): reference_conv_downsampling,
+    ("embedding", "conv_stem"): reference_conv_stem,
+    ("ffn", "mlp"): reference_mlp,
+    ("ffn", "ms_ffn"): reference_ms_ffn,
+    ("head", "linear_head"): reference_linear_head,
+    ("mixer", "d_mixer"): reference_d_mixer,
+    ("mixer", "depthwise_conv"): reference_depthwise_conv,
+    ("mixer", "global_attention"): reference_global_attention,
+    ("mixer", "partial_attention"): reference_partial_attention,
+    ("norm", "batch_norm"): reference_batch_norm,
+    ("norm", "group_norm"): reference_group_norm,
+    ("norm", "layer_norm"): reference_layer_norm,
+    ("norm", "none"): identity,
+    ("position", "dpe"): reference_dpe,
+    ("position", "none"): identity,
+    ("scale", "layer_scale"): reference_layer_scale,
+    ("scale", "none"): identity,
+}
+
+ELSEWHERE: set[tuple[str, str]] = set()
+"""Parts whose reference stands in a test file of their own."""
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_every_part_has_a_reference(kind: str) -> None:
+    missing = [name for name in registry.parts(kind) if (kind, name) not in REFERENCES.keys() | ELSEWHERE]
+    assert not missing, f"write a naive version of {missing} into REFERENCES, or name its test in ELSEWHERE"
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5), (3, 10)])
+@pytest.mark.parametrize("case", [case for case in cases() if (case.kind, case.name) in REFERENCES], ids=str)
+def test_reference(case: Case, height: int, width: int) -> None:
+    module = case.make().double()
+    state = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    names = [name for name, _ in module.named_parameters()]
+    for name in names:
+        state[name].requires_grad_()
+    inputs = case.inputs(height, width, batch=2, dtype=torch.float64)
+    x = inputs[0].requires_grad_()
+
+    y = module(*inputs)
+    expected = REFERENCES[case.kind, case.name](state, case.options, *inputs)
+    torch.testing.assert_close(y, expected, atol=1e-10, rtol=1e-8)
+
+    cotangent = noise(*y.shape, seed=4, dtype=torch.float64)
+    own = [parameter for _, parameter in module.named_parameters()]
+    kwargs = {"allow_unused": True, "materialize_grads": True}
+    found = torch.autograd.grad((y * cotangent).sum(), [x, *own], **kwargs)
+    wanted = torch.autograd.grad((expected * cotangent).sum(), [x, *(state[name] for name in names)], **kwargs)
+    for name, one, other in zip(["the input", *names], found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("case", cases("ffn", "ms_ffn") + cases("mixer", "d_mixer"), ids=str)
+def test_batch_statistics_are_used_in_training(case: Case) -> None:
+    """In training the same equations hold with the batch's statistics in place of the running ones."""
+    module = case.make().double().train()
+    x = case.inputs(6, 6, batch=3, dtype=torch.float64)[0]
+    y = module(x)
+    norms = [child for child in module.modules() if isinstance(child, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.running_mean, norm.running_var = 10 + norm.running_mean, 10 * norm.running_var
+    torch.testing.assert_close(module(x), y)
+    assert all(norm.num_batches_tracked in (2, 4) for norm in norms)  # the norm in IDConv sees two maps
+
+
+@pytest.mark.parametrize(("name", "function"), [("gelu", gelu), ("silu", silu), ("relu", lambda x: x.clamp(min=0))])
+def test_activations(name: str, function: Callable[[Tensor], Tensor]) -> None:
+    from search_spaces.layers import ACTIVATIONS
+
+    x = noise(100, dtype=torch.float64) * 3
+    torch.testing.assert_close(ACTIVATIONS[name](x), function(x))
+
+
+def test_attention_is_softmax_attention() -> None:
+    from search_spaces.layers import attention
+
+    q, k, v = noise(2, 3, 5, 4), noise(2, 3, 6, 4, seed=1), noise(2, 3, 6, 7, seed=2)
+    y = attention(q, k, v)
+    expected = torch.einsum("banm,bame->bane", softmax(torch.einsum("band,bamd->banm", q, k) / 2, -1), v)
+    torch.testing.assert_close(y, expected)
+
+
+def test_partial_attention_breaks_ties_by_position() -> None:
+    case = next(iter(cases("mixer", "partial_attention")))
+    module, (x, residual) = case.make(), case.inputs(4, 5)
+    flat, ramp = torch.zeros_like(residual), -torch.arange(20.0).reshape(1, 1, 4, 5).expand_as(residual)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x, flat), module(x, ramp))
+        assert not torch.equal(module(x, residual), module(x, ramp))
+
+
+def test_partial_attention_moves_with_its_tokens() -> None:
+    """It sees a set: permuting positions permutes the output."""
+    case = cases("mixer", "partial_attention")[1]
+    module = case.make().double()
+    x, residual = case.inputs(4, 5, dtype=torch.float64)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+
+    def moved(y: Tensor) -> Tensor:
+        return y.flatten(2)[:, :, order].reshape(y.shape)
+
+    with torch.no_grad():
+        torch.testing.assert_close(moved(module(x, residual)), module(moved(x), moved(residual)))
+
+
+# TransXNet's block against the closed forms that were verified on the authors' code
+
+
+def transxnet_block(dim: int, stride: int, groups: int) -> list[tuple[str, Part, int]]:
+    """The parts of a block and how often they stand in it."""
+    mixer = Part.of("d_mixer", head_dim=dim // 2 // (dim // 48), sr_ratio=stride, kernel_size=7, num_groups=groups)
+    return [
+        ("position", Part.of("dpe", kernel_size=7), 1),
+        ("norm", Part.of("group_norm"), 2),
+        ("mixer", mixer, 1),
+        ("scale", Part.of("layer_scale"), 2),
+        ("ffn", Part.of("ms_ffn", ratio=4.0, scales=(1, 3, 5, 7)), 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dim", "side", "stride", "groups"),
+    [(48, 56, 8, 2), (96, 28, 4, 2), (96, 56, 4, 3), (48, 57, 2, 2), (96, 7, 1, 4)],
+)
+def test_transxnet_block_has_the_closed_form_costs(dim: int, side: int, stride: int, groups: int) -> None:
+    c, k, g, s = dim // 2, 7, groups, stride
+    q, inner, h = c // 4, max(16, dim // 8), 4 * dim
+    wide = h - 3 * (h // 4) + (9 + 25 + 49) * (h // 4)
+    params = 50 * dim + 4 * dim + 4 * dim  # DPE, two norms, two scales
+    params += g * c * k * k + g * c + c * q + 2 * q + q * g * c + g * c  # IDConv
+    params += 3 * c * c + 3 * c + 10 * c + ((c * (s + 3) ** 2 + 5 * c) if s > 1 else 0)  # OSRA
+    params += 2 * dim * inner + 3 * inner + 15 * dim  # STE
+    params += 2 * dim * h + wide + 5 * h + 2 * dim  # MS-FFN
+
+    n, reduced = side * side, (-(-side // s)) ** 2
+    macs = 49 * dim * n  # DPE
+    macs += (k * k + 1) * (c * q + q * g * c) + c * k * k * n  # IDConv
+    macs += c * c * n + 9 * c * reduced + 2 * c * c * reduced  # OSRA
+    macs += (c * (s + 3) ** 2 * reduced + c * reduced) if s > 1 else 0
+    macs += 2 * n * reduced * c  # its products
+    macs += 9 * dim * n + 2 * dim * inner * n  # STE
+    macs += 2 * dim * h * n + wide * n  # MS-FFN
+    macs += 2 * (q * (k * k + 1) + (2 * dim + inner) * n + (2 * h + dim) * n)  # batch norms
+    macs += 4 * c * reduced if s > 1 else 0
+    macs += 10 * dim * n + c * n  # group norms, pooling
+    # LayerScale is a product here, which counts nothing; the authors' convolution is 2 * dim * n more.
+
+    found = [
+        (times, part_cost(kind, registry.complete_part(kind, part), (dim,), side, side))
+        for kind, part, times in transxnet_block(dim, stride, groups)
+    ]
+    assert sum(times * cost.params for times, cost in found) == params
+    assert sum(times * cost.macs for times, cost in found) == macs
+
+
+def test_transxnet_stem_and_downsampling_have_the_closed_form_costs() -> None:
+    stem = Part.of("conv_downsampling", kernel_size=7, stride=4, norm="batch_norm")
+    found = part_cost("embedding", stem, (3, 48), 224, 224)
+    assert found == (149 * 48, 147 * 48 * 56 * 56 + 2 * 48 * 56 * 56, 56, 56)
+    found = part_cost("embedding", Part.of("conv_downsampling"), (48, 96), 56, 56)
+    assert found == (9 * 48 * 96 + 2 * 96, 9 * 48 * 96 * 28 * 28 + 2 * 96 * 28 * 28, 28, 28)
+    head = Part.of("linear_head", norm="group_norm")
+    assert part_cost("head", head, (448, 1000), 7, 7) == (2 * 448 + 1000 * 448 + 1000, 1000 * 448 + 6 * 448 * 49, 0, 0)
+
+
+def test_a_wrong_shape_fails_by_its_annotation() -> None:
+    """The shape checks are on: a map without a batch axis would otherwise be normalised as something else."""
+    norm = next(case for case in cases("norm", "layer_norm")).make()
+    with pytest.raises(Exception, match=r"b c h w") as error:
+        norm(noise(16, 8, 8))
+    assert type(error.value).__module__.startswith("jaxtyping")
