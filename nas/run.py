@@ -187,10 +187,11 @@ def open_run(config: Config, *, fixed: tuple[str, ...] = ("search",)) -> Run:
     return Run(store, config, space, split, device)
 
 
-def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Writes tensors as a safetensors file, atomically."""
+def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], about: dict[str, str]) -> None:
+    """Writes tensors as a safetensors file, atomically; `about` goes into its metadata, as JSON under "nas"."""
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    store.write_bytes(name, save_safetensors(plain, metadata))
+    # One entry only: safetensors writes several in an order that changes from run to run.
+    store.write_bytes(name, save_safetensors(plain, {"nas": json.dumps(about, sort_keys=True)}))
 
 
 def read_tensors(store: RunStore, name: str) -> dict[str, Tensor]:

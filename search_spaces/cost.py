@@ -1,8 +1,8 @@
 """What a network costs: parameters and MACs, counted on the real network on the meta device, remembered per piece.
 
 One MAC is one fused multiply-add, which the papers call a FLOP. The conventions are fvcore's: convolutions, linear layers and
-matrix products count their multiply-adds without biases; batch norm 2 per element (evaluation), layer and group norm 5; adaptive
-average pooling 1 per input element; activations, softmax, additions, elementwise products and data movement nothing. Unlike
+matrix products count their multiply-adds without biases; batch norm 2 per element (evaluation), layer and group norm 5, each one
+less without weights; adaptive average pooling 1 per input element; activations, softmax, additions, elementwise products and data movement nothing. Unlike
 fvcore, fused attention counts its two products, and an operator that nobody has classified is an error, not zero.
 
 The counter is a torch function mode: it sees each call as the part's code writes it, adds its MACs, and answers operators
@@ -84,12 +84,12 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: 
     return _meta(*query.shape[:-1], value.shape[-1]), math.prod(query.shape[:-2]) * products
 
 
-def _batch_norm(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
-    return input, 2 * input.numel()
+def _batch_norm(input: Tensor, mean: Any, var: Any, weight: Any = None, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
+    return input, (1 if weight is None else 2) * input.numel()
 
 
-def _norm(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
-    return input, 5 * input.numel()
+def _norm(input: Tensor, shape_or_groups: Any, weight: Any = None, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
+    return input, (4 if weight is None else 5) * input.numel()
 
 
 def _adaptive_avg_pool2d(input: Tensor, output_size: Any) -> tuple[Tensor, int]:
@@ -112,7 +112,7 @@ _SAME = {F.gelu, F.relu, F.silu, F.softmax, F.dropout, Tensor.softmax, torch.sof
 """Operators without MACs whose result has the shape of their first argument."""
 
 FREE = {
-    "add", "sub", "mul", "truediv", "rsub", "neg", "pow", "sqrt", "exp", "sigmoid", "tanh", "clamp", "cat", "stack", "split",
+    "add", "sub", "mul", "div", "rtruediv", "rsub", "neg", "pow", "sqrt", "exp", "sigmoid", "tanh", "clamp", "cat", "stack", "split",
     "chunk", "narrow", "reshape", "view", "flatten", "unflatten", "permute", "transpose", "expand", "contiguous", "to", "type_as",
     "getitem", "squeeze", "unsqueeze", "movedim", "mean", "sum", "amax", "amin", "argsort", "sort", "topk", "gather", "scatter",
     "index_select", "empty_like", "zeros_like", "ones_like", "new_empty", "new_zeros", "new_ones", "masked_fill", "where", "pad",
@@ -140,7 +140,7 @@ class Counter(TorchFunctionMode):
             self.macs += macs
             return result
         if func in _SAME:
-            return args[0]
+            return args[0] if args else kwargs["input"]
         name = (
             getattr(func, "__name__", "").strip("_").removeprefix("i" if "__i" in getattr(func, "__name__", "") else "")
         )

@@ -121,6 +121,7 @@ HANDLERS: dict[str, Callable[[list[Any], list[Any]], int]] = {
 
 def fvcore_macs(module: nn.Module, *inputs: Tensor) -> int:
     """What fvcore counts in evaluation mode."""
+    training = module.training
     fvcore_log = logging.getLogger("fvcore.nn.jit_analysis")
     level = fvcore_log.level
     fvcore_log.setLevel(logging.ERROR)
@@ -129,13 +130,14 @@ def fvcore_macs(module: nn.Module, *inputs: Tensor) -> int:
             warnings.simplefilter("ignore")  # deprecations inside fvcore, sizes that become constants under tracing
             from fvcore.nn import FlopCountAnalysis
 
-            analysis = FlopCountAnalysis(copy.deepcopy(module).eval(), inputs)
+            analysis = FlopCountAnalysis(module.eval(), inputs)
             for operator, handler in HANDLERS.items():
                 analysis.set_op_handle(operator, handler)
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
             return int(analysis.total())
     finally:
         fvcore_log.setLevel(level)
+        module.train(training)
 
 
 # Parts
@@ -394,6 +396,11 @@ def small(space: SearchSpace, resolution: int = 16) -> SearchSpace:
 def named_spaces() -> list[SearchSpace]:
     """The spaces that come with the package, for small images."""
     return [small(load_space(name)) for name in space_names()]
+
+
+def shared_out(total: int) -> int:
+    """The share of each named space in `total` trials, so that the tests of more spaces take no longer; 5 at least."""
+    return max(5, total // len(space_names()))
 
 
 FRAME = {

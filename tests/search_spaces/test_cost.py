@@ -1,0 +1,137 @@
+"""Law 4: a cost is what fvcore counts on the real network, and what nobody has classified is an error."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces import cost, registry
+from search_spaces.architecture import Part
+from search_spaces.registry import TokenMixer
+from tests.contracts import CostLaws, elastic_spaces, fvcore_macs, members, name_of, named_spaces, noise, shared_out
+
+
+@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+class TestNamedSpaces(CostLaws):
+    num_members = shared_out(60)
+
+
+@pytest.mark.parametrize("space", elastic_spaces(), ids=name_of)
+class TestParts(CostLaws):
+    num_members = 3
+
+
+@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+def test_cost_follows_the_resolution(space: Any) -> None:
+    arch = members(space, 3)[2]
+    double = dataclasses.replace(arch, resolution=2 * arch.resolution)
+    assert cost.cost(double).params == cost.cost(arch).params
+    assert cost.cost(double).macs > 2 * cost.cost(arch).macs
+    assert cost.macs(arch) == cost.cost(arch).macs
+
+
+@pytest.fixture
+def register_mixer() -> Iterator[Callable[[Callable[[Tensor], Tensor]], Part]]:
+    """Registers a mixer of one operator, for one test."""
+
+    def add(operator: Callable[[Tensor], Tensor]) -> Part:
+        @registry.register("of_one_operator")
+        class OfOneOperator(TokenMixer):
+            """Whatever a test needs."""
+
+            @dataclass(frozen=True, kw_only=True, slots=True)
+            class Options:
+                pass
+
+            examples = (Options(),)
+
+            def __init__(self, dim: int, options: Any) -> None:
+                super().__init__(dim, options)
+                self.weight = nn.Parameter(torch.ones(dim, dim))
+
+            def forward(self, x: Tensor) -> Tensor:
+                return operator(x)
+
+        return Part("of_one_operator")
+
+    cost.part_cost.cache_clear()
+    yield add
+    registry._PARTS["mixer"].pop("of_one_operator", None)
+    registry.options.cache_clear()
+    registry.complete_part.cache_clear()
+    cost.part_cost.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("operator", "name"),
+    [
+        (lambda x: torch.cumsum(x, 1), "cumsum"),
+        (lambda x: torch.fft.fft(x).real, "fft"),
+        (lambda x: torch.einsum("bchw,bchw->bchw", x, x), "einsum"),
+        (lambda x: F.conv_transpose2d(x, x.new_ones(x.shape[1], 1, 1, 1), groups=x.shape[1]), "conv_transpose2d"),
+        (lambda x: torch.cdist(x, x), "cdist"),
+        (lambda x: F.interpolate(x, size=x.shape[2:]), "interpolate"),
+        (lambda x: F.conv1d(x[:, :, 0], x.new_ones(x.shape[1], x.shape[1], 1))[:, :, None], "conv1d"),
+        (lambda x: x.cumprod(1), "cumprod"),
+        (lambda x: torch.baddbmm(x[0], x[0], x[0].transpose(1, 2))[None], "baddbmm"),
+    ],
+)
+def test_unknown_operators_are_errors_that_name_them(
+    register_mixer: Any, operator: Callable[[Tensor], Tensor], name: str
+) -> None:
+    part = register_mixer(operator)
+    for _ in range(2):  # an error is not remembered as a cost
+        with pytest.raises(NotImplementedError, match=name) as error:
+            cost.part_cost("mixer", part, (4,), 8, 8)
+        assert "COUNTED" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        lambda x: 2 * x + 1 - x / 3,
+        lambda x: 1 - (2 + x) * (3 / (x * x + 1)) - (-x) ** 2,
+        lambda x: x.add_(1).mul_(2),
+        lambda x: torch.relu(F.relu(x)) + F.silu(x) + x.sigmoid() * x.tanh(),
+        lambda x: x.flatten(2).transpose(1, 2).softmax(-1).mT.reshape(x.shape),
+        lambda x: torch.cat(x.chunk(2, 1), 1) + x.mean((2, 3), keepdim=True) + x.amax(1, keepdim=True),
+        lambda x: F.pad(x, (1, 1, 1, 1))[:, :, 1:-1, 1:-1] + x.roll(1, 2).flip(3),
+        lambda x: x @ x.transpose(2, 3) @ x,
+        lambda x: torch.matmul(x, x) + (x[0] @ x[0, 0])[None],
+        lambda x: torch.bmm(x[0], x[0])[None],
+        lambda x: F.linear(x, x.new_ones(x.shape[3], x.shape[3]), x.new_ones(x.shape[3])),
+        lambda x: F.conv2d(x, x.new_ones(x.shape[1], 1, 3, 3), None, (1, 1), (2, 2), (2, 2), x.shape[1]),
+        lambda x: F.scaled_dot_product_attention(x, x[:, :, :3], x[:, :, :3]),
+        lambda x: F.layer_norm(x, x.shape[3:]) + F.group_norm(x, 2),
+        lambda x: F.adaptive_avg_pool2d(x, (2, 3)).mean((2, 3), keepdim=True) + x,
+        lambda x: F.layer_norm(x, x.shape[3:], x.new_ones(x.shape[3])) + F.group_norm(x, 2, weight=x.new_ones(x.shape[1])),
+        lambda x: F.batch_norm(x, x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])),
+        lambda x: F.batch_norm(x, x.new_zeros(x.shape[1]), x.new_ones(x.shape[1]), weight=x.new_ones(x.shape[1])),
+        lambda x: x**2 + x.pow(3) + x.sqrt() + x.exp() + x.clamp(0, 1) - x.neg(),
+        lambda x: x.unsqueeze(0).squeeze(0).permute(0, 2, 3, 1).contiguous().movedim(3, 1).expand(1, -1, -1, -1),
+        lambda x: x.gather(1, x.argsort(1)) + torch.where(x > 0, x, x.zero_()) + torch.stack((x, x)).sum(0),
+        lambda x: F.gelu(x, approximate="tanh") + F.dropout(x, 0.5, False),
+    ],
+)
+def test_known_operators_count_as_fvcore_counts_them(register_mixer: Any, operator: Callable[[Tensor], Tensor]) -> None:
+    part = register_mixer(operator)
+    found = cost.part_cost("mixer", part, (4,), 8, 8)
+    module = registry.make("mixer", part, 4)
+    assert found.macs == fvcore_macs(module, noise(1, 4, 8, 8))
+    assert (found.params, found.height, found.width) == (16, 8, 8)
+
+
+@pytest.mark.parametrize("operator", [lambda x: F.gelu(input=x), lambda x: F.softmax(input=x, dim=1)])
+def test_arguments_may_be_named(register_mixer: Any, operator: Callable[[Tensor], Tensor]) -> None:
+    assert cost.part_cost("mixer", register_mixer(operator), (4,), 8, 8).macs == 0
+
+
+def test_counted_operators_keep_their_own_errors(register_mixer: Any) -> None:
+    part = register_mixer(lambda x: F.conv2d(x, x.new_ones(4, 3, 3, 3)))
+    with pytest.raises(RuntimeError, match="channel"):
+        cost.part_cost("mixer", part, (4,), 8, 8)
