@@ -6,6 +6,7 @@ Imports the standard library only; a verb's own module, and with it torch, is im
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from nas.config import SECTIONS, Config, describe, load_config
 from search_spaces.errors import InputError, unknown
@@ -40,12 +41,15 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns the exit code: 0, 2 for input that cannot be used, 130 when interrupted."""
+    """Runs one command. Returns the exit code: 0, 1 for training that diverged, 2 for input that cannot be used, 130 when interrupted."""
     try:
         return run(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
         print(f"nas: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    except FloatingPointError as error:
+        print(f"nas: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     except KeyboardInterrupt:
         print("\nnas: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
         return 130
@@ -85,6 +89,8 @@ def configure(verb: str, arguments: list[str]) -> Config:
         file, *arguments = arguments
         if not file.endswith(".toml"):
             raise InputError(f"argument {file!r}", "a config file ending in .toml, then key=value", f"run={file}")
+    if verb == "demo" and file is None:
+        file = str(Path(__file__).with_name("demo.toml"))
     section = verb if verb in SECTIONS else None
     asked = load_config(file, arguments, section=section)
     if verb in ("train", "demo"):

@@ -112,7 +112,7 @@ _SAME = {F.gelu, F.relu, F.silu, F.softmax, F.dropout, Tensor.softmax, torch.sof
 """Operators without MACs whose result has the shape of their first argument."""
 
 FREE = {
-    "add", "sub", "mul", "div", "rtruediv", "rsub", "neg", "pow", "sqrt", "exp", "sigmoid", "tanh", "clamp", "cat", "stack", "split",
+    "add", "sub", "mul", "div", "rdiv", "rsub", "neg", "pow", "sqrt", "exp", "sigmoid", "tanh", "clamp", "cat", "stack", "split",
     "chunk", "narrow", "reshape", "view", "flatten", "unflatten", "permute", "transpose", "expand", "contiguous", "to", "type_as",
     "getitem", "squeeze", "unsqueeze", "movedim", "mean", "sum", "amax", "amin", "argsort", "sort", "topk", "gather", "scatter",
     "index_select", "empty_like", "zeros_like", "ones_like", "new_empty", "new_zeros", "new_ones", "masked_fill", "where", "pad",
@@ -120,7 +120,7 @@ FREE = {
     "zeros", "ones", "arange", "log_softmax", "one_hot", "float", "half", "bfloat16", "double", "detach", "clone", "stride",
     "softmax", "gelu", "relu", "silu", "dropout", "ne", "eq", "lt", "gt", "le", "ge", "normalize", "T", "get",
     "is_floating_point", "is_complex", "max", "min", "device", "dtype", "shape", "ndim", "requires_grad", "is_cuda", "len",
-    "index_put", "setitem", "unbind", "broadcast_to", "swapaxes", "masked_select", "scatter_", "zero_", "fill_", "tile",
+    "index_put", "setitem", "unbind", "broadcast_to", "swapaxes", "masked_select", "zero", "fill", "tile",
 }  # fmt: skip
 """Operators without MACs, by name; they run on the meta device for their shapes."""
 

@@ -1,6 +1,7 @@
 """Law 4: a cost is what fvcore counts on the real network, and what nobody has classified is an error."""
 
 import dataclasses
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ def test_cost_follows_the_resolution(space: Any) -> None:
 def register_mixer() -> Iterator[Callable[[Callable[[Tensor], Tensor]], Part]]:
     """Registers a mixer of one operator, for one test."""
 
-    def add(operator: Callable[[Tensor], Tensor]) -> Part:
+    def add(function: Callable[[Tensor], Tensor]) -> Part:
         @registry.register("of_one_operator")
         class OfOneOperator(TokenMixer):
             """Whatever a test needs."""
@@ -55,7 +56,7 @@ def register_mixer() -> Iterator[Callable[[Callable[[Tensor], Tensor]], Part]]:
                 self.weight = nn.Parameter(torch.ones(dim, dim))
 
             def forward(self, x: Tensor) -> Tensor:
-                return operator(x)
+                return function(x)
 
         return Part("of_one_operator")
 
@@ -68,7 +69,7 @@ def register_mixer() -> Iterator[Callable[[Callable[[Tensor], Tensor]], Part]]:
 
 
 @pytest.mark.parametrize(
-    ("operator", "name"),
+    ("function", "name"),
     [
         (lambda x: torch.cumsum(x, 1), "cumsum"),
         (lambda x: torch.fft.fft(x).real, "fft"),
@@ -82,9 +83,9 @@ def register_mixer() -> Iterator[Callable[[Callable[[Tensor], Tensor]], Part]]:
     ],
 )
 def test_unknown_operators_are_errors_that_name_them(
-    register_mixer: Any, operator: Callable[[Tensor], Tensor], name: str
+    register_mixer: Any, function: Callable[[Tensor], Tensor], name: str
 ) -> None:
-    part = register_mixer(operator)
+    part = register_mixer(function)
     for _ in range(2):  # an error is not remembered as a cost
         with pytest.raises(NotImplementedError, match=name) as error:
             cost.part_cost("mixer", part, (4,), 8, 8)
@@ -92,11 +93,12 @@ def test_unknown_operators_are_errors_that_name_them(
 
 
 @pytest.mark.parametrize(
-    "operator",
+    "function",
     [
         lambda x: 2 * x + 1 - x / 3,
         lambda x: 1 - (2 + x) * (3 / (x * x + 1)) - (-x) ** 2,
-        lambda x: x.add_(1).mul_(2),
+        lambda x: x.add_(1).mul_(2).div_(3).clamp_(0, 1),
+        lambda x: operator.itruediv(operator.imul(operator.isub(operator.iadd(x, 1), 2), 3), 4),
         lambda x: torch.relu(F.relu(x)) + F.silu(x) + x.sigmoid() * x.tanh(),
         lambda x: x.flatten(2).transpose(1, 2).softmax(-1).mT.reshape(x.shape),
         lambda x: torch.cat(x.chunk(2, 1), 1) + x.mean((2, 3), keepdim=True) + x.amax(1, keepdim=True),
@@ -118,17 +120,17 @@ def test_unknown_operators_are_errors_that_name_them(
         lambda x: F.gelu(x, approximate="tanh") + F.dropout(x, 0.5, False),
     ],
 )
-def test_known_operators_count_as_fvcore_counts_them(register_mixer: Any, operator: Callable[[Tensor], Tensor]) -> None:
-    part = register_mixer(operator)
+def test_known_operators_count_as_fvcore_counts_them(register_mixer: Any, function: Callable[[Tensor], Tensor]) -> None:
+    part = register_mixer(function)
     found = cost.part_cost("mixer", part, (4,), 8, 8)
     module = registry.make("mixer", part, 4)
     assert found.macs == fvcore_macs(module, noise(1, 4, 8, 8))
     assert (found.params, found.height, found.width) == (16, 8, 8)
 
 
-@pytest.mark.parametrize("operator", [lambda x: F.gelu(input=x), lambda x: F.softmax(input=x, dim=1)])
-def test_arguments_may_be_named(register_mixer: Any, operator: Callable[[Tensor], Tensor]) -> None:
-    assert cost.part_cost("mixer", register_mixer(operator), (4,), 8, 8).macs == 0
+@pytest.mark.parametrize("function", [lambda x: F.gelu(input=x), lambda x: F.softmax(input=x, dim=1)])
+def test_arguments_may_be_named(register_mixer: Any, function: Callable[[Tensor], Tensor]) -> None:
+    assert cost.part_cost("mixer", register_mixer(function), (4,), 8, 8).macs == 0
 
 
 def test_counted_operators_keep_their_own_errors(register_mixer: Any) -> None:
