@@ -6,6 +6,7 @@ once, in the docstring of its section.
 
 import dataclasses
 import json
+import math
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -13,25 +14,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError, nearest, unknown
+
+
+def _typed(section: Any, key: str) -> str:
+    """A key as every verb understands it: with its section, if it has one."""
+    return f"{type(section).__name__.removesuffix('Config').lower()}.{key}".lstrip(".")
 
 
 def _at_least(section: Any, **least: float) -> None:
     for key, bound in least.items():
         if getattr(section, key) < bound:
-            raise InputError(f"{key} is {getattr(section, key)}", f"{bound} or more", f"{key}={bound}")
+            name = _typed(section, key)
+            raise InputError(f"{name} is {getattr(section, key)}", f"{bound} or more", f"{name}={bound}")
 
 
 def _one_of(section: Any, **allowed: tuple[str, ...]) -> None:
     for key, names in allowed.items():
         if getattr(section, key) not in names:
-            raise unknown(f"value for {key}:", getattr(section, key), names, f"{key}={{}}")
+            name = _typed(section, key)
+            raise unknown(f"value for {name}:", getattr(section, key), names, f"{name}={{}}")
 
 
 def _fraction(section: Any, *keys: str) -> None:
     for key in keys:
         if not 0 <= getattr(section, key) < 1:
-            raise InputError(f"{key} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{key}=0.2")
+            name = _typed(section, key)
+            raise InputError(f"{name} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{name}=0.2")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +77,7 @@ class DataConfig:
         _fraction(self, "validation_fraction", "test_fraction")
         if self.validation_fraction == 0:
             raise InputError(
-                "validation_fraction is 0",
+                "data.validation_fraction is 0",
                 "more than 0: search needs images of its own",
                 "data.validation_fraction=0.2",
             )
@@ -110,7 +119,7 @@ class TrainConfig:
         _at_least(self, largest_only_epochs=0, checkpoint_steps=1)
         _fraction(self, "ema", "label_smoothing")
         if not 0 <= self.distill <= 1:
-            raise InputError(f"distill is {self.distill}", "from 0 to 1", "train.distill=0.5")
+            raise InputError(f"train.distill is {self.distill}", "from 0 to 1", "train.distill=0.5")
         _one_of(self, amp=("none", "bf16"))
 
 
@@ -141,7 +150,7 @@ class SearchConfig:
                 raise unknown("sampler", name, ("nsga2", "random"), 'search.samplers=["{}","random"]')
         if "random" not in self.samplers or len(set(self.samplers)) != len(self.samplers):
             raise InputError(
-                f"samplers are {list(self.samplers)}",
+                f"search.samplers are {list(self.samplers)}",
                 "each at most once, and random among them: no result is shown without it",
                 'search.samplers=["nsga2","random"]',
             )
@@ -183,7 +192,7 @@ class RetrainConfig:
             if name not in ("scratch", "inherited"):
                 raise unknown("init", name, ("scratch", "inherited"), 'retrain.inits=["{}"]')
         if not self.inits or len(set(self.inits)) != len(self.inits):
-            raise InputError(f"inits are {list(self.inits)}", "scratch, inherited or both", 'retrain.inits=["scratch"]')
+            raise InputError(f"retrain.inits are {list(self.inits)}", "scratch, inherited or both", 'retrain.inits=["scratch"]')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,22 +262,27 @@ def _convert(value: Any, annotation: Any, key: str) -> Any:
         words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
         example = {int: 1, float: 0.5, str: "name", bool: "true"}
         raise InputError(f"{key} is {value!r}", words[annotation], f"{key}={example[annotation]}")
+    if annotation is float and not math.isfinite(value):
+        raise InputError(f"{key} is {value}", "a finite number", f"{key}=0.5")
     return value
 
 
-def _section(kind: Any, data: Any, prefix: str) -> Any:
+def _values(kind: Any, data: Any, prefix: str) -> dict[str, Any]:
+    """The fields of `kind` that `data` gives, each of its type; sections as such dicts."""
     if not isinstance(data, Mapping):
         raise InputError(f"{prefix.rstrip('.')} is {data!r}", "a table of keys", f"[{prefix.rstrip('.')}]")
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in hints:
-            raise unknown("key", prefix + key, [prefix + name for name in hints], "{}=VALUE")
+            names = [prefix + name for name in hints]
+            table = kind is Config and nearest(key, names) in SECTIONS
+            raise unknown("key", prefix + key, names, "[{}]" if table else "{}=VALUE")
         if key in SECTIONS and kind is Config:
-            values[key] = _section(SECTIONS[key], value, f"{key}.")
+            values[key] = _values(SECTIONS[key], value, f"{key}.")
         else:
             values[key] = _convert(value, hints[key], prefix + key)
-    return kind(**values)
+    return values
 
 
 def config_from(data: Mapping[str, Any]) -> Config:
@@ -277,7 +291,8 @@ def config_from(data: Mapping[str, Any]) -> Config:
     Raises:
         InputError: an unknown key (the nearest is offered), a value of the wrong type or out of range.
     """
-    return _section(Config, data, "")
+    values = _values(Config, data, "")
+    return Config(**{key: SECTIONS[key](**value) if key in SECTIONS else value for key, value in values.items()})
 
 
 def parse_macs(text: str) -> int | None:
@@ -295,7 +310,9 @@ def parse_macs(text: str) -> int | None:
     except (ValueError, OverflowError):
         macs = 0
     if macs < 1:
-        raise InputError(f"budget is {text!r}", "a number above 0 with K, M or G for MACs, or none", "budget=3M")
+        raise InputError(
+            f"search.budget is {text!r}", "a number above 0 with K, M or G for MACs, or none", "search.budget=3M"
+        )
     return macs
 
 
@@ -310,7 +327,8 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
     """
     key, equals, raw = text.partition("=")
     if not equals or not key:
-        raise InputError(f"argument {text!r}", "key=value, after at most one config file", f"{key or 'run'}=VALUE")
+        instead = f"{text} before all key=value" if text.endswith(".toml") else f"{key or 'run'}=VALUE"
+        raise InputError(f"argument {text!r}", "key=value, after at most one config file", instead)
     path = tuple(key.split("."))
     if path == ("data",):
         path = ("data", "name")
@@ -351,7 +369,10 @@ def load_config(
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"config file {file} is not TOML: {error}", "TOML", f"mend {file}") from None
-        config_from(table)  # names the file's own mistakes
+        try:
+            _values(Config, table, "")
+        except InputError as error:
+            raise InputError(f"config file {file}: {error.given}", error.allowed, error.instead) from None
         for key, value in table.items():
             if key in SECTIONS:
                 layers += [((key, name), item) for name, item in value.items()]

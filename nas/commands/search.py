@@ -1,6 +1,7 @@
 """`nas search`: finds sub-networks of high accuracy and few MACs, with inherited weights, on the search-validation images."""
 
 import random
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,10 @@ def search(config: Config) -> Run:
     winners = front_of(work.records, budget)
     best = max(winners, key=lambda record: record["top1"])
     work.evaluate("hand_made", 0, hand_made(run.space, best["macs"]))
+    random_top1 = [record["top1"] for record in candidates(work.records, budget, ("random",))]
     say(
-        f"{config.run}: {len(winners)} networks on the front, best top-1 {best['top1']:.1%} on search-validation at {best['macs']:,} MACs"
+        f"{config.run}: {len(winners)} networks on the front, best top-1 {best['top1']:.1%} on search-validation at "
+        f"{best['macs']:,} MACs; median of {len(random_top1)} random networks {statistics.median(random_top1):.1%}"
     )
     return run
 

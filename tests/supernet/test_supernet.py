@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from search_spaces import cost
 from search_spaces.architecture import Architecture, Part
-from search_spaces.named import check
+from search_spaces.named import check, load_space
 from search_spaces.network import build
 from search_spaces.space import SearchSpace
 from supernet import supernet as supernet_module
@@ -36,6 +36,7 @@ from tests.contracts import (
     randomise,
     repeated,
     shared_out,
+    small,
     state_of,
     supernet_of,
 )
@@ -62,7 +63,7 @@ def tiny(mixers: list[dict[str, Any]], **changes: Any) -> SearchSpace:
     return check(SearchSpace.from_dict(data | {"stages": [stage | changes]}))
 
 
-DIGITS = named_spaces()[0]
+DIGITS = small(load_space("digits"))
 
 
 # Slices
@@ -156,6 +157,19 @@ def test_small_kernels_are_the_middle_of_large_ones() -> None:
     assert_same(small, large[:16, :, 2:5, 2:5])
 
 
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_subnetwork_is_its_extracted_network_at_odd_widths(batch: int) -> None:
+    """Slices that begin and end anywhere: the products of a CPU library may depend on where rows lie in memory."""
+    mixers = [{"part": "global_attention", "head_dim": 3}, {"part": "partial_attention", "head_dim": 3}]
+    space = tiny(mixers, width=[9, 15, 33], ffn=[{"part": "mlp", "ratio": [0.7, 1.5]}, {"part": "ms_ffn", "ratio": 1.3}])
+    supernet, x = supernet_of(space), images(space, batch)
+    for arch in members(space, 20):
+        network = supernet.extract(arch)
+        with torch.no_grad():
+            assert_same(supernet(x, arch), network(x), f"outputs of {arch.to_json()}")
+        assert_same(supernet(x, arch), network(x), f"outputs, with gradients wanted, of {arch.to_json()}")
+
+
 def test_places_do_not_share() -> None:
     """Each place and each part in it has weights of its own; the bank's names say so."""
     supernet = Supernet(DIGITS)
@@ -164,7 +178,7 @@ def test_places_do_not_share() -> None:
     name = "stages.1.blocks.2.mixer.d_mixer.osra.query.weight"
     assert name in supernet.bank()
     assert name in dict(supernet.named_parameters())
-    arch = member(DIGITS, depth=3, mixer="d_mixer")
+    arch = next(a for a in members(DIGITS, 100) if [b.mixer.name for b in a.stages[1].blocks][2:] == ["d_mixer"])
     assert supernet.bank_names(arch)["stages.1.blocks.2.mixer.osra.query.weight"] == name
 
 
@@ -305,9 +319,6 @@ def test_skeletons_may_be_forgotten() -> None:
     """Caches are bounded: in a large space a skeleton is dropped while others that share its place are kept."""
     supernet = supernet_of(DIGITS)
     arch = ARCHS[1]
-    other = dataclasses.replace(arch, head=Part.of("linear_head", norm="none", dropout=0.0))
-    space = DIGITS.__class__(**{f.name: getattr(DIGITS, f.name) for f in dataclasses.fields(DIGITS)})
-    assert space == DIGITS
     before = outputs(supernet, [arch])
     try:
         supernet_module.skeleton.cache_clear()
@@ -318,7 +329,6 @@ def test_skeletons_may_be_forgotten() -> None:
     finally:
         for function in (supernet_module.skeleton, network_skeleton, supernet_module.places):
             function.cache_clear()
-    assert other != arch
 
 
 def test_an_error_inside_leaves_the_skeleton_clean() -> None:

@@ -1,0 +1,40 @@
+"""Progress lines."""
+
+import io
+
+from nas.log import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_one_line_that_renews_itself() -> None:
+    stream = Terminal()
+    progress = Progress("train", 3, stream=stream)
+    for step in range(1, 4):
+        progress.last -= 1
+        progress.update(step, images=64 * step, loss=1.25)
+    text = stream.getvalue()
+    assert text.count("\r") == 3
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    assert "train 3/3  loss 1.25" in text
+    assert "images/s" in text
+
+
+def test_a_file_gets_a_line_every_few_seconds_and_the_last() -> None:
+    stream = io.StringIO()
+    progress = Progress("search", 100, done=40, every=1000.0, stream=stream)
+    for step in range(41, 101):
+        progress.update(step)
+    assert stream.getvalue() == "search 100/100\n"
+
+
+def test_time_left_counts_from_where_a_resumed_run_started() -> None:
+    stream = io.StringIO()
+    progress = Progress("train", 100, done=90, every=0.0, stream=stream)
+    progress.start -= 10  # ten seconds for five steps: ten more for the rest
+    progress.update(95)
+    assert stream.getvalue() == "train 95/100  10 s left\n"
