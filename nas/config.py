@@ -147,12 +147,12 @@ class SearchConfig:
         _at_least(self, evaluations=1, population=2, calibration_images=2, batch_size=2)
         for name in self.samplers:
             if name not in ("nsga2", "random"):
-                raise unknown("sampler", name, ("nsga2", "random"), 'search.samplers=["{}","random"]')
+                raise unknown("sampler", name, ("nsga2", "random"), "search.samplers=nsga2,random")
         if "random" not in self.samplers or len(set(self.samplers)) != len(self.samplers):
             raise InputError(
                 f"search.samplers are {list(self.samplers)}",
                 "each at most once, and random among them: no result is shown without it",
-                'search.samplers=["nsga2","random"]',
+                "search.samplers=nsga2,random",
             )
 
 
@@ -190,9 +190,11 @@ class RetrainConfig:
         _one_of(self, amp=("none", "bf16"))
         for name in self.inits:
             if name not in ("scratch", "inherited"):
-                raise unknown("init", name, ("scratch", "inherited"), 'retrain.inits=["{}"]')
+                raise unknown("init", name, ("scratch", "inherited"), "retrain.inits={}")
         if not self.inits or len(set(self.inits)) != len(self.inits):
-            raise InputError(f"retrain.inits are {list(self.inits)}", "scratch, inherited or both", 'retrain.inits=["scratch"]')
+            raise InputError(
+                f"retrain.inits are {list(self.inits)}", "scratch, inherited or both", "retrain.inits=scratch"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,21 +251,31 @@ SECTIONS: dict[str, type] = {
 }  # fmt: skip
 
 
-def _convert(value: Any, annotation: Any, key: str) -> Any:
-    """`value` as the field's type; ints pass as floats, lists become tuples."""
+def typed(value: Any) -> str:
+    """A value as it is typed after `key=`, without quotes, which a shell would take away."""
+    if isinstance(value, list | tuple):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _convert(value: Any, annotation: Any, key: str, example: str) -> Any:
+    """`value` as the field's type; ints pass as floats, lists become tuples.
+
+    Args:
+        example: a value as it is typed, for messages.
+    """
     if typing.get_origin(annotation) is tuple:
         items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_convert(item, typing.get_args(annotation)[0], key) for item in items)
+        return tuple(_convert(item, typing.get_args(annotation)[0], key, example) for item in items)
     if annotation is float and type(value) is int:
         return float(value)
     if annotation is str and type(value) in (int, float):
         return str(value)
     if type(value) is not annotation:
         words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-        example = {int: 1, float: 0.5, str: "name", bool: "true"}
-        raise InputError(f"{key} is {value!r}", words[annotation], f"{key}={example[annotation]}")
+        raise InputError(f"{key} is {value!r}", words[annotation], f"{key}={example}")
     if annotation is float and not math.isfinite(value):
-        raise InputError(f"{key} is {value}", "a finite number", f"{key}=0.5")
+        raise InputError(f"{key} is {value}", "a finite number", f"{key}={example}")
     return value
 
 
@@ -281,7 +293,8 @@ def _values(kind: Any, data: Any, prefix: str) -> dict[str, Any]:
         if key in SECTIONS and kind is Config:
             values[key] = _values(SECTIONS[key], value, f"{key}.")
         else:
-            values[key] = _convert(value, hints[key], prefix + key)
+            default = kind.__dataclass_fields__[key].default
+            values[key] = _convert(value, hints[key], prefix + key, typed(default))
     return values
 
 
@@ -341,8 +354,12 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
         bare = [name for name in known if name.split(".")[-1] == key]
         raise unknown("key", key, bare or known, "{}=" + raw)
     kind = SECTIONS[path[0]] if len(path) == 2 else Config
-    if typing.get_type_hints(kind)[path[-1]] is str:
+    annotation = typing.get_type_hints(kind)[path[-1]]
+    if annotation is str:
         return path, raw  # as typed: a digest such as 93e457123456 is no number
+    if typing.get_origin(annotation) is tuple:  # a,b or ["a", "b"], with or without the quotes
+        items = (item.strip(" \"'") for item in raw.strip("[] ").split(","))
+        return path, [item for item in items if item]
     try:
         return path, tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
@@ -394,8 +411,5 @@ def describe() -> str:
         for item in dataclasses.fields(kind):
             if item.name in SECTIONS and kind is Config:
                 continue
-            default = item.default
-            if isinstance(default, tuple):
-                default = list(default)
-            lines.append(f"  {name + '.' if name else ''}{item.name}={json.dumps(default)}")
+            lines.append(f"  {name + '.' if name else ''}{item.name}={typed(item.default)}")
     return "\n".join(lines)

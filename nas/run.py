@@ -12,9 +12,10 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from nas import machine
-from nas.config import Config
+from nas.config import Config, parse_macs, typed
 from nas.data import Part, Split, load_part, make_split
 from nas.store import RunStore
+from search_spaces.cost import macs
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
 from search_spaces.space import SearchSpace
@@ -42,11 +43,10 @@ class Run:
         """The images of one part. Only retraining asks for "test"."""
         return load_part(self.config.data, self.split, name, limit)
 
-    def supernet(self) -> Supernet:
-        """The trained supernet.
-
+    def check_trained(self) -> None:
+        """
         Raises:
-            InputError: it is not trained yet, or its file is damaged.
+            InputError: the supernet is not trained yet.
         """
         if not self.store.exists("supernet.safetensors"):
             raise InputError(
@@ -54,6 +54,14 @@ class Run:
                 "a run whose training has ended",
                 f"nas train run={self.config.run}",
             )
+
+    def supernet(self) -> Supernet:
+        """The trained supernet.
+
+        Raises:
+            InputError: it is not trained yet, or its file is damaged.
+        """
+        self.check_trained()
         supernet = Supernet(self.space, self.config.seed)
         load_tensors(self.store, "supernet.safetensors", supernet)
         return supernet.to(self.device).eval()
@@ -76,7 +84,7 @@ class Run:
                     raise InputError(
                         f"{self.store.folder} has results with {section}.{key}={json.dumps(was.get(key))}, not {json.dumps(value)}",
                         "the same settings, to go on, or a new run",
-                        f"{section}.{key}={json.dumps(was.get(key))} or run=runs/new",
+                        f"{section}.{key}={typed(was.get(key))} or run=runs/new",
                     )
         if was != now:
             identity["config"][section] = now
@@ -110,18 +118,29 @@ def import_plugins(config: Config) -> None:
 def start_run(config: Config) -> Run:
     """The run of `config.run`, made if it does not exist. The split is made once and kept.
 
+    Nothing is written before everything has been found to be right.
+
     Raises:
-        InputError: the folder holds another run; the space or the data cannot be used.
+        InputError: the folder holds another run; the space or the data cannot be used, or not with these settings.
     """
     if RunStore(config.run).exists("run.json"):
         return open_run(config, fixed=("train",))
     import_plugins(config)
     space = read_space(config.space)
-    store = RunStore.create(config.run)
+    RunStore(config.run).check_new()
     device = machine.prepare(config.threads, config.device)
     checked = check(space)
     split = make_split(config.data, config.seed)
     bound = checked.bind(split.in_channels, len(split.classes), config.data.resolution)
+    budget, images = parse_macs(config.search.budget), len(split.parts["train"])
+    if budget is not None:
+        bound.check_budget(macs, budget)
+    if images < config.train.batch_size:
+        raise InputError(
+            f"train.batch_size is {config.train.batch_size} and there are {images} supernet-train images",
+            f"2 to {images}", f"train.batch_size={max(2, images // 8)}",
+        )  # fmt: skip
+    store = RunStore.create(config.run)
     store.write_json("split.json", split.to_dict())
     store.write_text("space.toml", space_file(config.space).read_text())
     store.begin(
@@ -142,7 +161,7 @@ def start_run(config: Config) -> Run:
     return Run(store, config, bound, split, device)
 
 
-def open_run(config: Config, *, fixed: tuple[str, ...] = ("search",)) -> Run:
+def open_run(config: Config, *, fixed: tuple[str, ...] = ("train", "search")) -> Run:
     """An existing run, with the settings that it was started with.
 
     Args:
@@ -162,7 +181,7 @@ def open_run(config: Config, *, fixed: tuple[str, ...] = ("search",)) -> Run:
         if (
             key == "space"
             and was != now
-            and read_space(now) == SearchSpace.from_toml(store.path("space.toml").read_text())
+            and read_space(now) == SearchSpace.from_toml(store.read_text("space.toml"), "space.toml")
         ):
             continue  # another path to the same space
         if was != now:
@@ -173,10 +192,10 @@ def open_run(config: Config, *, fixed: tuple[str, ...] = ("search",)) -> Run:
             raise InputError(
                 f"{config.run} was made with {key}={json.dumps(was)}, not {json.dumps(now)}",
                 "the same settings, to go on with the run, or a new folder",
-                f"{key}={was if isinstance(was, str) else json.dumps(was)} or run=runs/new",
+                f"{key}={typed(was)} or run=runs/new",
             )
     split = Split.from_dict(store.read_json("split.json"))
-    space = check(SearchSpace.from_toml(store.path("space.toml").read_text(), "space.toml"))
+    space = check(SearchSpace.from_toml(store.read_text("space.toml"), "space.toml"))
     space = space.bind(split.in_channels, len(split.classes), config.data.resolution)
     if space.digest != identity["space_digest"] or split.digest != identity["split_digest"]:
         what = "space.toml" if space.digest != identity["space_digest"] else "split.json"

@@ -19,10 +19,12 @@ import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from search_spaces.errors import InputError
 
@@ -31,12 +33,33 @@ FORMAT = 1
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+"""A file that is being written, with the process that writes it."""
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _damaged(path: Path, how: str) -> InputError:
+    return InputError(
+        f"{path} is damaged ({how})", "the file as nas wrote it", "a copy of it, or a new folder: run=runs/new"
+    )
+
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Turns a full disk into an error that says so."""
+def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    """Turns a full disk, and a path that cannot be written, into an error that says so; `but` not this error."""
     try:
         yield
+    except but:
+        raise
     except OSError as error:
         if error.errno in _FULL:
             raise InputError(
@@ -44,7 +67,34 @@ def _disk(path: Path) -> Iterator[None]:
                 "a disk with free space",
                 "free some space, then run the same command again: it continues where it stopped",
             ) from None
-        raise
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error})",
+            "a run in a folder that can be written",
+            "run=PATH of such a folder",
+        ) from None
+
+
+class _Lock:
+    """A lock file, held by this process for as long as this object is referred to.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = open(path, "w")  # noqa: SIM115 - held until the end
+        fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
+
+    def removed(self) -> bool:
+        return os.fstat(self.file.fileno()).st_nlink == 0
+
+
+_LOCKS: WeakValueDictionary[Path, _Lock] = WeakValueDictionary()
+"""Of this process, by path: it may open a run that it holds already."""
 
 
 class RunStore:
@@ -55,7 +105,7 @@ class RunStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._lock: Any = None
+        self._lock: _Lock | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> "RunStore":
@@ -73,6 +123,10 @@ class RunStore:
                 f"nas train run={folder}",
             )
         identity = store.read_json("run.json")
+        if not isinstance(identity, dict) or (
+            identity.get("format") == FORMAT and not {"config", "space_digest", "split_digest"} <= identity.keys()
+        ):
+            raise _damaged(path, "it does not say what the run is")
         if identity.get("format") != FORMAT:
             raise InputError(
                 f"{folder} was made by another version of nas (layout {identity.get('format')!r})",
@@ -89,15 +143,24 @@ class RunStore:
             InputError: the folder holds a run, or files that are no run's.
         """
         store = cls(folder)
+        store.check_new()
+        store.lock()
+        store.check_new()  # no other process has made it a run in between
+        return store
+
+    def check_new(self) -> None:
+        """
+        Raises:
+            InputError: the folder holds a run, or files that are no run's.
+        """
         made_first = {"split.json", "space.toml", "work"}  # a run killed while it was made has these and no run.json
-        if store.folder.exists() and (
-            not store.folder.is_dir() or any(p.name not in made_first for p in store.folder.iterdir())
+        if self.folder.exists() and (
+            not self.folder.is_dir()
+            or any(p.name not in made_first and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
         ):
             raise InputError(
-                f"{folder} is not empty and holds no run to go on with", "a new or empty folder", "run=runs/new"
+                f"{self.folder} is not empty and holds no run to go on with", "a new or empty folder", "run=runs/new"
             )
-        store.lock()
-        return store
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Writes run.json, last of what a run starts with."""
@@ -111,21 +174,28 @@ class RunStore:
         return self.path(name).exists()
 
     def lock(self) -> None:
-        """Holds the folder for this process until it ends, however it ends.
+        """Holds the folder for this process, as long as this store lives, and removes what killed ones left half-written.
 
         Raises:
             InputError: another process holds it.
         """
-        (self.folder / "work").mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / "work" / "lock", "w")  # noqa: SIM115 - held until the process ends
+        path = self.path("work/lock")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _disk(path, but=BlockingIOError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                held = _LOCKS.get(path.resolve())
+                self._lock = held if held and not held.removed() else _Lock(path)
+                _LOCKS[path.resolve()] = self._lock
         except BlockingIOError:
             raise InputError(
                 f"{self.folder} is in use by another process",
                 "one process a run folder",
                 "wait for it, or run=runs/new",
             ) from None
+        for left in self.folder.rglob(".*.tmp"):
+            found = _TEMPORARY.fullmatch(left.name)
+            if found and not _alive(int(found[1])):
+                left.unlink(missing_ok=True)
 
     # Whole files
 
@@ -155,19 +225,27 @@ class RunStore:
     def write_json(self, name: str, data: Any) -> Path:
         return self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
+    def read_text(self, name: str) -> str:
+        """
+        Raises:
+            InputError: not there, or not text.
+        """
+        try:
+            return self.path(name).read_text()
+        except OSError as error:
+            raise _damaged(self.path(name), error.strerror or str(error)) from None
+        except UnicodeDecodeError as error:
+            raise _damaged(self.path(name), str(error)) from None
+
     def read_json(self, name: str) -> Any:
         """
         Raises:
-            InputError: not JSON.
+            InputError: not there, or not JSON.
         """
         try:
-            return json.loads(self.path(name).read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{self.path(name)} is damaged ({error})",
-                "a JSON file as nas wrote it",
-                "a copy of it, or a new folder: run=runs/new",
-            ) from None
+            return json.loads(self.read_text(name))
+        except json.JSONDecodeError as error:
+            raise _damaged(self.path(name), str(error)) from None
 
     # Lines
 
@@ -221,11 +299,14 @@ class RunStore:
         found = []
         for number, line in enumerate(lines[:-1], 1):
             try:
-                found.append(json.loads(line))
+                record = json.loads(line)
             except (json.JSONDecodeError, UnicodeDecodeError):
+                record = None
+            if not isinstance(record, dict):
                 raise InputError(
                     f"line {number} of {path} is damaged",
                     "JSON lines as nas wrote them",
                     "a copy of it, or a new folder: run=runs/new",
-                ) from None
+                )
+            found.append(record)
         return found

@@ -37,7 +37,11 @@ def space_file(name: str | Path) -> Path:
 def read_space(name: str | Path) -> SearchSpace:
     """A space as its file says, not yet checked against the registered parts."""
     path = space_file(name)
-    return SearchSpace.from_toml(path.read_text(), path.name)
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not TOML: {error}", "a TOML file", f"mend {path.name}") from None
+    return SearchSpace.from_toml(text, path.name)
 
 
 def load_space(name: str | Path) -> SearchSpace:

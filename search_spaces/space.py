@@ -210,7 +210,10 @@ class SearchSpace:
             required = ("width", "depth", "embedding", *(slot for slot in SLOTS if slot not in defaults))
             table = _keys(raw, here, ("width", "depth", "embedding", "per_stage", *SLOTS), required)
             blocks = tuple(_slot(table.get(slot, defaults.get(slot)), f"{here}.{slot}") for slot in SLOTS)
-            ties = tuple(sorted(table.get("per_stage", ())))
+            ties = table.get("per_stage", [])
+            if not isinstance(ties, list) or not all(isinstance(tie, str) for tie in ties):
+                raise InputError(f"{here}.per_stage is {ties!r}", "a list of names", 'per_stage = ["ffn"]')
+            ties = tuple(sorted(ties))
             allowed = list(SLOTS)
             for slot, choices in zip(SLOTS, blocks, strict=True):
                 allowed += [f"{slot}.{c.name}.{key}" for c in choices for key, _ in c.options]
@@ -600,7 +603,7 @@ class SearchSpace:
             raise InputError(
                 f"no network of space {self.name} has at most {budget:,} MACs",
                 f"{least:,} MACs or more: the cheapest network has {least:,}",
-                f"budget={math.ceil(least / 1000)}K",
+                f"search.budget={math.ceil(least / 1000)}K",
             )
         return smallest
 

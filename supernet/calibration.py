@@ -30,17 +30,15 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def calibrate(supernet: Supernet, arch: Architecture, batches: Iterable[Float[Tensor, "b c h w"]]) -> dict[str, Tensor]:
+def calibrate(supernet: Supernet, arch: Architecture, batches: Iterable[Float[Tensor, "_ c h w"]]) -> dict[str, Tensor]:
     """The buffers of `arch` for these images, named as in its network; empty when it has none.
 
     Args:
         batches: training images, on the supernet's device; two or more in each batch.
     """
-    names = dict(network_skeleton(arch, False).named_buffers(remove_duplicate=False))
     buffers = {
         name: torch.ones_like(tensor) if name.endswith("running_var") else torch.zeros_like(tensor)
-        for name, tensor in supernet.weights(arch).items()
-        if name in names
+        for name, tensor in supernet.weights(arch, buffers=True).items()
     }
     if not buffers:
         return {}

@@ -15,8 +15,9 @@ Not safe for threads: one supernet a process.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -48,11 +49,42 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:
         yield name, buffer, True
 
 
-@lru_cache(maxsize=4096)
-def skeleton(spec: PieceSpec, training: bool) -> nn.Module:
-    """A piece on the meta device, shared by all networks that have it."""
-    with torch.device("meta"):
-        return make_piece(spec).train(training)
+class Skeleton(nn.Module):
+    """A piece on the meta device, shared by all networks that have it; `run` gives it tensors for one call.
+
+    Args:
+        spec: of the piece.
+        training: whether it is, for good, in training mode.
+    """
+
+    def __init__(self, spec: PieceSpec, training: bool) -> None:
+        super().__init__()
+        with torch.device("meta"):
+            self.piece = make_piece(spec)
+        self.train(training)
+        # For each of `entries(spec)`: the module's own table of tensors, the key in it, and the meta tensor that stands there.
+        self.tables: list[tuple[dict[str, Tensor | None], str, Tensor | None]] = []
+        for name, _, is_buffer in _tensors(self.piece):
+            owner, _, key = name.rpartition(".")
+            module = self.piece.get_submodule(owner)
+            table = cast("dict[str, Tensor | None]", module._buffers if is_buffer else module._parameters)
+            self.tables.append((table, key, table[key]))
+
+    def run(self, tensors: Iterable[Tensor], x: Tensor) -> Tensor:
+        """The piece's output on these tensors, given in the order of `entries`."""
+        try:
+            for (table, key, _), tensor in zip(self.tables, tensors, strict=True):
+                table[key] = tensor
+            return self.piece(x)
+        finally:
+            for table, key, meta in self.tables:
+                table[key] = meta
+
+
+@lru_cache(maxsize=2048)
+def skeleton(spec: PieceSpec, training: bool) -> Skeleton:
+    """The skeleton of a piece, made once while it is in use."""
+    return Skeleton(spec, training)
 
 
 @lru_cache(maxsize=4096)
@@ -63,7 +95,7 @@ def entries(spec: PieceSpec) -> tuple[Entry, ...]:
     if isinstance(what, Block):
         owners = {child: (slot, getattr(what, slot)) for slot in SLOTS for child in CHILDREN[slot]}
     found = []
-    for name, tensor, is_buffer in _tensors(skeleton(spec, True)):
+    for name, tensor, is_buffer in _tensors(skeleton(spec, True).piece):
         child, _, inner = name.partition(".") if isinstance(what, Block) else ("", "", name)
         slot, part = owners[child]
         module = registry.lookup(slot, part.name)
@@ -77,19 +109,6 @@ def entries(spec: PieceSpec) -> tuple[Entry, ...]:
                 is_buffer=is_buffer,
             )
         )
-    return tuple(found)
-
-
-@lru_cache(maxsize=8192)
-def places(spec: PieceSpec, training: bool) -> tuple[tuple[dict[str, Tensor | None], str, Tensor], ...]:
-    """For each of `entries(spec)`: the skeleton's own table of tensors, the key in it, and the meta tensor that stands there."""
-    piece = skeleton(spec, training)
-    found = []
-    for entry in entries(spec):
-        owner, _, key = entry.name.rpartition(".")
-        module = piece.get_submodule(owner)
-        table = module._buffers if entry.is_buffer else module._parameters
-        found.append((table, key, table[key]))
     return tuple(found)
 
 
@@ -181,13 +200,18 @@ class Supernet(nn.Module):
 
     # Borrowing
 
-    def weights(self, arch: Architecture) -> dict[str, Tensor]:
-        """The slices that `arch` borrows, named as in a network of its own. Views: writing to them writes to the supernet."""
+    def weights(self, arch: Architecture, *, buffers: bool | None = None) -> dict[str, Tensor]:
+        """The slices that `arch` borrows, named as in a network of its own. Views: writing to them writes to the supernet.
+
+        Args:
+            buffers: only buffers, or only parameters; None for all.
+        """
         bank = self.bank()
         return {
             f"{place}.{entry.name}": _cut(bank[f"{place}.{entry.bank}"], entry)
             for place, spec in pieces(arch)
             for entry in entries(spec)
+            if buffers is None or entry.is_buffer == buffers
         }
 
     def bank_names(self, arch: Architecture) -> dict[str, str]:
@@ -206,16 +230,20 @@ class Supernet(nn.Module):
         specs = dict(pieces(arch))
 
         def run(place: str, module: nn.Module, x: Tensor) -> Tensor:
-            spec = specs[place]
-            slots = places(spec, module.training)
-            try:
-                for (table, key, _), entry in zip(slots, entries(spec), strict=True):
+            def tensors() -> Iterator[Tensor]:
+                for entry in entries(specs[place]):
                     own = buffers.get(f"{place}.{entry.name}") if buffers is not None and entry.is_buffer else None
-                    table[key] = _cut(bank[f"{place}.{entry.bank}"], entry) if own is None else own
-                return module(x)
-            finally:
-                for table, key, meta in slots:
-                    table[key] = meta
+                    shared = bank[f"{place}.{entry.bank}"]
+                    cut = _cut(shared, entry) if own is None else own
+                    if not entry.is_buffer:
+                        # As a network of its own has them, for matrix products round differently otherwise: in whole memory,
+                        # and requiring gradients even where none are computed. Statistics, of one axis, stay views.
+                        cut = cut.contiguous()
+                        if not torch.is_grad_enabled():
+                            cut.requires_grad_(shared.requires_grad)
+                    yield cut
+
+            return cast(Skeleton, module).run(tensors(), x)
 
         return run
 

@@ -7,19 +7,74 @@ milliseconds instead of seconds, and its exit code, output, files and limits are
     python tests/command_line.py        the process that is forked from: one JSON line a command, one exit code back
 """
 
+import gc
 import hashlib
 import json
+import math
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
+VERBS = ("train", "search", "extract", "retrain", "report")
+SPACE = """\
+name = "tiny"
+about = "Four mixers in one stage."
+head = { part = "linear_head" }
+
+[block]
+position = [{ part = "none" }]
+norm = [{ part = "layer_norm" }]
+mixer = [
+    { part = "depthwise_conv", kernel_size = [3, 5] },
+    { part = "d_mixer", attention_ratio = [0.25, 0.5], head_dim = 4, kernel_size = 3 },
+    { part = "partial_attention", foreground_ratio = 0.5, head_dim = 8 },
+    { part = "global_attention", head_dim = 8 },
+]
+ffn = [{ part = "mlp", ratio = [1, 2] }]
+scale = [{ part = "none" }]
+
+[[stages]]
+width = [16, 32]
+depth = [1, 2]
+embedding = [{ part = "conv_stem", stride = 2 }]
+per_stage = ["ffn"]
+"""
+CONFIG = """\
+run = "run"
+space = "tiny.toml"
+
+[data]
+{data}
+resolution = 8
+
+[train]
+epochs = 1
+batch_size = {batch_size}
+random_paths = 1
+checkpoint_steps = 2
+
+[search]
+evaluations = 4
+population = 2
+calibration_images = 64
+
+[retrain]
+points = 1
+inits = ["scratch"]
+jobs = 1
+epochs = 1
+"""
+
 HEAVY = ("torch", "optuna", "ray", "numpy", "pandas", "timm", "torchvision", "sklearn", "matplotlib")
 """What a command that only answers must not import."""
 
@@ -84,21 +139,28 @@ class Commands:
         )
 
     def __call__(
-        self, *arguments: str, cwd: Path, limit: int | None = None, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        cwd: Path,
+        limit: int | None = None,
+        kill: float | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Result:
         """One command.
 
         Args:
             limit: the most bytes that a file may have; writing more fails as on a full disk.
+            kill: seconds after which the process is killed.
         """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         with tempfile.TemporaryDirectory() as folder:
-            job = {"arguments": arguments, "cwd": str(cwd), "limit": limit, "env": dict(env or {}), "output": folder}
+            job = {"arguments": arguments, "cwd": str(cwd), "limit": limit, "kill": kill, "env": dict(env or {})}
+            job["output"] = folder
             self._server.stdin.write(json.dumps(job) + "\n")
             self._server.stdin.flush()
             code = int(self._server.stdout.readline())
-            return Result(code, *((Path(folder) / name).read_text() for name in ("out", "err")))
+            return Result(code, (Path(folder) / "out").read_text(), (Path(folder) / "err").read_text())
 
     def close(self) -> None:
         self._server.communicate()
@@ -112,21 +174,115 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+def results(place: Path) -> dict[str, object]:
+    """What a run has found: every file but those of `work`, which are for going on, and Optuna's copy, which has dates."""
+    found: dict[str, object] = {
+        name: value
+        for name, value in contents(place / "run").items()
+        if not name.startswith("work") and name != "study.db"
+    }
+    if "run.json" in found:
+        identity = json.loads((place / "run" / "run.json").read_text())
+        found["run.json"] = {key: value for key, value in identity.items() if key not in ("commit", "command")}
+    return found
+
+
+def study(place: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """What Optuna reads in study.db: the trials of each study."""
+    import optuna
+
+    storage = optuna.storages.RDBStorage(f"sqlite:///{place / 'run' / 'study.db'}")
+    try:
+        return {
+            name: [
+                (trial.number, trial.state, trial.params, trial.values, trial.user_attrs, dict(trial.constraints or {}))
+                for trial in optuna.load_study(study_name=name, storage=storage).trials
+            ]
+            for name in optuna.get_all_study_names(storage)
+        }
+    finally:
+        storage.engine.dispose()
+
+
+def prepare(place: Path, data: str = 'name = "digits"', batch_size: int = 128) -> Path:
+    """A folder with a space and a configuration, in which `nas VERB config.toml` makes or continues the run `run`."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "tiny.toml").write_text(SPACE)
+    (place / "config.toml").write_text(CONFIG.format(data=data, batch_size=batch_size))
+    return place
+
+
+class Runs:
+    """One run, as each verb leaves it; made as far as it is asked for.
+
+    Args:
+        place: a folder that `prepare` made.
+        root: gets one copy of it per verb.
+    """
+
+    def __init__(self, nas: Commands, place: Path, root: Path) -> None:
+        self._nas, self._new, self._root = nas, place, root
+
+    def __getitem__(self, verb: str) -> Path:
+        """The folder of the configuration and the run after a verb. It is shared: change nothing in it."""
+        place = self._root / verb
+        if not place.exists():
+            before = self.before(verb)
+            shutil.copytree(before, place)
+            self._nas(verb, "config.toml", cwd=place).ok()
+        return place
+
+    def before(self, verb: str) -> Path:
+        """The same before a verb."""
+        return self[VERBS[VERBS.index(verb) - 1]] if verb != VERBS[0] else self._new
+
+
+def make_images(root: Path, classes: int = 4, each: int = 16, seed: int = 0) -> Path:
+    """A folder of small noisy images whose class shows in their colour."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    for label in range(classes):
+        folder = root / f"class{label}"
+        folder.mkdir(parents=True)
+        for number in range(each):
+            pixels = rng.integers(0, 100, (8, 8, 3)) + 50 * np.array([label & 1, label >> 1, label])
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return root
+
+
 def _serve() -> None:
-    import gc
-
-    import sklearn.datasets  # noqa: F401
-    from optuna.storages import RDBStorage  # noqa: F401
-
-    import nas.commands.demo  # noqa: F401
-
+    _import_all()
     gc.freeze()  # or every child copies the pages of all these modules when it first collects
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
         if child == 0:
             _become(job)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
+        deadline = math.inf if job["kill"] is None else time.monotonic() + job["kill"]
+        while (ended := os.waitpid(child, os.WNOHANG if deadline < math.inf else 0))[0] == 0:
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+                deadline = math.inf
+            time.sleep(0.002)
+        print(os.waitstatus_to_exitcode(ended[1]), flush=True)  # noqa: T201
+    os._exit(0)  # as the commands end
+
+
+def _import_all() -> None:
+    """Everything that commands import, some of it only while they work."""
+    import matplotlib.backends.backend_agg  # noqa: F401
+    import sklearn.datasets
+    import timm.data.transforms_factory  # noqa: F401
+    import torch
+    from optuna.storages import RDBStorage
+
+    import nas.commands.demo  # noqa: F401
+
+    RDBStorage("sqlite://").engine.dispose()
+    sklearn.datasets.load_digits()
+    torch.ones(2, device="meta").mul(2)
 
 
 def _become(job: dict[str, Any]) -> NoReturn:
@@ -136,12 +292,17 @@ def _become(job: dict[str, Any]) -> NoReturn:
 
     from nas.cli import main
 
-    for number, name, flags in ((0, os.devnull, os.O_RDONLY), (1, "out", os.O_CREAT | os.O_WRONLY), (2, "err", os.O_CREAT | os.O_WRONLY)):
+    for number, name, flags in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, "out", os.O_CREAT | os.O_WRONLY),
+        (2, "err", os.O_CREAT | os.O_WRONLY),
+    ):
         file = os.open(os.path.join(job["output"], name), flags)
         os.dup2(file, number)
         os.close(file)
     os.chdir(job["cwd"])
     os.environ.update(job["env"])
+    sys.path[:0] = filter(None, job["env"].get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = ["nas", *job["arguments"]]
     if job["limit"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["limit"], job["limit"]))

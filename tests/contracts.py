@@ -73,6 +73,7 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in module.state_dict(keep_vars=True).items():
         if name.endswith("num_batches_tracked"):
+            tensor.fill_(5)
             continue
         z = torch.randn(tensor.shape, generator=generator).to(tensor)
         if name.endswith("running_var"):
@@ -359,8 +360,7 @@ class PartLaws:
         for key, kind in option_types(case.module_class).items():
             for value in WRONG_TYPES[kind] + WRONG_VALUES[kind]:
                 with pytest.raises(InputError) as error:
-                    registry.options(case.kind, Part.of(case.name, **{key: value}))
-                    pytest.fail(f"{case.name} takes {key} = {value!r}")
+                    pytest.fail(f"{key} = {value!r}: {registry.options(case.kind, Part.of(case.name, **{key: value}))}")
                 assert error.value.allowed
                 assert error.value.instead
 
@@ -615,12 +615,13 @@ class CostLaws:
 
     def test_cost_is_what_fvcore_counts(self, space: SearchSpace) -> None:
         for seed, arch in enumerate(members(space, self.num_members)):
-            network = build(arch, seed).eval()
-            found = cost.cost(arch)
-            assert found == cost.count(network, arch.resolution), arch.digest
-            assert found.params == sum(p.numel() for p in network.parameters()), arch.digest
-            image = noise(1, arch.in_channels, arch.resolution, arch.resolution)
-            assert found.macs == fvcore_macs(network, image), arch.digest
+            with no_shape_checks():
+                network = build(arch, seed).eval()
+                found = cost.cost(arch)
+                assert found == cost.count(network, arch.resolution), arch.digest
+                assert found.params == sum(p.numel() for p in network.parameters()), arch.digest
+                image = noise(1, arch.in_channels, arch.resolution, arch.resolution)
+                assert found.macs == fvcore_macs(network, image), arch.digest
 
     def test_cost_does_not_depend_on_what_was_asked_before(self, space: SearchSpace) -> None:
         archs = members(space, 10)

@@ -34,7 +34,11 @@ def load_network(folder: str | Path) -> Network:
         raise InputError(
             f"{folder} holds no network ({ARCH} is missing)", "a folder that `nas extract` wrote", "nas extract run=RUN"
         )
-    network = build(Architecture.from_json(store.path(ARCH).read_text()))
+    text = store.read_text(ARCH)
+    try:
+        network = build(Architecture.from_json(text))
+    except InputError as error:
+        raise InputError(f"{store.path(ARCH)}: {error.given}", error.allowed, error.instead) from None
     load_tensors(store, WEIGHTS, network)
     return network.eval()
 
@@ -88,15 +92,15 @@ def extract(config: Config) -> dict[str, Path]:
         Their folders by digest.
 
     Raises:
-        InputError: the run has not been searched, or (with `extract.verify`) files are missing or damaged.
-        AssertionError: a network does not do what was evaluated.
+        InputError: the run has not been searched, files are missing or damaged, or a network does not do what was evaluated.
     """
     run = open_run(config)
+    chosen = selected(run)
     evaluator = Evaluator.of(run)
     store = RunStore(config.extract.out) if config.extract.out else run.store
     place = "" if config.extract.out else "networks/"
     folders = {}
-    for digest, entry in selected(run).items():
+    for digest, entry in chosen.items():
         arch, folder = entry["arch"], f"{place}{digest}"
         buffers = calibrate(evaluator.supernet, arch, evaluator.calibration)
         if not config.extract.verify:
@@ -122,6 +126,12 @@ def extract(config: Config) -> dict[str, Path]:
             f"largest difference from the supernet on {len(images)} images: {difference:g}"
         )
         if run.device.type == "cpu" and (difference != 0 or accuracy.top1 != recorded):
-            raise AssertionError(f"{digest}: the files do not do what was evaluated")
+            raise InputError(
+                f"{store.path(folder)} does not do what was evaluated: its logits differ from the supernet's by up to {difference:g}, "
+                f"its top-1 is {accuracy.top1:.6f} and was {recorded:.6f}",
+                "the files as nas wrote them, and the machine and number of threads that searched",
+                f"nas extract run={config.run} digest={digest}"
+                + (f" out={config.extract.out}" if config.extract.out else ""),
+            )
         folders[digest] = store.path(folder)
     return folders

@@ -58,7 +58,6 @@ def retrain(config: Config) -> Run:
         InputError: the run has not been searched, or other settings than retraining started with.
     """
     run = open_run(config)
-    run.settle("retrain", run.store.exists(RETRAINED) or run.store.exists("work/retrain"), grows=("points", "seeds"))
     done = {f"{r['digest']}-{r['init']}-{r['seed']}" for r in run.store.records(RETRAINED)}
     jobs = [
         Job(config, digest, tuple(entry["roles"]), entry["arch"].to_dict(), init, seed)
@@ -72,6 +71,7 @@ def retrain(config: Config) -> Run:
             f"{run.store.folder} has not extracted network {missing[0].digest}", "extracted networks",
             f"nas extract run={config.run}" + (f" digest={config.digest}" if config.digest else ""),
         )  # fmt: skip
+    run.settle("retrain", run.store.exists(RETRAINED) or run.store.exists("work/retrain"), grows=("points", "seeds"))
     waiting = [job for job in jobs if job.name not in done]
     if len(waiting) < len(jobs):
         say(f"{config.run}: {len(jobs) - len(waiting)} of {len(jobs)} networks are retrained")

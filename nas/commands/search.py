@@ -17,6 +17,7 @@ from nas.run import Run, open_run
 from nas.samplers import Proposer, mirror
 from search_spaces.architecture import Architecture
 from search_spaces.cost import cost, macs
+from search_spaces.errors import InputError
 from supernet.calibration import calibrate
 from supernet.seeding import derive_seed
 from supernet.supernet import Supernet
@@ -120,11 +121,12 @@ def search(config: Config) -> Run:
     Raises:
         InputError: no trained supernet, an infeasible budget, or other settings than the search started with.
     """
-    run = open_run(config, fixed=())
+    run = open_run(config, fixed=("train",))
+    run.check_trained()
     budget = parse_macs(config.search.budget)
-    run.settle("search", run.store.exists(EVALUATIONS), grows=("evaluations",))
     if budget is not None:
         run.space.check_budget(macs, budget)
+    run.settle("search", run.store.exists(EVALUATIONS), grows=("evaluations",))
     work = _Search(run)
     work.evaluate("smallest", 0, run.space.smallest(macs))
     work.evaluate("largest", 0, run.space.largest(macs))
@@ -150,15 +152,27 @@ def search(config: Config) -> Run:
 
 
 def copy_study(proposers: list[Proposer], path: Path) -> None:
-    """Writes study.db; when it is damaged, once more from nothing."""
+    """Writes study.db; when it is damaged, once more from nothing.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     try:
         mirror(proposers, path)
     except OSError as error:
         say(
             f"{path} could not be brought up to date ({str(error).splitlines()[0]}); it is made anew from evaluations.jsonl"
         )
-        path.unlink(missing_ok=True)
-        mirror(proposers, path)
+        for left in (path, path.with_name(f"{path.name}-journal")):
+            left.unlink(missing_ok=True)
+        try:
+            mirror(proposers, path)
+        except OSError as again:
+            raise InputError(
+                f"{path} cannot be written ({str(again).splitlines()[0]})",
+                "a disk with free space",
+                "free some space, then run the same command again: it continues where it stopped",
+            ) from None
 
 
 def candidates(

@@ -5,7 +5,6 @@ import math
 from nas.config import Config
 from nas.log import Progress, say
 from nas.run import Run, load_checkpoint, save_checkpoint, save_tensors, start_run
-from search_spaces.errors import InputError
 from supernet.optimisation import Optimisation, Schedule
 from supernet.seeding import derive_seed
 from supernet.supernet import Supernet
@@ -27,11 +26,6 @@ def train(config: Config) -> Run:
     settings = run.config.train
     part = run.part("train")
     per_epoch = len(part) // settings.batch_size
-    if per_epoch == 0:
-        raise InputError(
-            f"train.batch_size is {settings.batch_size} and there are {len(part)} supernet-train images",
-            f"2 to {len(part)}", f"train.batch_size={max(2, len(part) // 8)}",
-        )  # fmt: skip
     total = per_epoch * settings.epochs
     supernet = Supernet(run.space, config.seed).to(run.device)
     schedule = Schedule(lr=settings.lr, warmup_steps=round(settings.warmup_epochs * per_epoch), total_steps=total)

@@ -7,6 +7,7 @@
 OSRA's dense position bias, one table a stage at one resolution, is not part of the mixer.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ from search_spaces.layers import (
     merge_heads,
     trunc_normal,
 )
-from search_spaces.registry import TokenMixer, check_divisible, register
+from search_spaces.registry import TokenMixer, register
 
 
 class IDConv(nn.Module):
@@ -88,7 +89,7 @@ class OSRA(nn.Module):
 
     def __init__(self, dim: int, head_dim: int, stride: int) -> None:
         super().__init__()
-        heads = check_divisible(dim, head_dim, "the attention part of d_mixer", "head_dim")
+        heads = dim // head_dim
         self.reductions = nn.ModuleDict({str(stride): Reduction(dim, stride)} if stride > 1 else {})
         self.refine = DepthwiseConv(dim, 3)
         self.query = ToHeads(dim, heads, head_dim)
@@ -178,6 +179,12 @@ class DMixer(TokenMixer):
             raise InputError(
                 f"attention_ratio {options.attention_ratio} of {dim} channels is {attended}",
                 "at least one channel for each branch", "attention_ratio = 0.5",
+            )  # fmt: skip
+        if attended % options.head_dim:
+            raise InputError(
+                f"the attention part of d_mixer has {attended} of {dim} channels, which head_dim = {options.head_dim} does not divide",
+                f"widths of which attention_ratio takes a multiple of {options.head_dim}, or another head_dim",
+                f"head_dim = {math.gcd(attended, options.head_dim)}",
             )  # fmt: skip
         self.split = (dim - attended, attended)
         self.idconv = IDConv(dim - attended, options.kernel_size, options.num_groups)

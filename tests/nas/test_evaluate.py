@@ -11,7 +11,9 @@ from nas.evaluate import evaluate
 def test_equals_a_plain_loop_whatever_the_batches() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(23, 5, generator=generator), torch.randint(0, 5, (23,), generator=generator)
-    right = sum(int(max(range(5), key=lambda c: row[c].item()) == label) for row, label in zip(logits, labels, strict=True))
+    right = sum(
+        int(max(range(5), key=lambda c: row[c].item()) == label) for row, label in zip(logits, labels, strict=True)
+    )
     loss = -sum(row.double().log_softmax(0)[label].item() for row, label in zip(logits, labels, strict=True)) / 23
     for size in (1, 4, 23):
         found = evaluate(lambda x: x, zip(logits.split(size), labels.split(size), strict=True))

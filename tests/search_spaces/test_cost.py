@@ -111,7 +111,9 @@ def test_unknown_operators_are_errors_that_name_them(
         lambda x: F.scaled_dot_product_attention(x, x[:, :, :3], x[:, :, :3]),
         lambda x: F.layer_norm(x, x.shape[3:]) + F.group_norm(x, 2),
         lambda x: F.adaptive_avg_pool2d(x, (2, 3)).mean((2, 3), keepdim=True) + x,
-        lambda x: F.layer_norm(x, x.shape[3:], x.new_ones(x.shape[3])) + F.group_norm(x, 2, weight=x.new_ones(x.shape[1])),
+        lambda x: (
+            F.layer_norm(x, x.shape[3:], x.new_ones(x.shape[3])) + F.group_norm(x, 2, weight=x.new_ones(x.shape[1]))
+        ),
         lambda x: F.batch_norm(x, x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])),
         lambda x: F.batch_norm(x, x.new_zeros(x.shape[1]), x.new_ones(x.shape[1]), weight=x.new_ones(x.shape[1])),
         lambda x: x**2 + x.pow(3) + x.sqrt() + x.exp() + x.clamp(0, 1) - x.neg(),

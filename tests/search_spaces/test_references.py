@@ -343,7 +343,7 @@ def test_batch_statistics_are_used_in_training(case: Case) -> None:
     for norm in norms:
         norm.running_mean, norm.running_var = 10 + norm.running_mean, 10 * norm.running_var
     torch.testing.assert_close(module(x), y)
-    assert all(norm.num_batches_tracked in (2, 4) for norm in norms)  # the norm in IDConv sees two maps
+    assert {int(norm.num_batches_tracked) - 5 for norm in norms} <= {2, 4}  # the norm in IDConv sees two maps
 
 
 @pytest.mark.parametrize(("name", "function"), [("gelu", gelu), ("silu", silu), ("relu", lambda x: x.clamp(min=0))])

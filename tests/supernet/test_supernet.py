@@ -44,7 +44,15 @@ from tests.contracts import (
 
 @pytest.mark.parametrize("space", named_spaces(), ids=name_of)
 class TestNamedSpaces(SupernetLaws):
-    num_members = shared_out(400)
+    num_members = shared_out(160)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+def test_two_hundred_subnetworks_are_their_extracted_networks(space: SearchSpace) -> None:
+    laws = SupernetLaws()
+    laws.num_members = 200
+    laws.test_a_subnetwork_is_its_extracted_network(space)
 
 
 @pytest.mark.parametrize("space", elastic_spaces(), ids=name_of)
@@ -74,7 +82,9 @@ DIGITS = small(load_space("digits"))
 def test_slices(data: st.DataObject) -> None:
     full = data.draw(st.lists(st.integers(0, 6), max_size=4))
     shape = [data.draw(st.integers(0, size)) for size in full]
-    axes = data.draw(st.lists(st.sampled_from(["leading", "centred", "trailing"]), min_size=len(full), max_size=len(full)))
+    axes = data.draw(
+        st.lists(st.sampled_from(["leading", "centred", "trailing"]), min_size=len(full), max_size=len(full))
+    )
     tensor = torch.arange(torch.Size(full).numel()).reshape(full)
     centred = tuple(axis for axis, kind in enumerate(axes) if kind == "centred")
     trailing = tuple(axis for axis, kind in enumerate(axes) if kind == "trailing")
@@ -125,17 +135,17 @@ def test_osra_weights_are_cut_from_the_end() -> None:
                 for name, tensor in supernet.weights(arch).items()
                 if ".mixer." in name
             }
-        for small, large in itertools.combinations(ratios, 2):
-            channels, heads = round(small * width), round(small * width) // 4
+        for fewer, more in itertools.combinations(ratios, 2):
+            channels, heads = round(fewer * width), round(fewer * width) // 4
             for projection in ("query", "key", "value"):
-                whole = found[large][f"osra.{projection}.weight"]
-                assert_same(found[small][f"osra.{projection}.weight"], whole[-heads:, :, -channels:])
-                assert_same(found[small][f"osra.{projection}.bias"], found[large][f"osra.{projection}.bias"][-heads:])
+                whole = found[more][f"osra.{projection}.weight"]
+                assert_same(found[fewer][f"osra.{projection}.weight"], whole[-heads:, :, -channels:])
+                assert_same(found[fewer][f"osra.{projection}.bias"], found[more][f"osra.{projection}.bias"][-heads:])
             for name in ("refine.weight", "refine.bias", "reductions.2.conv.weight", "reductions.2.norm1.running_var"):
-                assert_same(found[small][f"osra.{name}"], found[large][f"osra.{name}"][-channels:])
-            local = width - round(large * width)
-            assert_same(found[large]["idconv.kernels"], found[small]["idconv.kernels"][:, :local])
-            assert_same(found[large]["idconv.expand"], found[small]["idconv.expand"][:, :local, : max(1, local // 4)])
+                assert_same(found[fewer][f"osra.{name}"], found[more][f"osra.{name}"][-channels:])
+            local = width - round(more * width)
+            assert_same(found[more]["idconv.kernels"], found[fewer]["idconv.kernels"][:, :local])
+            assert_same(found[more]["idconv.expand"], found[fewer]["idconv.expand"][:, :local, : max(1, local // 4)])
 
 
 def member(space: SearchSpace, **wanted: Any) -> Architecture:
@@ -150,18 +160,20 @@ def member(space: SearchSpace, **wanted: Any) -> Architecture:
 def test_small_kernels_are_the_middle_of_large_ones() -> None:
     space = tiny([{"part": "depthwise_conv", "kernel_size": [3, 5, 7]}], depth=1)
     supernet = supernet_of(space)
-    small, large = (
+    inner, outer = (
         supernet.weights(member(space, width=width, kernel_size=kernel))["stages.0.blocks.0.mixer.conv.weight"]
         for width, kernel in ((16, 3), (32, 7))
     )
-    assert_same(small, large[:16, :, 2:5, 2:5])
+    assert_same(inner, outer[:16, :, 2:5, 2:5])
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_a_subnetwork_is_its_extracted_network_at_odd_widths(batch: int) -> None:
     """Slices that begin and end anywhere: the products of a CPU library may depend on where rows lie in memory."""
     mixers = [{"part": "global_attention", "head_dim": 3}, {"part": "partial_attention", "head_dim": 3}]
-    space = tiny(mixers, width=[9, 15, 33], ffn=[{"part": "mlp", "ratio": [0.7, 1.5]}, {"part": "ms_ffn", "ratio": 1.3}])
+    space = tiny(
+        mixers, width=[9, 15, 33], ffn=[{"part": "mlp", "ratio": [0.7, 1.5]}, {"part": "ms_ffn", "ratio": 1.3}]
+    )
     supernet, x = supernet_of(space), images(space, batch)
     for arch in members(space, 20):
         network = supernet.extract(arch)
@@ -199,7 +211,9 @@ def test_a_space_of_one_member_is_a_network() -> None:
     arch = space.decode(())
     supernet = Supernet(space)
     assert sum(p.numel() for p in supernet.parameters()) == cost.cost(arch).params
-    assert {tuple(t.shape) for t in supernet.bank().values()} == {tuple(t.shape) for t in build(arch).state_dict().values()}
+    assert {tuple(t.shape) for t in supernet.bank().values()} == {
+        tuple(t.shape) for t in build(arch).state_dict().values()
+    }
     assert supernet.smallest() == supernet.largest() == arch
 
 
@@ -315,20 +329,24 @@ def test_frozen_weights_stay_frozen_for_the_extracted_only() -> None:
     assert all(p.requires_grad and p.is_leaf and p.grad is None for p in supernet.extract(ARCHS[0]).parameters())
 
 
-def test_skeletons_may_be_forgotten() -> None:
-    """Caches are bounded: in a large space a skeleton is dropped while others that share its place are kept."""
+@pytest.mark.parametrize(
+    "name", [name for name, value in vars(supernet_module).items() if hasattr(value, "cache_clear")]
+)
+def test_caches_may_forget(name: str) -> None:
+    """They are bounded: in a large space one drops what another keeps."""
     supernet = supernet_of(DIGITS)
-    arch = ARCHS[1]
-    before = outputs(supernet, [arch])
+    archs = repeated(DIGITS)
+    before = outputs(supernet, archs)
     try:
-        supernet_module.skeleton.cache_clear()
-        network_skeleton.cache_clear()
-        assert all_same(before, outputs(supernet, [arch]))
-        supernet_module.places.cache_clear()
-        assert all_same(before, outputs(supernet, [arch]))
+        getattr(supernet_module, name).cache_clear()
+        for arch, y in reversed(list(zip(archs, before, strict=True))):
+            assert_same(outputs(supernet, [arch])[0], y)
+        calibrate(supernet, archs[0], [images(DIGITS)])
+        assert all_same(outputs(supernet, ARCHS), outputs(supernet, ARCHS))
     finally:
-        for function in (supernet_module.skeleton, network_skeleton, supernet_module.places):
-            function.cache_clear()
+        for value in vars(supernet_module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
 
 
 def test_an_error_inside_leaves_the_skeleton_clean() -> None:

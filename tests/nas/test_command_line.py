@@ -1,0 +1,700 @@
+"""Every way to type a command wrongly, and every way in which its files can be damaged: exit code 2, a message that says what to do,
+and no file changed."""
+
+import fcntl
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nas.cli import VERBS, configure
+from nas.store import RunStore
+from search_spaces.named import load_space, space_names
+from tests.command_line import HEAVY, SPACE, Commands, Runs, cold, contents, environment, make_images, results
+
+After = Callable[[str], Path]
+
+
+@contextmanager
+def untouched(folder: Path) -> Iterator[None]:
+    """Checks that every file in a folder stays as it is, and that none is added."""
+    before = contents(folder)
+    yield
+    after = contents(folder)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    # A verb that has looked at a run leaves its lock, which is empty.
+    assert [name for name in changed if name != "run/work/lock"] == []
+
+
+# Arguments: refused before anything heavy is imported
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("spaces",), *((verb, "--help") for verb in VERBS)])
+def test_help_imports_nothing_heavy(arguments: tuple[str, ...], place: Path) -> None:
+    with untouched(place):
+        result = cold(*arguments, cwd=place).ok()
+    assert not result.imported & set(HEAVY)
+    assert {"nas", "tomllib"} <= result.imported
+    assert result.err == ""
+    words = space_names() if arguments == ("spaces",) else ["--help" if len(arguments) < 2 else "train.epochs=40"]
+    assert all(word in result.out for word in words)
+
+
+def test_help_is_fast(place: Path) -> None:
+    """Prints the time; a bound would fail on a busy machine."""
+    seconds = []
+    for _ in range(3):
+        clock = time.monotonic()
+        subprocess.run([sys.executable, "-m", "nas.cli", "--help"], cwd=place, env=environment(), check=True, capture_output=True)  # fmt: skip
+        seconds.append(time.monotonic() - clock)
+    print(f"nas --help: median of three {statistics.median(seconds):.2f} s")  # noqa: T201
+
+
+def test_a_space_is_shown(place: Path) -> None:
+    assert "networks" in cold("spaces", "tiny.toml", cwd=place).ok().out
+
+
+BAD_ARGUMENTS = [
+    # verb and good arguments, the bad one, what the message names, what it offers
+    ("train", "sed=3", "unknown key 'sed'", "seed=3"),
+    ("train", "tran.epochs=3", "unknown key 'tran.epochs'", "train.epochs=3"),
+    ("train", "train.epoch=3", "unknown key 'train.epoch'", "train.epochs=3"),
+    ("train", "epoch=3", "unknown key 'epoch'", "train.epochs=3"),
+    ("train", "evaluations=3", "unknown key 'evaluations'", "search.evaluations=3"),
+    ("train", "budget=3M", "unknown key 'budget'", "search.budget=3M"),
+    ("train", "data.name.x=digits", "unknown key 'data.name.x'", "data.name=digits"),
+    ("train", "=3", "argument '=3'", "run=VALUE"),
+    ("train run=new", "seed", "argument 'seed'", "seed=VALUE"),
+    ("train", "train.epochs=many", "train.epochs is 'many'", "train.epochs=40"),
+    ("train", "train.epochs=1.5", "train.epochs is 1.5", "train.epochs=40"),
+    ("train", "epochs=true", "train.epochs is True", "train.epochs=40"),
+    ("train", "train.lr=fast", "train.lr is 'fast'", "train.lr=0.002"),
+    ("train", "train.lr=nan", "train.lr is nan", "train.lr=0.002"),
+    ("train", "retrain.lr=inf", "retrain.lr is inf", "retrain.lr=0.002"),
+    ("train", "extract.verify=1", "extract.verify is 1", "extract.verify=false"),
+    ("train", "train.epochs=0", "train.epochs is 0", "train.epochs=1"),
+    ("train", "train.lr=-1", "train.lr is -1", "train.lr=0"),
+    ("train", "data.resolution=2", "data.resolution is 2", "data.resolution=4"),
+    ("train", "train.ema=1", "train.ema is 1", "train.ema=0.2"),
+    ("train", "train.distill=2", "train.distill is 2", "train.distill=0.5"),
+    ("train", "data.validation_fraction=0", "data.validation_fraction is 0", "data.validation_fraction=0.2"),
+    ("train", "data.augment=ligth", "'ligth'", "data.augment=light"),
+    ("train", "train.amp=bf61", "'bf61'", "train.amp=bf16"),
+    ("train", "seed=-1", "seed is -1", "seed=0"),
+    ("train", "run=", "run is empty", "run=runs/mine"),
+    ("train", "data=digit", "unknown data set 'digit'", "data=digits"),
+    ("train", "data=folder", "data=folder without a folder", "data.root=PATH"),
+    ("train", "space=image32", "unknown space 'image32'", "space=images32"),
+    ("train", "space=missing.toml", "missing.toml does not exist", "space=digits"),
+    ("train", "search.budget=5X", "search.budget is '5X'", "search.budget=3M"),
+    ("train", "search.budget=0", "search.budget is '0'", "search.budget=3M"),
+    ("train", "search.budget=nan", "search.budget is 'nan'", "search.budget=3M"),
+    ("train", "search.samplers=[]", "search.samplers are []", "search.samplers=nsga2,random"),
+    ("train", "search.samplers=nsga2", "search.samplers are ['nsga2']", "search.samplers=nsga2,random"),
+    ("train", "search.samplers=nsga3", "unknown sampler 'nsga3'", "search.samplers=nsga2,random"),
+    ("train", "search.samplers=[1]", "unknown sampler '1'", "search.samplers=nsga2,random"),
+    ("train", "retrain.inits=inherit", "unknown init 'inherit'", "retrain.inits=inherited"),
+    ("train", "retrain.inits=[]", "retrain.inits are []", "retrain.inits=scratch"),
+    ("train", "missing.toml", "config file missing.toml", ""),
+    ("train", "runs/mine", "argument 'runs/mine'", "run=runs/mine"),
+    ("train seed=1", "config.toml", "argument 'config.toml'", "config.toml before all key=value"),
+    ("search", "epochs=3", "unknown key 'epochs'", "train.epochs=3"),
+    ("search", "budget=5X", "search.budget is '5X'", "search.budget=3M"),
+    ("retrain", "epochs=0", "retrain.epochs is 0", "retrain.epochs=1"),
+    ("extract", "verify=1", "extract.verify is 1", "extract.verify=false"),
+    ("demo", "search.budget=5X", "search.budget is '5X'", "search.budget=3M"),
+    ("spaces", "image32", "unknown space 'image32'", "space=images32"),
+    ("spaces digits", "images32", "arguments ['digits', 'images32']", "nas spaces digits"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("good", "bad", "names", "offers"), BAD_ARGUMENTS, ids=[bad for _, bad, _, _ in BAD_ARGUMENTS])
+def test_bad_arguments(good: str, bad: str, names: str, offers: str, place: Path) -> None:
+    verb, *arguments = good.split()
+    with untouched(place):
+        result = cold(verb, *arguments, bad, cwd=place)
+    _, _, instead = result.refused(names)
+    assert not result.imported & set(HEAVY)
+    assert result.out == ""
+    assert offers in instead
+    if re.fullmatch(r"[\w.]+=[\w.,/\"\[\]]+", instead) and verb != "spaces" and "VALUE" not in instead:
+        # What is offered is accepted, for another verb of the same arguments (this one may need a run).
+        kept = [bad] if bad == "data=folder" else []
+        assert configure("train", [*arguments, *kept, instead])
+
+
+def test_an_unknown_verb(place: Path) -> None:
+    result = cold("trian", "run=new", cwd=place)
+    assert result.refused("unknown verb 'trian'")[2] == "nas train"
+    assert not result.imported & set(HEAVY)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "offers"),
+    [
+        ("epochs = = 3", "config file bad.toml is not TOML", "mend bad.toml"),
+        (b"\xff\xfe\x00", "config file bad.toml is not TOML", "mend bad.toml"),
+        ("sed = 3", "config file bad.toml: unknown key 'sed'", "seed=VALUE"),
+        ("[tran]\nepochs = 3", "config file bad.toml: unknown key 'tran'", "[train]"),
+        ("[train]\nepoch = 3", "config file bad.toml: unknown key 'train.epoch'", "train.epochs=VALUE"),
+        ("[train]\nepochs = 'many'", "config file bad.toml: train.epochs is 'many'", "train.epochs=40"),
+        ("train = 3", "config file bad.toml: train is 3", "[train]"),
+        ("[train]\nepochs = 0", "train.epochs is 0", "train.epochs=1"),
+        ("space = 'digit'", "unknown space 'digit'", "space=digits"),
+        (None, "config file bad.toml", "a key=value argument"),
+    ],
+)
+def test_bad_config_files(text: str | bytes | None, names: str, offers: str, place: Path) -> None:
+    if text is None:
+        (place / "bad.toml").mkdir()
+    else:
+        (place / "bad.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with untouched(place):
+        result = cold("train", "bad.toml", cwd=place)
+    assert offers in result.refused(names)[2]
+    assert not result.imported & set(HEAVY)
+
+
+def test_arguments_complete_a_config_file(place: Path) -> None:
+    """A file may leave out what only its user knows."""
+    path = place / "own.toml"
+    path.write_text("[data]\nname = 'folder'\n[train]\nepochs = 3")
+    config = configure("train", [str(path), "data.root=images", "epochs=4"])
+    assert (config.data.name, config.data.root, config.train.epochs) == ("folder", "images", 4)
+
+
+@pytest.mark.parametrize("verb", ["search", "extract", "retrain", "report"])
+@pytest.mark.parametrize("run", ["missing", "config.toml"])
+def test_verbs_that_need_a_run_say_so(verb: str, run: str, place: Path) -> None:
+    with untouched(place):
+        result = cold(verb, f"run={run}", cwd=place)
+    assert result.refused(f"{run} holds no run", "run.json")[2] == f"nas train run={run}"
+    assert not result.imported & set(HEAVY)
+
+
+# Places
+
+
+def test_folders_that_are_no_runs_are_left_alone(nas: Commands, place: Path) -> None:
+    (place / "run").mkdir()
+    (place / "run" / "thesis.txt").write_text("not to be touched")
+    with untouched(place):
+        nas("train", "config.toml", cwd=place).refused("run is not empty")
+        nas("train", "config.toml", "run=config.toml", cwd=place).refused("config.toml is not empty")
+        given, _, _ = nas("train", "config.toml", "run=config.toml/run", cwd=place).refused("config.toml/run")
+    assert "cannot be written" in given
+
+
+def test_what_killed_processes_left_does_not_matter(nas: Commands, place: Path, runs: Runs) -> None:
+    """Temporary files of a process that is gone are removed; a run that was killed while it was made is made again."""
+    (place / "run").mkdir()
+    gone, alive = 2**22 + 1, os.getpid()  # no process has a number that high
+    for process in (gone, alive):
+        (place / "run" / f".split.json.{process}.tmp").write_text("{")
+    (place / "run" / "space.toml").write_text("name =")
+    nas("train", "config.toml", cwd=place).ok()
+    assert [path.name for path in (place / "run").glob(".*.tmp")] == [f".split.json.{alive}.tmp"]
+    (place / "run" / f".split.json.{alive}.tmp").unlink()
+    assert results(place) == results(runs["train"])
+
+
+# Spaces
+
+
+def tiny(old: str, new: str) -> str:
+    assert SPACE.count(old) == 1, old
+    return SPACE.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names", "offers", "mended"),
+    [
+        ("depthwise_conv", "depthwise_con", ["token mixer 'depthwise_con'"], 'part = "depthwise_conv"', "depthwise_conv"),
+        ('"mlp"', '"mpl"', ["channel mixer 'mpl'"], 'part = "mlp"', '"mlp"'),
+        ("linear_head", "linear", ["head 'linear'"], 'part = "linear_head"', "linear_head"),
+        ("kernel_size = [3, 5]", "kernel = [3, 5]", ["option", "'depthwise_conv'", "'kernel'"], "kernel_size = ...", "kernel_size = [3, 5]"),
+        ("kernel_size = [3, 5]", 'kernel_size = "3"', ["depthwise_conv.kernel_size is '3'"], "depthwise_conv.kernel_size = 4", None),
+        ("kernel_size = [3, 5]", "kernel_size = [3, 4]", ["kernel_size is 4"], "kernel_size = 3", "kernel_size = 3"),
+        ("kernel_size = [3, 5]", "kernel_size = []", ["kernel_size is []"], "kernel_size = [1, 2]", None),
+        ("kernel_size = [3, 5]", "kernel_size = {a = 1}", ["kernel_size is {'a': 1}"], "kernel_size = 1", None),
+        ("head_dim = 4", "head_dim = 8", ["stages.0.blocks", "d_mixer", "4 of 16 channels", "head_dim = 8"], "head_dim = 4", "head_dim = 4"),
+        ("width = [16, 32]", "width = [16, 20]", ["stages.0.blocks", "d_mixer has 5 of 20 channels", "head_dim = 4"], "head_dim = 1", None),
+        ("0.5, head_dim = 8", "0.5, head_dim = 24", ["stages.0.blocks", "partial_attention has 16 channels", "head_dim = 24"], "width = 24", None),
+        ("width = [16, 32]", "width = [32, 16]", ["stage 0.width is [32, 16]"], "width = [1, 2]", None),
+        ("depth = [1, 2]", 'depth = "deep"', ["stage 0.depth is 'deep'"], "depth = [1, 2]", "depth = [1, 2]"),
+        ("depth = ", "dept = ", ["key in bad.toml: stage 0: 'dept'"], "depth = ...", "depth = "),
+        ("about = ", "abuot = ", ["key in bad.toml: 'abuot'"], "about = ...", "about = "),
+        ('norm = [{ part = "layer_norm" }]', "", ["lacks norm"], "norm = ...", 'norm = [{ part = "layer_norm" }]'),
+        ("[[stages]]", "[[stage]]", ["key in bad.toml: 'stage'"], "stages = ...", "[[stages]]"),
+        (SPACE[SPACE.index("[[stages]]") :], "", ["lacks stages"], "stages = ...", None),
+        (SPACE[SPACE.index("[block]") :], "stages = []", ["bad.toml has no stages"], "[[stages]]", None),
+        ('per_stage = ["ffn"]', 'per_stage = ["fnn"]', ["per_stage: 'fnn'"], 'per_stage = ["ffn"]', 'per_stage = ["ffn"]'),
+        ('per_stage = ["ffn"]', 'per_stage = "ffn"', ["per_stage is 'ffn'"], 'per_stage = ["ffn"]', 'per_stage = ["ffn"]'),
+        ('per_stage = ["ffn"]', "per_stage = 3", ["per_stage is 3"], 'per_stage = ["ffn"]', 'per_stage = ["ffn"]'),
+        ('name = "tiny"', "name = = 3", ["bad.toml is not TOML"], "mend bad.toml", 'name = "tiny"'),
+        ('name = "tiny"', 'name = "\xff"', ["bad.toml is not TOML"], "mend bad.toml", 'name = "tiny"'),
+    ],
+)  # fmt: skip
+def test_bad_spaces(
+    old: str, new: str, names: list[str], offers: str, mended: str | None, nas: Commands, place: Path
+) -> None:
+    (place / "bad.toml").write_bytes(tiny(old, new).encode("latin-1"))
+    with untouched(place):
+        result = nas("train", "config.toml", "space=bad.toml", cwd=place)
+    assert offers in result.refused(*names)[2]
+    if mended is not None:
+        (place / "bad.toml").write_text(tiny(old, mended))
+        assert load_space(place / "bad.toml").size > 1
+
+
+# Budgets
+
+
+def test_a_budget_that_no_network_meets(nas: Commands, after: After, place: Path) -> None:
+    trained = after("train")
+    with untouched(trained):
+        given, allowed, instead = nas("search", "run=run", "budget=1K", cwd=trained).refused("space tiny", "1,000 MACs")
+    least = int(re.findall(r"[\d,]+", allowed)[0].replace(",", ""))
+    assert instead == f"search.budget={-(-least // 1000)}K"
+    with untouched(place):  # and before anything is trained
+        assert nas("train", "config.toml", "search.budget=1K", cwd=place).refused()[2] == instead
+        assert nas("demo", "config.toml", "search.budget=1K", cwd=place).refused()[2] == instead
+    nas("search", "run=run", instead, cwd=trained).ok()
+    records = [json.loads(line) for line in (trained / "run" / "evaluations.jsonl").read_text().splitlines()]
+    assert min(record["macs"] for record in records) == least
+    nas("search", "run=run", "budget=1K", cwd=trained).refused("1,000 MACs", given.split(" has ")[0])
+
+
+# Data
+
+
+def idx(values: bytes, *shape: int, magic: int | None = None) -> bytes:
+    return struct.pack(f">{1 + len(shape)}I", magic or 0x0800 + len(shape), *shape) + values
+
+
+def make_fashion(root: Path) -> None:
+    root.mkdir()
+    for prefix, each in (("train", 8), ("t10k", 2)):
+        labels = bytes(range(10)) * each
+        images = b"".join(bytes([label * 20 + n % each]) * 784 for n, label in enumerate(labels))
+        (root / f"{prefix}-images-idx3-ubyte").write_bytes(idx(images, len(labels), 28, 28))
+        (root / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(labels, len(labels)))
+
+
+def test_folders_without_images(nas: Commands, place: Path) -> None:
+    settings = ("train", "config.toml", "data=folder", "data.root=images")
+    with untouched(place):
+        nas(*settings, cwd=place).refused("images is not a folder")
+    (place / "images").mkdir()
+    with untouched(place):
+        nas(*settings, cwd=place).refused("images is empty of images")
+    make_images(place / "images", classes=2)
+    (place / "images" / "class2").mkdir()
+    (place / "images" / "class2" / "notes.txt").write_text("no image")
+    with untouched(place):
+        nas(*settings, cwd=place).refused("class 'class2' has no image in images/class2")
+        nas(*settings, "data.root=config.toml", cwd=place).refused("config.toml is not a folder")
+    (place / "images" / "class2").rename(place / "images" / ".hidden")
+    with untouched(place):
+        _, _, instead = nas(*settings, cwd=place).refused("train.batch_size is 128")
+    nas(*settings, instead, cwd=place).ok()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no image at all", "half"])
+def test_damaged_images_are_named(damage: bytes | str, nas: Commands, place: Path) -> None:
+    make_images(place / "images" / "test", seed=1)  # which is not decoded yet
+    image = make_images(place / "images" / "train") / "class1" / "3.png"
+    content = image.read_bytes()
+    image.write_bytes(damage if isinstance(damage, bytes) else content[: len(content) // 2])
+    with untouched(place):
+        result = nas("train", "config.toml", "data=folder", "data.root=images", cwd=place)
+    result.refused("images/train/class1/3.png")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "names"),
+    [
+        ("train-images-idx3-ubyte", lambda data: None, ["train-images-idx3-ubyte does not exist"]),
+        ("t10k-labels-idx1-ubyte", lambda data: None, ["t10k-labels-idx1-ubyte does not exist"]),
+        ("train-images-idx3-ubyte", lambda data: data[:-100], ["train-images-idx3-ubyte", "header announces 62720"]),
+        ("t10k-images-idx3-ubyte", lambda data: data[:7], ["t10k-images-idx3-ubyte begins with 00000803"]),
+        ("train-labels-idx1-ubyte", lambda data: b"", ["train-labels-idx1-ubyte begins with nothing"]),
+        ("train-labels-idx1-ubyte", lambda data: idx(data[8:], 80, magic=0x0D01), ["begins with 00000d01"]),
+        ("train-labels-idx1-ubyte", lambda data: idx(data[9:], 79), ["has 80 images", "has 79 labels"]),
+        ("train-labels-idx1-ubyte", lambda data: data[:-1] + b"\x0a", ["label 10"]),
+    ],
+)
+def test_damaged_idx_files_are_named(
+    file: str, change: Callable[[bytes], bytes | None], names: list[str], nas: Commands, place: Path
+) -> None:
+    make_fashion(place / "files")
+    path = place / "files" / file
+    changed = change(path.read_bytes())
+    if changed is None:
+        path.unlink()
+    else:
+        path.write_bytes(changed)
+    with untouched(place):
+        result = nas("train", "config.toml", "data=fashion_mnist", "data.root=files", cwd=place)
+    assert "data.root=PATH" in result.refused("files/", *names)[2]
+
+
+def test_idx_files_may_be_packed_and_may_not_be_cut(nas: Commands, place: Path) -> None:
+    settings = ("train", "config.toml", "data=fashion_mnist", "data.root=files", "train.batch_size=16")
+    make_fashion(place / "files")
+    plain = place / "files" / "train-images-idx3-ubyte"
+    packed = gzip.compress(plain.read_bytes())
+    plain.unlink()
+    with_gz = plain.with_name(plain.name + ".gz")
+    with_gz.write_bytes(packed[:-20])
+    with untouched(place):
+        nas(*settings, cwd=place).refused("train-images-idx3-ubyte.gz cannot be read")
+    with_gz.write_bytes(packed)
+    nas(*settings, cwd=place).ok()
+
+
+# Runs that are not there yet, or are others
+
+
+def test_the_order_of_the_verbs(nas: Commands, after: After, interrupted: Path) -> None:
+    trained, searched = after("train"), after("search")
+    with untouched(interrupted):
+        for verb in ("search", "extract", "retrain", "report"):
+            nas(verb, "run=run", "search.budget=900K", cwd=interrupted).refused()
+        _, _, instead = nas("search", "run=run", cwd=interrupted).refused("run holds no trained supernet")
+        assert instead == "nas train run=run"
+    with untouched(trained):
+        for verb in ("extract", "retrain"):
+            _, _, instead = nas(verb, "run=run", cwd=trained).refused("run has no finished search")
+            assert instead == "nas search run=run"
+        nas("report", "run=run", cwd=trained).refused()
+    with untouched(searched):
+        _, _, instead = nas("retrain", "run=run", "retrain.epochs=2", cwd=searched).refused("run has not extracted")
+        assert instead == "nas extract run=run"
+
+
+def test_an_unknown_digest(nas: Commands, after: After) -> None:
+    place = after("search")
+    for verb in ("extract", "retrain"):
+        with untouched(place):
+            _, _, instead = nas(verb, "run=run", "digest=0a1b2c3d4e5f", cwd=place).refused("'0a1b2c3d4e5f' names 0")
+    nas("extract", "run=run", instead, cwd=place).ok()
+    assert [path.name for path in (place / "run" / "networks").iterdir()] == [instead.removeprefix("digest=")]
+
+
+OTHER_SETTINGS = [
+    ("train", "seed=1", 'seed=0, not 1', "seed=0"),
+    ("train", "space=digits", 'space="tiny.toml", not "digits"', "space=tiny.toml"),
+    ("train", "data.resolution=16", "data.resolution=8, not 16", "data.resolution=8"),
+    ("train", "data=fashion_mnist", 'data.name="digits", not "fashion_mnist"', "data.name=digits"),
+    ("train", "train.epochs=2", "train.epochs=1, not 2", "train.epochs=1"),
+    ("search", "seed=1", "seed=0, not 1", "seed=0"),
+    ("search", "train.lr=0.1", "train.lr=0.002, not 0.1", "train.lr=0.002"),
+    ("search", "population=9", "search.population=2, not 9", "search.population=2"),
+    ("search", "budget=900K", 'search.budget="none", not "900K"', "search.budget=none"),
+    ("search", "evaluations=3", "search.evaluations=4, not 3", "search.evaluations=4"),
+    ("extract", "search.budget=900K", 'search.budget="none", not "900K"', "search.budget=none"),
+    ("extract", "data.augment=none", 'data.augment="light", not "none"', "data.augment=light"),
+    ("retrain", "epochs=2", "retrain.epochs=1, not 2", "retrain.epochs=1"),
+    ("retrain", "train.epochs=2", "train.epochs=1, not 2", "train.epochs=1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verb", "other", "names", "offers"), OTHER_SETTINGS, ids=[f"{v} {o}" for v, o, *_ in OTHER_SETTINGS]
+)
+def test_other_settings_are_another_run(
+    verb: str, other: str, names: str, offers: str, nas: Commands, runs: Runs
+) -> None:
+    place = runs["report"]
+    with untouched(place):
+        _, _, instead = nas(verb, "config.toml", other, cwd=place).refused("run ", names)
+        assert instead == f"{offers} or run=runs/new"
+        if verb in ("train", "search"):  # there is nothing left to do, and it is accepted
+            nas(verb, "config.toml", offers, cwd=place).ok()
+
+
+def test_another_path_to_the_same_space_is_the_same_run(nas: Commands, after: After) -> None:
+    place = after("train")
+    (place / "copy.toml").write_text(SPACE)
+    nas("train", "config.toml", "space=copy.toml", cwd=place).ok()
+
+
+# Damaged files
+
+
+def set_format(text: str) -> str:
+    return json.dumps(json.loads(text) | {"format": 99})
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "names"),
+    [
+        ("run.json", set_format, "another version of nas (layout 99)"),
+        ("run.json", lambda text: text[:100], "run/run.json is damaged"),
+        ("run.json", lambda text: "", "run/run.json is damaged"),
+        ("run.json", lambda text: "\xff\xff", "run/run.json is damaged"),
+        ("run.json", lambda text: "[]", "run/run.json is damaged"),
+        ("run.json", lambda text: '{"format": 1}', "run/run.json is damaged"),
+        ("run.json", lambda text: text.replace('"epochs"', '"epoch"', 1), "unknown key"),
+        ("split.json", lambda text: None, "run/split.json is damaged (No such file"),
+        ("split.json", lambda text: text[:100], "run/split.json is damaged"),
+        ("split.json", lambda text: "{}", "split.json is damaged"),
+        ("split.json", lambda text: text.replace('"seed": 0', '"seed": 1'), "run/split.json is not what the run was made with"),
+        ("space.toml", lambda text: None, "run/space.toml is damaged (No such file"),
+        ("space.toml", lambda text: text.replace("[16, 32]", "[16, 48]"), "run/space.toml is not what the run was made with"),
+        ("space.toml", lambda text: text.replace("depthwise_conv", "depthwise"), "'depthwise'"),
+        ("space.toml", lambda text: text[:60], "space.toml is not TOML"),
+    ],
+)  # fmt: skip
+def test_damaged_descriptions(
+    file: str, damage: Callable[[str], str | None], names: str, nas: Commands, after: After
+) -> None:
+    place = after("train")
+    path = place / "run" / file
+    changed = damage(path.read_text())
+    assert changed != path.read_text()
+    if changed is None:
+        path.unlink()
+    else:
+        path.write_bytes(changed.encode("latin-1"))
+    with untouched(place):
+        for verb in ("train", "search"):
+            if not (verb == "train" and names == "unknown key"):  # to which the command's own configuration is enough
+                nas(verb, "config.toml", cwd=place).refused(names)
+
+
+@pytest.fixture(scope="module")
+def interrupted_run(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose training was ended with ctrl-C after a checkpoint."""
+    for _ in range(5):  # until a key was pressed in time
+        place = tmp_path_factory.mktemp("interrupted") / "place"
+        shutil.copytree(runs.before("train"), place)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nas.cli", "train", "config.toml"],
+            cwd=place, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+        while process.poll() is None and not (place / "run" / "work" / "train.pt").exists():
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+        if process.returncode:
+            assert process.returncode == 130, err
+            assert err.endswith("nas: interrupted; the same command goes on from here\n")
+            assert "Traceback" not in err
+            return place
+    raise AssertionError("training was always faster")
+
+
+@pytest.fixture
+def interrupted(interrupted_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(interrupted_run, tmp_path / "interrupted"))
+
+
+def test_interrupted_training_goes_on(nas: Commands, interrupted: Path, runs: Runs) -> None:
+    assert "going on from step" in nas("train", "config.toml", cwd=interrupted).ok().out
+    assert results(interrupted) == results(runs["train"])
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_named_and_kept(keep: float, nas: Commands, interrupted: Path, runs: Runs) -> None:
+    checkpoint = interrupted / "run" / "work" / "train.pt"
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[: int(keep * len(content))])
+    with untouched(interrupted):
+        _, _, instead = nas("train", "config.toml", cwd=interrupted).refused("checkpoint run/work/train.pt is damaged")
+    assert instead.startswith("rm run/work/train.pt")
+    if keep == 0.5:
+        checkpoint.unlink()
+        nas("train", "config.toml", cwd=interrupted).ok()
+        assert results(interrupted) == results(runs["train"])
+
+
+def halve(path: Path) -> bytes:
+    """Cuts a file in two, and returns what it was."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return content
+
+
+def test_a_truncated_supernet_is_named_and_kept(nas: Commands, after: After) -> None:
+    for verb, next_verb in (("train", "search"), ("search", "extract")):
+        place = after(verb)
+        halve(place / "run" / "supernet.safetensors")
+        with untouched(place):
+            nas(next_verb, "config.toml", cwd=place).refused("run/supernet.safetensors cannot be read")
+
+
+def test_the_supernet_of_another_space_is_named(nas: Commands, after: After, runs: Runs, place: Path) -> None:
+    path = place / "tiny.toml"
+    path.write_text(tiny("width = [16, 32]", "width = [16]"))
+    nas("train", "config.toml", cwd=place).ok()
+    other = after("train")
+    shutil.copy(place / "run" / "supernet.safetensors", other / "run")
+    with untouched(other):
+        nas("search", "config.toml", cwd=other).refused("run/supernet.safetensors does not fit")
+
+
+@pytest.mark.parametrize("damage", ["{", "", "\xff", "5", '{"n": 0'])
+def test_a_damaged_line_is_named(damage: str, nas: Commands, after: After) -> None:
+    place = after("report")
+    for name, verbs in (
+        ("evaluations.jsonl", ("search", "extract", "report")),
+        ("retrained.jsonl", ("retrain", "report")),
+    ):
+        path = place / "run" / name
+        content = path.read_bytes()
+        lines = content.split(b"\n")
+        lines[2] = damage.encode("latin-1")
+        path.write_bytes(b"\n".join(lines))
+        with untouched(place):
+            for verb in verbs:
+                nas(verb, "config.toml", cwd=place).refused(f"line 3 of run/{name}")
+        path.write_bytes(content)
+
+
+def test_a_torn_last_line_is_mended(nas: Commands, after: After, runs: Runs) -> None:
+    for verb, name in (("search", "evaluations.jsonl"), ("retrain", "retrained.jsonl")):
+        place = after(verb)
+        path = place / "run" / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-40])
+        nas("report", "run=run", cwd=place).ok()
+        nas(verb, "config.toml", cwd=place).ok()
+        assert path.read_bytes() == content
+
+
+def test_one_process_a_run(nas: Commands, runs: Runs) -> None:
+    place = runs["report"]
+    with open(place / "run" / "work" / "lock") as held, untouched(place):
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for verb in ("train", "search", "extract", "retrain", "demo"):
+            nas(verb, "config.toml", cwd=place).refused("run is in use by another process")
+    nas("train", "config.toml", cwd=place).ok()
+
+
+def test_a_process_may_open_a_run_twice(nas: Commands, place: Path) -> None:
+    """`run = train(config)`, then `search(config)`: the run is held until nothing refers to it."""
+    stores = [RunStore(place / "run"), RunStore(place / "other" / ".." / "run")]
+    (place / "other").mkdir()
+    RunStore.lock(stores[0])
+    RunStore.lock(stores[1])
+    while stores:
+        nas("train", "config.toml", cwd=place).refused("run is in use by another process")
+        stores.pop()
+    nas("train", "config.toml", cwd=place).ok()
+
+
+# A disk that is full
+
+
+FULL = [
+    # the command, bytes there are for a file, the file that does not fit
+    ("train", 3_000, "split.json"),
+    ("train", 100_000, "supernet.safetensors"),
+    ("search", 3_000, "evaluations.jsonl"),
+    ("search", 90_000, "study.db"),
+    ("extract", 10_000, "weights.safetensors"),
+    ("retrain", 10_000, ""),
+    ("report", 30_000, "front.png"),
+]
+
+
+@pytest.mark.parametrize(("verb", "limit", "file"), FULL, ids=[f"{verb} {file}" for verb, _, file in FULL])
+def test_a_full_disk(verb: str, limit: int, file: str, nas: Commands, runs: Runs, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(runs.before(verb), tmp_path / "place"))
+    old = results(place)
+    # One checkpoint would be larger than all that.
+    settings = ["config.toml", *(["train.checkpoint_steps=999"] if verb == "train" else [])]
+    given, _, instead = nas(verb, *settings, cwd=place, limit=limit).refused(file)
+    assert "run/" in given
+    assert "run the same command again: it continues where it stopped" in instead
+    assert {name: value for name, value in results(place).items() if name in old} == old
+    assert not list(place.rglob(".*.tmp"))
+    for lines in (place / "run").glob("*.jsonl"):
+        assert lines.read_bytes().endswith(b"\n") or not lines.read_bytes()
+    nas(verb, *settings, cwd=place).ok()
+    expected = results(runs[verb])
+    if verb == "train":
+        expected["run.json"]["config"]["train"]["checkpoint_steps"] = 999  # type: ignore[index]
+    assert results(place) == expected
+    assert (place / "run" / "study.db").exists() == (runs[verb] / "run" / "study.db").exists()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(nas: Commands, interrupted: Path, runs: Runs) -> None:
+    checkpoint = interrupted / "run" / "work" / "train.pt"
+    with untouched(interrupted):
+        result = nas("train", "config.toml", cwd=interrupted, limit=checkpoint.stat().st_size - 1)
+        result.refused("run/work/train.pt", "the previous file, if any, is intact")
+    nas("train", "config.toml", cwd=interrupted).ok()
+    assert results(interrupted) == results(runs["train"])
+
+
+def test_a_full_disk_leaves_the_last_report(nas: Commands, after: After, runs: Runs) -> None:
+    place = after("report")
+    with untouched(place):
+        nas("report", "run=run", cwd=place, limit=1_000).refused("run/front.csv", "is intact")
+    nas("report", "run=run", cwd=place).ok()
+    assert results(place) == results(runs["report"])
+
+
+# Plugins
+
+
+MIXER = '''
+"""The mean of all positions, added to each."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+import torch
+
+from search_spaces.registry import TokenMixer, register
+
+
+@register("mean_mixer")
+class MeanMixer(TokenMixer):
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        start: float = 1.0
+
+    examples = (Options(), Options(start=0.5))
+
+    def __init__(self, dim: int, options: Options) -> None:
+        super().__init__(dim, options)
+        self.weight = nn.Parameter(torch.full((dim,), options.start))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x.mean((2, 3), keepdim=True) * self.weight[:, None, None]
+'''
+
+
+def test_a_mixer_of_ones_own(nas: Commands, place: Path) -> None:
+    """From one file and a line in a space, through all verbs."""
+    (place / "plugins").mkdir()
+    (place / "plugins" / "my_mixers.py").write_text(MIXER)
+    (place / "own.toml").write_text(tiny('"depthwise_conv", kernel_size = [3, 5]', '"mean_mixer", start = [0.5, 1.0]'))
+    settings = ("config.toml", "space=own.toml", 'plugins=["my_mixers"]')
+    with untouched(place):
+        nas("train", *settings, cwd=place).refused("plugin 'my_mixers' cannot be imported")
+        nas("train", "config.toml", "space=own.toml", cwd=place).refused("unknown token mixer 'mean_mixer'")
+    result = cold("train", *settings, cwd=place, PYTHONPATH=str(place / "plugins")).ok()
+    assert "torch" in result.imported  # so it would have been seen where it must not be
+    for verb in ("search", "extract", "retrain", "report"):
+        nas(verb, "run=run", cwd=place, env={"PYTHONPATH": str(place / "plugins")}).ok()
+    assert "mean_mixer" in (place / "run" / "evaluations.jsonl").read_text()
+    with untouched(place):
+        nas("search", "run=run", cwd=place).refused("plugin 'my_mixers' cannot be imported")
