@@ -84,7 +84,9 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: 
     return _meta(*query.shape[:-1], value.shape[-1]), math.prod(query.shape[:-2]) * products
 
 
-def _batch_norm(input: Tensor, mean: Any, var: Any, weight: Any = None, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
+def _batch_norm(
+    input: Tensor, mean: Any, var: Any, weight: Any = None, *args: Any, **kwargs: Any
+) -> tuple[Tensor, int]:
     return input, (1 if weight is None else 2) * input.numel()
 
 

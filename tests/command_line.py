@@ -157,6 +157,8 @@ class Commands:
         with tempfile.TemporaryDirectory() as folder:
             job = {"arguments": arguments, "cwd": str(cwd), "limit": limit, "kill": kill, "env": dict(env or {})}
             job["output"] = folder
+            for name in ("out", "err"):
+                (Path(folder) / name).touch()  # also if it is killed at once
             self._server.stdin.write(json.dumps(job) + "\n")
             self._server.stdin.flush()
             code = int(self._server.stdout.readline())
@@ -294,8 +296,8 @@ def _become(job: dict[str, Any]) -> NoReturn:
 
     for number, name, flags in (
         (0, os.devnull, os.O_RDONLY),
-        (1, "out", os.O_CREAT | os.O_WRONLY),
-        (2, "err", os.O_CREAT | os.O_WRONLY),
+        (1, "out", os.O_WRONLY),
+        (2, "err", os.O_WRONLY),
     ):
         file = os.open(os.path.join(job["output"], name), flags)
         os.dup2(file, number)

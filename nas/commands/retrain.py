@@ -71,7 +71,8 @@ def retrain(config: Config) -> Run:
             f"{run.store.folder} has not extracted network {missing[0].digest}", "extracted networks",
             f"nas extract run={config.run}" + (f" digest={config.digest}" if config.digest else ""),
         )  # fmt: skip
-    run.settle("retrain", run.store.exists(RETRAINED) or run.store.exists("work/retrain"), grows=("points", "seeds"))
+    started = run.store.exists(RETRAINED) or any(run.store.path("work/retrain").glob("*"))
+    run.settle("retrain", started, grows=("points", "seeds"))
     waiting = [job for job in jobs if job.name not in done]
     if len(waiting) < len(jobs):
         say(f"{config.run}: {len(jobs) - len(waiting)} of {len(jobs)} networks are retrained")
@@ -178,12 +179,6 @@ def run_job(job: Job) -> dict[str, Any]:
         for name in ("validation", "test")
     )
     found = cost(arch)
-    save_tensors(
-        store,
-        f"networks/{job.digest}/retrained-{job.init}-{job.seed}.safetensors",
-        network.state_dict(),
-        {"digest": job.digest},
-    )
     record = {
         "digest": job.digest,
         "roles": list(job.roles),
@@ -200,7 +195,10 @@ def run_job(job: Job) -> dict[str, Any]:
         "test_images": test.images,
     }
     if not all(math.isfinite(v) for v in record.values() if isinstance(v, float)):
+        store.path(checkpoint).unlink(missing_ok=True)  # nothing good comes of it
         raise FloatingPointError(f"{job.name} ended with a loss that is not finite: lower retrain.lr")
+    weights = f"networks/{job.digest}/retrained-{job.init}-{job.seed}.safetensors"
+    save_tensors(store, weights, network.state_dict(), {"digest": job.digest})
     store.write_json(result, record)
     store.path(checkpoint).unlink(missing_ok=True)
     return record

@@ -15,14 +15,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from nas import extract, load_config, report, retrain, search, train
 from nas.cli import VERBS, configure
 from nas.store import RunStore
 from search_spaces.named import load_space, space_names
-from tests.command_line import HEAVY, SPACE, Commands, Runs, cold, contents, environment, make_images, results
+from tests.command_line import HEAVY, SPACE, Commands, Runs, cold, contents, environment, make_images, results, study
 
 After = Callable[[str], Path]
 
@@ -54,6 +56,8 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...], place: Path) -> 
 
 def test_help_is_fast(place: Path) -> None:
     """Prints the time; a bound would fail on a busy machine."""
+    (script,) = metadata.entry_points(group="console_scripts", name="nas")
+    assert script.value == "nas.cli:main"
     seconds = []
     for _ in range(3):
         clock = time.monotonic()
@@ -608,7 +612,7 @@ FULL = [
     ("search", 3_000, "evaluations.jsonl"),
     ("search", 90_000, "study.db"),
     ("extract", 10_000, "weights.safetensors"),
-    ("retrain", 10_000, ""),
+    ("retrain", 10_000, "/retrained-scratch-0.safetensors"),
     ("report", 30_000, "front.png"),
 ]
 
@@ -631,7 +635,8 @@ def test_a_full_disk(verb: str, limit: int, file: str, nas: Commands, runs: Runs
     if verb == "train":
         expected["run.json"]["config"]["train"]["checkpoint_steps"] = 999  # type: ignore[index]
     assert results(place) == expected
-    assert (place / "run" / "study.db").exists() == (runs[verb] / "run" / "study.db").exists()
+    if verb == "search":
+        assert study(place) == study(runs[verb])
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(nas: Commands, interrupted: Path, runs: Runs) -> None:
@@ -649,6 +654,48 @@ def test_a_full_disk_leaves_the_last_report(nas: Commands, after: After, runs: R
         nas("report", "run=run", cwd=place, limit=1_000).refused("run/front.csv", "is intact")
     nas("report", "run=run", cwd=place).ok()
     assert results(place) == results(runs["report"])
+
+
+# Training that diverges
+
+
+def test_retraining_that_diverges(nas: Commands, after: After) -> None:
+    """Exit code 1, what to change, and no network of numbers that are none; then the change is accepted."""
+    place = after("extract")
+    settings = ("retrain", "config.toml", "checkpoint_steps=2")
+    before = contents(place / "run" / "networks")
+    result = nas(*settings, "lr=1e30", "clip=0", cwd=place)
+    assert (result.code, "Traceback" in result.err) == (1, False)
+    assert result.err.splitlines()[-1].endswith("ended with a loss that is not finite: lower retrain.lr")
+    assert contents(place / "run" / "networks") == before
+    nas(*settings, "lr=0.001", "clip=1", cwd=place).ok()
+
+
+# All verbs at once
+
+
+def without_page(place: Path) -> dict[str, object]:
+    """Of `results`, all but the page, which says what was typed."""
+    return {name: value for name, value in results(place).items() if name != "report.html"}
+
+
+def test_the_demo_is_all_verbs(nas: Commands, place: Path, runs: Runs) -> None:
+    assert "report: run/report.html" in nas("demo", "config.toml", cwd=place).ok().out
+    found = results(place)
+    assert without_page(place) == without_page(runs["report"])
+    nas("demo", "config.toml", cwd=place).ok()
+    assert results(place) == found
+
+
+def test_the_verbs_in_python(image_runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same files, in one process, with every shape checked; what a verb returned may be kept."""
+    place = Path(shutil.copytree(image_runs.before("train"), tmp_path / "place"))
+    monkeypatch.chdir(place)
+    config = load_config("config.toml")
+    kept = [verb(config) for verb in (train, search, extract, retrain, report)]
+    assert kept[-1] == Path("run", "report.html")
+    assert without_page(place) == without_page(image_runs["report"])
+    assert study(place) == study(image_runs["report"])
 
 
 # Plugins

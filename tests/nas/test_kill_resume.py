@@ -26,10 +26,10 @@ def test_a_killed_command_goes_on(verb: str, nas: Commands, runs: Runs, tmp_path
     while killed < KILLS:
         place = Path(shutil.copytree(before, tmp_path / f"killed{started}"))
         started += 1
-        assert started < 10, "commands always end before they are killed"
         while killed < KILLS:
             result = nas(verb, "config.toml", cwd=place, kill=rng.uniform(0, seconds))
             if result.code == 0:
+                seconds *= 0.8  # or a machine that was busy, and no longer is, would never be killed in time
                 break
             assert result.code == -9, result.err
             killed += 1

@@ -14,12 +14,21 @@ from torch import Tensor, nn
 from search_spaces import cost, registry
 from search_spaces.architecture import Part
 from search_spaces.registry import TokenMixer
+from search_spaces.space import SearchSpace
 from tests.contracts import CostLaws, elastic_spaces, fvcore_macs, members, name_of, named_spaces, noise, shared_out
 
 
 @pytest.mark.parametrize("space", named_spaces(), ids=name_of)
 class TestNamedSpaces(CostLaws):
-    num_members = shared_out(60)
+    num_members = shared_out(30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+def test_more_costs_are_what_fvcore_counts(space: SearchSpace) -> None:
+    laws = CostLaws()
+    laws.num_members = 100
+    laws.test_cost_is_what_fvcore_counts(space)
 
 
 @pytest.mark.parametrize("space", elastic_spaces(), ids=name_of)

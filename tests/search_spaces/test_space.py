@@ -205,6 +205,20 @@ def test_mutation_reaches_every_neighbour() -> None:
     assert reached == steps
 
 
+def test_repair_takes_the_smallest_steps_down() -> None:
+    """One choice at a time, to the next cheaper value: a repaired member stays near the one that was drawn."""
+    text = BASE.replace("ratio = 2 }", "ratio = [1, 2, 3, 4] }").replace("width = [8, 16]", "width = 8")
+    space = check(SearchSpace.from_toml(text.replace("depth = [1, 2]", "depth = 1").replace("[3, 5]", "3")))
+    ratio = next(position for position, gene in enumerate(space.genes) if gene.name.endswith("ratio"))
+    archs = [space.decode(tuple(i if p == ratio else 0 for p in range(len(space.genes)))) for i in range(4)]
+    costs = [cost.macs(arch) for arch in archs]
+    assert costs == sorted(set(costs))
+    for seed in range(5):
+        for over in range(1, 4):
+            assert space.repair(archs[over], random.Random(seed), cost.macs, costs[over] - 1) == archs[over - 1]
+        assert space.repair(archs[3], random.Random(seed), cost.macs, costs[0]) == archs[0]
+
+
 def test_spaces_do_not_lend_each_other_their_values() -> None:
     """2 in a file as it is read, 2.0 in the checked space: equal numbers, other texts and other digests."""
     raw = SearchSpace.from_toml(BASE)
