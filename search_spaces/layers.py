@@ -133,3 +133,33 @@ def attention(
 ) -> Float[Tensor, "b heads n e"]:
     """softmax(query key^T / sqrt(d)) value."""
     return F.scaled_dot_product_attention(query, key, value)
+
+
+def to_windows(x: Float[Tensor, "b c h w"], size: int) -> tuple[Float[Tensor, "bn t c"], Tensor | None]:
+    """Square windows of a map, padded with zeros at the right and the bottom where they do not divide it.
+
+    Returns:
+        The tokens of each window, windows of an image in row-major order behind each other; and what may be attended to, bool
+        (b * windows, 1, 1, size * size), or None when nothing was padded.
+    """
+    b, c, h, w = x.shape
+    down, right = -int(h) % size, -int(w) % size
+    rows, columns = (int(h) + down) // size, (int(w) + right) // size
+    mask = None
+    if down or right:
+        x = F.pad(x, (0, right, 0, down))
+        inside = x.new_zeros(rows * size, columns * size, dtype=torch.bool)
+        inside[: int(h), : int(w)] = True
+        windows = inside.reshape(rows, size, columns, size).transpose(1, 2).reshape(1, rows * columns, 1, 1, size * size)
+        mask = windows.expand(b, -1, -1, -1, -1).reshape(-1, 1, 1, size * size)
+    x = x.permute(0, 2, 3, 1).reshape(b, rows, size, columns, size, c)
+    return x.transpose(2, 3).reshape(b * rows * columns, size * size, c), mask
+
+
+def from_windows(tokens: Float[Tensor, "bn t c"], size: int, height: int, width: int) -> Float[Tensor, "b c h w"]:
+    """The inverse of `to_windows`, without what was padded."""
+    rows, columns = -(-height // size), -(-width // size)
+    c = tokens.shape[-1]
+    x = tokens.reshape(-1, rows, columns, size, size, c).transpose(2, 3)
+    x = x.reshape(x.shape[0], rows * size, columns * size, c)
+    return x[:, :height, :width].permute(0, 3, 1, 2)

@@ -1,0 +1,81 @@
+"""Hierarchical multi-head self-attention, H-MHSA (HAT-Net, section 3.2; details from the authors' code)."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.architecture import Part
+from search_spaces.layers import FromHeads, ToHeads, attention, check_positive, from_windows, merge_heads, to_windows
+from search_spaces.registry import TokenMixer, check_divisible, make, register
+
+NORM = Part.of("group_norm", eps=1e-6)
+
+
+class Attend(nn.Module):
+    """The three projections of an attention."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.query = ToHeads(dim, heads, head_dim)
+        self.key = ToHeads(dim, heads, head_dim)
+        self.value = ToHeads(dim, heads, head_dim)
+
+
+@register("h_mhsa")
+class HMHSA(TokenMixer):
+    """Local attention in a grid of G1 x G1 windows, then attention of every position to a map pooled G2 times.
+
+        L = attention in windows of norm(x)
+        g = norm(x + L)
+        y = project(attention(g, norm(pool(g))) + g)
+
+    with one-group norms and x the block's features before normalisation: use it in a block without norms of its own. With
+    `window_size` 1 there is no local step and no pooling, but plain global attention of norm(x). Windows that do not divide the
+    map are padded and masked, and pooling keeps the last, smaller cells (the official code refuses the first and drops the second).
+
+    Options:
+        head_dim: channels of a head; it divides the width (48 in Tiny, else 64).
+        window_size: G1; 8, 7, 7, 1 by stage at 224. Owns no weights above 1.
+        pool_size: G2; 8, 4, 2 by stage at 224. Owns no weights.
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        head_dim: int = 16
+        window_size: int = 7
+        pool_size: int = 2
+
+        def __post_init__(self) -> None:
+            check_positive(head_dim=self.head_dim, window_size=self.window_size, pool_size=self.pool_size)
+
+    examples = (Options(head_dim=4, window_size=1), Options(head_dim=4, window_size=3), Options(head_dim=8, pool_size=4))
+
+    def __init__(self, dim: int, options: Options) -> None:
+        super().__init__(dim, options)
+        heads = check_divisible(dim, options.head_dim, "h_mhsa", "head_dim")
+        self.window_size, self.pool_size = options.window_size, options.pool_size
+        self.norm = make("norm", NORM, dim)
+        self.local = Attend(dim, heads, options.head_dim)
+        if options.window_size > 1:
+            self.grid_norm = make("norm", NORM, dim)
+            self.pool_norm = make("norm", NORM, dim)
+            self.pooled = Attend(dim, heads, options.head_dim)
+        self.project = FromHeads(dim, heads, options.head_dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        b, c, h, w = x.shape
+        u, local = self.norm(x), self.local
+        if self.window_size == 1:
+            y = attention(local.query(u), local.key(u), local.value(u))
+            return self.project(merge_heads(y, h, w))
+        tokens, mask = to_windows(u, self.window_size)
+        query, key, value = local.query.tokens(tokens), local.key.tokens(tokens), local.value.tokens(tokens)
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        y = y.transpose(1, 2).reshape(tokens.shape)
+        g = self.grid_norm(x + from_windows(y, self.window_size, int(h), int(w)))
+        size = (min(self.pool_size, int(h)), min(self.pool_size, int(w)))
+        p = self.pool_norm(F.avg_pool2d(g, size, ceil_mode=True, count_include_pad=False))
+        y = attention(self.pooled.query(g), self.pooled.key(p), self.pooled.value(p))
+        return self.project(merge_heads(y, h, w) + g)

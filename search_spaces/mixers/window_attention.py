@@ -1,0 +1,47 @@
+"""Window attention: softmax attention inside square windows (arXiv:2103.14030, without shift and position bias)."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from search_spaces.layers import FromHeads, ToHeads, check_positive, from_windows, to_windows
+from search_spaces.registry import TokenMixer, check_divisible, register
+
+
+@register("window_attention")
+class WindowAttention(TokenMixer):
+    """Mixes tokens inside each window; cost grows linearly with the image. A map that windows do not divide is padded at the
+    right and the bottom, and what was padded is never attended to.
+
+    Options:
+        window_size: side of a window; it owns no weights.
+        head_dim: channels of a head; it divides the width.
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        window_size: int = 7
+        head_dim: int = 16
+
+        def __post_init__(self) -> None:
+            check_positive(window_size=self.window_size, head_dim=self.head_dim)
+
+    examples = (Options(window_size=3, head_dim=4), Options(head_dim=8))
+
+    def __init__(self, dim: int, options: Options) -> None:
+        super().__init__(dim, options)
+        heads = check_divisible(dim, options.head_dim, "window_attention", "head_dim")
+        self.window_size = options.window_size
+        self.query = ToHeads(dim, heads, options.head_dim)
+        self.key = ToHeads(dim, heads, options.head_dim)
+        self.value = ToHeads(dim, heads, options.head_dim)
+        self.project = FromHeads(dim, heads, options.head_dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        h, w = x.shape[2:]
+        tokens, mask = to_windows(x, self.window_size)
+        query, key, value = self.query.tokens(tokens), self.key.tokens(tokens), self.value.tokens(tokens)
+        y = self.project.tokens(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+        return from_windows(y, self.window_size, int(h), int(w))
