@@ -150,7 +150,9 @@ def to_windows(x: Float[Tensor, "b c h w"], size: int) -> tuple[Float[Tensor, "b
         x = F.pad(x, (0, right, 0, down))
         inside = x.new_zeros(rows * size, columns * size, dtype=torch.bool)
         inside[: int(h), : int(w)] = True
-        windows = inside.reshape(rows, size, columns, size).transpose(1, 2).reshape(1, rows * columns, 1, 1, size * size)
+        windows = (
+            inside.reshape(rows, size, columns, size).transpose(1, 2).reshape(1, rows * columns, 1, 1, size * size)
+        )
         mask = windows.expand(b, -1, -1, -1, -1).reshape(-1, 1, 1, size * size)
     x = x.permute(0, 2, 3, 1).reshape(b, rows, size, columns, size, c)
     return x.transpose(2, 3).reshape(b * rows * columns, size * size, c), mask

@@ -205,19 +205,29 @@ def _always(options: Any) -> bool:
     return True
 
 
+_SAME_SCORES = "softmax does not change when one number is added to all scores of a query"
+
 NO_GRADIENT: dict[tuple[str, str], list[tuple[str, Callable[[Any], bool], str]]] = {
     ("mixer", "d_mixer"): [
-        ("osra.key.bias", _always, "softmax does not change when one number is added to all scores of a query"),
+        ("osra.key.bias", _always, _SAME_SCORES),
         ("ste.expand.bias", _always, "the batch norm behind it takes the mean away"),
         ("ste.norm2.bias", _always, "so does the one behind the convolution behind this bias"),
     ],
-    ("mixer", "global_attention"): [
-        ("key.bias", _always, "softmax does not change when one number is added to all scores of a query"),
+    ("mixer", "global_attention"): [("key.bias", _always, _SAME_SCORES)],
+    ("mixer", "h_mhsa"): [
+        ("local.key.bias", _always, _SAME_SCORES),
+        ("pooled.key.bias", _always, _SAME_SCORES),
+    ],
+    ("mixer", "mat_attention"): [
+        ("mix_key.bias", _always, _SAME_SCORES),
+        ("fuse_key.bias", _always, _SAME_SCORES),
     ],
     ("mixer", "partial_attention"): [
         ("head_mlp.bias1", _always, "it adds one number to all scores of a query, before the softmax"),
         ("channel_mlp.*", lambda options: options.foreground_ratio == 1, "no background, so nobody asks it"),
     ],
+    ("mixer", "spatial_reduction_attention"): [("key.bias", _always, _SAME_SCORES)],
+    ("mixer", "window_attention"): [("key.bias", _always, _SAME_SCORES)],
     ("ffn", "ms_ffn"): [
         ("branches.*.norm2.bias", _always, "behind the next convolution is a batch norm, which takes the mean away"),
     ],

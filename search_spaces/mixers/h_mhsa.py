@@ -50,7 +50,11 @@ class HMHSA(TokenMixer):
         def __post_init__(self) -> None:
             check_positive(head_dim=self.head_dim, window_size=self.window_size, pool_size=self.pool_size)
 
-    examples = (Options(head_dim=4, window_size=1), Options(head_dim=4, window_size=3), Options(head_dim=8, pool_size=4))
+    examples = (
+        Options(head_dim=4, window_size=1),
+        Options(head_dim=4, window_size=3),
+        Options(head_dim=8, pool_size=4),
+    )
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
@@ -65,7 +69,7 @@ class HMHSA(TokenMixer):
         self.project = FromHeads(dim, heads, options.head_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        b, c, h, w = x.shape
+        h, w = x.shape[2:]
         u, local = self.norm(x), self.local
         if self.window_size == 1:
             y = attention(local.query(u), local.key(u), local.value(u))

@@ -74,7 +74,9 @@ class MATAttention(TokenMixer):
 
         # Mix: attention among the windows of an image.
         y = y[:, :, :size]
-        mixed = attention(self.mix_query.tokens(abstract), self.mix_key.tokens(abstract), self.mix_value.tokens(abstract))
+        mixed = attention(
+            self.mix_query.tokens(abstract), self.mix_key.tokens(abstract), self.mix_value.tokens(abstract)
+        )
         mixed = self.mix_project.tokens(mixed)
 
         # Fuse: every position asks the mixed tokens, with the query it had in its window.

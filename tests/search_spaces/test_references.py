@@ -279,16 +279,161 @@ def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: T
     return out.reshape(b, c, height, width)
 
 
+def reference_pooling(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """The mean of the neighbours that exist, one position at a time."""
+    _, _, height, width = x.shape
+    reach = options.kernel_size // 2
+    out = torch.zeros_like(x)
+    for i in range(height):
+        for j in range(width):
+            near = x[:, :, max(0, i - reach) : i + reach + 1, max(0, j - reach) : j + reach + 1]
+            out[:, :, i, j] = near.mean((2, 3))
+    return out - x
+
+
+def window_positions(height: int, width: int, size: int) -> list[list[tuple[int, int]]]:
+    """The positions of each window, row-major; windows at the right and the bottom may have fewer."""
+    return [
+        [(i, j) for i in range(top, min(top + size, height)) for j in range(left, min(left + size, width))]
+        for top in range(0, height, size)
+        for left in range(0, width, size)
+    ]
+
+
+def reference_local(w: Weights, size: int, x: Tensor) -> Tensor:
+    """Attention among the positions of each window: (b, c, h, w), before any projection."""
+    out = torch.zeros_like(x)
+    for window in window_positions(x.shape[2], x.shape[3], size):
+        tokens = torch.stack([x[:, :, i, j] for i, j in window], -1)[..., None]  # a map of one column
+        q, k, v = (to_heads(w[f"{name}.weight"], w[f"{name}.bias"], tokens) for name in ("query", "key", "value"))
+        y = attend(q, k, v).flatten(1, 2)
+        for n, (i, j) in enumerate(window):
+            out[:, :, i, j] = y[:, :, n]
+    return out
+
+
+def from_heads(w: Weights, y: Tensor) -> Tensor:
+    """The projection of a map whose channels are heads side by side."""
+    return conv1x1(w["weight"].flatten(1)[:, :, None, None], w["bias"], y)
+
+
+def reference_window_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return from_heads(of(w, "project"), reference_local(w, options.window_size, x))
+
+
+def reference_spatial_reduction_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y, stride = x, options.sr_ratio
+    if stride > 1:
+        r = of(w, f"reductions.{stride}")
+        b, c, height, width = x.shape
+        down, right = -(-height // stride), -(-width // stride)
+        padded = torch.zeros(b, c, down * stride, right * stride, dtype=x.dtype)
+        padded[:, :, :height, :width] = x
+        seen = patches(padded, stride, stride, 0)
+        y = torch.einsum("oik,bikhw->bohw", r["conv.weight"].flatten(2), seen) + per_channel(r["conv.bias"])
+        y = per_channel(r["norm.weight"]) * normed(y, (1,), 1e-6) + per_channel(r["norm.bias"])
+    q, k, v = (to_heads(w[f"{n}.weight"], w[f"{n}.bias"], z) for n, z in (("query", x), ("key", y), ("value", y)))
+    return from_heads(of(w, "project"), attend(q, k, v).reshape(x.shape))
+
+
+def reference_key_only_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """Head by head: a saliency of each position, then the salient mean of the keys."""
+    b, c, height, width = x.shape
+    keys = to_heads(w["key.weight"], w["key.bias"], x)  # (b, heads, d, n)
+    d = keys.shape[2]
+    contexts = []
+    for head in range(keys.shape[1]):
+        saliency = softmax(torch.einsum("bdn,d->bn", keys[:, head], w["gate"][head]) / math.sqrt(d), -1)
+        contexts.append(torch.einsum("bn,bdn->bd", saliency, keys[:, head]))
+    context = torch.cat(contexts, 1)
+    y = context[:, :, None, None] * conv1x1(w["value.weight"], w["value.bias"], x)
+    y = conv1x1(w["mix1.weight"], w["mix1.bias"], y) + keys.reshape(b, c, height, width)
+    return conv1x1(w["mix2.weight"], w["mix2.bias"], y)
+
+
+def one_group(w: Weights, x: Tensor) -> Tensor:
+    return per_channel(w["weight"]) * normed(x, (1, 2, 3), 1e-6) + per_channel(w["bias"])
+
+
+def reference_h_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
+    u = one_group(of(w, "norm"), x)
+    if options.window_size == 1:
+        q, k, v = (to_heads(w[f"local.{n}.weight"], w[f"local.{n}.bias"], u) for n in ("query", "key", "value"))
+        return from_heads(of(w, "project"), attend(q, k, v).reshape(x.shape))
+    g = one_group(of(w, "grid_norm"), x + reference_local(of(w, "local"), options.window_size, u))
+    height, width = x.shape[2:]
+    size = options.pool_size
+    rows = [
+        torch.stack([g[:, :, i : i + size, j : j + size].mean((2, 3)) for j in range(0, width, size)], -1)
+        for i in range(0, height, size)
+    ]
+    p = one_group(of(w, "pool_norm"), torch.stack(rows, -2))
+    q, k, v = (
+        to_heads(w[f"pooled.{n}.weight"], w[f"pooled.{n}.bias"], z) for n, z in (("query", g), ("key", p), ("value", p))
+    )
+    return from_heads(of(w, "project"), attend(q, k, v).reshape(x.shape) + g)
+
+
+def reference_mat_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """Window by window, each with the abstract token; then the tokens among themselves; then every position asks them."""
+    b, _, height, width = x.shape
+    heads, d = w["token"].shape
+
+    def project(name: str, tokens: Tensor) -> Tensor:
+        return to_heads(w[f"{name}.weight"], w[f"{name}.bias"], tokens[..., None])  # tokens (b, c, n)
+
+    token = w["token"][None, :, :, None].expand(b, heads, d, 1)
+    abstract, local, queries, places = [], [], [], []
+    for window in window_positions(height, width, options.window_size):
+        tokens = torch.stack([x[:, :, i, j] for i, j in window], -1)
+        q, k, v = (project(name, tokens) for name in ("query", "key", "value"))
+        y = attend(torch.cat((q, token), -1), torch.cat((k, token), -1), torch.cat((v, token), -1))
+        local.append(y[..., :-1])
+        abstract.append(y[..., -1].flatten(1))
+        queries.append(q)
+        places += window
+    a = torch.stack(abstract, -1)  # (b, c, windows)
+    mixed = attend(project("mix_query", a), project("mix_key", a), project("mix_value", a)).flatten(1, 2)
+    mixed = from_heads(of(w, "mix_project"), mixed[..., None])[..., 0]
+    fused = attend(torch.cat(queries, -1), project("fuse_key", mixed), project("fuse_value", mixed))
+    y = from_heads(of(w, "project"), (torch.cat(local, -1) + fused).flatten(1, 2)[..., None])[..., 0]
+    out = torch.zeros_like(x)
+    for n, (i, j) in enumerate(places):
+        out[:, :, i, j] = y[:, :, n]
+    return out
+
+
+def reference_dw_mlp(w: Weights, options: Any, x: Tensor) -> Tensor:
+    activation = {"gelu": gelu, "silu": silu, "relu": lambda y: y.clamp(min=0)}[options.activation]
+    y = depthwise(w["conv.weight"], w["conv.bias"], conv1x1(w["fc1.weight"], w["fc1.bias"], x))
+    return conv1x1(w["fc2.weight"], w["fc2.bias"], activation(y))
+
+
+def reference_inverted_residual(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y = silu(conv1x1(w["fc1.weight"], None, one_group(of(w, "norm1"), x)))
+    y = silu(depthwise(w["conv.weight"], None, y))
+    return one_group(of(w, "norm2"), conv1x1(w["fc2.weight"], None, y))
+
+
 REFERENCES: dict[tuple[str, str], Callable[..., Tensor]] = {
     ("embedding", "conv_downsampling"): reference_conv_downsampling,
     ("embedding", "conv_stem"): reference_conv_stem,
+    ("ffn", "dw_mlp"): reference_dw_mlp,
+    ("ffn", "inverted_residual"): reference_inverted_residual,
     ("ffn", "mlp"): reference_mlp,
     ("ffn", "ms_ffn"): reference_ms_ffn,
     ("head", "linear_head"): reference_linear_head,
     ("mixer", "d_mixer"): reference_d_mixer,
     ("mixer", "depthwise_conv"): reference_depthwise_conv,
     ("mixer", "global_attention"): reference_global_attention,
+    ("mixer", "h_mhsa"): reference_h_mhsa,
+    ("mixer", "identity"): identity,
+    ("mixer", "key_only_attention"): reference_key_only_attention,
+    ("mixer", "mat_attention"): reference_mat_attention,
     ("mixer", "partial_attention"): reference_partial_attention,
+    ("mixer", "pooling"): reference_pooling,
+    ("mixer", "spatial_reduction_attention"): reference_spatial_reduction_attention,
+    ("mixer", "window_attention"): reference_window_attention,
     ("norm", "batch_norm"): reference_batch_norm,
     ("norm", "group_norm"): reference_group_norm,
     ("norm", "layer_norm"): reference_layer_norm,
