@@ -616,14 +616,31 @@ class SearchSpace:
         return self._descend(cost, -1)
 
     def _descend(self, cost: Cost, sign: int) -> Architecture:
-        genes = [0 if sign == 1 else len(gene.choices) - 1 for gene in self.genes]
-        now = sign * cost(self.decode(tuple(genes)))
-        improved = True
+        """Coordinate descent. A change that makes other genes matter (another part, a further block) is judged with the best
+        values of those, chosen one after another; alone it would be judged with options that nobody has looked at.
+        """
+
+        def value(genes: Genes) -> int:
+            return sign * cost(self.decode(genes))
+
+        def settled(genes: Genes, before: frozenset[int]) -> tuple[int, Genes]:
+            """`genes` with a good choice for each gene that matters and did not before, and its value."""
+            now, done = value(genes), set(before)
+            while fresh := [position for position in self.active(genes) if position not in done]:
+                position = fresh[0]
+                done.add(position)
+                trials = [(*genes[:position], i, *genes[position + 1 :]) for i in range(len(self.genes[position].choices))]
+                now, genes = min(((value(trial), trial) for trial in trials), key=lambda found: found[0])
+            return now, genes
+
+        genes = tuple(0 if sign == 1 else len(gene.choices) - 1 for gene in self.genes)
+        now, improved = value(genes), True
         while improved:  # ends: the cost falls strictly, and there are finitely many members
             improved = False
             for position, gene in enumerate(self.genes):
+                before = frozenset(self.active(genes)) | {position}
                 for index in range(len(gene.choices)):
-                    found = sign * cost(self.decode((*genes[:position], index, *genes[position + 1 :])))
-                    if found < now:
-                        now, genes[position], improved = found, index, True
-        return self.decode(tuple(genes))
+                    found = settled((*genes[:position], index, *genes[position + 1 :]), before)
+                    if found[0] < now:
+                        (now, genes), improved = found, True
+        return self.decode(genes)
