@@ -12,6 +12,10 @@ STEPS = 3
 """Levels (smallest, middle, largest) at which the hand-made network's expansion and other options are tried."""
 
 
+ENUMERATED = 20_000
+"""Combinations of widths and depths that are tried one by one."""
+
+
 def hand_made(space: SearchSpace, target: int) -> Architecture:
     """The plain network nearest to `target` MACs: in every block the first token mixer and the first FFN that the space offers.
 
@@ -30,9 +34,19 @@ def hand_made(space: SearchSpace, target: int) -> Architecture:
         else:
             levels.append([round(level * (count - 1) / (STEPS - 1)) for level in range(STEPS)])
             free.append([0])
+    if math.prod(map(len, free)) > ENUMERATED:  # one level of width and one of depth for all stages
+        most = max(map(len, free))
+        levels_of = [[round(share * (len(values) - 1) / (most - 1)) for values in free] for share in range(most)]
+        kinds = [gene.name.endswith(".width") for gene in space.genes]
+        picks = itertools.product(levels_of, levels_of)
+        combinations = [
+            tuple(w if is_width else d for w, d, is_width in zip(*pair, kinds, strict=True)) for pair in picks
+        ]
+    else:
+        combinations = list(itertools.product(*free))
     best: tuple[float, str, Architecture] | None = None
     for level in range(STEPS):
-        for sizes in itertools.product(*free):
+        for sizes in combinations:
             genes = tuple(size if levels[i][level] < 0 else levels[i][level] for i, size in enumerate(sizes))
             arch = space.decode(genes)
             key = (abs(math.log(macs(arch) / target)), arch.digest, arch)

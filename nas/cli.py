@@ -69,7 +69,9 @@ def run(arguments: list[str]) -> int:
         raise unknown("verb", verb, VERBS, "nas {}")
     rest = arguments[1:]
     if any(word in ("-h", "--help") for word in rest):
-        print(f"nas {verb}: {VERBS[verb]}\n\nkeys and defaults (one TOML table a section, or key=value):\n{describe()}")  # noqa: T201
+        note = "\nwithout a file, and without data= or space=, it takes nas/demo.toml" if verb == "demo" else ""
+        about = f"nas {verb}: {VERBS[verb]}{note}"
+        print(f"{about}\n\nkeys and defaults (one TOML table a section, or key=value):\n{describe()}")  # noqa: T201
         return 0
     if verb == "spaces":
         return spaces(rest)
@@ -89,7 +91,8 @@ def configure(verb: str, arguments: list[str]) -> Config:
         file, *arguments = arguments
         if not file.endswith(".toml"):
             raise InputError(f"argument {file!r}", "a config file ending in .toml, then key=value", f"run={file}")
-    if verb == "demo" and file is None:
+    own = any(argument.startswith(("data", "space")) for argument in arguments)
+    if verb == "demo" and file is None and not own:
         file = str(Path(__file__).with_name("demo.toml"))
     section = verb if verb in SECTIONS else None
     asked = load_config(file, arguments, section=section)

@@ -21,6 +21,9 @@ from search_spaces.named import check, read_space, space_file
 from search_spaces.space import SearchSpace
 from supernet.supernet import Supernet
 
+FREE = {"data.root", "data.workers", "train.checkpoint_steps", "retrain.checkpoint_steps", "retrain.jobs"}
+"""Keys that change where or how a run works, not what comes out: they may differ from one command to the next."""
+
 NOT_KEPT = ("run", "digest", "device", "threads", "extract")
 """Keys of the configuration that belong to a command, not to the run."""
 
@@ -80,7 +83,7 @@ class Run:
         was, now = identity["config"][section], kept(self.config)[section]
         if started:
             for key, value in now.items():
-                if was.get(key) != value and not (key in grows and value > was[key]):
+                if was.get(key) != value and f"{section}.{key}" not in FREE and not (key in grows and value > was[key]):
                     raise InputError(
                         f"{self.store.folder} has results with {section}.{key}={json.dumps(was.get(key))}, not {json.dumps(value)}",
                         "the same settings, to go on, or a new run",
@@ -94,6 +97,13 @@ class Run:
 def kept(config: Config) -> dict[str, Any]:
     """The part of a configuration that belongs to the run."""
     return {key: value for key, value in config.to_dict().items() if key not in NOT_KEPT}
+
+
+def _bound(section: str, values: Any) -> Any:
+    """The settings of a section that a run is bound to; any other value as it is."""
+    if not isinstance(values, dict):
+        return values
+    return {key: value for key, value in values.items() if f"{section}.{key}" not in FREE}
 
 
 def import_plugins(config: Config) -> None:
@@ -177,7 +187,7 @@ def open_run(config: Config, *, fixed: tuple[str, ...] = ("train", "search")) ->
     store.lock()
     identity = store.read_json("run.json")
     for key in ("space", "seed", "data", *fixed):
-        was, now = identity["config"][key], kept(config)[key]
+        was, now = (_bound(key, settings[key]) for settings in (identity["config"], kept(config)))
         if (
             key == "space"
             and was != now
@@ -257,7 +267,7 @@ def save_checkpoint(store: RunStore, name: str, state: dict[str, Any]) -> None:
     store.write_bytes(name, buffer.getvalue())
 
 
-def load_checkpoint(store: RunStore, name: str, device: torch.device) -> dict[str, Any] | None:
+def load_checkpoint(store: RunStore, name: str) -> dict[str, Any] | None:
     """A checkpoint, or None when there is none.
 
     Raises:
@@ -267,7 +277,8 @@ def load_checkpoint(store: RunStore, name: str, device: torch.device) -> dict[st
     if not path.exists():
         return None
     try:
-        return torch.load(io.BytesIO(path.read_bytes()), map_location=device, weights_only=True)
+        # Onto the CPU: `load_state_dict` moves what belongs on the device, and Adam's step counts stay where they are read.
+        return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its zip reader, its unpickler or its storages raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

@@ -9,7 +9,8 @@
     retrained.jsonl      one line per retrained network
     networks/DIGEST/     arch.json and weights.safetensors of each extracted network
     front.csv, trials.csv, report.html, front.png
-    work/                checkpoints, clocks and Optuna's study: what a resumed run needs and a finished one does not
+    study.db             a copy of the search for Optuna's own tools
+    work/                checkpoints and clocks: what a resumed run needs and a finished one does not
 
 Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole;
 a line cut off by a kill is dropped when the file is next opened for writing.

@@ -11,6 +11,7 @@ digests, on every machine and every Python.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias
@@ -27,7 +28,7 @@ SLOTS = ("position", "norm", "mixer", "ffn", "scale")
 def _freeze(value: Any, where: str) -> Value:
     if isinstance(value, list | tuple):
         return tuple(_freeze(item, where) for item in value)
-    if isinstance(value, bool | int | float | str):
+    if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise InputError(f"{where} is {value!r}", "true, false, a number, a string, or a list of such", f"{where} = 1")
 
@@ -47,18 +48,31 @@ def _fields(data: Any, kind: str, required: tuple[str, ...]) -> Mapping[str, Any
     return data
 
 
+def _items(data: Any, key: str) -> list[Any]:
+    if not isinstance(data, list):
+        raise InputError(
+            f"{key} is {data!r}", "a list", "write it with Architecture.to_json, or extract it again with `nas extract`"
+        )
+    return data
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A registered part by name, with its options as sorted (key, value) pairs."""
+    """A registered part by name, with its options as sorted (key, value) pairs.
+
+    Parts are equal when their JSON texts are: 1, 1.0 and true, which Python calls equal, are different values.
+    """
 
     name: str
-    options: tuple[tuple[str, Value], ...] = ()
+    options: tuple[tuple[str, Value], ...] = field(default=(), compare=False)
+    _text: str = field(init=False, repr=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         options = tuple(sorted((key, _freeze(value, f"{self.name}.{key}")) for key, value in self.options))
         object.__setattr__(self, "options", options)
-        object.__setattr__(self, "_hash", hash((self.name, options)))
+        object.__setattr__(self, "_text", json.dumps(options))
+        object.__setattr__(self, "_hash", hash((self.name, self._text)))
 
     def __hash__(self) -> int:
         return self._hash  # kept, because costs are looked up by it
@@ -170,8 +184,9 @@ class Architecture:
             if type(top[key]) is not int or top[key] < 1:
                 raise InputError(f"{key} is {top[key]!r}", "a whole number from 1 up", f"{key}=1")
         stages = []
-        for stage in top["stages"]:
+        for stage in _items(top["stages"], "stages"):
             fields = _fields(stage, "stage", ("width", "embedding", "blocks"))
+            _items(fields["blocks"], "blocks")
             blocks = tuple(
                 Block(**{slot: Part.from_dict(_fields(block, "block", SLOTS)[slot]) for slot in SLOTS})
                 for block in fields["blocks"]

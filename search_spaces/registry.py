@@ -151,7 +151,7 @@ def register(name: str) -> Callable[[P], P]:
             if item.default is dataclasses.MISSING:
                 raise TypeError(f"{part.__name__}.Options.{item.name} needs a default")
         if not all(
-            isinstance(example, typing.cast(type, options)) for example in part.__dict__.get("examples", (None,))
+            isinstance(example, typing.cast(type, options)) for example in part.__dict__.get("examples") or (None,)
         ):
             raise TypeError(
                 f"{part.__name__} needs `examples = (Options(...), ...)`, smallest to largest, for its tests"

@@ -37,7 +37,7 @@ import random
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value, _freeze, _thaw
@@ -56,9 +56,12 @@ REJECTIONS = 50
 # One object for equal parts and blocks, so that a memo keyed by them finds them by identity.
 
 
-@cache
+_PARTS: dict[Part, Part] = {}
+
+
 def _same_part(name: str, options: tuple[tuple[str, Value], ...]) -> Part:
-    return Part(name, options)
+    part = Part(name, options)
+    return _PARTS.setdefault(part, part)
 
 
 @lru_cache(maxsize=100_000)
@@ -148,6 +151,12 @@ def _numbers(data: Any, where: str, least: int) -> tuple[int, ...]:
     return values
 
 
+def _number(data: Any, where: str) -> int:
+    if type(data) is not int or data < 1:
+        raise InputError(f"{where} is {data!r}", "one whole number from 1 up", f"{where.split('.')[-1]} = 3")
+    return data
+
+
 def _keys(data: Any, where: str, known: tuple[str, ...], required: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
         raise InputError(f"{where} is {data!r}", "a table", f"[{where}]")
@@ -232,9 +241,9 @@ class SearchSpace:
         return cls(
             name=str(data["name"]),
             about=str(data.get("about", "")),
-            in_channels=_numbers(data.get("in_channels", 3), f"{where}.in_channels", 1)[0],
-            num_classes=_numbers(data.get("num_classes", 1000), f"{where}.num_classes", 1)[0],
-            resolution=_numbers(data.get("resolution", 224), f"{where}.resolution", 1)[0],
+            in_channels=_number(data.get("in_channels", 3), f"{where}.in_channels"),
+            num_classes=_number(data.get("num_classes", 1000), f"{where}.num_classes"),
+            resolution=_number(data.get("resolution", 224), f"{where}.resolution"),
             stages=tuple(stages),
             head=_slot(data["head"], f"{where}.head"),
         )
@@ -629,7 +638,9 @@ class SearchSpace:
             while fresh := [position for position in self.active(genes) if position not in done]:
                 position = fresh[0]
                 done.add(position)
-                trials = [(*genes[:position], i, *genes[position + 1 :]) for i in range(len(self.genes[position].choices))]
+                trials = [
+                    (*genes[:position], i, *genes[position + 1 :]) for i in range(len(self.genes[position].choices))
+                ]
                 now, genes = min(((value(trial), trial) for trial in trials), key=lambda found: found[0])
             return now, genes
 

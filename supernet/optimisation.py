@@ -37,7 +37,7 @@ class Schedule:
 class Optimisation:
     """AdamW on a module, with everything around a step.
 
-    Weights with two or more axes decay; biases, norms and scales do not. Averaged weights (EMA) follow with a decay of
+    Weights with two or more axes decay; biases (by head or group, some have two axes too), norms and scales do not. Averaged weights (EMA) follow with a decay of
     min(ema, (1 + step) / (10 + step)), so that early weights are forgotten.
 
     A step whose gradients are not all finite is skipped and counted; running statistics go back to the last good ones.
@@ -50,9 +50,12 @@ class Optimisation:
     def __init__(self, module: nn.Module, schedule: Schedule, *, weight_decay: float, clip: float, ema: float) -> None:
         self.module, self.schedule, self.clip, self.ema = module, schedule, clip, ema
         self.parameters = dict(module.named_parameters())
+        decayed = {
+            name for name, p in self.parameters.items() if p.dim() >= 2 and "bias" not in name.rpartition(".")[2]
+        }
         groups = [
-            {"params": [p for p in self.parameters.values() if p.dim() >= 2], "weight_decay": weight_decay},
-            {"params": [p for p in self.parameters.values() if p.dim() < 2], "weight_decay": 0.0},
+            {"params": [p for name, p in self.parameters.items() if name in decayed], "weight_decay": weight_decay},
+            {"params": [p for name, p in self.parameters.items() if name not in decayed], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.lr, foreach=True)
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()} if ema else {}

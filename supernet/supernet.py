@@ -15,9 +15,9 @@ Not safe for threads: one supernet a process.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -198,6 +198,11 @@ class Supernet(nn.Module):
         self._bank = None  # moving to another device or type may make new tensors
         return super()._apply(fn, recurse)
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        found = super().load_state_dict(state_dict, strict, assign)
+        self._bank = None  # with `assign` the tensors are others
+        return found
+
     # Borrowing
 
     def weights(self, arch: Architecture, *, buffers: bool | None = None) -> dict[str, Tensor]:
@@ -263,9 +268,11 @@ class Supernet(nn.Module):
         Args:
             buffers: normalisation statistics of its own, by name (`supernet.calibration.calibrate`).
         """
-        network = Network(arch, lambda spec: _empty_piece(spec, next(self.parameters()).device)).train(self.training)
+        with torch.device("meta"):
+            network = Network(arch).train(self.training)
         state = self.weights(arch) | (buffers or {})
-        network.load_state_dict({name: tensor.detach().clone() for name, tensor in state.items()})
+        copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+        network.load_state_dict(copies, assign=True)  # takes device and type from the copies
         return network
 
     def smallest(self) -> Architecture:
@@ -279,11 +286,6 @@ class Supernet(nn.Module):
 
 def _cut(tensor: Tensor, entry: Entry) -> Tensor:
     return slice_like(tensor, entry.shape, entry.centred, entry.trailing)
-
-
-def _empty_piece(spec: PieceSpec, device: torch.device) -> nn.Module:
-    with torch.device("meta"):
-        return make_piece(spec).to_empty(device=device)
 
 
 @lru_cache(maxsize=16)

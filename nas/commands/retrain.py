@@ -144,7 +144,7 @@ def run_job(job: Job) -> dict[str, Any]:
         network, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
     )
     checkpoint = f"work/retrain/{job.name}.pt"
-    state = load_checkpoint(store, checkpoint, device)
+    state = load_checkpoint(store, checkpoint)
     if state is not None:
         optimisation.load_state_dict(state)
     progress = Progress(f"retrain {job.name}", total, optimisation.step_count, every=30)

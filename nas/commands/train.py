@@ -32,7 +32,7 @@ def train(config: Config) -> Run:
     optimisation = Optimisation(
         supernet, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
     )
-    state = load_checkpoint(run.store, CHECKPOINT, run.device)
+    state = load_checkpoint(run.store, CHECKPOINT)
     if state is not None:
         optimisation.load_state_dict(state)
     first = optimisation.step_count
