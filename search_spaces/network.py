@@ -5,7 +5,7 @@ borrowed slices, by passing its own `run`; the cost counter and activation check
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -148,12 +148,3 @@ def build(arch: Architecture, seed: int = 0) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Network(complete(arch))
-
-
-def describe(arch: Architecture) -> dict[str, Any]:
-    """Depth, widths and mixer names by stage, for tables."""
-    return {
-        "depth": arch.depth,
-        "widths": [stage.width for stage in arch.stages],
-        "mixers": [[block.mixer.name for block in stage.blocks] for stage in arch.stages],
-    }
