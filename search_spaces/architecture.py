@@ -1,7 +1,8 @@
 """An architecture: an immutable, hashable value that says everything about a network.
 
     Architecture(in_channels, num_classes, resolution, stages, head)
-      Stage(width, embedding, blocks)              one stem or downsampling layer, then blocks of one width
+      Stage(width, embedding, blocks)              one stem or downsampling layer, then blocks of one width; a stage may
+                                                   also have a position_bias that its attention blocks share
         Block(position, norm, mixer, ffn, scale)   x = position(x); x = x + scale(mixer(norm(x))); x = x + scale(ffn(norm(x)))
           Part(name, options)                      a registered part and its options
 
@@ -37,12 +38,12 @@ def _thaw(value: Value) -> Any:
     return [_thaw(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _fields(data: Any, kind: str, required: tuple[str, ...]) -> Mapping[str, Any]:
-    if not isinstance(data, Mapping) or set(data) != set(required):
+def _fields(data: Any, kind: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping) or not set(required) <= set(data) <= {*required, *optional}:
         given = sorted(map(str, data)) if isinstance(data, Mapping) else repr(data)
         raise InputError(
             f"a {kind} is described by {given}",
-            f"exactly the keys {', '.join(required)}",
+            f"exactly the keys {', '.join(required)}" + "".join(f" (and perhaps {key})" for key in optional),
             "write it with Architecture.to_json, or extract it again with `nas extract`",
         )
     return data
@@ -130,11 +131,15 @@ def _block(position: Part, norm: Part, mixer: Part, ffn: Part, scale: Part) -> B
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stem or downsampling layer to `width` channels, then blocks that keep shape."""
+    """A stem or downsampling layer to `width` channels, then blocks that keep shape.
+
+    A `position_bias` is computed once and handed to every block of the stage whose mixer takes one.
+    """
 
     width: int
     embedding: Part
     blocks: tuple[Block, ...]
+    position_bias: Part | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +172,7 @@ class Architecture:
                     "embedding": stage.embedding.to_dict(),
                     "blocks": [{slot: getattr(block, slot).to_dict() for slot in SLOTS} for block in stage.blocks],
                 }
+                | ({} if stage.position_bias is None else {"position_bias": stage.position_bias.to_dict()})
                 for stage in self.stages
             ],
             "head": self.head.to_dict(),
@@ -185,7 +191,7 @@ class Architecture:
                 raise InputError(f"{key} is {top[key]!r}", "a whole number from 1 up", f"{key}=1")
         stages = []
         for stage in _items(top["stages"], "stages"):
-            fields = _fields(stage, "stage", ("width", "embedding", "blocks"))
+            fields = _fields(stage, "stage", ("width", "embedding", "blocks"), ("position_bias",))
             _items(fields["blocks"], "blocks")
             blocks = tuple(
                 Block(**{slot: Part.from_dict(_fields(block, "block", SLOTS)[slot]) for slot in SLOTS})
@@ -193,7 +199,9 @@ class Architecture:
             )
             if type(fields["width"]) is not int or fields["width"] < 1:
                 raise InputError(f"width is {fields['width']!r}", "a whole number from 1 up", "width=32")
-            stages.append(Stage(width=fields["width"], embedding=Part.from_dict(fields["embedding"]), blocks=blocks))
+            bias = Part.from_dict(fields["position_bias"]) if "position_bias" in fields else None
+            embedding = Part.from_dict(fields["embedding"])
+            stages.append(Stage(width=fields["width"], embedding=embedding, blocks=blocks, position_bias=bias))
         return cls(
             in_channels=top["in_channels"],
             num_classes=top["num_classes"],

@@ -2,7 +2,7 @@
 
 One MAC is one fused multiply-add, which the papers call a FLOP. The conventions are fvcore's: convolutions, linear layers and
 matrix products count their multiply-adds without biases; batch norm 2 per element (evaluation), layer and group norm 5, each one
-less without weights; adaptive average pooling 1 per input element; activations, softmax, additions, elementwise products and data movement nothing. Unlike
+less without weights; adaptive average pooling 1 per input element, bilinear sampling 4 per output element (nearest 1, bicubic nothing); activations, softmax, additions, elementwise products and data movement nothing. Unlike
 fvcore, fused attention counts its two products, and an operator that nobody has classified is an error, not zero.
 
 The counter is a torch function mode: it sees each call as the part's code writes it, adds its MACs, and answers operators
@@ -13,7 +13,7 @@ import copy
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
-from search_spaces.network import CHILDREN, Network, PieceSpec, pieces
-from search_spaces.registry import TokenMixer, make
+from search_spaces.network import Network, PieceSpec, children, pieces
+from search_spaces.registry import TokenMixer, complete, make
 
 
 class Cost(NamedTuple):
@@ -70,6 +70,30 @@ def _conv2d(
     return _meta(b, out, oh, ow), b * out * oh * ow * per_group * kh * kw
 
 
+def _conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> tuple[Tensor, int]:
+    result = F.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return result, input.shape[0] * weight.numel() * input.shape[2] * input.shape[3]
+
+
+def _grid_sample(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
+    result = F.grid_sample(input, *args, **kwargs)
+    return result, 4 * result.numel()
+
+
+def _interpolate(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
+    result = F.interpolate(input, *args, **kwargs)
+    return result, {"nearest": 1, "bilinear": 4}.get(kwargs.get("mode", "nearest"), 0) * result.numel()
+
+
 def _linear(input: Tensor, weight: Tensor, bias: Any = None) -> tuple[Tensor, int]:
     return _meta(*input.shape[:-1], weight.shape[0]), input.numel() * weight.shape[0]
 
@@ -100,6 +124,9 @@ def _adaptive_avg_pool2d(input: Tensor, output_size: Any) -> tuple[Tensor, int]:
 
 COUNTED: dict[Any, Callable[..., tuple[Any, int]]] = {
     F.conv2d: _conv2d,
+    F.conv_transpose2d: _conv_transpose2d,
+    F.grid_sample: _grid_sample,
+    F.interpolate: _interpolate,
     F.linear: _linear,
     torch.matmul: _matmul, torch.bmm: _matmul, Tensor.matmul: _matmul, Tensor.__matmul__: _matmul, Tensor.bmm: _matmul,
     F.scaled_dot_product_attention: _attention,
@@ -109,6 +136,48 @@ COUNTED: dict[Any, Callable[..., tuple[Any, int]]] = {
     F.adaptive_avg_pool2d: _adaptive_avg_pool2d,
 }  # fmt: skip
 """Operators with MACs. A part with an operator of its own adds it here, and an fvcore handler in the tests."""
+
+# What counters by module hooks see (mmcv's and its relatives'): convolutions and linear layers with weights of their own, with one
+# for each biased output of a convolution; affine norms 2 and pooling 1 per element; nothing of attention's products, of
+# convolutions with computed kernels, or of anything else that is no module. Published FLOPs of HAT-Net and TransXNet are such.
+
+
+def _hooked_conv2d(
+    result: Tensor, macs: int, input: Tensor, weight: Tensor, bias: Any = None, *args: Any, **kw: Any
+) -> int:
+    return 0 if _is_computed(weight) else macs + (0 if bias is None else result.numel())
+
+
+def _hooked_linear(result: Tensor, macs: int, input: Tensor, weight: Tensor, *args: Any, **kw: Any) -> int:
+    return 0 if _is_computed(weight) else macs
+
+
+def _hooked_norm(result: Tensor, macs: int, *args: Any, **kwargs: Any) -> int:
+    return 2 * result.numel()
+
+
+def _hooked_pool(result: Tensor, macs: int, input: Tensor, *args: Any, **kwargs: Any) -> int:
+    return input.numel()
+
+
+RULES: dict[str, dict[Any, Callable[..., int]] | None] = {
+    "ours": None,
+    "module_hooks": {
+        F.conv2d: _hooked_conv2d,
+        F.linear: _hooked_linear,
+        F.batch_norm: _hooked_norm,
+        F.layer_norm: _hooked_norm,
+        F.group_norm: _hooked_norm,
+        F.adaptive_avg_pool2d: _hooked_pool,
+        F.avg_pool2d: _hooked_pool,
+    },
+}
+"""Ways of counting MACs, each a table of (result, our MACs, arguments) -> MACs, other operators nothing; ours needs no table."""
+
+
+def _is_computed(tensor: Any) -> bool:
+    return getattr(tensor, "_is_computed", False)
+
 
 _SAME = {F.gelu, F.relu, F.silu, F.softmax, F.dropout, Tensor.softmax, torch.softmax, Tensor.contiguous, Tensor.float}
 """Operators without MACs whose result has the shape of their first argument."""
@@ -122,7 +191,7 @@ FREE = {
     "zeros", "ones", "arange", "log_softmax", "one_hot", "float", "half", "bfloat16", "double", "detach", "clone", "stride",
     "softmax", "gelu", "relu", "silu", "dropout", "ne", "eq", "lt", "gt", "le", "ge", "normalize", "T", "get",
     "is_floating_point", "is_complex", "max", "min", "device", "dtype", "shape", "ndim", "requires_grad", "is_cuda", "len",
-    "index_put", "setitem", "unbind", "broadcast_to", "swapaxes", "masked_select", "zero", "fill", "tile",
+    "promote_types", "index_put", "setitem", "unbind", "broadcast_to", "swapaxes", "masked_select", "zero", "fill", "tile",
 }  # fmt: skip
 """Operators without MACs, by name; they run on the meta device for their shapes."""
 
@@ -135,7 +204,10 @@ class Counter(TorchFunctionMode):
         self.macs = 0
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
+        return self.answer(func, args, kwargs or {})
+
+    def answer(self, func: Any, args: tuple, kwargs: dict) -> Any:
+        """Runs an operator, or makes up its result, and counts it."""
         counted = COUNTED.get(func)
         if counted is not None:
             result, macs = counted(*args, **kwargs)
@@ -153,6 +225,45 @@ class Counter(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class RuleCounter(Counter):
+    """Counts as another counter does. It follows what is computed from the input, for weights that are."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.table = RULES[rule]
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        before = self.macs
+        result = self.answer(func, args, kwargs)
+        found, self.macs = self.macs - before, before
+        if self.table is None:
+            self.macs += found
+        elif func in self.table:
+            self.macs += self.table[func](result, found, *args, **kwargs)
+        inputs = [item for a in args for item in (a if isinstance(a, list | tuple) else (a,))]
+        if any(map(_is_computed, inputs)):
+            for item in result if isinstance(result, list | tuple) else (result,):
+                if isinstance(item, Tensor):
+                    item._is_computed = True  # type: ignore[attr-defined]
+        return result
+
+
+def macs_by_rule(arch: Architecture, rule: str) -> int:
+    """MACs of an architecture at its resolution as one of `RULES` counts them, in one forward pass of the whole.
+
+    Raises:
+        InputError: an unknown part or option, or sizes that do not fit.
+    """
+    with torch.device("meta"), _SkipInit():
+        network = Network(complete(arch)).eval()
+    x = _meta(1, arch.in_channels, arch.resolution, arch.resolution)
+    x._is_computed = True  # type: ignore[attr-defined]
+    with torch.no_grad(), RuleCounter(rule) as counter:
+        network(x)
+    return counter.macs
+
+
 @lru_cache(maxsize=100_000)
 def piece_cost(spec: PieceSpec, height: int, width: int) -> PieceCost:
     """Cost of one piece on a map of `height` x `width`: the sum over its parts, remembered.
@@ -161,11 +272,16 @@ def piece_cost(spec: PieceSpec, height: int, width: int) -> PieceCost:
         NotImplementedError: a part has an operator whose cost is not known.
     """
     kind, what, dim, dim2 = spec
+    if kind == "position_bias":
+        found = part_cost(kind, cast(Part, what), (), height, width)
+        return PieceCost(found.params, found.macs, height, width)
     if not isinstance(what, Block):
         return part_cost(kind, what, (dim, dim2), height, width)
     params = macs = 0
     for slot, part in zip(SLOTS, what.parts(), strict=True):
-        times = len(CHILDREN[slot])
+        times = len(children(what)[slot])
+        if not times:
+            continue
         found = part_cost(slot, part, (dim,), height, width)
         params += times * found.params
         macs += times * found.macs
@@ -177,7 +293,7 @@ def part_cost(kind: str, part: Part, dims: tuple[int, ...], height: int, width: 
     """Cost of one part, counted on the meta device the first time it is asked for.
 
     Args:
-        dims: as for `registry.make`; the first is the number of input channels.
+        dims: as for `registry.make`; the first, if any, is the number of input channels.
 
     Raises:
         NotImplementedError: the part has an operator whose cost is not known.
@@ -185,7 +301,7 @@ def part_cost(kind: str, part: Part, dims: tuple[int, ...], height: int, width: 
     with torch.device("meta"), _SkipInit():
         module = make(kind, part, *dims).eval()
     inputs = 2 if isinstance(module, TokenMixer) and module.needs_residual else 1
-    return _count(module, inputs, dims[0], height, width)
+    return _count(module, inputs, dims[0] if dims else 1, height, width)
 
 
 class _SkipInit(TorchFunctionMode):

@@ -129,10 +129,41 @@ def merge_heads(x: Float[Tensor, "b heads n head_dim"], height: int, width: int)
 
 
 def attention(
-    query: Float[Tensor, "b heads n d"], key: Float[Tensor, "b heads m d"], value: Float[Tensor, "b heads m e"]
+    query: Float[Tensor, "b heads n d"],
+    key: Float[Tensor, "b heads m d"],
+    value: Float[Tensor, "b heads m e"],
+    bias: Float[Tensor, "heads n m"] | None = None,
 ) -> Float[Tensor, "b heads n e"]:
-    """softmax(query key^T / sqrt(d)) value."""
-    return F.scaled_dot_product_attention(query, key, value)
+    """softmax(query key^T / sqrt(d) + bias) value."""
+    mask = None if bias is None else bias.to(query.dtype)[None]
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+def resize_grids(
+    bias: Float[Tensor, "heads h w h2 w2"], height: int, width: int, key_height: int, key_width: int
+) -> Float[Tensor, "heads height width key_height key_width"]:
+    """A bias between two maps, for maps of other sizes: bicubic in the queries' grid, then in the keys'."""
+    heads, h, w, h2, w2 = bias.shape
+    if (h, w) != (height, width):
+        y = bias.reshape(heads, h * w, h2 * w2).transpose(1, 2).reshape(1, heads * h2 * w2, h, w)
+        y = F.interpolate(y, size=(height, width), mode="bicubic", align_corners=False)
+        bias = y.reshape(heads, h2 * w2, height * width).transpose(1, 2).reshape(heads, height, width, h2, w2)
+    if (h2, w2) != (key_height, key_width):
+        y = bias.reshape(1, heads * height * width, h2, w2)
+        y = F.interpolate(y, size=(key_height, key_width), mode="bicubic", align_corners=False)
+        bias = y.reshape(heads, height, width, key_height, key_width)
+    return bias
+
+
+def match_keys(
+    bias: Float[Tensor, "given h w h2 w2"], heads: int, key_height: int, key_width: int
+) -> Float[Tensor, "heads n m"]:
+    """A stage's position bias as an attention with `heads` heads and its own grid of keys needs it: the first heads, no bias for
+    heads beyond, keys resized.
+    """
+    given, h, w = bias.shape[:3]
+    bias = resize_grids(bias[:heads], h, w, key_height, key_width).reshape(-1, h * w, key_height * key_width)
+    return bias if given >= heads else F.pad(bias, (0, 0, 0, 0, 0, heads - given))
 
 
 def to_windows(x: Float[Tensor, "b c h w"], size: int) -> tuple[Float[Tensor, "bn t c"], Tensor | None]:

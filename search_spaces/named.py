@@ -92,6 +92,7 @@ def check(space: SearchSpace) -> SearchSpace:
                 embedding=slot("embedding", stage.embedding),
                 blocks=tuple(slot(kind, choices) for kind, choices in zip(SLOTS, stage.blocks, strict=True)),
                 per_stage=stage.per_stage,
+                position_bias=slot("position_bias", stage.position_bias),
             )
             for stage in space.stages
         ),

@@ -12,13 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
-from search_spaces.registry import ChannelMixer, Norm, Position, Scale, TokenMixer, complete, make
+from search_spaces.registry import ChannelMixer, Norm, Position, Scale, TokenMixer, complete, lookup, make
 
 PieceSpec: TypeAlias = "tuple[str, Part | Block, int, int]"
-"""What a piece is built from: ("embedding", part, in_dim, dim), ("block", block, dim, dim) or ("head", part, dim, num_classes)."""
+"""What a piece is built from: ("embedding", part, in_dim, dim), ("position_bias", part, dim, dim), ("block", block, dim, dim) or
+("head", part, dim, num_classes)."""
 
-Run: TypeAlias = "Callable[[str, nn.Module, Tensor], Tensor]"
-"""How a named piece is run on its input: `run("stages.0.blocks.1", module, x)`."""
+Run: TypeAlias = "Callable[..., Tensor]"
+"""How a named piece is run on its inputs: `run("stages.0.blocks.1", module, x)`."""
 
 CHILDREN = {
     "position": ("position",),
@@ -27,7 +28,15 @@ CHILDREN = {
     "ffn": ("ffn",),
     "scale": ("scale1", "scale2"),
 }
-"""The modules of a block that each of its parts makes."""
+"""The modules of a block that each of its parts makes, when it has a token mixer."""
+
+WITHOUT_MIXER = CHILDREN | {"norm": ("norm2",), "mixer": (), "scale": ("scale2",)}
+
+
+def children(block: Block) -> dict[str, tuple[str, ...]]:
+    """The modules that each part of this block makes."""
+    mixer = cast("type[TokenMixer]", lookup("mixer", block.mixer.name))
+    return WITHOUT_MIXER if mixer.is_absent else CHILDREN
 
 
 class DropPath(nn.Module):
@@ -45,28 +54,36 @@ class DropPath(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x = position(x); x = x + scale1(mixer(norm1(x))); x = x + scale2(ffn(norm2(x)))."""
+    """x = position(x); x = x + scale1(mixer(norm1(x))); x = x + scale2(ffn(norm2(x))). The middle step may be absent."""
 
     position: Position
     norm1: Norm
     norm2: Norm
-    mixer: TokenMixer
+    mixer: TokenMixer | None
     ffn: ChannelMixer
     scale1: Scale
     scale2: Scale
 
     def __init__(self, block: Block, dim: int) -> None:
         super().__init__()
+        self.add_module("mixer", None)
         for slot in SLOTS:
-            for child in CHILDREN[slot]:
+            for child in children(block)[slot]:
                 self.add_module(child, make(slot, getattr(block, slot), dim))
         self.drop_path = DropPath(0.0)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(
+        self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "heads h w h2 w2"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
         x = self.position(x)
-        y = self.norm1(x)
-        y = self.mixer(y, x) if self.mixer.needs_residual else self.mixer(y)
-        x = x + self.drop_path(self.scale1(y))
+        mixer = self.mixer
+        if mixer is not None:
+            inputs = (self.norm1(x), x) if mixer.needs_residual else (self.norm1(x),)
+            if mixer.takes_position_bias and position_bias is not None:
+                y = mixer(*inputs, position_bias=position_bias)
+            else:
+                y = mixer(*inputs)
+            x = x + self.drop_path(self.scale1(y))
         return x + self.drop_path(self.scale2(self.ffn(self.norm2(x))))
 
 
@@ -76,6 +93,8 @@ def pieces(arch: Architecture) -> Iterator[tuple[str, PieceSpec]]:
     for s, stage in enumerate(arch.stages):
         yield f"stages.{s}.embedding", ("embedding", stage.embedding, dim, stage.width)
         dim = stage.width
+        if stage.position_bias is not None:
+            yield f"stages.{s}.position_bias", ("position_bias", stage.position_bias, dim, dim)
         for b, block in enumerate(stage.blocks):
             yield f"stages.{s}.blocks.{b}", ("block", block, dim, dim)
     yield "head", ("head", arch.head, dim, arch.num_classes)
@@ -84,22 +103,26 @@ def pieces(arch: Architecture) -> Iterator[tuple[str, PieceSpec]]:
 def make_piece(spec: PieceSpec) -> nn.Module:
     """The module of a specification, with fresh weights on the current default device."""
     kind, what, dim, dim2 = spec
-    return ResidualBlock(what, dim) if isinstance(what, Block) else make(kind, what, dim, dim2)
+    if isinstance(what, Block):
+        return ResidualBlock(what, dim)
+    return make(kind, what) if kind == "position_bias" else make(kind, what, dim, dim2)
 
 
-def call(name: str, module: nn.Module, x: Tensor) -> Tensor:
+def call(name: str, module: nn.Module, *inputs: Tensor) -> Tensor:
     """Runs a piece on its own weights."""
-    return module(x)
+    return module(*inputs)
 
 
 class StagePieces(nn.Module):
     """The pieces of one stage; `Network` runs them."""
 
     embedding: nn.Module
+    position_bias: nn.Module | None
     blocks: nn.ModuleList
 
     def __init__(self) -> None:
         super().__init__()
+        self.add_module("position_bias", None)
         self.blocks = nn.ModuleList()
 
 
@@ -125,8 +148,9 @@ class Network(nn.Module):
         # Lists are walked by index: `children()` would skip a skeleton that stands in two places.
         for s, stage in enumerate(cast("list[StagePieces]", self.stages)):
             x = run(f"stages.{s}.embedding", stage.embedding, x)
+            bias = () if stage.position_bias is None else (run(f"stages.{s}.position_bias", stage.position_bias, x),)
             for b, block in enumerate(stage.blocks):
-                x = run(f"stages.{s}.blocks.{b}", block, x)
+                x = run(f"stages.{s}.blocks.{b}", block, x, *bias)
         return run("head", self.head, x)
 
     def set_drop_path(self, rate: float) -> None:

@@ -37,7 +37,7 @@ Axes = Mapping[str, tuple[int, ...]]
 
 
 class PartModule(nn.Module):
-    """What every part is. Subclass one of the seven kinds below.
+    """What every part is. Subclass one of the eight kinds below.
 
     Class attributes:
         Options: frozen, keyword-only dataclass; every field has a default and its `__post_init__` raises InputError.
@@ -51,15 +51,28 @@ class PartModule(nn.Module):
     centred: ClassVar[Axes] = {}
     trailing: ClassVar[Axes] = {}
 
+    @classmethod
+    def reparameterised_options(cls, options: Any) -> Any:
+        """Options of the part that `reparameterised` gives; None when there is nothing to merge."""
+        return None
+
+    def reparameterised(self) -> "PartModule | None":
+        """The same map in evaluation mode, merged, on copies of the weights; None when there is nothing to merge."""
+        return None
+
 
 class TokenMixer(PartModule):
     """Mixes positions. `forward(x)` maps (b, c, h, w) to the same shape, for every h and w.
 
-    With `needs_residual`, `forward(x, residual)` also gets the block's features before normalisation.
+    With `needs_residual`, `forward(x, residual)` also gets the block's features before normalisation. With
+    `takes_position_bias`, `forward(x, position_bias=...)` also gets what the stage's position bias gives, if it has one. With
+    `is_absent`, a block has neither this mixer nor its norm and scale: only the channel mixer is left.
     """
 
     kind = "mixer"
     needs_residual: ClassVar[bool] = False
+    takes_position_bias: ClassVar[bool] = False
+    is_absent: ClassVar[bool] = False
 
     def __init__(self, dim: int, options: Any) -> None:
         super().__init__()
@@ -80,6 +93,17 @@ class Position(PartModule):
     kind = "position"
 
     def __init__(self, dim: int, options: Any) -> None:
+        super().__init__()
+
+
+class PositionBias(PartModule):
+    """What the attention blocks of a stage add to their scores. `forward(x)` maps (b, c, h, w) to (heads, h, w, h', w'):
+    query by key position, for a key grid of the part's own; blocks with another one resize it (`layers.match_keys`).
+    """
+
+    kind = "position_bias"
+
+    def __init__(self, options: Any) -> None:
         super().__init__()
 
 
@@ -120,10 +144,13 @@ class Head(PartModule):
 
 
 KINDS: dict[str, type[PartModule]] = {
-    kind.kind: kind for kind in (Embedding, Position, Norm, TokenMixer, ChannelMixer, Scale, Head)
+    kind.kind: kind for kind in (Embedding, PositionBias, Position, Norm, TokenMixer, ChannelMixer, Scale, Head)
 }
-WORDS = {"mixer": "token mixer", "ffn": "channel mixer", "position": "position encoding", "norm": "normalisation"}
-_FOLDERS = ("embeddings", "positions", "norms", "mixers", "ffn", "scales", "heads")
+WORDS = {
+    "mixer": "token mixer", "ffn": "channel mixer", "position": "position encoding", "norm": "normalisation",
+    "position_bias": "position bias",
+}  # fmt: skip
+_FOLDERS = ("embeddings", "position_biases", "positions", "norms", "mixers", "ffn", "scales", "heads")
 _PARTS: dict[str, dict[str, type[PartModule]]] = {kind: {} for kind in KINDS}
 
 P = TypeVar("P", bound=type[PartModule])
@@ -248,6 +275,7 @@ def complete(arch: Architecture) -> Architecture:
                     Block(**{slot: complete_part(slot, getattr(block, slot)) for slot in SLOTS})
                     for block in stage.blocks
                 ),
+                position_bias=stage.position_bias and complete_part("position_bias", stage.position_bias),
             )
             for stage in arch.stages
         ),
@@ -261,7 +289,9 @@ def axes(rule: Axes, name: str) -> tuple[int, ...]:
 
 
 def make(kind: str, part: Part, *dims: int) -> PartModule:
-    """Constructs a part: `make("mixer", part, dim)`, `make("embedding", part, in_dim, dim)`, `make("head", part, dim, classes)`."""
+    """Constructs a part: `make("mixer", part, dim)`, `make("embedding", part, in_dim, dim)`,
+    `make("position_bias", part)`, `make("head", part, dim, classes)`.
+    """
     return lookup(kind, part.name)(*dims, options(kind, part))
 
 
@@ -281,6 +311,6 @@ def check_divisible(dim: int, by: int, what: str, option: str) -> int:
 
 
 __all__ = [
-    "KINDS", "ChannelMixer", "Embedding", "Head", "Norm", "PartModule", "Position", "Scale", "Tensor", "TokenMixer", "axes",
+    "KINDS", "ChannelMixer", "Embedding", "Head", "Norm", "PartModule", "Position", "PositionBias", "Scale", "Tensor", "TokenMixer", "axes",
     "check_divisible", "complete", "complete_part", "lookup", "make", "options", "parts", "register",
 ]  # fmt: skip

@@ -16,6 +16,8 @@ A space is a readable TOML file:
     ffn = [{ part = "mlp", ratio = [2, 4] }]
     scale = [{ part = "none" }]
 
+    # position_bias = [...], a stage's own key, offers parts that its attention blocks share; without it there is none.
+
     [[stages]]
     width = [16, 32]
     depth = [1, 2]
@@ -99,6 +101,7 @@ class StageSpace:
     embedding: Slot
     blocks: tuple[Slot, ...]
     per_stage: tuple[str, ...] = ()
+    position_bias: Slot = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -107,7 +110,7 @@ class StageSpace:
             "embedding": [choice.to_dict() for choice in self.embedding],
             **{slot: [c.to_dict() for c in choices] for slot, choices in zip(SLOTS, self.blocks, strict=True)},
             "per_stage": list(self.per_stage),
-        }
+        } | ({"position_bias": [choice.to_dict() for choice in self.position_bias]} if self.position_bias else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,7 @@ class SearchSpace:
         for number, raw in enumerate(data["stages"]):
             here = f"{where}: stage {number}"
             required = ("width", "depth", "embedding", *(slot for slot in SLOTS if slot not in defaults))
-            table = _keys(raw, here, ("width", "depth", "embedding", "per_stage", *SLOTS), required)
+            table = _keys(raw, here, ("width", "depth", "embedding", "per_stage", "position_bias", *SLOTS), required)
             blocks = tuple(_slot(table.get(slot, defaults.get(slot)), f"{here}.{slot}") for slot in SLOTS)
             ties = table.get("per_stage", [])
             if not isinstance(ties, list) or not all(isinstance(tie, str) for tie in ties):
@@ -236,6 +239,9 @@ class SearchSpace:
                     embedding=_slot(table["embedding"], f"{here}.embedding"),
                     blocks=blocks,
                     per_stage=ties,
+                    position_bias=_slot(table["position_bias"], f"{here}.position_bias")
+                    if "position_bias" in table
+                    else (),
                 )
             )
         return cls(
@@ -294,6 +300,7 @@ class SearchSpace:
             here = f"s{s}"
             width, depth = choose(f"{here}.width", stage.width), choose(f"{here}.depth", stage.depth)
             embedding = part(f"{here}.embedding", stage.embedding, None, (), here)
+            bias = part(f"{here}.position_bias", stage.position_bias, None, (), here) if stage.position_bias else None
             blocks = []
             for b in range(depth):
                 chosen = []
@@ -301,7 +308,7 @@ class SearchSpace:
                     name = f"{here}.{slot}" if slot in stage.per_stage else f"{here}.b{b}.{slot}"
                     chosen.append(part(name, choices, slot, stage.per_stage, here))
                 blocks.append(_same_block(*chosen))
-            stages.append(Stage(width=width, embedding=embedding, blocks=tuple(blocks)))
+            stages.append(Stage(width=width, embedding=embedding, blocks=tuple(blocks), position_bias=bias))
         return Architecture(
             in_channels=self.in_channels,
             num_classes=self.num_classes,
@@ -329,7 +336,8 @@ class SearchSpace:
             here = f"s{s}"
             add(f"{here}.width", stage.width)
             add(f"{here}.depth", stage.depth)
-            add_slot(f"{here}.embedding", stage.embedding, lambda c, key, here=here: f"{here}.embedding.{c.name}.{key}")
+            for slot, choices in (("embedding", stage.embedding), ("position_bias", stage.position_bias)):
+                add_slot(f"{here}.{slot}", choices, lambda c, key, name=f"{here}.{slot}": f"{name}.{c.name}.{key}")
             for b in range(stage.depth[-1]):
                 for slot, choices in zip(SLOTS, stage.blocks, strict=True):
                     name = f"{here}.{slot}" if slot in stage.per_stage else f"{here}.b{b}.{slot}"
@@ -428,6 +436,9 @@ class SearchSpace:
             find(f"{here}.width", stage.width, space.width)
             find(f"{here}.depth", len(stage.blocks), space.depth)
             find_part(f"{here}.embedding", stage.embedding, space.embedding, None, (), here)
+            find(f"{here} with a position bias", stage.position_bias is not None, (bool(space.position_bias),))
+            if stage.position_bias is not None:
+                find_part(f"{here}.position_bias", stage.position_bias, space.position_bias, None, (), here)
             for b, block in enumerate(stage.blocks):
                 for slot, choices in zip(SLOTS, space.blocks, strict=True):
                     name = f"{here}.{slot}" if slot in space.per_stage else f"{here}.b{b}.{slot}"
@@ -480,7 +491,8 @@ class SearchSpace:
                 )
                 for depth in stage.depth
             )
-            total *= len(stage.width) * slot_size(stage.embedding) * depths
+            biases = slot_size(stage.position_bias) if stage.position_bias else 1
+            total *= len(stage.width) * slot_size(stage.embedding) * biases * depths
         return total
 
     def part_specs(self) -> Iterator[tuple[str, int, str, Part, tuple[int, ...]]]:
@@ -491,6 +503,9 @@ class SearchSpace:
                 for part in choice.members():
                     for dims in itertools.product(before, stage.width):
                         yield f"stages.{s}.embedding", 1, "embedding", part, dims
+            for choice in stage.position_bias:
+                for part in choice.members():
+                    yield f"stages.{s}.position_bias", 1, "position_bias", part, ()
             for slot, choices in zip(SLOTS, stage.blocks, strict=True):
                 for choice in choices:
                     for part in choice.members():

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from search_spaces import cost, registry
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
-from search_spaces.network import CHILDREN, Network, PieceSpec, make_piece, pieces
+from search_spaces.network import CHILDREN, Network, PieceSpec, children, make_piece, pieces
 from search_spaces.space import SearchSpace
 from supernet.slicing import slice_like
 
@@ -70,12 +70,12 @@ class Skeleton(nn.Module):
             table = cast("dict[str, Tensor | None]", module._buffers if is_buffer else module._parameters)
             self.tables.append((table, key, table[key]))
 
-    def run(self, tensors: Iterable[Tensor], x: Tensor) -> Tensor:
+    def run(self, tensors: Iterable[Tensor], *inputs: Tensor) -> Tensor:
         """The piece's output on these tensors, given in the order of `entries`."""
         try:
             for (table, key, _), tensor in zip(self.tables, tensors, strict=True):
                 table[key] = tensor
-            return self.piece(x)
+            return self.piece(*inputs)
         finally:
             for table, key, meta in self.tables:
                 table[key] = meta
@@ -93,7 +93,7 @@ def entries(spec: PieceSpec) -> tuple[Entry, ...]:
     kind, what, _, _ = spec
     owners: dict[str, tuple[str, Part]] = {"": (kind, what)} if isinstance(what, Part) else {}
     if isinstance(what, Block):
-        owners = {child: (slot, getattr(what, slot)) for slot in SLOTS for child in CHILDREN[slot]}
+        owners = {child: (slot, getattr(what, slot)) for slot in SLOTS for child in children(what)[slot]}
     found = []
     for name, tensor, is_buffer in _tensors(skeleton(spec, True).piece):
         child, _, inner = name.partition(".") if isinstance(what, Block) else ("", "", name)
@@ -223,9 +223,7 @@ class Supernet(nn.Module):
         """For each tensor of a network of `arch`, the bank tensor that it is cut from."""
         return {f"{place}.{e.name}": f"{place}.{e.bank}" for place, spec in pieces(arch) for e in entries(spec)}
 
-    def runner(
-        self, arch: Architecture, buffers: dict[str, Tensor] | None = None
-    ) -> Callable[[str, nn.Module, Tensor], Tensor]:
+    def runner(self, arch: Architecture, buffers: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
         """What `Network.forward` needs as `run` to work on borrowed slices.
 
         Args:
@@ -234,7 +232,7 @@ class Supernet(nn.Module):
         bank = self.bank()
         specs = dict(pieces(arch))
 
-        def run(place: str, module: nn.Module, x: Tensor) -> Tensor:
+        def run(place: str, module: nn.Module, *inputs: Tensor) -> Tensor:
             def tensors() -> Iterator[Tensor]:
                 for entry in entries(specs[place]):
                     own = buffers.get(f"{place}.{entry.name}") if buffers is not None and entry.is_buffer else None
@@ -248,7 +246,7 @@ class Supernet(nn.Module):
                             cut.requires_grad_(shared.requires_grad)
                     yield cut
 
-            return cast(Skeleton, module).run(tensors(), x)
+            return cast(Skeleton, module).run(tensors(), *inputs)
 
         return run
 

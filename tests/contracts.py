@@ -169,7 +169,7 @@ class Case:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        return {"embedding": (IN_DIM, DIM), "head": (DIM, CLASSES)}.get(self.kind, (DIM,))
+        return {"embedding": (IN_DIM, DIM), "head": (DIM, CLASSES), "position_bias": ()}.get(self.kind, (DIM,))
 
     def make(self, seed: int = 0) -> registry.PartModule:
         """The part with random weights and statistics, in evaluation mode."""
@@ -181,12 +181,18 @@ class Case:
         """What `forward` takes: a map, and for some mixers the map before normalisation too."""
         module = self.module_class
         count = 2 if issubclass(module, registry.TokenMixer) and module.needs_residual else 1
-        return tuple(noise(batch, self.dims[0], height, width, seed=seed + i, **kwargs) for i in range(count))
+        channels = self.dims[0] if self.dims else DIM
+        return tuple(noise(batch, channels, height, width, seed=seed + i, **kwargs) for i in range(count))
 
     def output_shape(self, height: int, width: int, batch: int = 1) -> tuple[int, ...]:
         if self.kind == "head":
             return batch, CLASSES
-        stride = getattr(self.options, "stride", 1) if self.kind == "embedding" else 1
+        if self.kind == "position_bias":
+            keys = (-(-height // self.options.sr_ratio), -(-width // self.options.sr_ratio))
+            return self.options.num_heads, height, width, *keys
+        stride = 1
+        if self.kind == "embedding":  # an option, or a constant of the class
+            stride = getattr(self.options, "stride", None) or getattr(self.module_class, "stride")  # noqa: B009
         return batch, DIM, -(-height // stride), -(-width // stride)
 
 
@@ -205,9 +211,20 @@ def _always(options: Any) -> bool:
     return True
 
 
+_NORM_BEHIND = "the batch norm behind it takes the mean away"
 _SAME_SCORES = "softmax does not change when one number is added to all scores of a query"
 
 NO_GRADIENT: dict[tuple[str, str], list[tuple[str, Callable[[Any], bool], str]]] = {
+    ("embedding", "mat_stem"): [("conv?.bias", _always, _NORM_BEHIND)],
+    ("embedding", "patch_embedding"): [("conv.bias", lambda options: options.norm == "batch_norm", _NORM_BEHIND)],
+    ("head", "conv_head"): [
+        ("conv.bias", _always, _NORM_BEHIND),
+        (
+            "norm.bias",
+            lambda options: options.norm != "none",
+            "so does the one behind the convolution behind this bias",
+        ),
+    ],
     ("mixer", "d_mixer"): [
         ("osra.key.bias", _always, _SAME_SCORES),
         ("ste.expand.bias", _always, "the batch norm behind it takes the mean away"),
@@ -269,6 +286,8 @@ class PartLaws:
         assert y.isfinite().all()
 
     def test_images_of_a_batch_are_independent(self, case: Case) -> None:
+        if case.kind == "position_bias":
+            pytest.skip("a position bias says nothing of images")
         module, inputs = case.make(), case.inputs(7, 5, batch=3)
         with torch.no_grad():
             together = module(*inputs)
@@ -340,8 +359,9 @@ class PartLaws:
         inputs[0].requires_grad_()
         y = module(*inputs)
         (y * noise(*y.shape, seed=3, dtype=torch.float64)).sum().backward()
-        assert inputs[0].grad is not None
-        assert inputs[0].grad.abs().max() > 0
+        if case.kind != "position_bias":
+            assert inputs[0].grad is not None
+            assert inputs[0].grad.abs().max() > 0
         norms = {n: 0.0 if p.grad is None else float(p.grad.abs().max()) for n, p in module.named_parameters()}
         known = [p for p, when, _ in NO_GRADIENT.get((case.kind, case.name), []) if when(case.options)]
         still = {name for name, norm in norms.items() if norm <= NEGLIGIBLE * max(norms.values())}
@@ -387,7 +407,8 @@ class PartLaws:
         assert found.params == sum(p.numel() for p in module.parameters())
         assert found.macs == fvcore_macs(module, *case.inputs(height, width))
         shape = case.output_shape(height, width)
-        assert (found.height, found.width) == (shape[2:] if len(shape) == 4 else (0, 0))
+        if case.kind != "position_bias":
+            assert (found.height, found.width) == (shape[2:] if len(shape) == 4 else (0, 0))
 
 
 # Spaces
@@ -434,10 +455,16 @@ def elastic_space(kind: str, name: str) -> SearchSpace:
             if place == kind:
                 return (PartChoice(name, tuple((key, tuple(found)) for key, found in sorted(values.items()))),)
             part, options = FRAME[place]
+            if place == "mixer" and kind == "position_bias":  # somebody has to use it
+                part, options = "d_mixer", {"head_dim": 4, "sr_ratio": 2, "kernel_size": 3}
             return (PartChoice(part, tuple((key, (value,)) for key, value in sorted(options.items()))),)
 
         stage = StageSpace(
-            width=WIDTHS, depth=(1, 2), embedding=slot("embedding"), blocks=tuple(slot(place) for place in SLOTS)
+            width=WIDTHS,
+            depth=(1, 2),
+            embedding=slot("embedding"),
+            blocks=tuple(slot(place) for place in SLOTS),
+            position_bias=slot("position_bias") if kind == "position_bias" else (),
         )
         return check(
             SearchSpace(

@@ -4,7 +4,7 @@
     y = [ IDConv(local)  | OSRA(global)    ]      input-dependent depthwise convolution, overlapping spatial-reduction attention
     out = STE(y)                                  squeezed token enhancer: the only mixing between the two
 
-OSRA's dense position bias, one table a stage at one resolution, is not part of the mixer.
+OSRA's position bias, which all blocks of a stage share, belongs to the stage: position_biases/dense_table.py.
 """
 
 import math
@@ -23,6 +23,7 @@ from search_spaces.layers import (
     attention,
     check_odd,
     check_positive,
+    match_keys,
     merge_heads,
     trunc_normal,
 )
@@ -96,12 +97,18 @@ class OSRA(nn.Module):
         self.key = ToHeads(dim, heads, head_dim)
         self.value = ToHeads(dim, heads, head_dim)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(
+        self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "given h w h2 w2"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
         y = x
         for reduction in self.reductions.values():
             y = reduction(y)
         y = y + self.refine(y)
-        return merge_heads(attention(self.query(x), self.key(y), self.value(y)), x.shape[2], x.shape[3])
+        query = self.query(x)
+        bias = None
+        if position_bias is not None:
+            bias = match_keys(position_bias, query.shape[1], int(y.shape[2]), int(y.shape[3]))
+        return merge_heads(attention(query, self.key(y), self.value(y), bias), x.shape[2], x.shape[3])
 
 
 class STE(nn.Module):
@@ -166,6 +173,7 @@ class DMixer(TokenMixer):
         Options(head_dim=2, sr_ratio=2, kernel_size=5),
         Options(attention_ratio=0.75, head_dim=2, sr_ratio=4, num_groups=3),
     )
+    takes_position_bias = True
     centred = {"idconv.kernels": (2, 3)}
     trailing = {
         "osra.query.*": (0, 2), "osra.key.*": (0, 2), "osra.value.*": (0, 2),
@@ -191,9 +199,11 @@ class DMixer(TokenMixer):
         self.osra = OSRA(attended, options.head_dim, options.sr_ratio)
         self.ste = STE(dim)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(
+        self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "given h w h2 w2"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
         local, global_ = x.split(self.split, dim=1)
         mixed = self.idconv(local)
         if x.is_contiguous(memory_format=torch.channels_last):
             mixed = mixed.contiguous(memory_format=torch.channels_last)
-        return self.ste(torch.cat((mixed, self.osra(global_)), dim=1))
+        return self.ste(torch.cat((mixed, self.osra(global_, position_bias)), dim=1))

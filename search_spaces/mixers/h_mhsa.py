@@ -1,7 +1,9 @@
 """Hierarchical multi-head self-attention, H-MHSA (HAT-Net, section 3.2; details from the authors' code)."""
 
 from dataclasses import dataclass
+from typing import cast
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,13 +16,19 @@ NORM = Part.of("group_norm", eps=1e-6)
 
 
 class Attend(nn.Module):
-    """The three projections of an attention."""
+    """The three projections of an attention; called, all three as one convolution: (b, 3 * heads * head_dim, h, w)."""
 
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
         self.query = ToHeads(dim, heads, head_dim)
         self.key = ToHeads(dim, heads, head_dim)
         self.value = ToHeads(dim, heads, head_dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c3 h w"]:
+        heads, head_dim, dim = self.query.weight.shape
+        parts = (self.query, self.key, self.value)
+        weight = torch.cat([part.weight.reshape(heads * head_dim, dim, 1, 1) for part in parts])
+        return F.conv2d(x, weight, torch.cat([cast(Tensor, part.bias).reshape(-1) for part in parts]))
 
 
 @register("h_mhsa")
@@ -39,6 +47,7 @@ class HMHSA(TokenMixer):
         head_dim: channels of a head; it divides the width (48 in Tiny, else 64).
         window_size: G1; 8, 7, 7, 1 by stage at 224. Owns no weights above 1.
         pool_size: G2; 8, 4, 2 by stage at 224. Owns no weights.
+        unused_norm: whether there is a norm that is never used, as in the authors' code and published counts.
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +55,7 @@ class HMHSA(TokenMixer):
         head_dim: int = 16
         window_size: int = 7
         pool_size: int = 2
+        unused_norm: bool = False
 
         def __post_init__(self) -> None:
             check_positive(head_dim=self.head_dim, window_size=self.window_size, pool_size=self.pool_size)
@@ -61,6 +71,8 @@ class HMHSA(TokenMixer):
         heads = check_divisible(dim, options.head_dim, "h_mhsa", "head_dim")
         self.window_size, self.pool_size = options.window_size, options.pool_size
         self.norm = make("norm", NORM, dim)
+        if options.unused_norm:
+            self.unused_norm = make("norm", NORM, dim)
         self.local = Attend(dim, heads, options.head_dim)
         if options.window_size > 1:
             self.grid_norm = make("norm", NORM, dim)
@@ -74,10 +86,12 @@ class HMHSA(TokenMixer):
         if self.window_size == 1:
             y = attention(local.query(u), local.key(u), local.value(u))
             return self.project(merge_heads(y, h, w))
-        tokens, mask = to_windows(u, self.window_size)
-        query, key, value = local.query.tokens(tokens), local.key.tokens(tokens), local.value.tokens(tokens)
+        tokens, mask = to_windows(local(u), self.window_size)
+        heads, head_dim = local.query.weight.shape[:2]
+        count, size, _ = tokens.shape
+        query, key, value = tokens.reshape(count, size, 3, heads, head_dim).permute(2, 0, 3, 1, 4).unbind(0)
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        y = y.transpose(1, 2).reshape(tokens.shape)
+        y = y.transpose(1, 2).reshape(count, size, heads * head_dim)
         g = self.grid_norm(x + from_windows(y, self.window_size, int(h), int(w)))
         size = (min(self.pool_size, int(h)), min(self.pool_size, int(w)))
         p = self.pool_norm(F.avg_pool2d(g, size, ceil_mode=True, count_include_pad=False))

@@ -1,0 +1,53 @@
+"""An overlapping patch embedding: a strided convolution with bias, and a norm (PVTv2, arXiv:2106.13797)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from search_spaces.architecture import Part
+from search_spaces.layers import Conv, check_odd, check_positive
+from search_spaces.registry import Embedding, lookup, make, register
+
+
+@register("patch_embedding")
+class PatchEmbedding(Embedding):
+    """norm(conv(x)). The output side is ceil(side / stride).
+
+    LinGlo: kernel 7, stride 4, then kernel 3, stride 2, layer_norm; PartialFormer: kernel 3, stride 2, layer_norm; HAT-Net between
+    stages: kernel 3, stride 2, group_norm with eps 1e-6.
+
+    Options:
+        kernel_size: odd.
+        stride: of the convolution.
+        norm: a registered normalisation.
+        eps: of the norm, where it has one.
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        kernel_size: int = 3
+        stride: int = 2
+        norm: str = "layer_norm"
+        eps: float = 1e-6
+
+        def __post_init__(self) -> None:
+            lookup("norm", self.norm)
+            check_odd(kernel_size=self.kernel_size)
+            check_positive(stride=self.stride, eps=self.eps)
+
+    examples = (Options(norm="batch_norm"), Options(norm="group_norm"), Options(kernel_size=7, stride=4))
+    centred = {"conv.weight": (2, 3)}
+
+    def __init__(self, in_dim: int, dim: int, options: Options) -> None:
+        super().__init__(in_dim, dim, options)
+        self.conv = Conv(in_dim, dim, options.kernel_size, stride=options.stride)
+        self.norm = make("norm", norm_with_eps(options.norm, options.eps), dim)
+
+    def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
+        return self.norm(self.conv(x))
+
+
+def norm_with_eps(norm: str, eps: float) -> Part:
+    """The norm, with this eps if it has such an option."""
+    return Part.of(norm, eps=eps) if "eps" in lookup("norm", norm).Options.__dataclass_fields__ else Part(norm)

@@ -1,0 +1,124 @@
+"""Convolution-based multi-head self-attention, C-MHSA (dissertation, section 3.3.2), and the sparse sampling around it.
+
+A window's attention comes from one feature at its centre, without queries and keys: unfold the values, mix the nine of each window,
+fold them back. The text's patch embedding, C-MHSA and propagation stand around it, so that the attention sees a sparse map.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.layers import Conv, DepthwiseConv, check_positive, trunc_normal
+from search_spaces.registry import TokenMixer, check_divisible, register
+
+K = 3
+"""Side of an attention window."""
+
+
+class CMHSA(nn.Module):
+    """Attention inside overlapping 3 x 3 windows, one every two positions (eqs. 3.9 and 3.10). No biases, no output projection.
+
+    A = softmax over keys of M * DW3x3 stride 2 (x), a 9 x 9 matrix a head and window; values V = N x, unfolded; y = fold(A V).
+    Windows overlap, and what they say of a position is added up, not averaged. There are max(1, dim // head_dim) heads.
+    """
+
+    def __init__(self, dim: int, head_dim: int) -> None:
+        super().__init__()
+        heads = max(1, dim // head_dim)
+        size = check_divisible(dim, heads, "c_mhsa", "the number of heads")
+        self.reduce = DepthwiseConv(dim, 3, stride=2, bias=False)
+        self.scores = trunc_normal(heads, K * K, K * K, dim, fan_in=dim)
+        self.value = trunc_normal(heads, size, dim, fan_in=dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        b, c, h, w = x.shape
+        heads, size, _ = self.value.shape
+        a = F.conv2d(self.reduce(x), self.scores.reshape(heads * K**4, c, 1, 1))
+        a = a.reshape(b, heads, K * K, K * K, -1).permute(0, 1, 4, 2, 3).softmax(dim=-1)
+        v = F.unfold(F.conv2d(x, self.value.reshape(c, c, 1, 1)), K, padding=1, stride=2)
+        v = v.reshape(b, heads, size, K * K, -1).permute(0, 1, 4, 3, 2)
+        y = (a @ v).permute(0, 1, 4, 3, 2).reshape(b, c * K * K, -1)
+        return F.fold(y, (int(h), int(w)), K, padding=1, stride=2)
+
+
+class Propagation(nn.Module):
+    """Gives each sampled token back to the p x p positions it stands for: a depthwise transposed convolution, kernel and stride p."""
+
+    def __init__(self, dim: int, patch_size: int) -> None:
+        super().__init__()
+        self.weight = trunc_normal(dim, 1, patch_size, patch_size, fan_in=1)
+
+    def forward(self, x: Float[Tensor, "b c h2 w2"], height: int, width: int) -> Float[Tensor, "b c h w"]:
+        dim, _, p, _ = self.weight.shape
+        return F.conv_transpose2d(x, self.weight, stride=p, groups=dim)[:, :, :height, :width]
+
+
+class Sample(nn.Module):
+    """The patch embedding inside a block: pooling to ceil(side / p), then a 1x1 convolution without bias."""
+
+    def __init__(self, in_dim: int, dim: int, patch_size: int, *, maximum: bool = False) -> None:
+        super().__init__()
+        self.patch_size, self.maximum = patch_size, maximum
+        self.conv = Conv(in_dim, dim, bias=False)
+
+    def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
+        p = self.patch_size
+        if self.maximum:
+            return self.conv(F.max_pool2d(x, p, p, ceil_mode=True))
+        return self.conv(F.adaptive_avg_pool2d(x, (-(-int(x.shape[2]) // p), -(-int(x.shape[3]) // p))))
+
+
+class SparseCMHSA(nn.Module):
+    """Sample, C-MHSA, propagation: `expansion` times the input's channels come out (eq. 3.7)."""
+
+    def __init__(self, in_dim: int, patch_size: int, expansion: int, head_dim: int) -> None:
+        super().__init__()
+        self.sample = Sample(in_dim, expansion * in_dim, patch_size)
+        self.attention = CMHSA(expansion * in_dim, head_dim)
+        self.propagate = Propagation(expansion * in_dim, patch_size)
+
+    def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h w"]:
+        return self.propagate(self.attention(self.sample(x)), int(x.shape[2]), int(x.shape[3]))
+
+
+@register("c_mhsa")
+class CMHSAMixer(TokenMixer):
+    """Sample, C-MHSA, propagation and a 1x1 convolution back to the width, as a token mixer of its own.
+
+    Each patch size has its own propagation kernel; a searched one shares the rest.
+
+    Options:
+        patch_size: a token stands for patch_size squared positions (4).
+        expansion: channels of the sampled map over the block's (2).
+        head_dim: channels of a head; dim * expansion // head_dim heads, 1 at least, must divide those channels (32).
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        patch_size: int = 4
+        expansion: int = 2
+        head_dim: int = 32
+
+        def __post_init__(self) -> None:
+            check_positive(patch_size=self.patch_size, expansion=self.expansion, head_dim=self.head_dim)
+
+    examples = (
+        Options(patch_size=1, expansion=1, head_dim=8),
+        Options(patch_size=2, head_dim=16),
+        Options(patch_size=3),
+    )
+
+    def __init__(self, dim: int, options: Options) -> None:
+        super().__init__(dim, options)
+        inner = options.expansion * dim
+        self.patch_size = str(options.patch_size)
+        self.sample = Sample(dim, inner, options.patch_size)
+        self.attention = CMHSA(inner, options.head_dim)
+        self.propagate = nn.ModuleDict({self.patch_size: Propagation(inner, options.patch_size)})
+        self.project = Conv(inner, dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y = self.attention(self.sample(x))
+        return self.project(self.propagate[self.patch_size](y, int(x.shape[2]), int(x.shape[3])))

@@ -1,0 +1,199 @@
+"""The token mixer of EMSNet's EMS block (dissertation, section 3.3): a static and a dynamic branch on halves of the channels.
+
+    u = conv1x1(x) = [ static | local | global ]
+    static branch    whiten, depthwise conv, multi-scale coordinate convolutions on sampled maps, gate
+    dynamic branch   C-MHSA on a map sampled 4 times, G-MHSA on one sampled 6 times
+    out = conv1x1([ static | dynamic ])
+
+What the text leaves open follows the published counts, ablation rows included: the convolutions at both ends, one behind the
+gate, no biases, patch embeddings that double the channels (but G-MHSA's), sizes that do not divide pooled up and cropped.
+Every branch keeps a bank of its own for its rows and columns of the 1x1 convolutions, so that an elastic width or another split
+takes the front of every branch.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.errors import InputError, unknown
+from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive
+from search_spaces.mixers.c_mhsa import Propagation, Sample, SparseCMHSA
+from search_spaces.mixers.coordinate_conv import CoordinateConv
+from search_spaces.mixers.g_mhsa import SparseGMHSA
+from search_spaces.registry import TokenMixer, register
+
+OPERATORS = ("identity", "whiten", "pyramid", "gate", "c_mhsa", "g_mhsa")
+"""Table 3.5, row by row: each adds an operator to the one before."""
+
+
+def _weight(*convs: nn.Module, dim: int) -> Tensor:
+    """The weights of 1x1 convolutions that stand side by side in their outputs (dim 0) or inputs (dim 1)."""
+    return torch.cat([cast(Conv, conv).weight for conv in convs], dim=dim)
+
+
+class Segment(nn.Module):
+    """One scale of the static branch: its rows of the whiten convolution, its filters, its columns of the fusion."""
+
+    def __init__(self, dim: int, size: int, patch_size: int, options: "EMS.Options") -> None:
+        super().__init__()
+        self.size = size
+        self.whiten = Conv(dim, size, bias=False)
+        self.conv = DepthwiseConv(size, options.kernel_size, bias=False)
+        fused = size
+        if patch_size > 1:
+            fused = 2 * size
+            self.sample = Sample(size, fused, patch_size, maximum=True)
+            self.coordinate = CoordinateConv(fused, options.coordinate_kernel_size)
+            self.propagate = Propagation(fused, patch_size)
+        self.samples = patch_size > 1
+        if options.operators != "whiten":
+            self.fuse = Conv(fused, dim, bias=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
+        if not self.samples:
+            return x
+        return self.propagate(self.coordinate(self.sample(x)), int(x.shape[2]), int(x.shape[3]))
+
+
+class StaticBranch(nn.Module):
+    """Eqs. 3.1 to 3.5: (after(gate(u) * sigmoid(Y)), Y = fuse of three scales of DW(whiten(u)).
+
+    Whitening takes from each position the mean over its channels (the appendix has the mean over positions; the method has this).
+    """
+
+    def __init__(self, dim: int, options: "EMS.Options") -> None:
+        super().__init__()
+        split = options.static_split if options.operators != "whiten" else (0.0, 1.0, 0.0)
+        sizes = [round(split[0] * dim), 0, round(split[2] * dim)]
+        sizes[1] = dim - sum(sizes)
+        patches = (options.patch_sizes[0], 1, options.patch_sizes[1])
+        names = ("fine", "dense", "coarse")
+        self.segments = nn.ModuleDict(
+            {n: Segment(dim, s, p, options) for n, s, p in zip(names, sizes, patches, strict=True) if s > 0}
+        )
+        self.fused = options.operators != "whiten"
+        self.gated = options.operators not in ("whiten", "pyramid")
+        if self.gated:
+            self.gate = Conv(dim, dim, bias=False)
+            self.after = Conv(dim, dim, bias=False)
+
+    def forward(self, u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        segments = cast("list[Segment]", list(self.segments.values()))
+        t = F.conv2d(u, _weight(*(segment.whiten for segment in segments), dim=0))
+        filters = _weight(*(segment.conv for segment in segments), dim=0)
+        t = F.conv2d(t - t.mean(dim=1, keepdim=True), filters, padding=filters.shape[-1] // 2, groups=filters.shape[0])
+        parts = t.split([segment.size for segment in segments], dim=1)
+        y = torch.cat([segment(part) for segment, part in zip(segments, parts, strict=True)], dim=1)
+        if self.fused:
+            y = F.conv2d(y, _weight(*(segment.fuse for segment in segments), dim=1))
+        return self.after(self.gate(u) * y.sigmoid()) if self.gated else y
+
+
+class DynamicBranch(nn.Module):
+    """Eqs. 3.6 to 3.8: the first channels through C-MHSA, the others through G-MHSA, fused by a 1x1 convolution."""
+
+    def __init__(self, dim: int, options: "EMS.Options") -> None:
+        super().__init__()
+        rest = dim // 2 if options.operators == "g_mhsa" else 0
+        self.sizes = (dim - rest, rest)
+        self.local = SparseCMHSA(dim - rest, options.patch_sizes[2], 2, options.local_head_dim)
+        self.local_fuse = Conv(2 * (dim - rest), dim, bias=False)
+        if rest:
+            self.wide = SparseGMHSA(rest, options.patch_sizes[3], options.global_head_dim)
+            self.wide_fuse = Conv(rest, dim, bias=False)
+
+    def forward(self, u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if not self.sizes[1]:
+            return self.local_fuse(self.local(u))
+        local, wide = u.split(self.sizes, dim=1)
+        y = torch.cat((self.local(local), self.wide(wide)), dim=1)
+        return F.conv2d(y, _weight(self.local_fuse, self.wide_fuse, dim=1))
+
+
+@register("ems")
+class EMS(TokenMixer):
+    """EMSNet's spatial interaction. With fewer `operators` it is a row of the ablation (table 3.5), where the static branch has
+    all channels until the dynamic one comes.
+
+    Options:
+        operators: identity, whiten, pyramid, gate, c_mhsa or g_mhsa (all of them).
+        static_split: shares of the static channels that are sampled finely, left dense, sampled coarsely (1/4, 1/2, 1/4).
+        patch_sizes: of the fine, coarse, C-MHSA and G-MHSA sampling (2, 4, 4, 6).
+        kernel_size: of the depthwise convolution (3).
+        coordinate_kernel_size: of the coordinate convolutions (7).
+        local_head_dim, global_head_dim: channels of a head of C-MHSA and G-MHSA (32, 16); one head at least.
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        operators: str = "g_mhsa"
+        static_split: tuple[float, ...] = (0.25, 0.5, 0.25)
+        patch_sizes: tuple[int, ...] = (2, 4, 4, 6)
+        kernel_size: int = 3
+        coordinate_kernel_size: int = 7
+        local_head_dim: int = 32
+        global_head_dim: int = 16
+
+        def __post_init__(self) -> None:
+            if self.operators not in OPERATORS:
+                raise unknown("operators", self.operators, OPERATORS, 'operators = "{}"')
+            check_odd(kernel_size=self.kernel_size, coordinate_kernel_size=self.coordinate_kernel_size)
+            check_positive(local_head_dim=self.local_head_dim, global_head_dim=self.global_head_dim)
+            split = self.static_split
+            if len(split) != 3 or not all(0 <= share <= 1 for share in split) or abs(sum(split) - 1) > 1e-6:
+                raise InputError(
+                    f"static_split is {list(split)}",
+                    "three shares that add up to 1",
+                    "static_split = [[0.25, 0.5, 0.25]]",
+                )
+            if len(self.patch_sizes) != 4 or not all(size >= 2 for size in self.patch_sizes):
+                raise InputError(
+                    f"patch_sizes is {list(self.patch_sizes)}", "four whole numbers from 2 up", "patch_sizes = [[2, 4, 4, 6]]"
+                )  # fmt: skip
+
+    examples = (
+        Options(static_split=(0.5, 0.25, 0.25), coordinate_kernel_size=3, local_head_dim=4, global_head_dim=2),
+        Options(local_head_dim=4, global_head_dim=2),
+        Options(operators="c_mhsa", local_head_dim=8),
+        Options(operators="gate"),
+        Options(operators="pyramid", static_split=(0.5, 0.5, 0.0)),
+        Options(operators="whiten"),
+        Options(operators="identity"),
+    )
+    centred = {
+        "static.segments.*.conv.weight": (2, 3),
+        "static.segments.*.coordinate.row": (3,), "static.segments.*.coordinate.column": (2,),
+    }  # fmt: skip
+
+    def __init__(self, dim: int, options: Options) -> None:
+        super().__init__(dim, options)
+        if dim % 8:
+            raise InputError(f"ems has {dim} channels", "multiples of 8", f"width = {-(-dim // 8) * 8}")
+        dynamic = dim // 2 if options.operators in ("c_mhsa", "g_mhsa") else 0
+        self.sizes = (dim - dynamic, dynamic)
+        self.static_enter = Conv(dim, dim - dynamic, bias=False)
+        self.static = StaticBranch(dim - dynamic, options) if options.operators != "identity" else nn.Identity()
+        if dynamic:
+            self.local_enter = Conv(dim, dynamic - dynamic // 2 * (options.operators == "g_mhsa"), bias=False)
+            if options.operators == "g_mhsa":
+                self.wide_enter = Conv(dim, dynamic // 2, bias=False)
+            self.dynamic = DynamicBranch(dynamic, options)
+        # In the rows with a fusion but no dynamic branch, the fusion or the convolution behind the gate is the last one.
+        self.leaves = options.operators not in ("pyramid", "gate")
+        if self.leaves:
+            self.static_leave = Conv(dim - dynamic, dim, bias=False)
+            if dynamic:
+                self.dynamic_leave = Conv(dynamic, dim, bias=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if not self.sizes[1]:
+            y = self.static(self.static_enter(x))
+            return self.static_leave(y) if self.leaves else y
+        enters = [self.static_enter, self.local_enter, *([self.wide_enter] if self.dynamic.sizes[1] else [])]
+        static, dynamic = F.conv2d(x, _weight(*enters, dim=0)).split(self.sizes, dim=1)
+        y = torch.cat((self.static(static), self.dynamic(dynamic)), dim=1)
+        return F.conv2d(y, _weight(self.static_leave, self.dynamic_leave, dim=1))

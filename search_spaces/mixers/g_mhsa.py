@@ -1,0 +1,72 @@
+"""Global attention among sampled tokens, the G-MHSA branch of EMSNet (dissertation, section 3.3.1, eq. 3.6)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.layers import Conv, ToHeads, attention, check_positive, merge_heads
+from search_spaces.mixers.c_mhsa import Propagation, Sample
+from search_spaces.registry import TokenMixer, check_divisible, register
+
+
+class GMHSA(nn.Module):
+    """Softmax attention among all tokens, no biases, no output projection; max(1, dim // head_dim) heads."""
+
+    def __init__(self, dim: int, head_dim: int) -> None:
+        super().__init__()
+        heads = max(1, dim // head_dim)
+        size = check_divisible(dim, heads, "g_mhsa", "the number of heads")
+        self.query = ToHeads(dim, heads, size, bias=False)
+        self.key = ToHeads(dim, heads, size, bias=False)
+        self.value = ToHeads(dim, heads, size, bias=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return merge_heads(attention(self.query(x), self.key(x), self.value(x)), int(x.shape[2]), int(x.shape[3]))
+
+
+class SparseGMHSA(nn.Module):
+    """Sample, G-MHSA, propagation (eq. 3.6); channels stay."""
+
+    def __init__(self, dim: int, patch_size: int, head_dim: int) -> None:
+        super().__init__()
+        self.sample = Sample(dim, dim, patch_size)
+        self.attention = GMHSA(dim, head_dim)
+        self.propagate = Propagation(dim, patch_size)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return self.propagate(self.attention(self.sample(x)), int(x.shape[2]), int(x.shape[3]))
+
+
+@register("g_mhsa")
+class GMHSAMixer(TokenMixer):
+    """Sample, G-MHSA, propagation and a 1x1 convolution, as a token mixer of its own: global attention at a fraction of its cost.
+
+    Each patch size has its own propagation kernel; a searched one shares the rest.
+
+    Options:
+        patch_size: a token stands for patch_size squared positions (6).
+        head_dim: channels of a head; dim // head_dim heads, 1 at least, must divide the width (16).
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        patch_size: int = 6
+        head_dim: int = 16
+
+        def __post_init__(self) -> None:
+            check_positive(patch_size=self.patch_size, head_dim=self.head_dim)
+
+    examples = (Options(patch_size=1, head_dim=4), Options(patch_size=2, head_dim=8), Options(patch_size=3))
+
+    def __init__(self, dim: int, options: Options) -> None:
+        super().__init__(dim, options)
+        self.patch_size = str(options.patch_size)
+        self.sample = Sample(dim, dim, options.patch_size)
+        self.attention = GMHSA(dim, options.head_dim)
+        self.propagate = nn.ModuleDict({self.patch_size: Propagation(dim, options.patch_size)})
+        self.project = Conv(dim, dim)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y = self.attention(self.sample(x))
+        return self.project(self.propagate[self.patch_size](y, int(x.shape[2]), int(x.shape[3])))

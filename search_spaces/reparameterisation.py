@@ -1,0 +1,49 @@
+"""Merging what training had in parallel: the same outputs with fewer parameters, as a network of another architecture.
+
+A part takes part by `reparameterised` (the merged module, on copies of its weights) and `reparameterised_options`.
+"""
+
+import copy
+import dataclasses
+from typing import cast
+
+import torch
+
+from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.network import Network
+from search_spaces.registry import PartModule, complete, lookup, options
+
+
+def _part(kind: str, part: Part) -> Part:
+    merged = lookup(kind, part.name).reparameterised_options(options(kind, part))
+    return part if merged is None else Part(part.name, tuple(dataclasses.asdict(merged).items()))
+
+
+def reparameterised(arch: Architecture) -> Architecture:
+    """The architecture that a network of `arch` has after `reparameterise`; `arch`, completed, where there is nothing to merge.
+
+    Raises:
+        InputError: an unknown part or option, or a value that is not allowed.
+    """
+    arch = complete(arch)
+    stages = []
+    for stage in arch.stages:
+        blocks = tuple(Block(**{slot: _part(slot, getattr(block, slot)) for slot in SLOTS}) for block in stage.blocks)
+        stages.append(dataclasses.replace(stage, embedding=_part("embedding", stage.embedding), blocks=blocks))
+    return dataclasses.replace(arch, stages=tuple(stages), head=_part("head", arch.head))
+
+
+def reparameterise(network: Network) -> Network:
+    """A network of `reparameterised(network.arch)` with the same outputs in evaluation mode, up to rounding, on copies of the weights."""
+    with torch.device("meta"):
+        merged = Network(reparameterised(network.arch)).train(network.training)
+    state = dict(network.state_dict())
+    for name, module in network.named_modules():
+        part = module.reparameterised() if isinstance(module, PartModule) else None
+        if part is not None:
+            state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{name}.")}
+            state |= {f"{name}.{key}": tensor for key, tensor in part.state_dict().items()}
+    merged.load_state_dict(
+        {key: copy.deepcopy(cast(torch.Tensor, tensor)) for key, tensor in state.items()}, assign=True
+    )
+    return merged
