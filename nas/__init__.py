@@ -9,9 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.convert import convert as convert
     from nas.commands.demo import demo as demo
     from nas.commands.extract import extract as extract
     from nas.commands.extract import load_network as load_network
+    from nas.commands.models import models as models
     from nas.commands.report import report as report
     from nas.commands.retrain import retrain as retrain
     from nas.commands.search import search as search
@@ -29,9 +31,13 @@ _WHERE = {
     "retrain": "nas.commands.retrain",
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",
+    "convert": "nas.commands.convert",
+    "models": "nas.commands.models",
 }
 
-__all__ = ["Config", "demo", "extract", "load_config", "load_network", "report", "retrain", "search", "train"]
+__all__ = [
+    "Config", "convert", "demo", "extract", "load_config", "load_network", "models", "report", "retrain", "search", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,8 @@ from search_spaces.named import read_space, space_file, space_names
 
 VERBS = {
     "spaces": "list the named search spaces, or show one: nas spaces [NAME or FILE.toml]",
+    "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
+    "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget",
     "extract": "write networks of the front as stand-alone files",
@@ -68,6 +70,9 @@ def run(arguments: list[str]) -> int:
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS, "nas {}")
     rest = arguments[1:]
+    if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert"):
+        print(f"nas {verb}: {VERBS[verb]}")  # noqa: T201
+        return 0
     if any(word in ("-h", "--help") for word in rest):
         note = "\nwithout a file, and without data= or space=, it takes nas/demo.toml" if verb == "demo" else ""
         about = f"nas {verb}: {VERBS[verb]}{note}"
@@ -75,6 +80,10 @@ def run(arguments: list[str]) -> int:
         return 0
     if verb == "spaces":
         return spaces(rest)
+    if verb == "models":
+        return models(rest)
+    if verb == "convert":
+        return convert(rest)
     config = configure(verb, rest)
     getattr(importlib.import_module("nas"), verb)(config)
     return 0
@@ -121,6 +130,38 @@ def spaces(arguments: list[str]) -> int:
     for name in space_names():
         space = read_space(name)
         print(f"{name:16} {space.size:>9.2g} networks  {space.about}")  # noqa: T201
+    return 0
+
+
+def models(arguments: list[str]) -> int:
+    """The papers' networks, or one of them."""
+    if len(arguments) > 1:
+        raise InputError(f"arguments {arguments}", "at most one network", f"nas models {arguments[0]}")
+    importlib.import_module("nas.commands.models").models(*arguments)
+    return 0
+
+
+def convert(arguments: list[str]) -> int:
+    """Converts a checkpoint; `--model NAME` and `model=NAME` are the same."""
+    files, options, rest = [], {}, list(arguments)
+    while rest:
+        word = rest.pop(0)
+        key, sign, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and not sign:
+            sign, value = "=", rest.pop(0) if rest else ""
+        if not sign:
+            files.append(word)
+        elif key not in ("model", "out"):
+            raise unknown("option of convert:", key, ("model", "out"), "--{} NAME")
+        else:
+            options[key] = value
+    if len(files) != 1 or not options.get("model"):
+        raise InputError(
+            f"{len(files)} files and the model {options.get('model', '')!r}",
+            "one file and the name of a network (`nas models` lists them)",
+            f"nas convert {files[0] if files else 'FILE'} --model transxnet_tiny",
+        )
+    importlib.import_module("nas.commands.convert").convert(files[0], **options)
     return 0
 
 

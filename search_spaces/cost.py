@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.network import Network, PieceSpec, children, pieces
-from search_spaces.registry import TokenMixer, complete, make
+from search_spaces.registry import SkipInit, TokenMixer, complete, make
 
 
 class Cost(NamedTuple):
@@ -255,7 +255,7 @@ def macs_by_rule(arch: Architecture, rule: str) -> int:
     Raises:
         InputError: an unknown part or option, or sizes that do not fit.
     """
-    with torch.device("meta"), _SkipInit():
+    with torch.device("meta"), SkipInit():
         network = Network(complete(arch)).eval()
     x = _meta(1, arch.in_channels, arch.resolution, arch.resolution)
     x._is_computed = True  # type: ignore[attr-defined]
@@ -298,19 +298,10 @@ def part_cost(kind: str, part: Part, dims: tuple[int, ...], height: int, width: 
     Raises:
         NotImplementedError: the part has an operator whose cost is not known.
     """
-    with torch.device("meta"), _SkipInit():
+    with torch.device("meta"), SkipInit():
         module = make(kind, part, *dims).eval()
     inputs = 2 if isinstance(module, TokenMixer) and module.needs_residual else 1
     return _count(module, inputs, dims[0] if dims else 1, height, width)
-
-
-class _SkipInit(TorchFunctionMode):
-    """Makes torch.nn.init do nothing: meta tensors have no values."""
-
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
-        return func(*args, **(kwargs or {}))
 
 
 def _count(module: nn.Module, inputs: int, channels: int, height: int, width: int) -> PieceCost:

@@ -45,6 +45,15 @@ def check_odd(**values: int) -> None:
             raise InputError(f"{key} is {value}", "an odd whole number: 1, 3, 5, 7, ...", f"{key} = 3")
 
 
+def split_heads(dim: int, head_dim: int) -> tuple[int, int]:
+    """Number and size of the heads of `dim` channels: `head_dim` each or, where that leaves a remainder, the next larger divisor.
+
+    So every head size fits every width, and a size that divides it is what it says.
+    """
+    size = next(size for size in range(min(head_dim, dim), dim + 1) if dim % size == 0)
+    return dim // size, size
+
+
 def trunc_normal(*shape: int, fan_in: int) -> nn.Parameter:
     """A parameter drawn from a normal of standard deviation fan_in ** -0.5, truncated at two of them."""
     return nn.Parameter(fill_trunc_normal(torch.empty(*shape), fan_in))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError, unknown
-from search_spaces.space import PartChoice, SearchSpace, Slot, StageSpace
+from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace
 
 FOLDER = Path(__file__).with_name("spaces")
 
@@ -61,11 +61,14 @@ def check(space: SearchSpace) -> SearchSpace:
     """
     import torch
 
-    from search_spaces.registry import complete_part, make
+    from search_spaces.registry import SkipInit, complete_part, make
 
     def slot(kind: str, choices: Slot) -> Slot:
         complete = []
         for choice in choices:
+            if (kind, choice.name) == ("position_bias", NO_BIAS):
+                complete.append(choice)
+                continue
             merged: dict[str, list] = {}
             for member in choice.members():
                 for key, value in complete_part(kind, member).options:
@@ -99,7 +102,7 @@ def check(space: SearchSpace) -> SearchSpace:
         head=slot("head", space.head),
     )
     built: set[tuple[str, Part, tuple[int, ...]]] = set()
-    with torch.device("meta"):
+    with torch.device("meta"), SkipInit():
         for where, _, kind, part, dims in checked.part_specs():
             if (kind, part, dims) in built:
                 continue

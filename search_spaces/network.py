@@ -145,13 +145,19 @@ class Network(nn.Module):
             self.get_submodule(parent).add_module(child, make(spec))
 
     def forward(self, x: Float[Tensor, "b c h w"], run: Run = call) -> Float[Tensor, "b classes"]:
-        # Lists are walked by index: `children()` would skip a skeleton that stands in two places.
-        for s, stage in enumerate(cast("list[StagePieces]", self.stages)):
-            x = run(f"stages.{s}.embedding", stage.embedding, x)
-            bias = () if stage.position_bias is None else (run(f"stages.{s}.position_bias", stage.position_bias, x),)
-            for b, block in enumerate(stage.blocks):
-                x = run(f"stages.{s}.blocks.{b}", block, x, *bias)
+        for s in range(len(self.stages)):
+            x = self.forward_stage(s, x, run)
         return run("head", self.head, x)
+
+    def forward_stage(self, s: int, x: Float[Tensor, "b c h w"], run: Run = call) -> Float[Tensor, "b c2 h2 w2"]:
+        """What stage `s` makes of the map of the stage before it, or of the image."""
+        # Lists are walked by index: `children()` would skip a skeleton that stands in two places.
+        stage = cast("list[StagePieces]", self.stages)[s]
+        x = run(f"stages.{s}.embedding", stage.embedding, x)
+        bias = () if stage.position_bias is None else (run(f"stages.{s}.position_bias", stage.position_bias, x),)
+        for b, block in enumerate(stage.blocks):
+            x = run(f"stages.{s}.blocks.{b}", block, x, *bias)
+        return x
 
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth from 0 at the first block linearly to `rate` at the last (TransXNet's schedule)."""

@@ -29,6 +29,7 @@ from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value
 from search_spaces.errors import InputError, unknown
@@ -295,22 +296,16 @@ def make(kind: str, part: Part, *dims: int) -> PartModule:
     return lookup(kind, part.name)(*dims, options(kind, part))
 
 
-def check_divisible(dim: int, by: int, what: str, option: str) -> int:
-    """`dim // by`.
+class SkipInit(TorchFunctionMode):
+    """Makes torch.nn.init do nothing, for modules of which only names and shapes are wanted."""
 
-    Raises:
-        InputError: it leaves a remainder.
-    """
-    if dim % by:
-        raise InputError(
-            f"{what} has {dim} channels, which {option} = {by} does not divide",
-            f"widths that are multiples of {by}, or another {option}",
-            f"width = {(dim // by + 1) * by}",
-        )
-    return dim // by
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return func(*args, **(kwargs or {}))
 
 
 __all__ = [
-    "KINDS", "ChannelMixer", "Embedding", "Head", "Norm", "PartModule", "Position", "PositionBias", "Scale", "Tensor", "TokenMixer", "axes",
-    "check_divisible", "complete", "complete_part", "lookup", "make", "options", "parts", "register",
+    "KINDS", "ChannelMixer", "Embedding", "Head", "Norm", "PartModule", "Position", "PositionBias", "Scale", "SkipInit", "Tensor", "TokenMixer", "axes",
+    "complete", "complete_part", "lookup", "make", "options", "parts", "register",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ A space is a readable TOML file:
     ffn = [{ part = "mlp", ratio = [2, 4] }]
     scale = [{ part = "none" }]
 
-    # position_bias = [...], a stage's own key, offers parts that its attention blocks share; without it there is none.
+    # position_bias = [{ part = "none" }, ...], a key of a stage, offers what its attention blocks share; left out it is none.
 
     [[stages]]
     width = [16, 32]
@@ -47,6 +47,9 @@ from search_spaces.errors import InputError, unknown
 
 Cost = Callable[[Architecture], int]
 """What a budget bounds, such as MACs."""
+
+NO_BIAS = "none"
+"""The choice of a `position_bias` that an architecture writes by leaving it out."""
 
 Genes = tuple[int, ...]
 """One index per gene of the space."""
@@ -301,6 +304,7 @@ class SearchSpace:
             width, depth = choose(f"{here}.width", stage.width), choose(f"{here}.depth", stage.depth)
             embedding = part(f"{here}.embedding", stage.embedding, None, (), here)
             bias = part(f"{here}.position_bias", stage.position_bias, None, (), here) if stage.position_bias else None
+            bias = None if bias is None or bias.name == NO_BIAS else bias
             blocks = []
             for b in range(depth):
                 chosen = []
@@ -436,9 +440,8 @@ class SearchSpace:
             find(f"{here}.width", stage.width, space.width)
             find(f"{here}.depth", len(stage.blocks), space.depth)
             find_part(f"{here}.embedding", stage.embedding, space.embedding, None, (), here)
-            find(f"{here} with a position bias", stage.position_bias is not None, (bool(space.position_bias),))
-            if stage.position_bias is not None:
-                find_part(f"{here}.position_bias", stage.position_bias, space.position_bias, None, (), here)
+            name, bias = f"{here}.position_bias", stage.position_bias or Part(NO_BIAS)
+            find_part(name, bias, space.position_bias or (PartChoice(NO_BIAS),), None, (), here)
             for b, block in enumerate(stage.blocks):
                 for slot, choices in zip(SLOTS, space.blocks, strict=True):
                     name = f"{here}.{slot}" if slot in space.per_stage else f"{here}.b{b}.{slot}"
@@ -464,7 +467,7 @@ class SearchSpace:
         def sequences(slot: Slot, name: str, ties: tuple[str, ...], depth: int) -> int:
             if name in ties:
                 return slot_size(slot) if depth else 1
-            counts = {frozenset[str](): 1}  # parts with tied options used so far -> number of sequences
+            counts = {frozenset[str](): 1}  # parts used so far that have tied options to choose -> number of sequences
             tied = {}
             for choice in slot:
                 tied[choice.name] = math.prod(
@@ -477,7 +480,7 @@ class SearchSpace:
                         free = math.prod(
                             len(v) for key, v in choice.options if f"{name}.{choice.name}.{key}" not in ties
                         )
-                        key = used | {choice.name}
+                        key = used | {choice.name} if tied[choice.name] > 1 else used
                         grown[key] = grown.get(key, 0) + number * free
                 counts = grown
             return sum(number * math.prod(tied[part] for part in used) for used, number in counts.items())
@@ -504,7 +507,7 @@ class SearchSpace:
                     for dims in itertools.product(before, stage.width):
                         yield f"stages.{s}.embedding", 1, "embedding", part, dims
             for choice in stage.position_bias:
-                for part in choice.members():
+                for part in choice.members() if choice.name != NO_BIAS else ():
                     yield f"stages.{s}.position_bias", 1, "position_bias", part, ()
             for slot, choices in zip(SLOTS, stage.blocks, strict=True):
                 for choice in choices:

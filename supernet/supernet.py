@@ -150,7 +150,7 @@ class Supernet(nn.Module):
             shapes: dict[str, list[tuple[int, ...]]] = {}
             users: dict[str, list[int]] = {}
             buffers: set[str] = set()
-            with torch.device("meta"):
+            with torch.device("meta"), registry.SkipInit():
                 for index, (part, dims) in enumerate(members):
                     for key, tensor, is_buffer in _tensors(registry.make(kind, part, *dims)):
                         shapes.setdefault(key, []).append(tuple(tensor.shape))

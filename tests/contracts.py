@@ -419,7 +419,14 @@ def name_of(space: SearchSpace) -> str:
 
 
 def small(space: SearchSpace, resolution: int = 16) -> SearchSpace:
-    """The same choices for small images and few classes."""
+    """The same choices for small images and few classes; in a space for ImageNet, with at most two narrow widths and two depths."""
+    if space.resolution >= 128:
+        resolution = 32
+        stages = []
+        for s, stage in enumerate(space.stages):
+            width = (16 + 8 * s, 24 + 16 * s)[: len(stage.width)]
+            stages.append(dataclasses.replace(stage, width=width, depth=(1, 2)[: len(stage.depth)]))
+        space = dataclasses.replace(space, stages=tuple(stages))
     return space.bind(min(3, space.in_channels), min(10, space.num_classes), min(resolution, space.resolution))
 
 
@@ -498,6 +505,12 @@ def members(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]
     rng = random.Random(seed)
     ends = [space.decode(tuple(pick(len(g.choices)) for g in space.genes)) for pick in (lambda n: 0, lambda n: n - 1)]
     return (ends + [space.sample(rng) for _ in range(count)])[:count]
+
+
+@cache
+def ends(space: SearchSpace) -> tuple[Architecture, Architecture]:
+    """The members of least and of most cost."""
+    return space.smallest(cost.macs), space.largest(cost.macs)
 
 
 class Counted:
@@ -581,7 +594,7 @@ class SpaceLaws:
     @given(seed=SEEDS, share=st.one_of(st.just(0.0), st.floats(0, 1)))
     def test_budget(self, space: SearchSpace, seed: int, share: float) -> None:
         rng = random.Random(seed)
-        least, most = cost.macs(space.smallest(cost.macs)), cost.macs(space.largest(cost.macs))
+        least, most = map(cost.macs, ends(space))
         budget = least + int(share * (most - least))
         one = space.sample(rng, Counted(space), budget)
         large = space.sample(rng)
@@ -598,7 +611,7 @@ class SpaceLaws:
     def test_infeasible_budget(self, space: SearchSpace) -> None:
         rng = random.Random(0)
         one = space.sample(rng)
-        least = cost.macs(space.smallest(cost.macs))
+        least = cost.macs(ends(space)[0])
         for move in (
             lambda budget: space.sample(rng, Counted(space), budget),
             lambda budget: space.mutate(one, rng, 0.1, Counted(space), budget),
@@ -611,10 +624,10 @@ class SpaceLaws:
             assert cost.macs(move(typed_budget(error.value))) <= typed_budget(error.value)
 
     def test_ends_are_members_and_no_sample_is_beyond(self, space: SearchSpace) -> None:
-        ends = space.smallest(cost.macs), space.largest(cost.macs)
-        assert all(map(space.contains, ends))
+        least, most = ends(space)
+        assert all(map(space.contains, (least, most)))
         for arch in members(space, 50):
-            assert cost.macs(ends[0]) <= cost.macs(arch) <= cost.macs(ends[1])
+            assert cost.macs(least) <= cost.macs(arch) <= cost.macs(most)
 
     def test_strangers_are_refused(self, space: SearchSpace) -> None:
         arch = space.sample(random.Random(0))

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from search_spaces.layers import Conv, DepthwiseConv, check_positive, trunc_normal
-from search_spaces.registry import TokenMixer, check_divisible, register
+from search_spaces.layers import Conv, DepthwiseConv, check_positive, split_heads, trunc_normal
+from search_spaces.registry import TokenMixer, register
 
 K = 3
 """Side of an attention window."""
@@ -21,13 +21,12 @@ class CMHSA(nn.Module):
     """Attention inside overlapping 3 x 3 windows, one every two positions (eqs. 3.9 and 3.10). No biases, no output projection.
 
     A = softmax over keys of M * DW3x3 stride 2 (x), a 9 x 9 matrix a head and window; values V = N x, unfolded; y = fold(A V).
-    Windows overlap, and what they say of a position is added up, not averaged. There are max(1, dim // head_dim) heads.
+    Windows overlap, and what they say of a position is added up, not averaged.
     """
 
     def __init__(self, dim: int, head_dim: int) -> None:
         super().__init__()
-        heads = max(1, dim // head_dim)
-        size = check_divisible(dim, heads, "c_mhsa", "the number of heads")
+        heads, size = split_heads(dim, head_dim)
         self.reduce = DepthwiseConv(dim, 3, stride=2, bias=False)
         self.scores = trunc_normal(heads, K * K, K * K, dim, fan_in=dim)
         self.value = trunc_normal(heads, size, dim, fan_in=dim)
@@ -92,7 +91,7 @@ class CMHSAMixer(TokenMixer):
     Options:
         patch_size: a token stands for patch_size squared positions (4).
         expansion: channels of the sampled map over the block's (2).
-        head_dim: channels of a head; dim * expansion // head_dim heads, 1 at least, must divide those channels (32).
+        head_dim: channels of a head, or the next divisor of the sampled map's channels (32).
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)

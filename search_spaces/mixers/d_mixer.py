@@ -7,7 +7,6 @@
 OSRA's position bias, which all blocks of a stage share, belongs to the stage: position_biases/dense_table.py.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +24,7 @@ from search_spaces.layers import (
     check_positive,
     match_keys,
     merge_heads,
+    split_heads,
     trunc_normal,
 )
 from search_spaces.registry import TokenMixer, register
@@ -90,7 +90,7 @@ class OSRA(nn.Module):
 
     def __init__(self, dim: int, head_dim: int, stride: int) -> None:
         super().__init__()
-        heads = dim // head_dim
+        heads, head_dim = split_heads(dim, head_dim)
         self.reductions = nn.ModuleDict({str(stride): Reduction(dim, stride)} if stride > 1 else {})
         self.refine = DepthwiseConv(dim, 3)
         self.query = ToHeads(dim, heads, head_dim)
@@ -138,7 +138,7 @@ class DMixer(TokenMixer):
 
     Options:
         attention_ratio: share of the channels that OSRA gets; the paper has 0.5 and names other ratios as future work.
-        head_dim: channels of an OSRA head; it divides attention_ratio * dim.
+        head_dim: channels of an OSRA head, or the next divisor of attention_ratio * dim.
         sr_ratio: OSRA's stride, 1 or even (8, 4, 2, 1 by stage at 224).
         kernel_size: of IDConv (7).
         num_groups: kernels that IDConv mixes, at least 2 (2 to 4).
@@ -187,12 +187,6 @@ class DMixer(TokenMixer):
             raise InputError(
                 f"attention_ratio {options.attention_ratio} of {dim} channels is {attended}",
                 "at least one channel for each branch", "attention_ratio = 0.5",
-            )  # fmt: skip
-        if attended % options.head_dim:
-            raise InputError(
-                f"the attention part of d_mixer has {attended} of {dim} channels, which head_dim = {options.head_dim} does not divide",
-                f"widths of which attention_ratio takes a multiple of {options.head_dim}, or another head_dim",
-                f"head_dim = {math.gcd(attended, options.head_dim)}",
             )  # fmt: skip
         self.split = (dim - attended, attended)
         self.idconv = IDConv(dim - attended, options.kernel_size, options.num_groups)

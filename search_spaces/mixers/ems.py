@@ -171,8 +171,8 @@ class EMS(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        if dim % 8:
-            raise InputError(f"ems has {dim} channels", "multiples of 8", f"width = {-(-dim // 8) * 8}")
+        if dim < 16:
+            raise InputError(f"ems has {dim} channels", "16 or more, for its five branches", "width = 16")
         dynamic = dim // 2 if options.operators in ("c_mhsa", "g_mhsa") else 0
         self.sizes = (dim - dynamic, dynamic)
         self.static_enter = Conv(dim, dim - dynamic, bias=False)

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from search_spaces.layers import Conv, ToHeads, attention, check_positive, merge_heads
+from search_spaces.layers import Conv, ToHeads, attention, check_positive, merge_heads, split_heads
 from search_spaces.mixers.c_mhsa import Propagation, Sample
-from search_spaces.registry import TokenMixer, check_divisible, register
+from search_spaces.registry import TokenMixer, register
 
 
 class GMHSA(nn.Module):
-    """Softmax attention among all tokens, no biases, no output projection; max(1, dim // head_dim) heads."""
+    """Softmax attention among all tokens, no biases, no output projection."""
 
     def __init__(self, dim: int, head_dim: int) -> None:
         super().__init__()
-        heads = max(1, dim // head_dim)
-        size = check_divisible(dim, heads, "g_mhsa", "the number of heads")
+        heads, size = split_heads(dim, head_dim)
         self.query = ToHeads(dim, heads, size, bias=False)
         self.key = ToHeads(dim, heads, size, bias=False)
         self.value = ToHeads(dim, heads, size, bias=False)
@@ -46,7 +45,7 @@ class GMHSAMixer(TokenMixer):
 
     Options:
         patch_size: a token stands for patch_size squared positions (6).
-        head_dim: channels of a head; dim // head_dim heads, 1 at least, must divide the width (16).
+        head_dim: channels of a head, or the next divisor of the width (16).
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from search_spaces.layers import FromHeads, ToHeads, attention, check_positive, merge_heads
-from search_spaces.registry import TokenMixer, check_divisible, register
+from search_spaces.layers import FromHeads, ToHeads, attention, check_positive, merge_heads, split_heads
+from search_spaces.registry import TokenMixer, register
 
 
 @register("global_attention")
@@ -16,7 +16,7 @@ class GlobalAttention(TokenMixer):
     The size of a head is fixed and the number of heads follows the width: a narrower slice has fewer whole heads.
 
     Options:
-        head_dim: channels of a head; it divides the width.
+        head_dim: channels of a head, or the next divisor of the width.
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +30,11 @@ class GlobalAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads = check_divisible(dim, options.head_dim, "global_attention", "head_dim")
-        self.query = ToHeads(dim, heads, options.head_dim)
-        self.key = ToHeads(dim, heads, options.head_dim)
-        self.value = ToHeads(dim, heads, options.head_dim)
-        self.project = FromHeads(dim, heads, options.head_dim)
+        heads, head_dim = split_heads(dim, options.head_dim)
+        self.query = ToHeads(dim, heads, head_dim)
+        self.key = ToHeads(dim, heads, head_dim)
+        self.value = ToHeads(dim, heads, head_dim)
+        self.project = FromHeads(dim, heads, head_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = attention(self.query(x), self.key(x), self.value(x))

@@ -9,8 +9,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.architecture import Part
-from search_spaces.layers import FromHeads, ToHeads, attention, check_positive, from_windows, merge_heads, to_windows
-from search_spaces.registry import TokenMixer, check_divisible, make, register
+from search_spaces.layers import (
+    FromHeads,
+    ToHeads,
+    attention,
+    check_positive,
+    from_windows,
+    merge_heads,
+    split_heads,
+    to_windows,
+)
+from search_spaces.registry import TokenMixer, make, register
 
 NORM = Part.of("group_norm", eps=1e-6)
 
@@ -44,7 +53,7 @@ class HMHSA(TokenMixer):
     map are padded and masked, and pooling keeps the last, smaller cells (the official code refuses the first and drops the second).
 
     Options:
-        head_dim: channels of a head; it divides the width (48 in Tiny, else 64).
+        head_dim: channels of a head, or the next divisor of the width (48 in Tiny, else 64).
         window_size: G1; 8, 7, 7, 1 by stage at 224. Owns no weights above 1.
         pool_size: G2; 8, 4, 2 by stage at 224. Owns no weights.
         unused_norm: whether there is a norm that is never used, as in the authors' code and published counts.
@@ -68,17 +77,17 @@ class HMHSA(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads = check_divisible(dim, options.head_dim, "h_mhsa", "head_dim")
+        heads, head_dim = split_heads(dim, options.head_dim)
         self.window_size, self.pool_size = options.window_size, options.pool_size
         self.norm = make("norm", NORM, dim)
         if options.unused_norm:
             self.unused_norm = make("norm", NORM, dim)
-        self.local = Attend(dim, heads, options.head_dim)
+        self.local = Attend(dim, heads, head_dim)
         if options.window_size > 1:
             self.grid_norm = make("norm", NORM, dim)
             self.pool_norm = make("norm", NORM, dim)
-            self.pooled = Attend(dim, heads, options.head_dim)
-        self.project = FromHeads(dim, heads, options.head_dim)
+            self.pooled = Attend(dim, heads, head_dim)
+        self.project = FromHeads(dim, heads, head_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         h, w = x.shape[2:]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from search_spaces.layers import Conv, ToHeads, check_positive, trunc_normal
-from search_spaces.registry import TokenMixer, check_divisible, register
+from search_spaces.layers import Conv, ToHeads, check_positive, split_heads, trunc_normal
+from search_spaces.registry import TokenMixer, register
 
 
 @register("key_only_attention")
@@ -18,7 +18,7 @@ class KeyOnlyAttention(TokenMixer):
     A weight says nothing of positions: those come from the convolutions around it.
 
     Options:
-        head_dim: channels of a head; it divides the width (32 in b0, 64 in b1 and b2).
+        head_dim: channels of a head, or the next divisor of the width (32 in b0, 64 in b1 and b2).
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,10 +32,10 @@ class KeyOnlyAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads = check_divisible(dim, options.head_dim, "key_only_attention", "head_dim")
-        self.key = ToHeads(dim, heads, options.head_dim)
+        heads, head_dim = split_heads(dim, options.head_dim)
+        self.key = ToHeads(dim, heads, head_dim)
         self.value = Conv(dim, dim)
-        self.gate = trunc_normal(heads, options.head_dim, fan_in=options.head_dim)
+        self.gate = trunc_normal(heads, head_dim, fan_in=head_dim)
         self.mix1 = Conv(dim, dim)
         self.mix2 = Conv(dim, dim)
 

@@ -12,8 +12,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from search_spaces.layers import FromHeads, ToHeads, attention, check_positive, from_windows, to_windows, trunc_normal
-from search_spaces.registry import TokenMixer, check_divisible, register
+from search_spaces.layers import (
+    FromHeads,
+    ToHeads,
+    attention,
+    check_positive,
+    from_windows,
+    split_heads,
+    to_windows,
+    trunc_normal,
+)
+from search_spaces.registry import TokenMixer, register
 
 
 @register("mat_attention")
@@ -24,7 +33,7 @@ class MATAttention(TokenMixer):
 
     Options:
         window_size: side of a window (7); it owns no weights.
-        head_dim: channels of a head; it divides the width (8 in MAT-1, 18 in MAT-3, else 16).
+        head_dim: channels of a head, or the next divisor of the width (8 in MAT-1, 18 in MAT-3, else 16).
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +48,13 @@ class MATAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads = check_divisible(dim, options.head_dim, "mat_attention", "head_dim")
+        heads, head_dim = split_heads(dim, options.head_dim)
         self.window_size = options.window_size
-        self.token = trunc_normal(heads, options.head_dim, fan_in=options.head_dim)
+        self.token = trunc_normal(heads, head_dim, fan_in=head_dim)
         for name in ("query", "key", "value", "mix_query", "mix_key", "mix_value", "fuse_key", "fuse_value"):
-            self.add_module(name, ToHeads(dim, heads, options.head_dim))
-        self.mix_project = FromHeads(dim, heads, options.head_dim)
-        self.project = FromHeads(dim, heads, options.head_dim)
+            self.add_module(name, ToHeads(dim, heads, head_dim))
+        self.mix_project = FromHeads(dim, heads, head_dim)
+        self.project = FromHeads(dim, heads, head_dim)
 
     query: ToHeads
     key: ToHeads

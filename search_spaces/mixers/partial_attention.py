@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.errors import InputError
-from search_spaces.layers import Conv, FromHeads, ToHeads, attention, check_positive, trunc_normal
-from search_spaces.registry import TokenMixer, check_divisible, register
+from search_spaces.layers import Conv, FromHeads, ToHeads, attention, check_positive, split_heads, trunc_normal
+from search_spaces.registry import TokenMixer, register
 
 
 class HeadMLP(nn.Module):
@@ -63,7 +63,7 @@ class PartialAttention(TokenMixer):
 
     Options:
         foreground_ratio: above 0, up to 1 (the papers' stages: 1/64, 1/16, 1/4, 3/4).
-        head_dim: channels of a head; it divides the width (12 in B0, else 16).
+        head_dim: channels of a head, or the next divisor of the width (12 in B0, else 16).
         head_expansion: HeadMLP's e (2).
     """
 
@@ -89,14 +89,14 @@ class PartialAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads = check_divisible(dim, options.head_dim, "partial_attention", "head_dim")
+        heads, head_dim = split_heads(dim, options.head_dim)
         self.foreground_ratio = options.foreground_ratio
-        self.query = ToHeads(dim, heads, options.head_dim)
-        self.key = ToHeads(dim, heads, options.head_dim)
-        self.value = ToHeads(dim, heads, options.head_dim)
-        self.bridge = trunc_normal(heads, options.head_dim, fan_in=options.head_dim)
+        self.query = ToHeads(dim, heads, head_dim)
+        self.key = ToHeads(dim, heads, head_dim)
+        self.value = ToHeads(dim, heads, head_dim)
+        self.bridge = trunc_normal(heads, head_dim, fan_in=head_dim)
         self.head_mlp = HeadMLP(heads, options.head_expansion)
-        self.project = FromHeads(dim, heads, options.head_dim)
+        self.project = FromHeads(dim, heads, head_dim)
         self.channel_mlp = ChannelMLP(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"], residual: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.architecture import Part
-from search_spaces.layers import Conv, FromHeads, ToHeads, attention, check_positive, merge_heads
-from search_spaces.registry import TokenMixer, check_divisible, make, register
+from search_spaces.layers import Conv, FromHeads, ToHeads, attention, check_positive, merge_heads, split_heads
+from search_spaces.registry import TokenMixer, make, register
 
 
 class Reduction(nn.Module):
@@ -33,7 +33,7 @@ class SpatialReductionAttention(TokenMixer):
     Each ratio above 1 has a reduction of its own; the projections are shared.
 
     Options:
-        head_dim: channels of a head; it divides the width.
+        head_dim: channels of a head, or the next divisor of the width.
         sr_ratio: 8, 4, 2, 1 by stage at 224 pixels.
     """
 
@@ -49,13 +49,13 @@ class SpatialReductionAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads = check_divisible(dim, options.head_dim, "spatial_reduction_attention", "head_dim")
+        heads, head_dim = split_heads(dim, options.head_dim)
         stride = options.sr_ratio
         self.reductions = nn.ModuleDict({str(stride): Reduction(dim, stride)} if stride > 1 else {})
-        self.query = ToHeads(dim, heads, options.head_dim)
-        self.key = ToHeads(dim, heads, options.head_dim)
-        self.value = ToHeads(dim, heads, options.head_dim)
-        self.project = FromHeads(dim, heads, options.head_dim)
+        self.query = ToHeads(dim, heads, head_dim)
+        self.key = ToHeads(dim, heads, head_dim)
+        self.value = ToHeads(dim, heads, head_dim)
+        self.project = FromHeads(dim, heads, head_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = x

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from search_spaces.layers import FromHeads, ToHeads, check_positive, from_windows, to_windows
-from search_spaces.registry import TokenMixer, check_divisible, register
+from search_spaces.layers import FromHeads, ToHeads, check_positive, from_windows, split_heads, to_windows
+from search_spaces.registry import TokenMixer, register
 
 
 @register("window_attention")
@@ -17,7 +17,7 @@ class WindowAttention(TokenMixer):
 
     Options:
         window_size: side of a window; it owns no weights.
-        head_dim: channels of a head; it divides the width.
+        head_dim: channels of a head, or the next divisor of the width.
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +32,12 @@ class WindowAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads = check_divisible(dim, options.head_dim, "window_attention", "head_dim")
+        heads, head_dim = split_heads(dim, options.head_dim)
         self.window_size = options.window_size
-        self.query = ToHeads(dim, heads, options.head_dim)
-        self.key = ToHeads(dim, heads, options.head_dim)
-        self.value = ToHeads(dim, heads, options.head_dim)
-        self.project = FromHeads(dim, heads, options.head_dim)
+        self.query = ToHeads(dim, heads, head_dim)
+        self.key = ToHeads(dim, heads, head_dim)
+        self.value = ToHeads(dim, heads, head_dim)
+        self.project = FromHeads(dim, heads, head_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         h, w = x.shape[2:]

@@ -1,12 +1,14 @@
 """The papers' networks: counts to the integer, and the printed figures with each exception named."""
 
 import dataclasses
+from functools import cache
 
 import pytest
 import torch
 
-from search_spaces import cost
+from search_spaces import cost, registry
 from search_spaces.errors import InputError
+from search_spaces.named import load_space
 from search_spaces.network import Network
 from search_spaces.papers import PaperNetwork, paper_network, paper_networks
 from search_spaces.registry import complete
@@ -33,6 +35,7 @@ HOOKED = {
 }  # fmt: skip
 """The module-hook counter (mmcv's) on the authors' code, 10^9."""
 
+load = cache(load_space)
 networks = pytest.mark.parametrize("network", paper_networks(ablations=True), ids=lambda network: network.name)
 
 
@@ -95,6 +98,34 @@ def test_printed_figures(network: PaperNetwork) -> None:
     if network.macs is not None:
         found = (cost.macs_by_rule(network.arch, network.rule) + network.uncomputed) / 1e9
         assert agrees(found, network.macs, percent or PRINTED_MACS.get(network.family, 0.0)), found
+
+
+@pytest.mark.parametrize("network", paper_networks(), ids=lambda network: network.name)
+def test_member_of_its_family_and_of_the_unified_space(network: PaperNetwork) -> None:
+    arch = complete(network.arch)
+    for name in (network.family, "unified"):
+        space = load(name)
+        assert space.contains(arch)
+        assert space.decode(space.encode(arch)) == arch
+
+
+def test_size_and_choices_of_the_unified_space() -> None:
+    space = load("unified")
+    assert space.size >= 10**12
+    genes = {gene.name for gene in space.genes}
+    mixers = set(next(gene for gene in space.genes if gene.name == "s2.b0.mixer").choices)
+    assert mixers >= set(registry.parts("mixer")) - {"own"}
+    for s in range(4):
+        ffns = next(gene for gene in space.genes if gene.name == f"s{s}.b0.ffn").choices
+        assert set(ffns) == set(registry.parts("ffn"))
+        b = f"s{s}.b0"
+        assert genes >= {
+            f"s{s}.width", f"s{s}.depth", f"s{s}.embedding", f"s{s}.position", f"s{s}.position_bias", f"s{s}.norm", f"s{s}.scale",
+            f"{b}.mixer", f"{b}.mixer.d_mixer.attention_ratio", f"{b}.mixer.d_mixer.kernel_size", f"{b}.mixer.d_mixer.num_groups",
+            f"{b}.mixer.idconv.kernel_size", f"{b}.mixer.depthwise_conv.kernel_size", f"{b}.mixer.mat_attention.window_size" if s != 2 else f"{b}.mixer",
+            f"{b}.mixer.partial_attention.foreground_ratio", f"{b}.mixer.h_mhsa.window_size", f"{b}.mixer.ems.static_split",
+            f"s{s}.mixer.key_only_attention.head_dim", f"{b}.ffn", f"{b}.ffn.ms_ffn.scales", f"{b}.ffn.ms_ffn.ratio", f"{b}.ffn.mlp.ratio",
+        }  # fmt: skip
 
 
 def test_our_count_is_the_cost_of_the_network() -> None:

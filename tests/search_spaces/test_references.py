@@ -3,6 +3,7 @@
 A reference is a function (w, options, x, ...) of the part's tensors by name; it shares no code with the part.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from search_spaces import registry
 from search_spaces.architecture import Part
 from search_spaces.cost import part_cost
-from tests.contracts import Case, cases, noise
+from tests.contracts import Case, cases, noise, randomise
 
 Weights = dict[str, Tensor]
 
@@ -49,6 +50,13 @@ def conv1x1(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     return y if bias is None else y + per_channel(bias)
 
 
+def grown(x: Tensor, height: int, width: int) -> Tensor:
+    """Zeros at the bottom and at the right, up to this size."""
+    padded = torch.zeros(*x.shape[:2], height, width, dtype=x.dtype)
+    padded[:, :, : x.shape[2], : x.shape[3]] = x
+    return padded
+
+
 def patches(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     """What each output position sees: (b, c, kernel * kernel, h2, w2), zeros outside."""
     b, c, h, w = x.shape
@@ -63,9 +71,10 @@ def patches(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     return torch.stack(rows, dim=2)
 
 
-def conv(weight: Tensor, x: Tensor, stride: int = 1) -> Tensor:
+def conv(weight: Tensor, x: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     kernel = weight.shape[-1]
-    return torch.einsum("oik,bikhw->bohw", weight.flatten(2), patches(x, kernel, stride, kernel // 2))
+    y = torch.einsum("oik,bikhw->bohw", weight.flatten(2), patches(x, kernel, stride, kernel // 2))
+    return y if bias is None else y + per_channel(bias)
 
 
 def depthwise(weight: Tensor, bias: Tensor | None, x: Tensor, stride: int = 1) -> Tensor:
@@ -85,14 +94,46 @@ def normed(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
     return (x - mean) / torch.sqrt(((x - mean) ** 2).mean(dims, keepdim=True) + eps)
 
 
-def to_heads(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
-    return torch.einsum("adc,bchw->badhw", weight, x).flatten(3) + bias[None, :, :, None]
+def to_heads(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    y = torch.einsum("adc,bchw->badhw", weight, x).flatten(3)
+    return y if bias is None else y + bias[None, :, :, None]
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """(b, heads, d, n) each."""
-    scores = softmax(torch.einsum("badn,badm->banm", q, k) / math.sqrt(q.shape[2]), -1)
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+    """(b, heads, d, n) each; the bias (heads, n, m)."""
+    scores = softmax(torch.einsum("badn,badm->banm", q, k) / math.sqrt(q.shape[2]) + bias, -1)
     return torch.einsum("banm,badm->badn", scores, v)
+
+
+def cell_means(x: Tensor, rows: int, columns: int) -> Tensor:
+    """The mean of each cell of a grid; cells overlap where the size does not divide."""
+
+    def span(i: int, cells: int, size: int) -> slice:
+        return slice(i * size // cells, -(-(i + 1) * size // cells))
+
+    def mean(i: int, j: int) -> Tensor:
+        return x[:, :, span(i, rows, x.shape[2]), span(j, columns, x.shape[3])].mean((2, 3))
+
+    return torch.stack([torch.stack([mean(i, j) for j in range(columns)], -1) for i in range(rows)], -2)
+
+
+def bicubic(size: int, to: int) -> Tensor:
+    """The matrix (to, size) that resizes an axis: the cubic convolution with a = -3/4 between the centres of cells, taps beyond
+    the border taken at the border.
+    """
+
+    def tap(t: float) -> float:
+        t = abs(t)
+        if t <= 1:
+            return 1.25 * t**3 - 2.25 * t**2 + 1
+        return -0.75 * t**3 + 3.75 * t**2 - 6 * t + 3 if t < 2 else 0.0
+
+    matrix = torch.zeros(to, size, dtype=torch.float64)
+    for i in range(to):
+        place = (i + 0.5) * size / to - 0.5
+        for j in range(math.floor(place) - 1, math.floor(place) + 3):
+            matrix[i, min(max(j, 0), size - 1)] += tap(place - j)
+    return matrix
 
 
 # The references
@@ -127,8 +168,8 @@ def reference_depthwise_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
     return depthwise(w["conv.weight"], w["conv.bias"], x)
 
 
-def named_norm(name: str, w: Weights, x: Tensor) -> Tensor:
-    return REFERENCES["norm", name](w, registry.options("norm", Part(name)), x)
+def named_norm(name: str, w: Weights, x: Tensor, **options: Any) -> Tensor:
+    return REFERENCES["norm", name](w, registry.options("norm", Part.of(name, **options)), x)
 
 
 def reference_conv_downsampling(w: Weights, options: Any, x: Tensor) -> Tensor:
@@ -141,9 +182,73 @@ def reference_conv_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
     return named_norm(options.norm, of(w, "norm2"), conv(w["conv2.weight"], y, second))
 
 
+def reference_ems_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y = gelu(batch_norm(of(w, "norm1"), conv(w["conv1.weight"], x, 2)))
+    return batch_norm(of(w, "norm2"), conv(w["conv2.weight"], y, 2))
+
+
+def reference_mat_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y = gelu(batch_norm(of(w, "norm1"), conv(w["conv1.weight"], x, 2, w["conv1.bias"])))
+    y = gelu(batch_norm(of(w, "norm2"), depthwise(w["conv2.weight"], w["conv2.bias"], y)))
+    return batch_norm(of(w, "norm3"), conv(w["conv3.weight"], y, 2, w["conv3.bias"]))
+
+
+def reference_hat_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y = conv(w["conv1.weight"], x, 2, w["conv1.bias"])
+    assert y.shape[1] == 16
+    return conv(w["conv2.weight"], silu(one_group(of(w, "norm"), y)), 2, w["conv2.bias"])
+
+
+def reference_patch_embedding(w: Weights, options: Any, x: Tensor) -> Tensor:
+    eps = {"eps": options.eps} if options.norm in ("layer_norm", "group_norm") else {}
+    y = conv(w["conv.weight"], x, options.stride, w["conv.bias"])
+    return named_norm(options.norm, of(w, "norm"), y, **eps)
+
+
+def reference_patch_merging(w: Weights, options: Any, x: Tensor) -> Tensor:
+    _, _, height, width = x.shape
+    four = patches(grown(x, height + height % 2, width + width % 2), 2, 2, 0)  # (b, c, 4, h2, w2)
+    scale, shift = (w[f"norm_{name}"].T[None, :, :, None, None] for name in ("weight", "bias"))
+    return torch.einsum("oqc,bcqhw->bohw", w["weight"], scale * normed(four, (1, 2), 1e-6) + shift)
+
+
+def reference_bilinear_embedding(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """A sample is the sum over the whole map, each position by its tent: 1 - distance along both axes, where that is positive."""
+    size = x.shape[2:]
+    y = gelu(batch_norm(of(w, "offset_norm"), depthwise(w["offset_conv.weight"], None, x, 2)))
+    offset = torch.tanh(conv1x1(w["offset.weight"], None, y))  # across, down, in output cells
+    out = offset.shape[2:]
+    assert tuple(out) == (-(-size[0] // 2), -(-size[1] // 2))
+    cell = [torch.arange(out[0])[:, None], torch.arange(out[1])[None]]
+    tents = []
+    for axis in (0, 1):
+        place = (cell[axis] + 0.5 + offset[:, 1 - axis]) * size[axis] / out[axis] - 0.5  # in pixels of x
+        place = place.clamp(0, size[axis] - 1)[..., None]
+        tents.append((1 - (place - torch.arange(size[axis])).abs()).clamp(min=0))
+    y = depthwise(w["conv.weight"], w["conv.bias"], torch.einsum("bhwi,bhwj,bcij->bchw", *tents, x))
+    return named_norm("layer_norm", of(w, "norm"), conv1x1(w["expand.weight"], w["expand.bias"], y))
+
+
+def reference_dense_table(w: Weights, options: Any, x: Tensor) -> Tensor:
+    side, keys = options.map_size, -(-options.map_size // options.sr_ratio)
+    size = x.shape[2:]
+    to = (*size, *(-(-n // options.sr_ratio) for n in size))
+    table = w[f"tables.{side}_by_{keys}"]
+    if options.resize == "flat":
+        rows, columns = bicubic(side**2, to[0] * to[1]), bicubic(keys**2, to[2] * to[3])
+        return torch.einsum("nq,mk,aqk->anm", rows, columns, table).reshape(-1, *to)
+    axes = [bicubic(*sizes) for sizes in zip((side, side, keys, keys), to, strict=True)]
+    return torch.einsum("hi,wj,uk,vl,aijkl->ahwuv", *axes, table.reshape(-1, side, side, keys, keys))
+
+
 def reference_linear_head(w: Weights, options: Any, x: Tensor) -> Tensor:
     pooled = named_norm(options.norm, of(w, "norm"), x).mean((2, 3))
     return pooled @ w["linear.weight"].T + w["linear.bias"]
+
+
+def reference_conv_head(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y = conv1x1(w["conv.weight"], w["conv.bias"], named_norm(options.norm, of(w, "norm"), x))
+    return gelu(batch_norm(of(w, "conv_norm"), y)).mean((2, 3)) @ w["linear.weight"].T + w["linear.bias"]
 
 
 def reference_mlp(w: Weights, options: Any, x: Tensor) -> Tensor:
@@ -180,17 +285,6 @@ def reference_global_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
     return y.reshape(b, c, height, width)
 
 
-def cell_means(x: Tensor, cells: int) -> Tensor:
-    """The mean of each cell of a cells x cells grid; cells overlap where the size does not divide."""
-    _, _, h, w = x.shape
-
-    def span(i: int, size: int) -> slice:
-        return slice(i * size // cells, -(-(i + 1) * size // cells))
-
-    rows = [[x[:, :, span(i, h), span(j, w)].mean((2, 3)) for j in range(cells)] for i in range(cells)]
-    return torch.stack([torch.stack(row, -1) for row in rows], -2)
-
-
 def reference_idconv(w: Weights, options: Any, x: Tensor) -> Tensor:
     """One image and one group at a time: attention over groups, a kernel of its own, a sum over its window."""
     kernel, groups = options.kernel_size, options.num_groups
@@ -202,14 +296,18 @@ def reference_idconv(w: Weights, options: Any, x: Tensor) -> Tensor:
             scores = [conv1x1(w["expand"][g][:, :, None, None], w["expand_bias"][g], y)[0] for g in range(groups)]
             return softmax(torch.stack(scores), 0)  # (groups, c, k, k)
 
-        a, alpha = attention(cell_means(image, kernel)), attention(image.mean((2, 3), keepdim=True))[:, :, 0, 0]
+        a, alpha = attention(cell_means(image, kernel, kernel)), attention(image.mean((2, 3), keepdim=True))[:, :, 0, 0]
         kernels = sum(a[g] * w["kernels"][g] for g in range(groups))
         bias = sum(alpha[g] * w["biases"][g] for g in range(groups))
         out.append(depthwise(kernels[:, None], bias, image))
     return torch.cat(out)
 
 
-def reference_osra(w: Weights, options: Any, x: Tensor) -> Tensor:
+def reference_idconv_mixer(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return reference_idconv(of(w, "conv"), options, x)
+
+
+def reference_osra(w: Weights, options: Any, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
     y, stride = x, options.sr_ratio
     if stride > 1:
         r = of(w, f"reductions.{stride}")
@@ -218,7 +316,12 @@ def reference_osra(w: Weights, options: Any, x: Tensor) -> Tensor:
         assert y.shape[2:] == (-(-x.shape[2] // stride), -(-x.shape[3] // stride))
     y = y + depthwise(w["refine.weight"], w["refine.bias"], y)
     q, k, v = (to_heads(w[f"{n}.weight"], w[f"{n}.bias"], z) for n, z in (("query", x), ("key", y), ("value", y)))
-    return attend(q, k, v).reshape(x.shape)
+    bias = torch.zeros(q.shape[1], q.shape[3], k.shape[3], dtype=x.dtype)
+    if position_bias is not None:
+        for head in range(min(len(bias), len(position_bias))):
+            axes = (bicubic(*sizes) for sizes in zip(position_bias.shape[3:], y.shape[2:], strict=True))
+            bias[head] = torch.einsum("uk,vl,ijkl->ijuv", *axes, position_bias[head]).reshape(bias[head].shape)
+    return attend(q, k, v, bias).reshape(x.shape)
 
 
 def reference_ste(w: Weights, x: Tensor) -> Tensor:
@@ -227,10 +330,10 @@ def reference_ste(w: Weights, x: Tensor) -> Tensor:
     return x + batch_norm(of(w, "norm3"), conv1x1(w["expand.weight"], w["expand.bias"], y))
 
 
-def reference_d_mixer(w: Weights, options: Any, x: Tensor) -> Tensor:
+def reference_d_mixer(w: Weights, options: Any, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
     local = x.shape[1] - round(options.attention_ratio * x.shape[1])
     a = reference_idconv(of(w, "idconv"), options, x[:, :local])
-    b = reference_osra(of(w, "osra"), options, x[:, local:])
+    b = reference_osra(of(w, "osra"), options, x[:, local:], position_bias)
     return reference_ste(of(w, "ste"), torch.cat((a, b), 1))
 
 
@@ -325,11 +428,8 @@ def reference_spatial_reduction_attention(w: Weights, options: Any, x: Tensor) -
     y, stride = x, options.sr_ratio
     if stride > 1:
         r = of(w, f"reductions.{stride}")
-        b, c, height, width = x.shape
-        down, right = -(-height // stride), -(-width // stride)
-        padded = torch.zeros(b, c, down * stride, right * stride, dtype=x.dtype)
-        padded[:, :, :height, :width] = x
-        seen = patches(padded, stride, stride, 0)
+        height, width = (-(-n // stride) * stride for n in x.shape[2:])
+        seen = patches(grown(x, height, width), stride, stride, 0)
         y = torch.einsum("oik,bikhw->bohw", r["conv.weight"].flatten(2), seen) + per_channel(r["conv.bias"])
         y = per_channel(r["norm.weight"]) * normed(y, (1,), 1e-6) + per_channel(r["norm.bias"])
     q, k, v = (to_heads(w[f"{n}.weight"], w[f"{n}.bias"], z) for n, z in (("query", x), ("key", y), ("value", y)))
@@ -415,21 +515,174 @@ def reference_inverted_residual(w: Weights, options: Any, x: Tensor) -> Tensor:
     return one_group(of(w, "norm2"), conv1x1(w["fc2.weight"], None, y))
 
 
+def reference_rp_cpe_ffn(w: Weights, options: Any, x: Tensor) -> Tensor:
+    h = conv1x1(w["fc1.weight"], w["fc1.bias"], x)
+    assert h.shape[1] == int(options.ratio * x.shape[1])
+    y = h if options.skip else 0 * h
+    for i in range(options.num_branches):
+        branch = of(w, f"branches.{i}")
+        z = depthwise(branch["conv.weight"], branch.get("conv.bias"), h)
+        y = y + (batch_norm(of(branch, "norm"), z) if options.branch_norm else z)
+    return conv1x1(w["fc2.weight"], w["fc2.bias"], gelu(y))
+
+
+def coordinate_conv(w: Weights, x: Tensor) -> Tensor:
+    """As one depthwise convolution, whose kernels are outer products: without biases, zeros outside stay zeros."""
+    return depthwise(torch.einsum("cxyk,cxlz->cxlk", w["row"], w["column"]), None, x)
+
+
+def reference_coordinate_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
+    return coordinate_conv(of(w, "conv"), x)
+
+
+def cell_maxima(x: Tensor, size: int) -> Tensor:
+    """The largest of each size x size cell; cells at the right and the bottom may be smaller."""
+    _, _, height, width = x.shape
+    rows = [
+        torch.stack([x[:, :, i : i + size, j : j + size].amax((2, 3)) for j in range(0, width, size)], -1)
+        for i in range(0, height, size)
+    ]
+    return torch.stack(rows, -2)
+
+
+def sampled_means(w: Weights, x: Tensor, size: int) -> Tensor:
+    pooled = cell_means(x, *(-(-n // size) for n in x.shape[2:]))
+    return conv1x1(w["conv.weight"], None, pooled)
+
+
+def propagate(weight: Tensor, x: Tensor, size: int, to: torch.Size) -> Tensor:
+    """out[size * i + a, size * j + b] = weight[a, b] * x[i, j]"""
+    assert weight.shape[1:] == (1, size, size)
+    i, j = torch.arange(to[0])[:, None], torch.arange(to[1])[None]
+    return weight[:, 0, i % size, j % size] * x[:, :, i // size, j // size]
+
+
+def c_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
+    """Window by window around every second position: what its centre says that its nine positions take of its nine values."""
+    b, c, height, width = x.shape
+    heads = max(1, c // head_dim)
+    assert w["scores"].shape == (heads, 9, 9, c)
+    centres = depthwise(w["reduce.weight"], None, x, 2)
+    attention = softmax(torch.einsum("ansc,bchw->banshw", w["scores"], centres), 3)
+    values = patches(to_heads(w["value"], None, x).reshape(x.shape), 3, 2, 1)
+    values = values.reshape(b, heads, c // heads, 9, *centres.shape[2:])
+    out = torch.zeros(b, heads, c // heads, height + 2, width + 2, dtype=x.dtype)  # with what lies outside the map
+    for i in range(centres.shape[2]):
+        for j in range(centres.shape[3]):
+            y = torch.einsum("bans,bads->badn", attention[..., i, j], values[..., i, j])
+            for n in range(9):
+                out[..., 2 * i + n // 3, 2 * j + n % 3] += y[..., n]
+    return out[..., 1:-1, 1:-1].reshape(x.shape)
+
+
+def g_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
+    q, k, v = (to_heads(w[f"{name}.weight"], None, x) for name in ("query", "key", "value"))
+    assert q.shape[1] == max(1, x.shape[1] // head_dim)
+    return attend(q, k, v).reshape(x.shape)
+
+
+def sparse(attention: Callable[..., Tensor], w: Weights, weight: Tensor, x: Tensor, size: int, head_dim: int) -> Tensor:
+    """Sample, attend, propagate."""
+    y = attention(of(w, "attention"), sampled_means(of(w, "sample"), x, size), head_dim)
+    return propagate(weight, y, size, x.shape[2:])
+
+
+def reference_c_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
+    weight = w[f"propagate.{options.patch_size}.weight"]
+    assert len(weight) == options.expansion * x.shape[1]
+    y = sparse(c_mhsa, w, weight, x, options.patch_size, options.head_dim)
+    return conv1x1(w["project.weight"], w["project.bias"], y)
+
+
+def reference_g_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
+    weight = w[f"propagate.{options.patch_size}.weight"]
+    y = sparse(g_mhsa, w, weight, x, options.patch_size, options.head_dim)
+    return conv1x1(w["project.weight"], w["project.bias"], y)
+
+
+def reference_ems_static(w: Weights, options: Any, u: Tensor) -> Tensor:
+    c = u.shape[1]
+    fine, coarse = (0 if options.operators == "whiten" else round(options.static_split[i] * c) for i in (0, 2))
+    scales = {
+        "fine": (fine, options.patch_sizes[0]),
+        "dense": (c - fine - coarse, None),
+        "coarse": (coarse, options.patch_sizes[1]),
+    }
+    scales = {name: scale for name, scale in scales.items() if scale[0]}
+    banks = {name: of(w, f"segments.{name}") for name in scales}
+    whitened = conv1x1(torch.cat([bank["whiten.weight"] for bank in banks.values()]), None, u)
+    whitened = whitened - whitened.mean(1, keepdim=True)
+    if options.operators == "whiten":
+        return depthwise(banks["dense"]["conv.weight"], None, whitened)
+    y, start = 0, 0
+    for name, (size, patch) in scales.items():
+        bank = banks[name]
+        part = depthwise(bank["conv.weight"], None, whitened[:, start : start + size])
+        if patch is not None:
+            z = conv1x1(bank["sample.conv.weight"], None, cell_maxima(part, patch))
+            assert z.shape[1] == 2 * size
+            part = propagate(bank["propagate.weight"], coordinate_conv(of(bank, "coordinate"), z), patch, u.shape[2:])
+        y = y + conv1x1(bank["fuse.weight"], None, part)  # the columns of one convolution of all parts
+        start += size
+    if options.operators == "pyramid":
+        return y
+    return conv1x1(w["after.weight"], None, conv1x1(w["gate.weight"], None, u) / (1 + torch.exp(-y)))
+
+
+def reference_ems(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """Each branch through its rows of the first convolution and its columns of the last."""
+    y = conv1x1(w["static_enter.weight"], None, x)
+    if options.operators != "identity":
+        y = reference_ems_static(of(w, "static"), options, y)
+    if options.operators in ("pyramid", "gate"):
+        return y
+    y = conv1x1(w["static_leave.weight"], None, y)
+    branches = {
+        "c_mhsa": (("local", c_mhsa, 2, options.patch_sizes[2], options.local_head_dim),),
+        "g_mhsa": (
+            ("local", c_mhsa, 4, options.patch_sizes[2], options.local_head_dim),
+            ("wide", g_mhsa, 4, options.patch_sizes[3], options.global_head_dim),
+        ),
+    }
+    for name, attention, share, patch, head_dim in branches.get(options.operators, ()):
+        u = conv1x1(w[f"{name}_enter.weight"], None, x)
+        assert u.shape[1] == x.shape[1] // share
+        z = sparse(attention, of(w, f"dynamic.{name}"), w[f"dynamic.{name}.propagate.weight"], u, patch, head_dim)
+        assert z.shape[1] == {"local": 2, "wide": 1}[name] * u.shape[1]
+        z = conv1x1(w[f"dynamic.{name}_fuse.weight"], None, z)
+        y = y + conv1x1(w["dynamic_leave.weight"], None, z)
+    return y
+
+
 REFERENCES: dict[tuple[str, str], Callable[..., Tensor]] = {
+    ("embedding", "bilinear_embedding"): reference_bilinear_embedding,
     ("embedding", "conv_downsampling"): reference_conv_downsampling,
     ("embedding", "conv_stem"): reference_conv_stem,
+    ("embedding", "ems_stem"): reference_ems_stem,
+    ("embedding", "hat_stem"): reference_hat_stem,
+    ("embedding", "mat_stem"): reference_mat_stem,
+    ("embedding", "patch_embedding"): reference_patch_embedding,
+    ("embedding", "patch_merging"): reference_patch_merging,
     ("ffn", "dw_mlp"): reference_dw_mlp,
     ("ffn", "inverted_residual"): reference_inverted_residual,
     ("ffn", "mlp"): reference_mlp,
     ("ffn", "ms_ffn"): reference_ms_ffn,
+    ("ffn", "rp_cpe_ffn"): reference_rp_cpe_ffn,
+    ("head", "conv_head"): reference_conv_head,
     ("head", "linear_head"): reference_linear_head,
+    ("mixer", "c_mhsa"): reference_c_mhsa,
+    ("mixer", "coordinate_conv"): reference_coordinate_conv,
     ("mixer", "d_mixer"): reference_d_mixer,
     ("mixer", "depthwise_conv"): reference_depthwise_conv,
+    ("mixer", "ems"): reference_ems,
+    ("mixer", "g_mhsa"): reference_g_mhsa,
     ("mixer", "global_attention"): reference_global_attention,
     ("mixer", "h_mhsa"): reference_h_mhsa,
+    ("mixer", "idconv"): reference_idconv_mixer,
     ("mixer", "identity"): identity,
     ("mixer", "key_only_attention"): reference_key_only_attention,
     ("mixer", "mat_attention"): reference_mat_attention,
+    ("mixer", "none"): identity,
     ("mixer", "partial_attention"): reference_partial_attention,
     ("mixer", "pooling"): reference_pooling,
     ("mixer", "spatial_reduction_attention"): reference_spatial_reduction_attention,
@@ -440,6 +693,8 @@ REFERENCES: dict[tuple[str, str], Callable[..., Tensor]] = {
     ("norm", "none"): identity,
     ("position", "dpe"): reference_dpe,
     ("position", "none"): identity,
+    ("position", "peg"): reference_dpe,
+    ("position_bias", "dense_table"): reference_dense_table,
     ("scale", "layer_scale"): reference_layer_scale,
     ("scale", "none"): identity,
 }
@@ -454,28 +709,94 @@ def test_every_part_has_a_reference(kind: str) -> None:
     assert not missing, f"write a naive version of {missing} into REFERENCES, or name its test in ELSEWHERE"
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5), (3, 10)])
-@pytest.mark.parametrize("case", [case for case in cases() if (case.kind, case.name) in REFERENCES], ids=str)
-def test_reference(case: Case, height: int, width: int) -> None:
-    module = case.make().double()
+def compare(module: torch.nn.Module, reference: Callable[..., Tensor], *inputs: Tensor) -> None:
+    """Outputs, and the gradients of every parameter and of the inputs that want one, in float64."""
     state = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
     names = [name for name, _ in module.named_parameters()]
     for name in names:
         state[name].requires_grad_()
-    inputs = case.inputs(height, width, batch=2, dtype=torch.float64)
-    x = inputs[0].requires_grad_()
 
     y = module(*inputs)
-    expected = REFERENCES[case.kind, case.name](state, case.options, *inputs)
+    expected = reference(state, *inputs)
     torch.testing.assert_close(y, expected, atol=1e-10, rtol=1e-8)
 
     cotangent = noise(*y.shape, seed=4, dtype=torch.float64)
+    xs = {f"input {i}": x for i, x in enumerate(inputs) if x.requires_grad}
     own = [parameter for _, parameter in module.named_parameters()]
     kwargs = {"allow_unused": True, "materialize_grads": True}
-    found = torch.autograd.grad((y * cotangent).sum(), [x, *own], **kwargs)
-    wanted = torch.autograd.grad((expected * cotangent).sum(), [x, *(state[name] for name in names)], **kwargs)
-    for name, one, other in zip(["the input", *names], found, wanted, strict=True):
+    found = torch.autograd.grad((y * cotangent).sum(), [*xs.values(), *own], **kwargs)
+    wanted = torch.autograd.grad((expected * cotangent).sum(), [*xs.values(), *(state[n] for n in names)], **kwargs)
+    for name, one, other in zip([*xs, *names], found, wanted, strict=True):
         torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def compare_case(case: Case, module: torch.nn.Module, options: Any, height: int, width: int) -> None:
+    inputs = case.inputs(height, width, batch=2, dtype=torch.float64)
+    inputs[0].requires_grad_()
+    reference = REFERENCES[case.kind, case.name]
+    compare(module.double(), lambda w, *xs: reference(w, options, *xs), *inputs)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5), (3, 10)])
+@pytest.mark.parametrize("case", [case for case in cases() if (case.kind, case.name) in REFERENCES], ids=str)
+def test_reference(case: Case, height: int, width: int) -> None:
+    compare_case(case, case.make(), case.options, height, width)
+
+
+@pytest.mark.parametrize("case", cases("mixer", "h_mhsa"), ids=str)
+def test_h_mhsa_with_a_norm_that_is_never_used(case: Case) -> None:
+    options = dataclasses.replace(case.options, unused_norm=True)
+    module = randomise(case.module_class(*case.dims, options)).eval()
+    assert any(name.startswith("unused_norm.") for name in module.state_dict())
+    compare_case(case, module, options, 7, 5)
+
+
+@pytest.mark.parametrize("resize", ["grid", "flat"])
+@pytest.mark.parametrize("case", cases("position_bias", "dense_table"), ids=str)
+def test_dense_table_on_maps_of_its_size(case: Case, resize: str) -> None:
+    """Nothing is resized; then one side alone is, and maps that are smaller, to one position."""
+    side, options = case.options.map_size, dataclasses.replace(case.options, resize=resize)
+    module = randomise(case.module_class(options))
+    y = module(noise(1, 1, side, side))
+    assert torch.equal(y.flatten(3).flatten(1, 2), next(module.parameters()))
+    for height, width in [(side, side), (side, side + 3), (side + 1, side), (side // 2, side // 2), (1, 1)]:
+        compare_case(case, module, options, height, width)
+
+
+@pytest.mark.parametrize(("keys_down", "keys_across"), [(0, 0), (2, 1), (-1, 3)])
+@pytest.mark.parametrize("more_heads", [-1, 0, 2])
+@pytest.mark.parametrize("case", cases("mixer", "d_mixer"), ids=str)
+def test_d_mixer_adds_its_position_bias(case: Case, more_heads: int, keys_down: int, keys_across: int) -> None:
+    """Also a bias for fewer or more heads than it has, and for another grid of keys."""
+    module = case.make().double()
+    heads = len(module.get_parameter("osra.query.weight"))
+    height, width = 7, 5
+    keys = (-(-height // case.options.sr_ratio) + keys_down, -(-width // case.options.sr_ratio) + keys_across)
+    (x,) = case.inputs(height, width, batch=2, dtype=torch.float64)
+    bias = noise(heads + more_heads, height, width, *keys, seed=3, dtype=torch.float64)
+    compare(module, lambda w, *xs: reference_d_mixer(w, case.options, *xs), x.requires_grad_(), bias.requires_grad_())
+
+
+@pytest.mark.parametrize("change", [{}, {"skip": False}, {"branch_norm": False}, {"num_branches": 1}], ids=str)
+@pytest.mark.parametrize("case", cases("ffn", "rp_cpe_ffn"), ids=str)
+def test_rp_cpe_is_one_convolution_in_evaluation(case: Case, change: dict[str, Any]) -> None:
+    options = dataclasses.replace(case.options, **change)
+    module = randomise(case.module_class(*case.dims, options)).eval().double()
+    single = dataclasses.replace(options, num_branches=1, branch_norm=False, skip=False)
+    merged = module.reparameterised()
+    assert module.reparameterised_options(options) == (None if single == options else single)
+    if single == options:
+        assert merged is None
+        return
+    plain = case.module_class(*case.dims, single).double().eval()
+    plain.load_state_dict(merged.state_dict())  # it is what its options say
+    for height, width in [(8, 8), (7, 5), (1, 1)]:
+        (x,) = case.inputs(height, width, batch=2, dtype=torch.float64)
+        y = module(x)
+        torch.testing.assert_close(merged(x), y, atol=1e-10, rtol=1e-8)
+        torch.testing.assert_close(plain(x), y, atol=1e-10, rtol=1e-8)
+    randomise(merged, 9)
+    assert torch.equal(module(x), y)  # on copies of the weights
 
 
 @pytest.mark.parametrize("case", cases("ffn", "ms_ffn") + cases("mixer", "d_mixer"), ids=str)

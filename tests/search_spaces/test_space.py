@@ -454,8 +454,8 @@ WRONG = [
     ("kernel_size = [3, 5]", "kernel_size = [[3, 5]]", "kernel_size is (3, 5)", "whole number"),
     (
         'mixer = [{ part = "depthwise_conv", kernel_size = [3, 5] }]',
-        'mixer = [{ part = "global_attention", head_dim = 16 }]',
-        "global_attention has 8 channels",
+        'mixer = [{ part = "ems" }]',
+        "ems has 8 channels",
         "width = 16",
     ),
     ('part = "mlp", ratio = 2', 'part = "ms_ffn", scales = [1, 3]', "scales is 1", "a list"),

@@ -1,0 +1,87 @@
+"""`nas convert`: an official checkpoint of HAT-Net or TransXNet as a network of ours."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from nas.commands.extract import ARCH, WEIGHTS, load_network
+from nas.log import say
+from nas.run import save_tensors
+from nas.store import RunStore
+from search_spaces.errors import InputError
+from search_spaces.official import convert as convert_state
+
+WRAPPERS = ("state_dict", "model")
+"""Keys under which training scripts keep the weights beside other things."""
+
+
+def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
+    """Names to tensors of a .safetensors file, or of one that torch.save wrote; nothing in it is executed.
+
+    Raises:
+        InputError: no such file, damaged, or holding anything but plain tensors.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(
+            f"{path} is no file", "a checkpoint as the authors published it", "nas convert FILE --model NAME"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        SafetensorError,
+        ValueError,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        refused = isinstance(error, pickle.UnpicklingError)
+        raise InputError(
+            f"{path} {'holds more than plain tensors, or no checkpoint at all' if refused else 'is damaged'}: {reason}",
+            "a file of tensors only, which can be read without running code from it",
+            "save model.state_dict() alone, or download the file again",
+        ) from None
+    for key in WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            return state[key]
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path} holds a {type(state).__name__}", "names to tensors", "save model.state_dict()")
+    return state
+
+
+def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
+    """Writes arch.json and weights.safetensors, which `load_network` reads.
+
+    Args:
+        file: the official checkpoint.
+        model: the network's name, such as "transxnet_tiny".
+        out: the folder to write; converted/MODEL unless given. One that holds another network is left alone.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: see `read_checkpoint` and `search_spaces.official.convert`.
+    """
+    network = convert_state(read_checkpoint(file), model)
+    store = RunStore(out or Path("converted") / model)
+    text = network.arch.to_json(indent=1) + "\n"
+    if store.exists(ARCH) and store.read_text(ARCH) != text:
+        raise InputError(f"{store.folder} holds another network", "a folder of its own", f"--out {store.folder}-2")
+    save_tensors(store, WEIGHTS, network.state_dict(), {"digest": network.arch.digest, "source": Path(file).name})
+    store.write_text(ARCH, text)
+    params = sum(parameter.numel() for parameter in load_network(store.folder).parameters())
+    say(f"{model}: {len(network.state_dict())} tensors, {params:,} parameters -> {store.folder}")
+    say(f'load it: from nas import load_network; network = load_network("{store.folder}")')
+    return store.folder
