@@ -61,6 +61,10 @@ class PartModule(nn.Module):
         """The same map in evaluation mode, merged, on copies of the weights; None when there is nothing to merge."""
         return None
 
+    def for_inference(self) -> nn.Module:
+        """A module with the same outputs in evaluation mode, in less time; the part itself when it knows of none."""
+        return self
+
 
 class TokenMixer(PartModule):
     """Mixes positions. `forward(x)` maps (b, c, h, w) to the same shape, for every h and w.

@@ -374,6 +374,16 @@ class PartLaws:
             exported = torch.export.export(module, inputs, strict=False).module()
             torch.testing.assert_close(exported(*inputs), module(*inputs), atol=1e-6, rtol=1e-5)
 
+    @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5), (1, 1)])
+    def test_inference_form(self, case: Case, height: int, width: int) -> None:
+        module, inputs = case.make(), case.inputs(height, width, batch=2)
+        with torch.no_grad():
+            fast = copy.deepcopy(module).for_inference()
+            y = module(*inputs)
+            for other in (fast, fast.to(memory_format=torch.channels_last)):
+                found = other(*(x.contiguous(memory_format=torch.channels_last) for x in inputs))
+                assert (found - y).abs().max() <= 2e-5 * y.abs().max()
+
     def test_unknown_option_offers_the_nearest(self, case: Case) -> None:
         keys = list(option_types(case.module_class))
         for key in keys:

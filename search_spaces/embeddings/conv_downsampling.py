@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from search_spaces.architecture import Part
+from search_spaces.folding import FixedConv, norm_behind
 from search_spaces.layers import Conv, check_odd, check_positive
+from search_spaces.norms.batch_norm import BatchNorm
 from search_spaces.registry import Embedding, lookup, make, register
 
 
@@ -43,3 +45,10 @@ class ConvDownsampling(Embedding):
 
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
         return self.norm(self.conv(x))
+
+    def for_inference(self) -> nn.Module:
+        """The convolution with its batch norm folded in."""
+        if not isinstance(self.norm, BatchNorm):
+            return self
+        weight, bias = norm_behind(self.conv.weight, None, self.norm.norm)
+        return FixedConv(weight, bias, self.conv.stride[0])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from search_spaces.architecture import Part
 from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive
@@ -45,3 +45,18 @@ class InvertedResidual(ChannelMixer):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return self.norm2(self.fc2(F.silu(self.conv(F.silu(self.fc1(self.norm1(x)))))))
+
+    def for_inference(self) -> nn.Module:
+        return InPlace(self)
+
+
+class InPlace(nn.Module):
+    """The same with activations in the memory of their inputs."""
+
+    def __init__(self, ffn: InvertedResidual) -> None:
+        super().__init__()
+        self.norm1, self.fc1, self.conv, self.fc2, self.norm2 = ffn.norm1, ffn.fc1, ffn.conv, ffn.fc2, ffn.norm2
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        y = F.silu(self.fc1(self.norm1(x)), inplace=True)
+        return self.norm2(self.fc2(F.silu(self.conv(y), inplace=True)))

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.errors import InputError
+from search_spaces.folding import FixedConv, add_identity, affine, norm_before, norm_behind
 from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive
 from search_spaces.registry import ChannelMixer, register
 
@@ -23,6 +24,31 @@ class Branch(nn.Module):
         self.conv = DepthwiseConv(hidden, kernel_size)
         self.norm2 = nn.BatchNorm2d(hidden)
         self.fc2 = Conv(hidden, dim, bias=False)
+
+
+class MergedMSFFN(nn.Module):
+    """All scales as one depthwise convolution of the largest kernel, which adds its input; norms folded where borders allow it.
+
+    The norm before the depthwise convolution stays a step of its own: its summand must not reach the zero padding.
+    """
+
+    def __init__(self, branches: "list[Branch]", norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.fc1 = FixedConv(torch.cat([branch.fc1.weight for branch in branches]), None)
+        factors, summands = zip(*(affine(branch.norm1) for branch in branches), strict=True)
+        self.factor = nn.Parameter(torch.cat(factors)[:, None, None].clone())
+        self.summand = nn.Parameter(torch.cat(summands)[:, None, None].clone())
+        size = max(branch.conv.weight.shape[-1] for branch in branches)
+        kernels = [F.pad(b.conv.weight, [(size - b.conv.weight.shape[-1]) // 2] * 4) for b in branches]
+        biases = torch.cat([cast(Tensor, branch.conv.bias) for branch in branches])
+        self.conv = FixedConv(add_identity(torch.cat(kernels)), biases, groups=len(biases))
+        columns = [norm_before(branch.fc2.weight, None, branch.norm2) for branch in branches]
+        added = torch.stack([bias for _, bias in columns]).sum(0)
+        self.last = FixedConv(*norm_behind(torch.cat([weight for weight, _ in columns], dim=1), added, norm))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        u = torch.addcmul(self.summand, F.gelu(self.fc1(x)), self.factor)
+        return self.last(F.gelu(self.conv(u)))
 
 
 @register("ms_ffn")
@@ -81,3 +107,6 @@ class MSFFN(ChannelMixer):
             mixed.append(branch.norm2(F.gelu(branch.conv(u) + u)))
         weight = torch.cat([branch.fc2.weight for branch in branches], dim=1)
         return self.norm(F.conv2d(torch.cat(mixed, dim=1), weight))
+
+    def for_inference(self) -> nn.Module:
+        return MergedMSFFN(cast("list[Branch]", list(self.branches.values())), self.norm)

@@ -7,7 +7,9 @@
 OSRA's position bias, which all blocks of a stage share, belongs to the stage: position_biases/dense_table.py.
 """
 
+import copy
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.errors import InputError
+from search_spaces.folding import FixedConv, add_identity, norm_before, norm_behind
 from search_spaces.layers import (
     Conv,
     DepthwiseConv,
@@ -129,6 +132,78 @@ class STE(nn.Module):
         return x + self.norm3(self.expand(y))
 
 
+class FoldedIDConv(nn.Module):
+    """IDConv with its norm folded, and both of its poolings through its two convolutions at once."""
+
+    def __init__(self, conv: IDConv) -> None:
+        super().__init__()
+        groups, dim, squeezed = conv.expand.shape
+        self.kernel_size, self.groups = conv.kernel_size, groups
+        self.kernels, self.biases = nn.Parameter(conv.kernels.flatten(2)), nn.Parameter(conv.biases)
+        weight, bias = norm_behind(conv.squeeze.weight, None, conv.norm)
+        self.squeeze, self.squeeze_bias = nn.Parameter(weight[:, :, 0, 0]), nn.Parameter(bias[:, None])
+        self.expand = nn.Parameter(conv.expand.reshape(groups * dim, squeezed))
+        self.expand_bias = nn.Parameter(conv.expand_bias.reshape(groups * dim, 1))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        b, c, h, w = x.shape
+        k = self.kernel_size
+        pooled = torch.cat((F.adaptive_avg_pool2d(x, k).flatten(2), x.mean(dim=(2, 3)).unsqueeze(2)), dim=2)
+        y = self.expand @ F.gelu(self.squeeze @ pooled + self.squeeze_bias) + self.expand_bias
+        share = y.reshape(b, self.groups, c, k * k + 1).softmax(dim=1)
+        kernels = (share[..., :-1] * self.kernels).sum(dim=1).reshape(b * c, 1, k, k)
+        biases = (share[..., -1] * self.biases).sum(dim=1).reshape(-1)
+        y = F.conv2d(x.reshape(1, b * c, h, w), kernels, biases, padding=k // 2, groups=b * c)
+        return y.reshape(b, c, h, w)
+
+
+class FoldedOSRA(nn.Module):
+    """OSRA with its norms folded, and keys and values as one convolution."""
+
+    def __init__(self, osra: OSRA) -> None:
+        super().__init__()
+        self.reduce, self.factor, self.summand = None, None, None
+        for reduction in cast("list[Reduction]", list(osra.reductions.values())):
+            weight, bias = norm_behind(reduction.conv.weight, None, reduction.norm1)
+            self.stride, self.padding = reduction.conv.stride, reduction.conv.padding
+            self.reduce, self.reduce_bias = nn.Parameter(weight), nn.Parameter(bias)
+            factor, summand = norm_behind(reduction.scale.weight, None, reduction.norm2)
+            self.factor, self.summand = nn.Parameter(factor[:, 0]), nn.Parameter(summand[:, None, None])
+        self.refine = FixedConv(add_identity(osra.refine.weight), osra.refine.bias, groups=osra.refine.groups)
+        self.query, (heads, size, dim) = osra.query, osra.key.weight.shape
+        self.shape = (2, heads, size)
+        weight = torch.cat((osra.key.weight, osra.value.weight)).reshape(2 * heads * size, dim, 1, 1)
+        self.both = FixedConv(weight, torch.cat((cast(Tensor, osra.key.bias), cast(Tensor, osra.value.bias))).flatten())
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "given h w h2 w2"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        y = x
+        if self.reduce is not None and self.factor is not None and self.summand is not None:
+            y = F.gelu(F.conv2d(x, self.reduce, self.reduce_bias, self.stride, self.padding, groups=x.shape[1]))
+            y = torch.addcmul(self.summand, y, self.factor)
+        y = self.refine(y)
+        key, value = self.both(y).reshape(y.shape[0], *self.shape, -1).transpose(3, 4).unbind(1)
+        bias = None
+        if position_bias is not None:
+            bias = match_keys(position_bias, self.shape[1], int(y.shape[2]), int(y.shape[3]))
+        return merge_heads(attention(self.query(x), key, value, bias), x.shape[2], x.shape[3])
+
+
+class FoldedSTE(nn.Module):
+    """STE with its norms folded."""
+
+    def __init__(self, ste: STE) -> None:
+        super().__init__()
+        self.conv = ste.conv
+        self.squeeze = FixedConv(*norm_before(ste.squeeze.weight, ste.squeeze.bias, ste.norm1))
+        expand = norm_before(ste.expand.weight, ste.expand.bias, ste.norm2)
+        self.expand = FixedConv(*norm_behind(*expand, ste.norm3))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return x + self.expand(F.gelu(self.squeeze(F.gelu(self.conv(x)))))
+
+
 @register("d_mixer")
 class DMixer(TokenMixer):
     """IDConv on the first (1 - attention_ratio) * dim channels, OSRA on the last attention_ratio * dim, then STE.
@@ -201,3 +276,10 @@ class DMixer(TokenMixer):
         if x.is_contiguous(memory_format=torch.channels_last):
             mixed = mixed.contiguous(memory_format=torch.channels_last)
         return self.ste(torch.cat((mixed, self.osra(global_, position_bias)), dim=1))
+
+    def for_inference(self) -> nn.Module:
+        folded = copy.copy(self)  # the same forward over folded children
+        folded._modules = {
+            "idconv": FoldedIDConv(self.idconv), "osra": FoldedOSRA(self.osra), "ste": FoldedSTE(self.ste),
+        }  # fmt: skip
+        return folded

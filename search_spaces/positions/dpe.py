@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from search_spaces.folding import FixedConv, add_identity
 from search_spaces.layers import DepthwiseConv, check_odd
 from search_spaces.registry import Position, register
 
@@ -29,3 +30,7 @@ class DPE(Position):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return x + self.conv(x)
+
+    def for_inference(self) -> nn.Module:
+        """One convolution, which adds its input."""
+        return FixedConv(add_identity(self.conv.weight), self.conv.bias, groups=self.conv.groups)

@@ -32,6 +32,7 @@ from tests.contracts import (
     members,
     name_of,
     named_spaces,
+    no_shape_checks,
     noise,
     randomise,
     repeated,
@@ -53,6 +54,24 @@ def test_two_hundred_subnetworks_are_their_extracted_networks(space: SearchSpace
     laws = SupernetLaws()
     laws.num_members = 200
     laws.test_a_subnetwork_is_its_extracted_network(space)
+
+
+@pytest.mark.slow
+def test_two_hundred_subnetworks_of_the_whole_unified_space() -> None:
+    """At its real widths and depths, on small images; about 6 GB."""
+    space = load_space("unified").bind(3, 10, 64)
+    supernet = Supernet(space)
+    randomise(supernet, 0)
+    supernet.eval()
+    x, rng = images(space, 1), random.Random(0)
+    with no_shape_checks(), torch.no_grad():
+        for _ in range(200):
+            arch = space.sample(rng)
+            buffers = calibrate(supernet, arch, [images(space, 2, seed=11)])
+            network = supernet.extract(arch, buffers)
+            y = supernet(x, arch, buffers)
+            assert_same(y, network(x), arch.to_json())
+            assert y.isfinite().all()
 
 
 @pytest.mark.parametrize("space", elastic_spaces(), ids=name_of)

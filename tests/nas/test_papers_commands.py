@@ -1,0 +1,123 @@
+"""`nas models` and `nas convert`, as typed in a shell."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nas import load_network
+from search_spaces.official import convert
+from search_spaces.papers import paper_networks
+from tests.command_line import Commands, cold, contents
+from tests.search_spaces.test_official import checkpoint
+
+HEAVY = ("torch", "optuna", "ray", "timm")
+
+
+def test_the_table_of_networks(nas: Commands, tmp_path: Path) -> None:
+    result = nas("models", cwd=tmp_path)
+    assert result.code == 0
+    lines = result.out.splitlines()
+    for network in paper_networks(ablations=True):
+        (line,) = [line for line in lines if line.startswith(f"{network.name} ")]
+        cells = line.split("  ")
+        assert network.params is None or str(network.params) in [cell.strip() for cell in cells]
+        assert ("*" in cells[0]) == bool(network.note)
+        assert not network.note or network.note in result.out
+    assert any("12.835" in line and "1.843" in line and "1.762" in line for line in lines if "transxnet_tiny" in line)
+
+
+def test_one_network(nas: Commands, tmp_path: Path) -> None:
+    result = nas("models", "mat_1", cwd=tmp_path)
+    assert result.code == 0
+    start = result.out.index("\n{") + 1
+    assert json.loads(result.out[start:])["stages"][0]["width"] == 24
+    given, allowed, instead = nas("models", "mat_9", cwd=tmp_path).refused("'mat_9'")
+    assert "mat_1" in allowed
+    assert instead.startswith("mat_")
+    nas("models", "mat_1", "mat_2", cwd=tmp_path).refused("at most one")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (("convert",), "0 files"),
+        (("convert", "a.pth"), "1 files and the model ''"),
+        (("convert", "a.pth", "b.pth", "--model", "hat_net_tiny"), "2 files"),
+        (("convert", "a.pth", "--modle", "hat_net_tiny"), "'modle'"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_loaded(
+    arguments: tuple[str, ...], given: str, tmp_path: Path
+) -> None:
+    result = cold(*arguments, cwd=tmp_path)
+    result.refused(given)
+    assert not result.imported & set(HEAVY)
+
+
+@pytest.mark.parametrize("form", ["plain", "wrapped", "safetensors"])
+def test_a_checkpoint_becomes_a_network(form: str, nas: Commands, tmp_path: Path) -> None:
+    state = checkpoint("hat_net_tiny")
+    file = "weights.safetensors" if form == "safetensors" else "weights.pth"
+    if form == "safetensors":
+        save_file(state, tmp_path / file)
+    else:
+        torch.save({"state_dict": state, "epoch": 300} if form == "wrapped" else state, tmp_path / file)
+    result = nas("convert", file, "--model", "hat_net_tiny", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert "12,655,912 parameters" in result.out
+    network, expected = load_network(tmp_path / "converted" / "hat_net_tiny"), convert(state, "hat_net_tiny")
+    assert network.arch.digest == expected.arch.digest
+    for (name, one), (_, other) in zip(network.state_dict().items(), expected.state_dict().items(), strict=True):
+        assert torch.equal(one, other), name
+    before = contents(tmp_path)
+    nas("convert", file, "model=hat_net_tiny", cwd=tmp_path)  # once more changes nothing
+    assert contents(tmp_path) == before
+    state["classifier.1.weight"], state["classifier.1.bias"] = torch.zeros(3, 384), torch.zeros(3)
+    torch.save(state, tmp_path / "other.pth")
+    before = contents(tmp_path)
+    _, _, instead = nas("convert", "other.pth", "--model=hat_net_tiny", cwd=tmp_path).refused("holds another network")
+    assert contents(tmp_path) == before
+    assert nas("convert", "other.pth", "--model=hat_net_tiny", *instead.split(), cwd=tmp_path).code == 0
+
+
+class Code:
+    """Would be run by an ordinary unpickling."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, ("raise SystemExit('code was run')",)
+
+
+def _bytes(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("make", "given"),
+    [
+        (lambda path: torch.save({"a": Code()}, path), "holds more than plain tensors"),
+        (lambda path: torch.save(torch.nn.Linear(2, 2), path), "holds more than plain tensors"),
+        (lambda path: torch.save([1, 2], path), "holds a list"),
+        (lambda path: torch.save({"a": 3}, path), "'a' in the checkpoint is int"),
+        (lambda path: _bytes(path, b""), "damaged"),
+        (lambda path: _bytes(path, b"no checkpoint"), "no checkpoint at all"),
+        (lambda path: torch.save({"a": torch.zeros(3)}, path), "unexpected: a"),
+    ],
+)
+def test_other_files_are_refused(make: Any, given: str, nas: Commands, tmp_path: Path) -> None:
+    make(tmp_path / "file.pth")
+    before = contents(tmp_path)
+    nas("convert", "file.pth", "--model", "hat_net_tiny", cwd=tmp_path).refused(given)
+    assert contents(tmp_path) == before
+
+
+def test_a_truncated_checkpoint_is_refused(nas: Commands, tmp_path: Path) -> None:
+    torch.save(checkpoint("hat_net_tiny"), tmp_path / "file.pth")
+    data = (tmp_path / "file.pth").read_bytes()
+    (tmp_path / "file.pth").write_bytes(data[: len(data) // 2])
+    before = contents(tmp_path)
+    nas("convert", "file.pth", "--model", "hat_net_tiny", cwd=tmp_path).refused("file.pth")
+    assert contents(tmp_path) == before
