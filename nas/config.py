@@ -203,10 +203,13 @@ class ExtractConfig:
 
     out: folder that gets one sub-folder per network; empty for the run's own networks/.
     verify: only check the files that are there, against the supernet and the recorded accuracy.
+    merge: parallel branches that are one convolution after training (RP-CPE) are written as one, for use and not for retraining;
+        needs `out`. Outputs are equal up to rounding.
     """
 
     out: str = ""
     verify: bool = False
+    merge: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

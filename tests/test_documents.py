@@ -1,6 +1,9 @@
 """The documents say what the code does."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from nas.cli import VERBS
 from nas.config import SECTIONS, config_from, load_config
 from nas.reporting import FRONT_COLUMNS, TRIAL_COLUMNS
 from search_spaces.named import load_space, space_names
+from search_spaces.registry import KINDS, parts
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,6 +50,40 @@ def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         if "train(" not in block and "load_network" not in block:
             exec(block, names)
     assert {"arch", "network"} <= names.keys()
+
+
+def blocks_of(path: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL)
+
+
+def test_every_part_has_a_row() -> None:
+    text = (ROOT / "search_spaces" / "README.md").read_text()
+    rows = {line.split("|")[1].split(":")[0].strip(): "" for line in text.splitlines() if line.startswith("| ")}
+    for line in text.splitlines():
+        if line.startswith("| "):
+            rows[line.split("|")[1].split(":")[0].strip()] += line
+    for kind in KINDS:
+        for name, part in parts(kind).items():
+            if part.__module__.startswith("search_spaces."):
+                assert f"`{name}`" in rows[kind], (kind, name)
+
+
+def test_adding_a_part_is_one_file(tmp_path: Path) -> None:
+    """The example of search_spaces/README.md as it stands: the file, its use, and the laws run on it."""
+    part, use, laws = blocks_of(ROOT / "search_spaces" / "README.md")
+    (tmp_path / "my_mixers.py").write_text(part)
+    (tmp_path / "use.py").write_text(use)
+    (tmp_path / "test_my_mixers.py").write_text(laws)
+    env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([sys.executable, "use.py"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Cost(params=" in result.stdout
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_mixers.py"]
+    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:]
+    passed = re.search(r"(\d+) passed", result.stdout)
+    assert passed
+    assert int(passed[1]) >= 50
 
 
 def test_decisions_are_numbered_and_short() -> None:

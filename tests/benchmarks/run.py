@@ -4,6 +4,8 @@ Each pair is timed alternately in one process with one thread, and medians are c
 
     supernet step    forward and backward of an architecture on borrowed slices, over the same stand-alone network; batch 64
     cost lookup      fvcore's count of a network, over ours of the same, with equal MACs
+    forward          TransXNet-Tiny and HAT-Net-Tiny at 224 x 224, plain implementation over ours (forward.py)
+    memory           peak of a training step of each part, straightforward over ours (memory.py)
 """
 
 import argparse
@@ -11,9 +13,11 @@ import logging
 import math
 import random
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,9 +26,14 @@ from fvcore.nn import FlopCountAnalysis
 from nas import machine
 from search_spaces import cost
 from search_spaces.architecture import Architecture
-from search_spaces.named import load_space, space_names
+from search_spaces.named import load_space
 from search_spaces.network import build
 from supernet.supernet import Supernet
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+from tests.benchmarks import forward, memory
+
+SPACES = ("digits", "images32")
 
 
 def timed(call: Callable[[], Any]) -> float:
@@ -58,7 +67,7 @@ def fvcore_macs(arch: Architecture) -> int:
 def supernet_step(repeats: int, batch_size: int = 64) -> list[str]:
     """Rows for the supernet's overhead."""
     rows, ratios = [], []
-    for name in space_names():
+    for name in SPACES:
         space = load_space(name)
         supernet = Supernet(space).train()
         rng = random.Random(0)
@@ -88,7 +97,7 @@ def supernet_step(repeats: int, batch_size: int = 64) -> list[str]:
 def cost_lookup(networks: int) -> list[str]:
     """Rows for the cost of a network."""
     rows = []
-    for name in space_names():
+    for name in SPACES:
         space = load_space(name)
         rng = random.Random(1)
         members = [space.sample(rng) for _ in range(networks)]
@@ -120,21 +129,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--only", choices=("step", "cost", "forward", "memory"), nargs="*", default=[])
     options = parser.parse_args()
+    only = options.only or ("step", "cost", "forward", "memory")
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     tuned = machine.tune_allocator()
     about = machine.describe(1)
-    lines = [
-        f"{about['cpu']}, {about['cores']} cores, 1 thread, torch {torch.__version__}, allocator {'tuned' if tuned else 'as it is'}",
-        "",
-        "supernet step over stand-alone step, forward and backward, batch 64",
-        *supernet_step(options.repeats),
-        "",
-        "cost of a network",
-        *cost_lookup(options.networks),
-    ]
-    print("\n".join(lines))  # noqa: T201
+    print(  # noqa: T201
+        f"{about['cpu']}, {about['cores']} cores, 1 thread, torch {torch.__version__}, allocator {'tuned' if tuned else 'as it is'}"
+    )
+    for name, title, rows in (
+        ("step", "supernet step over stand-alone step, forward and backward, batch 64", lambda: supernet_step(options.repeats)),
+        ("cost", "cost of a network", lambda: cost_lookup(options.networks)),
+        ("forward", "forward at 224 x 224: plain (default allocator, NCHW) over ours", lambda: forward.rows(options.repeats)),
+        ("memory", f"peak memory of a training step of a part, {memory.DIM} channels, {memory.SIDE} x {memory.SIDE}, batch {memory.BATCH}: ours, straightforward", memory.rows),
+    ):  # fmt: skip
+        if name in only:
+            print("\n".join(["", title, *rows()]), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from nas.run import open_run
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from supernet.calibration import calibrate
-from tests.command_line import Commands, Runs, contents
+from tests.command_line import Commands, Runs, contents, prepare
 
 
 @pytest.fixture
@@ -49,6 +49,31 @@ def test_a_loaded_network_is_what_the_supernet_computed(extracted: Path, monkeyp
             for images in (noise, *(images for images, _ in evaluator.validation)):
                 assert torch.equal(network(images), evaluator.supernet(images, entry["arch"], buffers))
         assert evaluate(network, evaluator.validation).top1 == entry["record"]["top1"]
+
+
+def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path) -> None:
+    place = prepare(tmp_path / "place")
+    text = (place / "tiny.toml").read_text()
+    ffn = 'ffn = [{ part = "rp_cpe_ffn", ratio = [1, 2], num_branches = [2, 4] }]'
+    (place / "tiny.toml").write_text(text.replace('ffn = [{ part = "mlp", ratio = [1, 2] }]', ffn))
+    for verb in ("train", "search"):
+        nas(verb, "config.toml", cwd=place).ok()
+    nas("extract", "run=run", "merge=true", cwd=place).refused("merge=true without out")
+    for arguments in ((), ("out=models", "merge=true"), ("out=models", "merge=true", "verify=true")):
+        nas("extract", "run=run", *arguments, cwd=place).ok()
+    folders = networks(place)
+    assert folders
+    merged = 0
+    for folder in folders:
+        whole, fewer = load_network(folder), load_network(place / "models" / folder.name)
+        images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            y = whole(images)
+            assert (fewer(images) - y).abs().max() <= 1e-4 * y.abs().max()
+        if whole.arch != fewer.arch:
+            merged += 1
+            assert sum(p.numel() for p in fewer.parameters()) < sum(p.numel() for p in whole.parameters())
+    assert merged
 
 
 def test_extraction_to_another_folder(nas: Commands, extracted: Path) -> None:

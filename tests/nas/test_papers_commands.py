@@ -35,7 +35,7 @@ def test_one_network(nas: Commands, tmp_path: Path) -> None:
     assert result.code == 0
     start = result.out.index("\n{") + 1
     assert json.loads(result.out[start:])["stages"][0]["width"] == 24
-    given, allowed, instead = nas("models", "mat_9", cwd=tmp_path).refused("'mat_9'")
+    _, allowed, instead = nas("models", "mat_9", cwd=tmp_path).refused("'mat_9'")
     assert "mat_1" in allowed
     assert instead.startswith("mat_")
     nas("models", "mat_1", "mat_2", cwd=tmp_path).refused("at most one")
