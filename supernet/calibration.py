@@ -30,6 +30,24 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
+def recompute(network: nn.Module, batches: Iterable[Float[Tensor, "_ c h w"]]) -> None:
+    """Running statistics of a stand-alone network anew, for the weights it has now: those of averaged weights are nobody's.
+
+    Args:
+        batches: training images, on the network's device; two or more in each batch. Nothing is drawn where there is no batch norm.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.reset_running_stats()
+    network.eval()
+    with batch_statistics(network):
+        for images in batches:
+            network(images)
+
+
+@torch.no_grad()
 def calibrate(supernet: Supernet, arch: Architecture, batches: Iterable[Float[Tensor, "_ c h w"]]) -> dict[str, Tensor]:
     """The buffers of `arch` for these images, named as in its network; empty when it has none.
 

@@ -3,6 +3,7 @@
 Each job (network, start, seed) is a process of its own with one thread, so results do not depend on how many run at once.
 """
 
+import itertools
 import math
 import multiprocessing
 import os
@@ -28,11 +29,14 @@ from search_spaces.architecture import Architecture
 from search_spaces.cost import cost
 from search_spaces.errors import InputError
 from search_spaces.network import build
+from supernet.calibration import recompute
 from supernet.optimisation import Optimisation, Schedule
 from supernet.seeding import derive_seed
 from supernet.training import autocast
 
 RETRAINED = "retrained.jsonl"
+RECOMPUTE = 2048
+"""Training images behind the running statistics of averaged weights."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,13 @@ def run_job(job: Job) -> dict[str, Any]:
             progress.update(optimisation.step_count, seen, loss=float(loss.detach()))
             if optimisation.step_count % settings.checkpoint_steps == 0 and optimisation.step_count < total:
                 save_checkpoint(store, checkpoint, optimisation.state_dict())
-    optimisation.use_averaged()
+    if settings.ema:
+        optimisation.use_averaged()
+        size = min(256, len(part))
+        fresh = part.batches(size, seed=seed, epoch=settings.epochs, augment=config.data.augment, device=str(device))
+        recompute(
+            network, (images for images, _ in itertools.islice(fresh, max(1, RECOMPUTE // size)) if len(images) > 1)
+        )
     network.eval()
     validation, test = (
         evaluate(network, load_part(config.data, split, name).batches(256, device=str(device)))

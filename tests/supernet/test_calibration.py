@@ -1,12 +1,14 @@
 """Each candidate's own statistics: the plain average over batches, found without touching anything."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
-from supernet.calibration import batch_statistics, calibrate
+from supernet.calibration import batch_statistics, calibrate, recompute
 from supernet.supernet import Supernet, network_skeleton
 from tests.contracts import (
     assert_same,
@@ -15,6 +17,7 @@ from tests.contracts import (
     members,
     name_of,
     named_spaces,
+    noise,
     repeated,
     state_of,
     supernet_of,
@@ -152,3 +155,29 @@ def test_only_batch_norms_are_in_training() -> None:
         assert module[1].momentum is None
     assert [child.training for child in module] == [False, False, False]
     assert module[1].momentum == 0.3
+
+
+def test_statistics_are_recomputed_for_the_weights_there_are() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
+    for seed in range(3):
+        network(noise(8, 3, 4, 4, seed=seed))
+    batches = [noise(8, 3, 4, 4, seed=seed) for seed in (5, 6)]
+    before = {name: parameter.clone() for name, parameter in network.named_parameters()}
+    recompute(network, batches)
+    assert not any(module.training for module in network.modules())
+    with torch.no_grad():
+        maps = [network[0](x) for x in batches]
+    norm = network[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    torch.testing.assert_close(norm.running_mean, torch.stack([y.mean((0, 2, 3)) for y in maps]).mean(0))
+    torch.testing.assert_close(norm.running_var, torch.stack([y.var((0, 2, 3)) for y in maps]).mean(0))
+    assert norm.momentum == 0.1
+    assert all(torch.equal(parameter, before[name]) for name, parameter in network.named_parameters())
+
+
+def test_nothing_is_drawn_without_batch_norm() -> None:
+    def images() -> Iterator[Tensor]:
+        raise AssertionError("drawn")
+        yield
+
+    recompute(nn.Conv2d(3, 4, 1), images())
