@@ -12,10 +12,10 @@ CHECKER = 'beartype.beartype(conf=__import__("beartype").BeartypeConf(is_pep484_
 
 
 def checked_modules() -> list[str]:
-    """Everything that handles tensors: search_spaces' folders of parts, its layers and network, and all of supernet."""
+    """Everything that handles tensors: search_spaces' folders of parts, its layers, networks and models, and all of supernet."""
     root = Path(__file__).parent.parent / "search_spaces"
     folders = sorted(path.parent.name for path in root.glob("*/__init__.py"))
-    return [f"search_spaces.{name}" for name in ("layers", "network", *folders)] + ["supernet"]
+    return [f"search_spaces.{name}" for name in ("layers", "network", "timm_models", *folders)] + ["supernet"]
 
 
 # Before anything of the project is imported; the value types need no check (and typing.Self cannot be checked by method).

@@ -86,6 +86,16 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
     return module
 
 
+@torch.no_grad()
+def tame(module: nn.Module) -> nn.Module:
+    """Random weights of the size that keeps the outputs of a deep and wide network finite; returns the module."""
+    randomise(module)
+    for parameter in module.parameters():
+        if parameter.dim() > 1:
+            parameter.mul_(3 * parameter[0].numel() ** -0.5)
+    return module
+
+
 def assert_same(one: Tensor, other: Tensor, what: str = "the outputs") -> None:
     """Bitwise equality."""
     assert one.shape == other.shape

@@ -40,6 +40,9 @@ class ConvHead(Head):
         nn.init.trunc_normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
 
+    def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b hidden h w"]:
+        """What is pooled."""
+        return F.gelu(self.conv_norm(self.conv(self.norm(x))))
+
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
-        y = F.gelu(self.conv_norm(self.conv(self.norm(x))))
-        return self.linear(F.adaptive_avg_pool2d(y, 1).flatten(1))
+        return self.linear(F.adaptive_avg_pool2d(self.features(x), 1).flatten(1))

@@ -40,6 +40,10 @@ class LinearHead(Head):
         nn.init.trunc_normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
 
+    def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """What is pooled."""
+        return self.norm(x)
+
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
-        pooled = F.adaptive_avg_pool2d(self.norm(x), 1).flatten(1)
+        pooled = F.adaptive_avg_pool2d(self.features(x), 1).flatten(1)
         return self.linear(F.dropout(pooled, self.dropout, self.training))

@@ -12,25 +12,16 @@ from search_spaces.network import Network
 from search_spaces.papers import paper_network
 from search_spaces.registry import complete
 from search_spaces.scales.layer_scale import LayerScale
-from tests.contracts import noise, randomise
+from tests.contracts import noise, tame
 
 NAMES = ("emsnet_xxtiny", "hat_net_tiny", "linglo_b0", "mat_1", "partialformer_b0", "transxnet_tiny")
-
-
-def tamed(network: nn.Module) -> None:
-    """Random weights of the size that keeps a deep network's outputs of ordinary size."""
-    randomise(network, 0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(3 * parameter[0].numel() ** -0.5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_are_equal(name: str) -> None:
     arch = dataclasses.replace(paper_network(name).arch, num_classes=10, resolution=64)
     network = Network(complete(arch)).eval()
-    tamed(network)
+    tame(network)
     state = copy.deepcopy(network.state_dict())
     x = noise(2, 3, 64, 64)
     with torch.no_grad():

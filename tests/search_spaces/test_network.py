@@ -123,8 +123,8 @@ def test_fresh_networks_have_outputs_of_ordinary_size(space: Any) -> None:
         ({"head": Part("linear")}, "linear_head"),
         ({"head": Part.of("linear_head", norms="none")}, "norm"),
         (
-            {"stages": (Stage(width=9, embedding=Part("conv_stem"), blocks=(block("global_attention", head_dim=4),)),)},
-            "12",
+            {"stages": (Stage(width=9, embedding=Part("conv_stem"), blocks=(block("ems"),)),)},
+            "16",
         ),
     ],
 )

@@ -40,6 +40,7 @@ from tests.contracts import (
     small,
     state_of,
     supernet_of,
+    tame,
 )
 
 
@@ -61,8 +62,7 @@ def test_two_hundred_subnetworks_of_the_whole_unified_space() -> None:
     """At its real widths and depths, on small images; about 6 GB."""
     space = load_space("unified").bind(3, 10, 64)
     supernet = Supernet(space)
-    randomise(supernet, 0)
-    supernet.eval()
+    tame(supernet).eval()
     x, rng = images(space, 1), random.Random(0)
     with no_shape_checks(), torch.no_grad():
         for _ in range(200):

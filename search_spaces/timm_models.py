@@ -1,0 +1,415 @@
+"""The papers' networks as models of timm.
+
+    import search_spaces, timm
+    timm.create_model("transxnet_tiny", num_classes=10, drop_path_rate=0.1)
+    timm.create_model("hat_net_tiny", features_only=True)      # maps at strides 4, 8, 16 and 32
+    timm.list_models(module="timm_models")
+
+`search_spaces` imports this file as soon as timm is imported too. A model's tensors have the names that they have in `build(arch)`,
+so weights go from either to the other. None are published: `pretrained=True` raises timm's RuntimeError, unless
+`pretrained_cfg_overlay=dict(file=PATH)` names some; they may be of another number of classes, channels or image size. Stochastic
+depth is off unless asked for: `drop_path_rate=paper_network(NAME).drop_path` is the paper's.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from search_spaces.architecture import Architecture, Part
+from search_spaces.errors import InputError
+from search_spaces.heads.conv_head import ConvHead
+from search_spaces.heads.linear_head import LinearHead
+from search_spaces.network import Network, StagePieces, call
+from search_spaces.papers import PaperNetwork, paper_networks
+from search_spaces.position_biases.dense_table import DenseTable
+from search_spaces.registry import complete, complete_part, lookup, make, options
+
+CROP_PCT = {"transxnet_tiny": 0.9, "transxnet_small": 0.9, "transxnet_base": 0.95}
+"""Share of the resized image that its authors evaluate on; timm's default for the others, whose papers do not say."""
+
+TOKENS = ("token", "bridge")
+"""Learned tokens of MAT's and PartialFormer's attention, by the last part of their names."""
+
+
+def stride(embedding: Part) -> int:
+    """By its option, or of its class."""
+    own = options("embedding", embedding)
+    return own.stride if hasattr(own, "stride") else cast(Any, lookup("embedding", embedding.name)).stride
+
+
+def reductions(arch: Architecture) -> list[int]:
+    """Pixels of the image to a side of one position of the map, by stage."""
+    return list(accumulate((stride(stage.embedding) for stage in arch.stages), operator.mul))
+
+
+def for_image_size(arch: Architecture, img_size: int | Sequence[int]) -> Architecture:
+    """The same network, its position tables made for square images of this side.
+
+    Raises:
+        InputError: not a square, or no size.
+    """
+    sides = {img_size} if isinstance(img_size, int) else set(img_size)
+    if len(sides) != 1 or min(sides) < 1:
+        raise InputError(
+            f"img_size is {img_size}",
+            "the side of a square; a network takes images of every size and shape, whatever it is made for",
+            "img_size=224",
+        )
+    side = sides.pop()
+    stages = []
+    for stage, reduction in zip(arch.stages, reductions(arch), strict=True):
+        bias = stage.position_bias
+        if bias is not None:
+            bias = Part.of(bias.name, **(dict(bias.options) | {"map_size": -(-side // reduction)}))
+        stages.append(replace(stage, position_bias=bias))
+    return replace(arch, stages=tuple(stages), resolution=side)
+
+
+@contextmanager
+def discarded_statistics(module: nn.Module) -> Iterator[None]:
+    """What running statistics gather in here is thrown away: a block that is computed again sees the same images again."""
+    kept = [(child, dict(child._buffers)) for child in module.modules()]
+    for child, buffers in kept:
+        child._buffers.update({name: None if buffer is None else buffer.clone() for name, buffer in buffers.items()})
+    try:
+        yield
+    finally:
+        for child, buffers in kept:
+            child._buffers.update(buffers)
+
+
+def call_checkpointed(name: str, module: nn.Module, *inputs: Tensor) -> Tensor:
+    """Runs a piece, and a block so that it is computed again for its gradients instead of kept in memory."""
+    if ".blocks." not in name:
+        return module(*inputs)
+    if torch.compiler.is_compiling():  # which gathers statistics once by itself, and takes no contexts
+        return cast(Tensor, checkpoint(module, *inputs, use_reentrant=False))
+    contexts = partial(_contexts, module)
+    return cast(Tensor, checkpoint(module, *inputs, use_reentrant=False, context_fn=contexts))
+
+
+def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), discarded_statistics(module)
+
+
+class TimmNetwork(Network):
+    """A network with what timm expects of a model. Maps (b, in_chans, h, w) to (b, num_classes), for every h and w.
+
+    Without a classifier it gives what that would see, (b, head_hidden_size); with `global_pool=""` too, the map before pooling,
+    (b, head_hidden_size, h', w').
+
+    Args:
+        arch: the network as its paper has it.
+        num_classes: 0 for no classifier.
+        in_chans: channels of the image.
+        img_size: side of the square image that position tables are made for (TransXNet has them), by default the paper's. Images
+            of other sizes have them resized. Nothing else depends on it.
+        global_pool: "avg", or "" for no pooling, which only goes without a classifier.
+        drop_rate: dropout before the classifier; by default the paper's (0.2 in HAT-Net, else 0).
+        drop_path_rate: stochastic depth, from 0 at the first block linearly to this at the last. The paper's rate is
+            `PaperNetwork.drop_path`; the default is 0, as everywhere in timm.
+
+    Raises:
+        InputError: a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        arch: Architecture,
+        *,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        img_size: int | Sequence[int] | None = None,
+        global_pool: str = "avg",
+        drop_rate: float | None = None,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        if img_size is not None:
+            arch = for_image_size(arch, img_size)
+        # A classifier of no classes cannot be made, so one that is not wanted is made and removed.
+        super().__init__(complete(replace(arch, in_channels=in_chans, num_classes=num_classes or 1)))
+        if drop_rate is None:
+            drop_rate = cast(float, dict(self.arch.head.options).get("dropout", 0.0))
+        for name, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
+            if not 0 <= rate < 1:
+                raise InputError(f"{name} is {rate}", "from 0 up to, not including, 1", f"{name}=0.1")
+        self.set_drop_path(drop_path_rate)
+        self.in_chans, self.num_classes, self.drop_rate = in_chans, num_classes, drop_rate
+        self.grad_checkpointing = False
+        self.feature_info = [
+            {"num_chs": stage.width, "reduction": reduction, "module": f"stages.{s}.blocks.{len(stage.blocks) - 1}"}
+            for s, (stage, reduction) in enumerate(zip(arch.stages, reductions(arch), strict=True))
+        ]
+        self._set_global_pool(num_classes, global_pool)
+        if not num_classes:
+            self._set_classifier(nn.Identity(), 0)
+        self._set_widths()
+
+    @property
+    def _head(self) -> LinearHead | ConvHead:
+        return cast("LinearHead | ConvHead", self.head)
+
+    def _set_widths(self) -> None:
+        self.num_features = self.arch.stages[-1].width
+        self.head_hidden_size = cast(int, dict(self.arch.head.options).get("hidden", self.num_features))
+
+    def _set_global_pool(self, num_classes: int, global_pool: str) -> None:
+        if global_pool not in ("avg", "") or (num_classes and not global_pool):
+            raise InputError(
+                f"global_pool is {global_pool!r} with {num_classes} classes",
+                "'avg', or without a classifier (num_classes=0) also '' for no pooling",
+                "global_pool='avg'",
+            )
+        self.global_pool = global_pool
+
+    def _set_classifier(self, linear: nn.Module, num_classes: int) -> None:
+        self.head.add_module("linear", linear)
+        self.num_classes = num_classes
+        self.arch = replace(self.arch, num_classes=num_classes)
+
+    # Classifier
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer from (b, head_hidden_size) to (b, num_classes), or the identity."""
+        return self._head.linear
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Puts a new classifier in place of the old one, or removes it.
+
+        Args:
+            num_classes: 0 for no classifier.
+            global_pool: as in the constructor; by default it stays.
+
+        Raises:
+            InputError: no such pooling, or no pooling before a classifier.
+        """
+        self._set_global_pool(num_classes, self.global_pool if global_pool is None else global_pool)
+        linear = nn.Identity()
+        if num_classes:
+            linear = cast(LinearHead, make("head", self.arch.head, self.num_features, num_classes)).linear
+            linear.to(next(self.parameters()))
+        self._set_classifier(linear.train(self.training), num_classes)
+
+    # The forward pass
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b features h2 w2"]:
+        """The map behind the last stage, (b, num_features, h / 32, w / 32) rounded up; the head's norm comes after it."""
+        return self.forward_intermediates(x, indices=1)[0]
+
+    def forward_head(self, x: Float[Tensor, "b features h w"], pre_logits: bool = False) -> Float[Tensor, "b ..."]:
+        """Norm, pooling, dropout and classifier, as the head has them; with `pre_logits` without the classifier."""
+        y = self._head.features(x)
+        if self.global_pool:
+            y = F.adaptive_avg_pool2d(y, 1).flatten(1)
+        y = F.dropout(y, self.drop_rate, self.training)
+        return y if pre_logits else self._head.linear(y)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b ..."]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.forward_head(self.forward_features(x))
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether blocks are computed again for their gradients instead of kept in memory: the same results, running statistics
+        included.
+        """
+        self.grad_checkpointing = enable
+
+    # Features
+
+    def forward_intermediates(
+        self,
+        x: Float[Tensor, "b c h w"],
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """The map behind the last stage that is run, and a list of those behind the stages that are asked for, in that order.
+
+        Args:
+            indices: stages; the last so many for a number, all for None. Negative ones count from the end.
+            norm: applies the head's norm to the last stage's map in the list.
+            stop_early: runs no stage behind the last that is asked for.
+            output_fmt: "NCHW", which is what there is.
+            intermediates_only: gives the list alone.
+
+        Raises:
+            InputError: another format, or no such stage.
+        """
+        if output_fmt != "NCHW":
+            raise InputError(f"output_fmt is {output_fmt!r}", "'NCHW': maps are (b, c, h, w)", "output_fmt='NCHW'")
+        count = len(self.stages)
+        taken = take(count, indices)
+        run = call_checkpointed if self.grad_checkpointing else call
+        maps = {}
+        for s in range(max(taken) + 1 if stop_early else count):
+            x = self.forward_stage(s, x, run)
+            if s in taken:
+                maps[s] = self._head.norm(x) if norm and s == count - 1 else x
+        asked = [maps[s] for s in taken]
+        return asked if intermediates_only else (x, asked)
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Removes what `forward_intermediates` does not need for these stages, and gives their indices, all from 0 up.
+
+        Args:
+            indices: as there.
+            prune_norm: removes the head's norm.
+            prune_head: removes all of the head but its norm, and pooling. Both go with the last stage.
+
+        Raises:
+            InputError: no such stage.
+        """
+        count = len(self.stages)
+        taken = take(count, indices)
+        stages = self.arch.stages[: max(taken) + 1]
+        cut = len(stages) < count
+        name, head_options = self.arch.head.name, dict(self.arch.head.options)
+        if prune_norm or cut:
+            head_options["norm"] = "none"
+            self.head.add_module("norm", make("norm", Part("none"), 1))
+        if prune_head or cut:
+            name, head_options = "linear_head", {"norm": head_options["norm"]}
+            norm = self._head.norm
+            self.head = make("head", Part.of(name, norm="none"), 1, 1).train(self.training)
+            self.head.add_module("norm", norm)
+        self.stages = self.stages[: len(stages)]
+        self.arch = replace(self.arch, stages=stages, head=complete_part("head", Part.of(name, **head_options)))
+        self._set_widths()
+        if prune_head or cut:
+            self.reset_classifier(0, "")
+        return taken
+
+    # Training
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """What timm groups parameters by for rates that fall with depth: the stem, each block (the first of a stage with what
+        stands before it), the head. With `coarse`, stages instead of blocks.
+        """
+        blocks = [(r"^stages\.(\d+)\.blocks\.(\d+)\.", None), (r"^stages\.(\d+)\.(?:embedding|position_bias)\.", (0,))]
+        return {"stem": r"^stages\.0\.embedding\.", "blocks": r"^stages\.(\d+)\." if coarse else blocks}
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that should not decay although they have two or more axes: position tables, learned tokens,
+        biases by head or group.
+        """
+        names = {name: name.rpartition(".")[2] for name, parameter in self.named_parameters() if parameter.dim() > 1}
+        return {name for name, last in names.items() if ".position_bias." in name or "bias" in last or last in TOKENS}
+
+
+def take(count: int, indices: int | Sequence[int] | None) -> list[int]:
+    """Indices of the stages that are asked for: the last so many for a number, all for None; negative ones count from the end.
+
+    Raises:
+        InputError: no stage, or one that is not there.
+    """
+    if indices is None:
+        return list(range(count))
+    asked = list(range(-indices, 0)) if isinstance(indices, int) else list(indices)
+    if not asked or not all(-count <= index < count for index in asked):
+        raise InputError(
+            f"indices are {indices}",
+            f"how many of the last of {count} stages, or which of them: {-count} to {count - 1}",
+            f"out_indices={tuple(range(count))}",
+        )
+    return [index % count for index in asked]
+
+
+def checkpoint_filter_fn(state: Mapping[str, Tensor], model: TimmNetwork) -> dict[str, Tensor]:
+    """Weights for a model of another `img_size`: position tables are resized once, as the network resizes them in each pass."""
+    state = dict(state)
+    for s, stage in enumerate(cast("list[StagePieces]", model.stages)):
+        table = stage.position_bias
+        if not isinstance(table, DenseTable):
+            continue
+        place = f"stages.{s}.position_bias.tables."
+        for key in [key for key in state if key.startswith(place) and key != place + table.name]:
+            values = state.pop(key)
+            other = DenseTable(
+                DenseTable.Options(
+                    num_heads=values.shape[0],
+                    map_size=math.isqrt(values.shape[1]),
+                    sr_ratio=table.sr_ratio,
+                    resize=table.resize,
+                )
+            )
+            other.load_state_dict({f"tables.{other.name}": values})
+            with torch.no_grad():
+                resized = other(values.new_zeros(1, 1, table.map_size, table.map_size))
+            state[place + table.name] = resized.reshape(values.shape[0], table.map_size**2, table.keys**2)
+    return state
+
+
+# The models
+
+
+def first_conv(arch: Architecture) -> str:
+    """Name of the convolution that the image goes into."""
+    with torch.device("meta"):
+        stem = make("embedding", arch.stages[0].embedding, arch.in_channels, arch.stages[0].width)
+    name = next(name for name, module in stem.named_modules() if isinstance(module, nn.Conv2d))
+    return f"stages.0.embedding.{name}"
+
+
+def default_cfg(network: PaperNetwork) -> dict[str, Any]:
+    """What timm keeps about a model beside its code."""
+    arch = network.arch
+    side = -(-arch.resolution // reductions(arch)[-1])
+    return {
+        "url": "",
+        "num_classes": arch.num_classes,
+        "input_size": (arch.in_channels, arch.resolution, arch.resolution),
+        "pool_size": (side, side),
+        "crop_pct": CROP_PCT.get(network.name, 0.875),
+        "interpolation": "bicubic",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "first_conv": first_conv(arch),
+        "classifier": "head.linear",
+        "license": "apache-2.0",
+    }
+
+
+def entrypoint(network: PaperNetwork) -> Callable[..., nn.Module]:
+    """The function that `timm.create_model` calls for this network's name."""
+
+    def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        return build_model_with_cfg(
+            partial(TimmNetwork, network.arch),
+            network.name,
+            pretrained,
+            pretrained_filter_fn=checkpoint_filter_fn,
+            feature_cfg={"out_indices": tuple(range(len(network.arch.stages))), "feature_cls": "getter"},
+            **kwargs,
+        )
+
+    create.__name__ = create.__qualname__ = network.name
+    create.__doc__ = f"""{network.name} ({network.source}); to be trained with drop_path_rate={network.drop_path}.
+
+    Args:
+        pretrained: no weights are published; see this module.
+        kwargs: `TimmNetwork`'s, and what every model of timm takes.
+    """
+    return create
+
+
+default_cfgs = generate_default_cfgs({network.name: default_cfg(network) for network in paper_networks()})
+"""Where `register_model` looks for them."""
+
+for _network in paper_networks():
+    globals()[_network.name] = register_model(entrypoint(_network))
