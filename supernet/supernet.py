@@ -139,8 +139,9 @@ class Supernet(nn.Module):
     def _fill(self) -> None:
         """Makes every bank tensor, each initialised by the constructors of the parts that use it.
 
-        For each place and part, all option values and widths are built on the meta device for their shapes. The largest of
-        them in each tensor are then really built, and their values copied in; so every used element starts as its part starts it.
+        For each place and part, all option values and widths are built on the meta device for their shapes. Those that are
+        the largest in some tensor are then really built, and their values copied in; so every used element starts as its part
+        starts it.
         """
         groups: dict[tuple[str, int, str, str], list[tuple[Part, tuple[int, ...]]]] = {}
         for place, copies, kind, part, dims in self.space.part_specs():
@@ -160,9 +161,11 @@ class Supernet(nn.Module):
             full = {key: tuple(map(max, zip(*found, strict=True))) for key, found in shapes.items()}
             needed: set[int] = set()
             for key, found in shapes.items():
-                whole = [index for index, shape in zip(users[key], found, strict=True) if shape == full[key]]
-                if not needed.intersection(whole):
-                    needed.update(whole[:1] or users[key])
+                # Slices nest, so the shapes that no other shape contains cover all of them; mostly it is one, the whole tensor.
+                for shape in _maximal(set(found)):
+                    whole = [index for index, other in zip(users[key], found, strict=True) if other == shape]
+                    if not needed.intersection(whole):
+                        needed.add(whole[0])
             is_block = kind in SLOTS and place.endswith(".blocks")
             for copy in range(copies):
                 for child in CHILDREN[kind] if is_block else ("",):
@@ -280,6 +283,13 @@ class Supernet(nn.Module):
     def largest(self) -> Architecture:
         """The member of the space with the most MACs."""
         return _extreme(self.space, True)
+
+
+def _maximal(shapes: set[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The shapes that fit into no other, sorted."""
+    return sorted(
+        shape for shape in shapes if not any(other != shape and all(map(int.__le__, shape, other)) for other in shapes)
+    )
 
 
 def _cut(tensor: Tensor, entry: Entry) -> Tensor:
