@@ -149,7 +149,7 @@ def convert(arguments: list[str]) -> int:
         key, sign, value = word.removeprefix("--").partition("=")
         if word.startswith("--") and not sign:
             sign, value = "=", rest.pop(0) if rest else ""
-        if not sign:
+        if not sign or (not word.startswith("--") and key not in ("model", "out")):
             files.append(word)
         elif key not in ("model", "out"):
             raise unknown("option of convert:", key, ("model", "out"), "--{} NAME")

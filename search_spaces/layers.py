@@ -170,12 +170,12 @@ def resize_grids(
 def match_keys(
     bias: Float[Tensor, "given h w h2 w2"], heads: int, key_height: int, key_width: int
 ) -> Float[Tensor, "heads n m"]:
-    """A stage's position bias as an attention with `heads` heads and its own grid of keys needs it: the first heads, no bias for
-    heads beyond, keys resized.
+    """A stage's position bias as an attention with `heads` heads and its own grid of keys needs it: the last heads, as OSRA's are
+    cut from their end, no bias for heads before them, keys resized.
     """
     given, h, w = bias.shape[:3]
-    bias = resize_grids(bias[:heads], h, w, key_height, key_width).reshape(-1, h * w, key_height * key_width)
-    return bias if given >= heads else F.pad(bias, (0, 0, 0, 0, 0, heads - given))
+    bias = resize_grids(bias[-heads:], h, w, key_height, key_width).reshape(-1, h * w, key_height * key_width)
+    return bias if given >= heads else F.pad(bias, (0, 0, 0, 0, heads - given, 0))
 
 
 def to_windows(x: Float[Tensor, "b c h w"], size: int) -> tuple[Float[Tensor, "bn t c"], Tensor | None]:

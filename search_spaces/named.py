@@ -67,6 +67,8 @@ def check(space: SearchSpace) -> SearchSpace:
         complete = []
         for choice in choices:
             if (kind, choice.name) == ("position_bias", NO_BIAS):
+                if choice.options:
+                    raise unknown("option of position bias 'none':", choice.options[0][0], ["part"], "{} = ...")
                 complete.append(choice)
                 continue
             merged: dict[str, list] = {}

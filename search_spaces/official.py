@@ -185,6 +185,15 @@ def sources(arch: Architecture, family: str) -> dict[str, Source]:
     return table.sources
 
 
+def _is_plain(value: Any) -> bool:
+    """A dense tensor of finite floating-point numbers, or whole ones (a norm counts its batches)."""
+    if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided or value.is_quantized:
+        return False
+    if value.is_nested or not (value.is_floating_point() or value.dtype == torch.int64):
+        return False
+    return value.is_meta or bool(value.isfinite().all())
+
+
 def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
@@ -203,11 +212,12 @@ def convert(state: Mapping[str, Any], name: str) -> Network:
     if name not in official_names():
         raise unknown("network with official weights", name, official_names(), "--model {}")
     network = paper_network(name)
-    strange = [key for key, value in state.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
+    strange = [key for key, value in state.items() if not isinstance(key, str) or not _is_plain(value)]
     if strange:
-        what = type(state[strange[0]]).__name__
+        value = state[strange[0]]
+        what = f"a tensor of {value.dtype}, {value.layout}" if isinstance(value, Tensor) else type(value).__name__
         raise InputError(
-            f"{strange[0]!r} in the checkpoint is {what}, no tensor", "names to tensors, and nothing else",
+            f"{strange[0]!r} in the checkpoint is {what}", "names to plain tensors of finite numbers, and nothing else",
             "save the model's state_dict() alone",
         )  # fmt: skip
     arch = network.arch

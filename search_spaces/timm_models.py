@@ -40,8 +40,8 @@ from search_spaces.registry import complete, complete_part, lookup, make, option
 CROP_PCT = {"transxnet_tiny": 0.9, "transxnet_small": 0.9, "transxnet_base": 0.95}
 """Share of the resized image that its authors evaluate on; timm's default for the others, whose papers do not say."""
 
-TOKENS = ("token", "bridge")
-"""Learned tokens of MAT's and PartialFormer's attention, by the last part of their names."""
+EXEMPT = ("token", "bridge", "norm_weight")
+"""Learned tokens of MAT's and PartialFormer's attention and the norm of patch merging, by the last part of their names."""
 
 
 def stride(embedding: Part) -> int:
@@ -309,7 +309,7 @@ class TimmNetwork(Network):
         biases by head or group.
         """
         names = {name: name.rpartition(".")[2] for name, parameter in self.named_parameters() if parameter.dim() > 1}
-        return {name for name, last in names.items() if ".position_bias." in name or "bias" in last or last in TOKENS}
+        return {name for name, last in names.items() if ".position_bias." in name or "bias" in last or last in EXEMPT}
 
 
 def take(count: int, indices: int | Sequence[int] | None) -> list[int]:

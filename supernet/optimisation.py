@@ -34,10 +34,16 @@ class Schedule:
         return self.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
+def _is_exempt(name: str) -> bool:
+    """Whether a parameter of two or more axes is a bias, a position table, a learned token or a norm's weight."""
+    last = name.rpartition(".")[2]
+    return "bias" in last or ".position_bias." in name or last in ("token", "bridge", "norm_weight")
+
+
 class Optimisation:
     """AdamW on a module, with everything around a step.
 
-    Weights with two or more axes decay; biases (by head or group, some have two axes too), norms and scales do not. Averaged weights (EMA) follow with a decay of
+    Weights with two or more axes decay; biases, position tables, learned tokens and norms (some have two axes too) and scales do not. Averaged weights (EMA) follow with a decay of
     min(ema, (1 + step) / (10 + step)), so that early weights are forgotten.
 
     A step whose gradients are not all finite is skipped and counted; running statistics go back to the last good ones.
@@ -50,9 +56,7 @@ class Optimisation:
     def __init__(self, module: nn.Module, schedule: Schedule, *, weight_decay: float, clip: float, ema: float) -> None:
         self.module, self.schedule, self.clip, self.ema = module, schedule, clip, ema
         self.parameters = dict(module.named_parameters())
-        decayed = {
-            name for name, p in self.parameters.items() if p.dim() >= 2 and "bias" not in name.rpartition(".")[2]
-        }
+        decayed = {name for name, p in self.parameters.items() if p.dim() >= 2 and not _is_exempt(name)}
         groups = [
             {"params": [p for name, p in self.parameters.items() if name in decayed], "weight_decay": weight_decay},
             {"params": [p for name, p in self.parameters.items() if name not in decayed], "weight_decay": 0.0},

@@ -14,7 +14,16 @@ from search_spaces.space import Gene, SearchSpace
 
 def is_kind(gene: Gene) -> bool:
     """Whether a gene chooses between parts rather than between sizes or options of one."""
-    return gene.name.rsplit(".", 1)[-1] in {"embedding", "position", "norm", "mixer", "ffn", "scale", "head"}
+    return gene.name.rsplit(".", 1)[-1] in {
+        "embedding",
+        "position_bias",
+        "position",
+        "norm",
+        "mixer",
+        "ffn",
+        "scale",
+        "head",
+    }
 
 
 def deal(choices: int, paths: int, rng: random.Random) -> list[int]:

@@ -1,13 +1,11 @@
 """`nas convert`: an official checkpoint of HAT-Net or TransXNet as a network of ours."""
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from nas.commands.extract import ARCH, WEIGHTS, load_network
@@ -15,6 +13,7 @@ from nas.log import say
 from nas.run import save_tensors
 from nas.store import RunStore
 from search_spaces.errors import InputError
+from search_spaces.network import Network
 from search_spaces.official import convert as convert_state
 
 WRAPPERS = ("state_dict", "model")
@@ -36,15 +35,7 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
-        SafetensorError,
-        ValueError,
-    ) as error:
+    except Exception as error:  # a damaged file fails in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         refused = isinstance(error, pickle.UnpicklingError)
         raise InputError(
@@ -60,13 +51,19 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
     return state
 
 
+def _holds(store: RunStore, network: Network) -> bool:
+    """Whether the folder has these very weights."""
+    state = load_network(store.folder).state_dict()
+    return all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
 def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
     """Writes arch.json and weights.safetensors, which `load_network` reads.
 
     Args:
         file: the official checkpoint.
         model: the network's name, such as "transxnet_tiny".
-        out: the folder to write; converted/MODEL unless given. One that holds another network is left alone.
+        out: the folder to write; converted/MODEL unless given. One that holds another network or other weights is left alone.
 
     Returns:
         The folder.
@@ -77,7 +74,7 @@ def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
     network = convert_state(read_checkpoint(file), model)
     store = RunStore(out or Path("converted") / model)
     text = network.arch.to_json(indent=1) + "\n"
-    if store.exists(ARCH) and store.read_text(ARCH) != text:
+    if store.exists(ARCH) and not (store.read_text(ARCH) == text and _holds(store, network)):
         raise InputError(f"{store.folder} holds another network", "a folder of its own", f"--out {store.folder}-2")
     save_tensors(store, WEIGHTS, network.state_dict(), {"digest": network.arch.digest, "source": Path(file).name})
     store.write_text(ARCH, text)

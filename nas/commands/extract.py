@@ -107,6 +107,8 @@ def extract(config: Config) -> dict[str, Path]:
     evaluator = Evaluator.of(run)
     store = RunStore(config.extract.out) if config.extract.out else run.store
     place = "" if config.extract.out else "networks/"
+    others = f" out={config.extract.out}" if config.extract.out else ""
+    others += " merge=true" if config.extract.merge else ""
     folders = {}
     for digest, entry in chosen.items():
         arch, folder = entry["arch"], f"{place}{digest}"
@@ -125,7 +127,7 @@ def extract(config: Config) -> dict[str, Path]:
             raise InputError(
                 f"{store.path(folder)} holds network {network.arch.digest}",
                 expected,
-                f"nas extract run={config.run} digest={digest}",
+                f"nas extract run={config.run} digest={digest}{others}",
             )
         images = next(iter(evaluator.validation))[0]
         with torch.no_grad():
@@ -139,14 +141,14 @@ def extract(config: Config) -> dict[str, Path]:
         )
         # Bitwise on the CPU. The accuracy may be from another device or number of threads, which round differently.
         exact = run.device.type == "cpu" and expected == digest
-        close = difference <= (0 if exact else 1e-2 * max(1.0, logits.abs().max().item()))
+        rounding = 1e-4 if run.device.type == "cpu" else 1e-2
+        close = difference <= (0 if exact else rounding * max(1.0, logits.abs().max().item()))
         if not close or abs(accuracy.top1 - recorded) * accuracy.images > max(1, accuracy.images / 500):
             raise InputError(
                 f"{store.path(folder)} does not do what was evaluated: its logits differ from the supernet's by up to {difference:g}, "
                 f"its top-1 is {accuracy.top1:.6f} and was {recorded:.6f}",
                 "the files as nas wrote them, and the machine and number of threads that searched",
-                f"nas extract run={config.run} digest={digest}"
-                + (f" out={config.extract.out}" if config.extract.out else ""),
+                f"nas extract run={config.run} digest={digest}{others}",
             )
         folders[digest] = store.path(folder)
     return folders

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive
-from search_spaces.registry import ChannelMixer, register
+from search_spaces.registry import ChannelMixer, SkipInit, register
 
 
 class Branch(nn.Module):
@@ -104,7 +104,8 @@ class RPCPEFFN(ChannelMixer):
         if self.options.skip:
             middle = self.options.kernel_size // 2
             weight[:, 0, middle, middle] += 1
-        merged = RPCPEFFN(self.fc1.weight.shape[1], options).to(weight).train(self.training)
+        with SkipInit():  # nothing is drawn: every weight is copied
+            merged = RPCPEFFN(self.fc1.weight.shape[1], options).to(weight).train(self.training)
         merged.fc1.load_state_dict(self.fc1.state_dict())
         merged.fc2.load_state_dict(self.fc2.state_dict())
         branch = cast(Branch, merged.branches[0])

@@ -11,6 +11,7 @@ Every branch keeps a bank of its own for its rows and columns of the 1x1 convolu
 takes the front of every branch.
 """
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -68,7 +69,7 @@ class StaticBranch(nn.Module):
     def __init__(self, dim: int, options: "EMS.Options") -> None:
         super().__init__()
         split = options.static_split if options.operators != "whiten" else (0.0, 1.0, 0.0)
-        sizes = [round(split[0] * dim), 0, round(split[2] * dim)]
+        sizes = [math.floor(split[0] * dim + 1e-6), 0, math.floor(split[2] * dim + 1e-6)]
         sizes[1] = dim - sum(sizes)
         patches = (options.patch_sizes[0], 1, options.patch_sizes[1])
         names = ("fine", "dense", "coarse")

@@ -4,7 +4,7 @@
     build(paper_network("transxnet_tiny").arch)
 
 Counts are at 224 x 224 and 1,000 classes. "Ours" counts every product, attention and dynamic convolutions included (cost.py);
-"as published" follows the rule of the counter that the paper's authors used (`cost.Rule`), so that their figure can be compared.
+"as published" follows the rule of the counter that the paper's authors used `cost.RULES`, so that their figure can be compared.
 """
 
 import importlib
@@ -25,7 +25,7 @@ class PaperNetwork:
     """A network as a paper publishes it.
 
     Args:
-        name: as `timm.create_model` takes it; a row of an ablation is named TABLE_ROW.
+        name: as `timm.create_model` takes it; a row of an ablation is named FAMILY_TABLE_ROW.
         family: of the paper's networks, and the name of the search space that has them.
         arch: not completed; `search_spaces.complete` writes its options out.
         source: where the paper has it.
@@ -33,7 +33,7 @@ class PaperNetwork:
         top1: ImageNet-1K, in per cent, as printed.
         rule: the counter behind the printed MACs, a name in `cost.RULES`.
         uncomputed: MACs that the paper's network spends on what nothing reads, and ours does not compute.
-        drop_path: rate of stochastic depth in training.
+        drop_path: rate of stochastic depth in training; 0 where none is printed.
         note: why a count departs from the printed one, or what the paper leaves open.
         ablation: whether it is a row of an ablation and no network to use.
     """

@@ -1,7 +1,7 @@
 """MAT Transformer (dissertation, chapter 4), tables 4.3 and 4.12, and the rows of the ablations, tables 4.2 and 4.9.
 
 The depthwise convolution in the MLP, the conditional encoding before each attention and the 1280-wide head are in no text: the
-counts, which they reproduce to the printed digit, ask for them.
+counts, which they reproduce within 0.01 % (parameters) and 0.15 % (MACs), ask for them.
 """
 
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ class DenseTable(PositionBias):
       survives this, what depends on its column does not; it is here because published figures away from 224 were made so.
 
     Options:
-        num_heads: of the attention; blocks with fewer heads take the first ones, further heads have no bias.
+        num_heads: of the attention; blocks with fewer heads take the last ones, in blocks with more the first have no bias.
         map_size: side of the map of queries (56, 28, 14, 7 by stage at 224).
         sr_ratio: stride of the attention's reduction; the keys' grid has side ceil(map_size / sr_ratio).
         resize: "grid" or "flat".
@@ -45,6 +45,8 @@ class DenseTable(PositionBias):
                 raise unknown("resize", self.resize, RESIZE, 'resize = "{}"')
 
     examples = (Options(map_size=4), Options(num_heads=2, map_size=4, resize="flat"), Options(num_heads=3, map_size=7))
+
+    trailing = {"tables.*": (0,)}
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)

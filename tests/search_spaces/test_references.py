@@ -318,7 +318,7 @@ def reference_osra(w: Weights, options: Any, x: Tensor, position_bias: Tensor | 
     q, k, v = (to_heads(w[f"{n}.weight"], w[f"{n}.bias"], z) for n, z in (("query", x), ("key", y), ("value", y)))
     bias = torch.zeros(q.shape[1], q.shape[3], k.shape[3], dtype=x.dtype)
     if position_bias is not None:
-        for head in range(min(len(bias), len(position_bias))):
+        for head in range(-1, -1 - min(len(bias), len(position_bias)), -1):  # the last heads belong together
             axes = (bicubic(*sizes) for sizes in zip(position_bias.shape[3:], y.shape[2:], strict=True))
             bias[head] = torch.einsum("uk,vl,ijkl->ijuv", *axes, position_bias[head]).reshape(bias[head].shape)
     return attend(q, k, v, bias).reshape(x.shape)
