@@ -485,7 +485,7 @@ def test_wrong_data(data: Any) -> None:
 def test_errors_of_a_size_say_where() -> None:
     text = BASE.replace(
         'mixer = [{ part = "depthwise_conv", kernel_size = [3, 5] }]',
-        'mixer = { part = "global_attention", head_dim = 16 }',
+        'mixer = { part = "ems" }',
     )
     with pytest.raises(InputError, match=r"stages\.0\.blocks of space wrong"):
         check(SearchSpace.from_toml(text))
