@@ -24,6 +24,10 @@ from tests.contracts import (
 )
 
 
+NORMED = [space for space in named_spaces() if space.name != "hat_net"]
+"""HAT-Net has no batch norm, and so nothing to recompute."""
+
+
 def batches(space: SearchSpace, sizes: tuple[int, ...] = (4, 4, 4)) -> list[Tensor]:
     return [images(space, size, seed=i) for i, size in enumerate(sizes)]
 
@@ -54,7 +58,7 @@ def reference(supernet: Supernet, arch: Architecture, data: list[Tensor]) -> dic
     return found
 
 
-@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+@pytest.mark.parametrize("space", NORMED, ids=name_of)
 def test_statistics_are_the_plain_average(space: SearchSpace) -> None:
     supernet = supernet_of(space)
     for arch in members(space, 5) + repeated(space)[:4]:
@@ -76,7 +80,7 @@ def test_batches_weigh_alike_whatever_their_size() -> None:
         torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+@pytest.mark.parametrize("space", NORMED, ids=name_of)
 def test_calibration_touches_nothing(space: SearchSpace) -> None:
     supernet = supernet_of(space)
     before = state_of(supernet)
@@ -97,7 +101,7 @@ def test_calibration_touches_nothing(space: SearchSpace) -> None:
                 assert all(tensor.is_meta for tensor in module.state_dict().values())
 
 
-@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+@pytest.mark.parametrize("space", NORMED, ids=name_of)
 def test_calibration_does_not_depend_on_what_was_calibrated_before(space: SearchSpace) -> None:
     supernet, archs = supernet_of(space), members(space, 4)
     alone = {arch: calibrate(supernet_of(space), arch, batches(space)) for arch in archs}
