@@ -23,7 +23,6 @@ from tests.contracts import (
     supernet_of,
 )
 
-
 NORMED = [space for space in named_spaces() if space.name != "hat_net"]
 """HAT-Net has no batch norm, and so nothing to recompute."""
 
