@@ -48,7 +48,7 @@ def rows(networks: Iterable[PaperNetwork]) -> list[tuple[str, ...]]:
                 "" if network.params is None else str(network.params),
                 _error(params / 1e6, network.params),
                 f"{macs / 1e9:.3f}",
-                f"{published / 1e9:.3f}",
+                "" if network.macs is None else f"{published / 1e9:.3f}",
                 "" if network.macs is None else str(network.macs),
                 _error(published / 1e9, network.macs),
                 "" if network.top1 is None else str(network.top1),

@@ -209,7 +209,8 @@ class DMixer(TokenMixer):
     """IDConv on the first (1 - attention_ratio) * dim channels, OSRA on the last attention_ratio * dim, then STE.
 
     In a supernet each branch keeps a bank of its own. IDConv's is cut from its front and OSRA's from its end, so that at one
-    width both keep their channels of the residual stream when the ratio moves the boundary between them.
+    width both read their channels of the residual stream when the ratio moves the boundary between them. Where the ratio changes the
+    size of a head (one that does not divide takes the next divisor), OSRA's outputs do move.
 
     Options:
         attention_ratio: share of the channels that OSRA gets; the paper has 0.5 and names other ratios as future work.

@@ -13,7 +13,7 @@ from search_spaces.registry import TokenMixer, register
 class GlobalAttention(TokenMixer):
     """Softmax attention among all h*w tokens, with biases on the four projections.
 
-    The size of a head is fixed and the number of heads follows the width: a narrower slice has fewer whole heads.
+    The number of heads follows the width: where the size of a head divides both widths, a narrower slice has fewer whole heads.
 
     Options:
         head_dim: channels of a head, or the next divisor of the width.

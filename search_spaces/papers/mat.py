@@ -47,7 +47,7 @@ def mat(
     }
     stages = []
     for s, depth in enumerate(depths):
-        options = {"none": {}}.get(mixers[s], {"window_size": 7, "head_dim": head_dim})
+        options = {} if mixers[s] == NO_MIXER else {"window_size": 7, "head_dim": head_dim}
         block = Block(
             position=NONE if mixers[s] == NO_MIXER else Part.of("peg", kernel_size=3),
             norm=Part.of("layer_norm"),
@@ -74,6 +74,9 @@ def networks() -> list[PaperNetwork]:
                 macs=macs,
                 top1=top1,
                 drop_path=0.05,
+                note="also table 4.2's model 3, and table 4.9's rows MAT Attn and Bilinear PE"
+                if name == "mat_2"
+                else "",
             )
         )
     base, depths, _ = VARIANTS["mat_2"]
