@@ -36,10 +36,12 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        refused = isinstance(error, pickle.UnpicklingError)
+        # What torch says of a refused file advises to read it unsafely; that is not passed on.
+        what = "holds more than plain tensors, or no checkpoint at all"
+        if not isinstance(error, pickle.UnpicklingError):
+            what = f"is damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         raise InputError(
-            f"{path} {'holds more than plain tensors, or no checkpoint at all' if refused else 'is damaged'}: {reason}",
+            f"{path} {what}",
             "a file of tensors only, which can be read without running code from it",
             "save model.state_dict() alone, or download the file again",
         ) from None
