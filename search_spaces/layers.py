@@ -90,45 +90,35 @@ class DepthwiseConv(Conv):
         return F.conv2d(input, weight, self.bias, self.stride, self.padding, groups=weight.shape[0])
 
 
-class ToHeads(nn.Module):
-    """A 1x1 convolution from channels to heads: weight (heads, head_dim, dim)."""
+class ToHeads(Conv):
+    """A 1x1 convolution from channels to heads side by side: channel h * head_dim + d is number d of head h.
+
+    The weight knows no heads, so that an attention with other heads groups the same channels in another way.
+    """
 
     def __init__(self, dim: int, num_heads: int, head_dim: int, *, bias: bool = True) -> None:
-        super().__init__()
-        self.weight = trunc_normal(num_heads, head_dim, dim, fan_in=dim)
-        self.bias = nn.Parameter(torch.zeros(num_heads, head_dim)) if bias else None
+        super().__init__(dim, num_heads * head_dim, bias=bias)
+        self.num_heads = num_heads
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b heads n head_dim"]:
-        heads, head_dim, dim = self.weight.shape
-        bias = None if self.bias is None else self.bias.reshape(-1)
-        y = F.conv2d(x, self.weight.reshape(heads * head_dim, dim, 1, 1), bias)
-        return y.reshape(y.shape[0], heads, head_dim, y.shape[2] * y.shape[3]).transpose(2, 3)
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b heads n head_dim"]:
+        y = super().forward(input)
+        b, c, h, w = y.shape
+        return y.reshape(b, self.num_heads, c // self.num_heads, h * w).transpose(2, 3)
 
     def tokens(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b heads n head_dim"]:
         """The same for tokens instead of a map."""
-        heads, head_dim, dim = self.weight.shape
-        bias = None if self.bias is None else self.bias.reshape(-1)
-        y = F.linear(x, self.weight.reshape(heads * head_dim, dim), bias)
-        return y.reshape(y.shape[0], y.shape[1], heads, head_dim).transpose(1, 2)
+        y = F.linear(x, self.weight.flatten(1), self.bias)
+        b, n, c = y.shape
+        return y.reshape(b, n, self.num_heads, c // self.num_heads).transpose(1, 2)
 
 
-class FromHeads(nn.Module):
-    """A 1x1 convolution from heads to channels: weight (dim, heads, head_dim)."""
-
-    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
-        super().__init__()
-        self.weight = trunc_normal(dim, num_heads, head_dim, fan_in=num_heads * head_dim)
-        self.bias = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b dim h w"]:
-        dim = self.weight.shape[0]
-        return F.conv2d(x, self.weight.reshape(dim, -1, 1, 1), self.bias)
+class FromHeads(Conv):
+    """A 1x1 convolution from heads side by side (`merge_heads`) to channels."""
 
     def tokens(self, x: Float[Tensor, "b heads n head_dim"]) -> Float[Tensor, "b n dim"]:
         """The same from heads to tokens instead of a map."""
         b, heads, n, head_dim = x.shape
-        weight = self.weight.reshape(self.weight.shape[0], heads * head_dim)
-        return F.linear(x.transpose(1, 2).reshape(b, n, heads * head_dim), weight, self.bias)
+        return F.linear(x.transpose(1, 2).reshape(b, n, heads * head_dim), self.weight.flatten(1), self.bias)
 
 
 def merge_heads(x: Float[Tensor, "b heads n head_dim"], height: int, width: int) -> Float[Tensor, "b c h w"]:

@@ -41,14 +41,9 @@ def _conv1x1(shape: Shape) -> Shape:
     return *shape, 1, 1
 
 
-def _to_heads(shape: Shape) -> Shape:
-    """(heads, head_dim, inputs) -> a 1x1 convolution's weight; (heads, head_dim) -> its bias."""
+def _grouped(shape: Shape) -> Shape:
+    """(groups, channels, inputs) -> a 1x1 convolution's weight; (groups, channels) -> its bias."""
     return (shape[0] * shape[1], *(() if len(shape) == 2 else (shape[2], 1, 1)))
-
-
-def _from_heads(shape: Shape) -> Shape:
-    """(outputs, heads, head_dim) -> a 1x1 convolution's weight."""
-    return shape[0], shape[1] * shape[2], 1, 1
 
 
 class _Table:
@@ -105,11 +100,11 @@ def _transxnet(arch: Architecture, table: _Table) -> None:
             table.take(f"{local}.bias", f"{idconv}.biases")
             table.take(f"{local}.proj.0.conv.weight", f"{idconv}.squeeze.weight")
             table.norm(f"{local}.proj.0.bn", f"{idconv}.norm")
-            table.take(f"{local}.proj.1.weight", f"{idconv}.expand", view=_to_heads)
-            table.take(f"{local}.proj.1.bias", f"{idconv}.expand_bias", view=_to_heads)
+            table.take(f"{local}.proj.1.weight", f"{idconv}.expand", view=_grouped)
+            table.take(f"{local}.proj.1.bias", f"{idconv}.expand_bias", view=_grouped)
             wide, osra = f"{theirs}.token_mixer.global_unit", f"{ours}.mixer.osra"
-            table.both(f"{wide}.q", f"{osra}.query", view=_to_heads)
-            table.both(f"{wide}.kv", f"{osra}.key", f"{osra}.value", view=_to_heads)
+            table.both(f"{wide}.q", f"{osra}.query")
+            table.both(f"{wide}.kv", f"{osra}.key", f"{osra}.value")
             table.both(f"{wide}.local_conv", f"{osra}.refine")
             if mixer["sr_ratio"] != 1:
                 reduction = f"{osra}.reductions.{mixer['sr_ratio']}"
@@ -148,14 +143,13 @@ def _hat_net(arch: Architecture, table: _Table) -> None:
             table.both(f"{attn}.norm", f"{mixer}.norm")
             table.both(f"{attn}.proj_norm", f"{mixer}.unused_norm")
             qkv = [f"{mixer}.local.{name}" for name in ("query", "key", "value")]
-            table.both(f"{attn}.qkv", *qkv, view=_to_heads)
-            table.take(f"{attn}.proj.weight", f"{mixer}.project.weight", view=_from_heads)
-            table.take(f"{attn}.proj.bias", f"{mixer}.project.bias")
+            table.both(f"{attn}.qkv", *qkv)
+            table.both(f"{attn}.proj", f"{mixer}.project")
             if dict(block.mixer.options)["window_size"] != 1:
                 table.both(f"{attn}.grid_norm", f"{mixer}.grid_norm")
                 table.both(f"{attn}.ds_norm", f"{mixer}.pool_norm")
-                table.both(f"{attn}.q", f"{mixer}.pooled.query", view=_to_heads)
-                table.both(f"{attn}.kv", f"{mixer}.pooled.key", f"{mixer}.pooled.value", view=_to_heads)
+                table.both(f"{attn}.q", f"{mixer}.pooled.query")
+                table.both(f"{attn}.kv", f"{mixer}.pooled.key", f"{mixer}.pooled.value")
             conv, ffn = f"blocks.{s}.{b}.conv", f"stages.{s}.blocks.{b}.ffn"
             table.both(f"{conv}.conv1.0", f"{ffn}.norm1")
             for at, name in (("conv1.1", "fc1"), ("conv2.0", "conv"), ("conv3.0", "fc2")):

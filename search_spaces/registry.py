@@ -14,8 +14,8 @@ the one slicing rule, extraction, cost, and every law as a test:
         def __init__(self, dim: int, options: Options) -> None: ...
         def forward(self, x): ...                   # (b, c, h, w) -> (b, c, h, w), for every h and w
 
-Rules for elastic sizes: one elastic size is one whole tensor axis (no fused or interleaved axes; heads are an axis; a moving
-channel boundary means one bank of weights per branch). A slice is the leading part of each axis, but for axes named in
+Rules for elastic sizes: one elastic size is one whole tensor axis (nothing packed or interleaved; heads are channels side by side,
+which a weight need not know; a moving channel boundary means one bank of weights per branch). A slice is the leading part of each axis, but for axes named in
 `centred` (its middle: kernels) and `trailing` (its end).
 """
 

@@ -29,29 +29,36 @@ class CMHSA(nn.Module):
         heads, size = split_heads(dim, head_dim)
         self.reduce = DepthwiseConv(dim, 3, stride=2, bias=False)
         self.scores = trunc_normal(heads, K * K, K * K, dim, fan_in=dim)
-        self.value = trunc_normal(heads, size, dim, fan_in=dim)
+        self.value = Conv(dim, heads * size, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
-        heads, size, _ = self.value.shape
+        heads = self.scores.shape[0]
+        size = c // heads
         a = F.conv2d(self.reduce(x), self.scores.reshape(heads * K**4, c, 1, 1))
         a = a.reshape(b, heads, K * K, K * K, -1).permute(0, 1, 4, 2, 3).softmax(dim=-1)
-        v = F.unfold(F.conv2d(x, self.value.reshape(c, c, 1, 1)), K, padding=1, stride=2)
+        v = F.unfold(self.value(x), K, padding=1, stride=2)
         v = v.reshape(b, heads, size, K * K, -1).permute(0, 1, 4, 3, 2)
         y = (a @ v).permute(0, 1, 4, 3, 2).reshape(b, c * K * K, -1)
         return F.fold(y, (int(h), int(w)), K, padding=1, stride=2)
 
 
 class Propagation(nn.Module):
-    """Gives each sampled token back to the p x p positions it stands for: a depthwise transposed convolution, kernel and stride p."""
+    """Gives each sampled token back to the p x p positions it stands for: a depthwise transposed convolution, kernel and stride p.
+
+    Each p has a kernel of its own, for the place (i, j) of a small patch is not that of a large one.
+    """
 
     def __init__(self, dim: int, patch_size: int) -> None:
         super().__init__()
-        self.weight = trunc_normal(dim, 1, patch_size, patch_size, fan_in=1)
+        self.patch_size = patch_size
+        kernel = trunc_normal(dim, 1, patch_size, patch_size, fan_in=1)
+        self.kernels = nn.ParameterDict({str(patch_size): kernel})
 
     def forward(self, x: Float[Tensor, "b c h2 w2"], height: int, width: int) -> Float[Tensor, "b c h w"]:
-        dim, _, p, _ = self.weight.shape
-        return F.conv_transpose2d(x, self.weight, stride=p, groups=dim)[:, :, :height, :width]
+        kernel = self.kernels[str(self.patch_size)]
+        y = F.conv_transpose2d(x, kernel, stride=self.patch_size, groups=kernel.shape[0])
+        return y[:, :, :height, :width]
 
 
 class Sample(nn.Module):
@@ -112,12 +119,11 @@ class CMHSAMixer(TokenMixer):
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         inner = options.expansion * dim
-        self.patch_size = str(options.patch_size)
         self.sample = Sample(dim, inner, options.patch_size)
         self.attention = CMHSA(inner, options.head_dim)
-        self.propagate = nn.ModuleDict({self.patch_size: Propagation(inner, options.patch_size)})
+        self.propagate = Propagation(inner, options.patch_size)
         self.project = Conv(inner, dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = self.attention(self.sample(x))
-        return self.project(self.propagate[self.patch_size](y, int(x.shape[2]), int(x.shape[3])))
+        return self.project(self.propagate(y, int(x.shape[2]), int(x.shape[3])))

@@ -170,10 +170,10 @@ class FoldedOSRA(nn.Module):
             factor, summand = norm_behind(reduction.scale.weight, None, reduction.norm2)
             self.factor, self.summand = nn.Parameter(factor[:, 0]), nn.Parameter(summand[:, None, None])
         self.refine = FixedConv(add_identity(osra.refine.weight), osra.refine.bias, groups=osra.refine.groups)
-        self.query, (heads, size, dim) = osra.query, osra.key.weight.shape
-        self.shape = (2, heads, size)
-        weight = torch.cat((osra.key.weight, osra.value.weight)).reshape(2 * heads * size, dim, 1, 1)
-        self.both = FixedConv(weight, torch.cat((cast(Tensor, osra.key.bias), cast(Tensor, osra.value.bias))).flatten())
+        self.query, dim = osra.query, osra.query.weight.shape[0]
+        self.shape = (2, osra.query.num_heads, dim // osra.query.num_heads)
+        bias = torch.cat((cast(Tensor, osra.key.bias), cast(Tensor, osra.value.bias)))
+        self.both = FixedConv(torch.cat((osra.key.weight, osra.value.weight)), bias)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "given h w h2 w2"] | None = None
@@ -196,12 +196,13 @@ class FoldedSTE(nn.Module):
     def __init__(self, ste: STE) -> None:
         super().__init__()
         self.conv = ste.conv
-        self.squeeze = FixedConv(*norm_before(ste.squeeze.weight, ste.squeeze.bias, ste.norm1))
+        squeeze = norm_before(ste.squeeze.weight, ste.squeeze.bias, ste.norm1)
+        self.squeeze = FixedConv(*squeeze, activation="gelu")
         expand = norm_before(ste.expand.weight, ste.expand.bias, ste.norm2)
         self.expand = FixedConv(*norm_behind(*expand, ste.norm3))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x + self.expand(F.gelu(self.squeeze(F.gelu(self.conv(x)))))
+        return self.expand(self.squeeze(F.gelu(self.conv(x))), add=x)
 
 
 @register("d_mixer")
@@ -209,8 +210,7 @@ class DMixer(TokenMixer):
     """IDConv on the first (1 - attention_ratio) * dim channels, OSRA on the last attention_ratio * dim, then STE.
 
     In a supernet each branch keeps a bank of its own. IDConv's is cut from its front and OSRA's from its end, so that at one
-    width both read their channels of the residual stream when the ratio moves the boundary between them. Where the ratio changes the
-    size of a head (one that does not divide takes the next divisor), OSRA's outputs do move.
+    width both read and write their channels of the residual stream when the ratio moves the boundary between them.
 
     Options:
         attention_ratio: share of the channels that OSRA gets; the paper has 0.5 and names other ratios as future work.
@@ -252,7 +252,7 @@ class DMixer(TokenMixer):
     takes_position_bias = True
     centred = {"idconv.kernels": (2, 3)}
     trailing = {
-        "osra.query.*": (0, 2), "osra.key.*": (0, 2), "osra.value.*": (0, 2),
+        "osra.query.*": (0, 1), "osra.key.*": (0, 1), "osra.value.*": (0, 1),
         "osra.refine.*": (0,), "osra.reductions.*": (0,),
     }  # fmt: skip
 

@@ -60,12 +60,11 @@ class GMHSAMixer(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        self.patch_size = str(options.patch_size)
         self.sample = Sample(dim, dim, options.patch_size)
         self.attention = GMHSA(dim, options.head_dim)
-        self.propagate = nn.ModuleDict({self.patch_size: Propagation(dim, options.patch_size)})
+        self.propagate = Propagation(dim, options.patch_size)
         self.project = Conv(dim, dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = self.attention(self.sample(x))
-        return self.project(self.propagate[self.patch_size](y, int(x.shape[2]), int(x.shape[3])))
+        return self.project(self.propagate(y, int(x.shape[2]), int(x.shape[3])))

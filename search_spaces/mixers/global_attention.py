@@ -34,7 +34,7 @@ class GlobalAttention(TokenMixer):
         self.query = ToHeads(dim, heads, head_dim)
         self.key = ToHeads(dim, heads, head_dim)
         self.value = ToHeads(dim, heads, head_dim)
-        self.project = FromHeads(dim, heads, head_dim)
+        self.project = FromHeads(dim, dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = attention(self.query(x), self.key(x), self.value(x))

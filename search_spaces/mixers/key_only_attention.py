@@ -35,15 +35,15 @@ class KeyOnlyAttention(TokenMixer):
         heads, head_dim = split_heads(dim, options.head_dim)
         self.key = ToHeads(dim, heads, head_dim)
         self.value = Conv(dim, dim)
-        self.gate = trunc_normal(heads, head_dim, fan_in=head_dim)
+        self.gate = trunc_normal(dim, fan_in=head_dim)
         self.mix1 = Conv(dim, dim)
         self.mix2 = Conv(dim, dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
         key = self.key(x)  # (b, heads, n, d)
-        d = key.shape[-1]
-        saliency = (key @ self.gate[:, :, None] * d**-0.5).softmax(dim=2)  # (b, heads, n, 1)
+        heads, d = key.shape[1], key.shape[3]
+        saliency = (key @ self.gate.reshape(heads, d, 1) * d**-0.5).softmax(dim=2)  # (b, heads, n, 1)
         context = (saliency.transpose(2, 3) @ key).reshape(b, c, 1, 1)
         keys = key.transpose(2, 3).reshape(b, c, h, w)
         return self.mix2(self.mix1(context * self.value(x)) + keys)

@@ -50,11 +50,11 @@ class MATAttention(TokenMixer):
         super().__init__(dim, options)
         heads, head_dim = split_heads(dim, options.head_dim)
         self.window_size = options.window_size
-        self.token = trunc_normal(heads, head_dim, fan_in=head_dim)
+        self.token = trunc_normal(dim, fan_in=head_dim)
         for name in ("query", "key", "value", "mix_query", "mix_key", "mix_value", "fuse_key", "fuse_value"):
             self.add_module(name, ToHeads(dim, heads, head_dim))
-        self.mix_project = FromHeads(dim, heads, head_dim)
-        self.project = FromHeads(dim, heads, head_dim)
+        self.mix_project = FromHeads(dim, dim)
+        self.project = FromHeads(dim, dim)
 
     query: ToHeads
     key: ToHeads
@@ -72,8 +72,8 @@ class MATAttention(TokenMixer):
         query, key, value = self.query.tokens(tokens), self.key.tokens(tokens), self.value.tokens(tokens)
 
         # Merge and abstract: size + 1 tokens in each window.
-        heads, d = self.token.shape
-        token = self.token.to(query.dtype)[None, :, None, :].expand(count, heads, 1, d)
+        heads, d = query.shape[1], query.shape[3]
+        token = self.token.to(query.dtype).reshape(1, heads, 1, d).expand(count, heads, 1, d)
         if mask is not None:
             mask = F.pad(mask, (0, 1), value=True)
         y = F.scaled_dot_product_attention(

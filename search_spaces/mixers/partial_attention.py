@@ -94,9 +94,9 @@ class PartialAttention(TokenMixer):
         self.query = ToHeads(dim, heads, head_dim)
         self.key = ToHeads(dim, heads, head_dim)
         self.value = ToHeads(dim, heads, head_dim)
-        self.bridge = trunc_normal(heads, head_dim, fan_in=head_dim)
+        self.bridge = trunc_normal(dim, fan_in=head_dim)
         self.head_mlp = HeadMLP(heads, options.head_expansion)
-        self.project = FromHeads(dim, heads, head_dim)
+        self.project = FromHeads(dim, dim)
         self.channel_mlp = ChannelMLP(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"], residual: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -112,8 +112,8 @@ class PartialAttention(TokenMixer):
         value = self.value.tokens(tokens)
 
         # MMSA: the bridging query sits behind the foreground tokens, as query, key and value alike.
-        heads, d = self.bridge.shape
-        bridge = self.bridge.to(query.dtype)[None, :, None, :].expand(b, heads, 1, d)
+        heads, d = query.shape[1], query.shape[3]
+        bridge = self.bridge.to(query.dtype).reshape(1, heads, 1, d).expand(b, heads, 1, d)
         scores = torch.cat((query, bridge), 2) @ torch.cat((key[:, :, :count], bridge), 2).transpose(2, 3) * d**-0.5
         mixed = self.project.tokens(self.head_mlp(scores) @ torch.cat((value[:, :, :count], bridge), 2))
         parts = [mixed[:, :count]]

@@ -37,7 +37,7 @@ class WindowAttention(TokenMixer):
         self.query = ToHeads(dim, heads, head_dim)
         self.key = ToHeads(dim, heads, head_dim)
         self.value = ToHeads(dim, heads, head_dim)
-        self.project = FromHeads(dim, heads, head_dim)
+        self.project = FromHeads(dim, dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         h, w = x.shape[2:]

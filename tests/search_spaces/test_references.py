@@ -6,7 +6,7 @@ A reference is a function (w, options, x, ...) of the part's tensors by name; it
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from search_spaces import registry
 from search_spaces.architecture import Part
 from search_spaces.cost import part_cost
+from search_spaces.mixers.d_mixer import DMixer
 from tests.contracts import Case, cases, noise, randomise
 
 Weights = dict[str, Tensor]
@@ -94,9 +95,15 @@ def normed(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
     return (x - mean) / torch.sqrt(((x - mean) ** 2).mean(dims, keepdim=True) + eps)
 
 
-def to_heads(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    y = torch.einsum("adc,bchw->badhw", weight, x).flatten(3)
-    return y if bias is None else y + bias[None, :, :, None]
+def by_heads(x: Tensor, head_dim: int) -> Tensor:
+    """(b, c, ...) to (b, heads, d, ...): d is head_dim or, where that leaves a remainder, the next divisor of c."""
+    d = next(d for d in range(head_dim, head_dim + x.shape[1]) if d >= x.shape[1] or x.shape[1] % d == 0)
+    return torch.stack(x.split(d, 1), 1)
+
+
+def to_heads(w: Weights, name: str, x: Tensor, head_dim: int) -> Tensor:
+    """(b, heads, d, n)"""
+    return by_heads(conv1x1(w[f"{name}.weight"], w.get(f"{name}.bias"), x), head_dim).flatten(3)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | float = 0.0) -> Tensor:
@@ -280,9 +287,8 @@ def reference_ms_ffn(w: Weights, options: Any, x: Tensor) -> Tensor:
 
 def reference_global_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
     b, c, height, width = x.shape
-    y = attend(*(to_heads(w[f"{name}.weight"], w[f"{name}.bias"], x) for name in ("query", "key", "value")))
-    y = torch.einsum("cad,badn->bcn", w["project.weight"], y) + w["project.bias"][None, :, None]
-    return y.reshape(b, c, height, width)
+    y = attend(*(to_heads(w, name, x, options.head_dim) for name in ("query", "key", "value")))
+    return conv1x1(w["project.weight"], w["project.bias"], y.reshape(b, c, height, width))
 
 
 def reference_idconv(w: Weights, options: Any, x: Tensor) -> Tensor:
@@ -315,7 +321,7 @@ def reference_osra(w: Weights, options: Any, x: Tensor, position_bias: Tensor | 
         y = batch_norm(of(r, "norm2"), per_channel(r["scale.weight"][:, 0, 0, 0]) * y)
         assert y.shape[2:] == (-(-x.shape[2] // stride), -(-x.shape[3] // stride))
     y = y + depthwise(w["refine.weight"], w["refine.bias"], y)
-    q, k, v = (to_heads(w[f"{n}.weight"], w[f"{n}.bias"], z) for n, z in (("query", x), ("key", y), ("value", y)))
+    q, k, v = (to_heads(w, n, z, options.head_dim) for n, z in (("query", x), ("key", y), ("value", y)))
     bias = torch.zeros(q.shape[1], q.shape[3], k.shape[3], dtype=x.dtype)
     if position_bias is not None:
         for head in range(-1, -1 - min(len(bias), len(position_bias)), -1):  # the last heads belong together
@@ -340,7 +346,8 @@ def reference_d_mixer(w: Weights, options: Any, x: Tensor, position_bias: Tensor
 def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: Tensor) -> Tensor:
     b, c, height, width = x.shape
     n = height * width
-    heads, d = w["bridge"].shape
+    bridge = by_heads(w["bridge"][None], options.head_dim)[0]  # (heads, d)
+    heads, d = bridge.shape
     foreground = min(n, max(1, round(options.foreground_ratio * n)))
     out = torch.zeros(b, c, n, dtype=x.dtype)
     for i in range(b):
@@ -350,12 +357,12 @@ def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: T
         token = {p: x[i, :, p // width, p % width] for p in range(n)}
 
         def project(name: str, p: int, token: dict = token) -> Tensor:
-            return torch.einsum("adc,c->ad", w[f"{name}.weight"], token[p]) + w[f"{name}.bias"]
+            return to_heads(w, name, token[p][None, :, None, None], options.head_dim)[0, :, :, 0]
 
         # Mixed attention of the foreground and the bridging query, which is its own query, key and value.
-        queries = [project("query", p) for p in chosen] + [w["bridge"]]
-        keys = [project("key", p) for p in chosen] + [w["bridge"]]
-        values = [project("value", p) for p in chosen] + [w["bridge"]]
+        queries = [project("query", p) for p in chosen] + [bridge]
+        keys = [project("key", p) for p in chosen] + [bridge]
+        values = [project("value", p) for p in chosen] + [bridge]
         answers = []
         for query in queries:
             scores = torch.stack([(query * key).sum(1) / math.sqrt(d) for key in keys], 1)  # (heads, foreground + 1)
@@ -363,7 +370,7 @@ def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: T
             mixed = torch.einsum("aeg,egm->am", w["head_mlp.weight2"], softmax(wide, -1))
             mixed = mixed + w["head_mlp.bias2"][:, None]
             summed = sum(mixed[:, m, None] * values[m] for m in range(len(values)))
-            answers.append(torch.einsum("cad,ad->c", w["project.weight"], summed) + w["project.bias"])
+            answers.append(w["project.weight"][:, :, 0, 0] @ summed.flatten() + w["project.bias"])
         for p, answer in zip(chosen, answers, strict=False):
             out[i, :, p] = answer
 
@@ -403,25 +410,20 @@ def window_positions(height: int, width: int, size: int) -> list[list[tuple[int,
     ]
 
 
-def reference_local(w: Weights, size: int, x: Tensor) -> Tensor:
+def reference_local(w: Weights, size: int, head_dim: int, x: Tensor) -> Tensor:
     """Attention among the positions of each window: (b, c, h, w), before any projection."""
     out = torch.zeros_like(x)
     for window in window_positions(x.shape[2], x.shape[3], size):
         tokens = torch.stack([x[:, :, i, j] for i, j in window], -1)[..., None]  # a map of one column
-        q, k, v = (to_heads(w[f"{name}.weight"], w[f"{name}.bias"], tokens) for name in ("query", "key", "value"))
+        q, k, v = (to_heads(w, name, tokens, head_dim) for name in ("query", "key", "value"))
         y = attend(q, k, v).flatten(1, 2)
         for n, (i, j) in enumerate(window):
             out[:, :, i, j] = y[:, :, n]
     return out
 
 
-def from_heads(w: Weights, y: Tensor) -> Tensor:
-    """The projection of a map whose channels are heads side by side."""
-    return conv1x1(w["weight"].flatten(1)[:, :, None, None], w["bias"], y)
-
-
 def reference_window_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
-    return from_heads(of(w, "project"), reference_local(w, options.window_size, x))
+    return conv1x1(w["project.weight"], w["project.bias"], reference_local(w, options.window_size, options.head_dim, x))
 
 
 def reference_spatial_reduction_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
@@ -432,18 +434,18 @@ def reference_spatial_reduction_attention(w: Weights, options: Any, x: Tensor) -
         seen = patches(grown(x, height, width), stride, stride, 0)
         y = torch.einsum("oik,bikhw->bohw", r["conv.weight"].flatten(2), seen) + per_channel(r["conv.bias"])
         y = per_channel(r["norm.weight"]) * normed(y, (1,), 1e-6) + per_channel(r["norm.bias"])
-    q, k, v = (to_heads(w[f"{n}.weight"], w[f"{n}.bias"], z) for n, z in (("query", x), ("key", y), ("value", y)))
-    return from_heads(of(w, "project"), attend(q, k, v).reshape(x.shape))
+    q, k, v = (to_heads(w, n, z, options.head_dim) for n, z in (("query", x), ("key", y), ("value", y)))
+    return conv1x1(w["project.weight"], w["project.bias"], attend(q, k, v).reshape(x.shape))
 
 
 def reference_key_only_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
     """Head by head: a saliency of each position, then the salient mean of the keys."""
     b, c, height, width = x.shape
-    keys = to_heads(w["key.weight"], w["key.bias"], x)  # (b, heads, d, n)
-    d = keys.shape[2]
+    keys = to_heads(w, "key", x, options.head_dim)  # (b, heads, d, n)
+    gate, d = by_heads(w["gate"][None], options.head_dim)[0], keys.shape[2]
     contexts = []
     for head in range(keys.shape[1]):
-        saliency = softmax(torch.einsum("bdn,d->bn", keys[:, head], w["gate"][head]) / math.sqrt(d), -1)
+        saliency = softmax(torch.einsum("bdn,d->bn", keys[:, head], gate[head]) / math.sqrt(d), -1)
         contexts.append(torch.einsum("bn,bdn->bd", saliency, keys[:, head]))
     context = torch.cat(contexts, 1)
     y = context[:, :, None, None] * conv1x1(w["value.weight"], w["value.bias"], x)
@@ -458,9 +460,9 @@ def one_group(w: Weights, x: Tensor) -> Tensor:
 def reference_h_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
     u = one_group(of(w, "norm"), x)
     if options.window_size == 1:
-        q, k, v = (to_heads(w[f"local.{n}.weight"], w[f"local.{n}.bias"], u) for n in ("query", "key", "value"))
-        return from_heads(of(w, "project"), attend(q, k, v).reshape(x.shape))
-    g = one_group(of(w, "grid_norm"), x + reference_local(of(w, "local"), options.window_size, u))
+        q, k, v = (to_heads(w, f"local.{n}", u, options.head_dim) for n in ("query", "key", "value"))
+        return conv1x1(w["project.weight"], w["project.bias"], attend(q, k, v).reshape(x.shape))
+    g = one_group(of(w, "grid_norm"), x + reference_local(of(w, "local"), options.window_size, options.head_dim, u))
     height, width = x.shape[2:]
     size = options.pool_size
     rows = [
@@ -468,21 +470,18 @@ def reference_h_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
         for i in range(0, height, size)
     ]
     p = one_group(of(w, "pool_norm"), torch.stack(rows, -2))
-    q, k, v = (
-        to_heads(w[f"pooled.{n}.weight"], w[f"pooled.{n}.bias"], z) for n, z in (("query", g), ("key", p), ("value", p))
-    )
-    return from_heads(of(w, "project"), attend(q, k, v).reshape(x.shape) + g)
+    q, k, v = (to_heads(w, f"pooled.{n}", z, options.head_dim) for n, z in (("query", g), ("key", p), ("value", p)))
+    return conv1x1(w["project.weight"], w["project.bias"], attend(q, k, v).reshape(x.shape) + g)
 
 
 def reference_mat_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
     """Window by window, each with the abstract token; then the tokens among themselves; then every position asks them."""
     b, _, height, width = x.shape
-    heads, d = w["token"].shape
 
     def project(name: str, tokens: Tensor) -> Tensor:
-        return to_heads(w[f"{name}.weight"], w[f"{name}.bias"], tokens[..., None])  # tokens (b, c, n)
+        return to_heads(w, name, tokens[..., None], options.head_dim)  # tokens (b, c, n)
 
-    token = w["token"][None, :, :, None].expand(b, heads, d, 1)
+    token = by_heads(w["token"].expand(b, -1), options.head_dim)[..., None]
     abstract, local, queries, places = [], [], [], []
     for window in window_positions(height, width, options.window_size):
         tokens = torch.stack([x[:, :, i, j] for i, j in window], -1)
@@ -494,9 +493,9 @@ def reference_mat_attention(w: Weights, options: Any, x: Tensor) -> Tensor:
         places += window
     a = torch.stack(abstract, -1)  # (b, c, windows)
     mixed = attend(project("mix_query", a), project("mix_key", a), project("mix_value", a)).flatten(1, 2)
-    mixed = from_heads(of(w, "mix_project"), mixed[..., None])[..., 0]
+    mixed = conv1x1(w["mix_project.weight"], w["mix_project.bias"], mixed[..., None])[..., 0]
     fused = attend(torch.cat(queries, -1), project("fuse_key", mixed), project("fuse_value", mixed))
-    y = from_heads(of(w, "project"), (torch.cat(local, -1) + fused).flatten(1, 2)[..., None])[..., 0]
+    y = conv1x1(w["project.weight"], w["project.bias"], (torch.cat(local, -1) + fused).flatten(1, 2)[..., None])[..., 0]
     out = torch.zeros_like(x)
     for n, (i, j) in enumerate(places):
         out[:, :, i, j] = y[:, :, n]
@@ -564,7 +563,7 @@ def c_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
     assert w["scores"].shape == (heads, 9, 9, c)
     centres = depthwise(w["reduce.weight"], None, x, 2)
     attention = softmax(torch.einsum("ansc,bchw->banshw", w["scores"], centres), 3)
-    values = patches(to_heads(w["value"], None, x).reshape(x.shape), 3, 2, 1)
+    values = patches(conv1x1(w["value.weight"], None, x), 3, 2, 1)
     values = values.reshape(b, heads, c // heads, 9, *centres.shape[2:])
     out = torch.zeros(b, heads, c // heads, height + 2, width + 2, dtype=x.dtype)  # with what lies outside the map
     for i in range(centres.shape[2]):
@@ -576,7 +575,7 @@ def c_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
 
 
 def g_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
-    q, k, v = (to_heads(w[f"{name}.weight"], None, x) for name in ("query", "key", "value"))
+    q, k, v = (to_heads(w, name, x, head_dim) for name in ("query", "key", "value"))
     assert q.shape[1] == max(1, x.shape[1] // head_dim)
     return attend(q, k, v).reshape(x.shape)
 
@@ -588,14 +587,14 @@ def sparse(attention: Callable[..., Tensor], w: Weights, weight: Tensor, x: Tens
 
 
 def reference_c_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
-    weight = w[f"propagate.{options.patch_size}.weight"]
+    weight = w[f"propagate.kernels.{options.patch_size}"]
     assert len(weight) == options.expansion * x.shape[1]
     y = sparse(c_mhsa, w, weight, x, options.patch_size, options.head_dim)
     return conv1x1(w["project.weight"], w["project.bias"], y)
 
 
 def reference_g_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
-    weight = w[f"propagate.{options.patch_size}.weight"]
+    weight = w[f"propagate.kernels.{options.patch_size}"]
     y = sparse(g_mhsa, w, weight, x, options.patch_size, options.head_dim)
     return conv1x1(w["project.weight"], w["project.bias"], y)
 
@@ -621,7 +620,9 @@ def reference_ems_static(w: Weights, options: Any, u: Tensor) -> Tensor:
         if patch is not None:
             z = conv1x1(bank["sample.conv.weight"], None, cell_maxima(part, patch))
             assert z.shape[1] == 2 * size
-            part = propagate(bank["propagate.weight"], coordinate_conv(of(bank, "coordinate"), z), patch, u.shape[2:])
+            part = propagate(
+                bank[f"propagate.kernels.{patch}"], coordinate_conv(of(bank, "coordinate"), z), patch, u.shape[2:]
+            )
         y = y + conv1x1(bank["fuse.weight"], None, part)  # the columns of one convolution of all parts
         start += size
     if options.operators == "pyramid":
@@ -647,7 +648,9 @@ def reference_ems(w: Weights, options: Any, x: Tensor) -> Tensor:
     for name, attention, share, patch, head_dim in branches.get(options.operators, ()):
         u = conv1x1(w[f"{name}_enter.weight"], None, x)
         assert u.shape[1] == x.shape[1] // share
-        z = sparse(attention, of(w, f"dynamic.{name}"), w[f"dynamic.{name}.propagate.weight"], u, patch, head_dim)
+        z = sparse(
+            attention, of(w, f"dynamic.{name}"), w[f"dynamic.{name}.propagate.kernels.{patch}"], u, patch, head_dim
+        )
         assert z.shape[1] == {"local": 2, "wide": 1}[name] * u.shape[1]
         z = conv1x1(w[f"dynamic.{name}_fuse.weight"], None, z)
         y = y + conv1x1(w["dynamic_leave.weight"], None, z)
@@ -769,7 +772,7 @@ def test_dense_table_on_maps_of_its_size(case: Case, resize: str) -> None:
 def test_d_mixer_adds_its_position_bias(case: Case, more_heads: int, keys_down: int, keys_across: int) -> None:
     """Also a bias for fewer or more heads than it has, and for another grid of keys."""
     module = case.make().double()
-    heads = len(module.get_parameter("osra.query.weight"))
+    heads = cast(DMixer, module).osra.query.num_heads
     height, width = 7, 5
     keys = (-(-height // case.options.sr_ratio) + keys_down, -(-width // case.options.sr_ratio) + keys_across)
     (x,) = case.inputs(height, width, batch=2, dtype=torch.float64)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from search_spaces import cost
+from search_spaces import cost, registry
 from search_spaces.architecture import Architecture, Part
 from search_spaces.named import check, load_space
 from search_spaces.network import build
@@ -140,10 +140,12 @@ def test_the_middle_of_a_kernel() -> None:
 # What options share
 
 
-def test_osra_weights_are_cut_from_the_end() -> None:
-    """At one width a smaller share of attention owns the last channels of a larger share, as it does of the residual stream."""
+@pytest.mark.parametrize("head_dim", [4, 5])
+def test_osra_weights_are_cut_from_the_end(head_dim: int) -> None:
+    """At one width a smaller share of attention owns the last channels of a larger share, as it does of the residual stream;
+    also where the size of a head does not divide them and so follows the ratio."""
     ratios = [0.25, 0.5, 0.75]
-    space = tiny([{"part": "d_mixer", "attention_ratio": ratios, "head_dim": 4, "sr_ratio": 2}], depth=1)
+    space = tiny([{"part": "d_mixer", "attention_ratio": ratios, "head_dim": head_dim, "sr_ratio": 2}], depth=1)
     supernet = supernet_of(space)
     for width in (16, 32):
         found = {}
@@ -155,16 +157,47 @@ def test_osra_weights_are_cut_from_the_end() -> None:
                 if ".mixer." in name
             }
         for fewer, more in itertools.combinations(ratios, 2):
-            channels, heads = round(fewer * width), round(fewer * width) // 4
+            channels = round(fewer * width)
             for projection in ("query", "key", "value"):
                 whole = found[more][f"osra.{projection}.weight"]
-                assert_same(found[fewer][f"osra.{projection}.weight"], whole[-heads:, :, -channels:])
-                assert_same(found[fewer][f"osra.{projection}.bias"], found[more][f"osra.{projection}.bias"][-heads:])
+                assert_same(found[fewer][f"osra.{projection}.weight"], whole[-channels:, -channels:])
+                assert_same(found[fewer][f"osra.{projection}.bias"], found[more][f"osra.{projection}.bias"][-channels:])
             for name in ("refine.weight", "refine.bias", "reductions.2.conv.weight", "reductions.2.norm1.running_var"):
                 assert_same(found[fewer][f"osra.{name}"], found[more][f"osra.{name}"][-channels:])
             local = width - round(more * width)
             assert_same(found[more]["idconv.kernels"], found[fewer]["idconv.kernels"][:, :local])
             assert_same(found[more]["idconv.expand"], found[fewer]["idconv.expand"][:, :local, : max(1, local // 4)])
+
+
+BY_HEAD = {"c_mhsa": ("attention.scores",), "partial_attention": ("head_mlp.",)}
+"""Tensors with an axis of heads. All others know channels only."""
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, part in registry.parts("mixer").items() if hasattr(part.Options(), "head_dim")]
+)
+def test_heads_only_group_channels(name: str) -> None:
+    """At one width every size of heads has the same weights; at another width, their leading channels. So whatever reads
+    heads as channels meets the same partners, also where a size does not divide the width and the next divisor stands in.
+    """
+    space = tiny([{"part": name, "head_dim": [3, 4, 16]}], width=[16, 24], depth=1)
+    supernet = supernet_of(space)
+    found = {
+        (width, head_dim): {
+            key.partition(".mixer.")[2]: tensor
+            for key, tensor in supernet.weights(member(space, width=width, head_dim=head_dim)).items()
+            if ".mixer." in key and not any(part in key for part in BY_HEAD.get(name, ()))
+        }
+        for width, head_dim in itertools.product((16, 24), (3, 4, 16))
+    }
+    assert found[16, 3]
+    for (width, _), tensors in found.items():
+        for key, tensor in tensors.items():
+            whole = found[24, 3][key]
+            assert tensor.data_ptr() == (whole if "osra." not in key else tensor).data_ptr(), key
+            assert tensor.shape == found[width, 3][key].shape
+            cut = slice_like(whole, tensor.shape, trailing=tuple(range(whole.dim())) if "osra." in key else ())
+            assert_same(tensor, cut)
 
 
 def member(space: SearchSpace, **wanted: Any) -> Architecture:
