@@ -4,6 +4,7 @@ Imports the standard library only; a verb's own module, and with it torch, is im
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,9 +44,19 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns the exit code: 0, 1 for training that diverged, 2 for input that cannot be used, 130 when interrupted."""
+    """Runs one command.
+
+    Returns:
+        The exit code: 0, 1 for training that diverged, 2 for input that cannot be used, 130 when interrupted,
+        141 when nobody reads the output any more.
+    """
     try:
-        return run(list(sys.argv[1:] if arguments is None else arguments))
+        code = run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `nas spaces | head`: the reader has seen enough, and the interpreter's last flush must not fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except InputError as error:
         print(f"nas: {error}", file=sys.stderr)  # noqa: T201
         return 2

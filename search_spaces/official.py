@@ -169,6 +169,15 @@ def official_names() -> list[str]:
     return [network.name for network in paper_networks() if network.family in FAMILIES]
 
 
+def check_name(name: str) -> None:
+    """
+    Raises:
+        InputError: there are no official weights of such a network.
+    """
+    if name not in official_names():
+        raise unknown("network with official weights", name, official_names(), "--model {}")
+
+
 def sources(arch: Architecture, family: str) -> dict[str, Source]:
     """For each tensor of a network of `arch`, where it comes from in an official checkpoint of its family."""
     with torch.device("meta"):
@@ -203,8 +212,7 @@ def convert(state: Mapping[str, Any], name: str) -> Network:
         InputError: there are no official weights of such a network, something in `state` is no tensor, or keys are missing,
             unexpected or misshapen; all are named, up to five of each.
     """
-    if name not in official_names():
-        raise unknown("network with official weights", name, official_names(), "--model {}")
+    check_name(name)
     network = paper_network(name)
     strange = [key for key, value in state.items() if not isinstance(key, str) or not _is_plain(value)]
     if strange:

@@ -14,6 +14,7 @@ from nas.run import save_tensors
 from nas.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.network import Network
+from search_spaces.official import check_name
 from search_spaces.official import convert as convert_state
 
 WRAPPERS = ("state_dict", "model")
@@ -73,6 +74,7 @@ def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
     Raises:
         InputError: see `read_checkpoint` and `search_spaces.official.convert`.
     """
+    check_name(model)
     network = convert_state(read_checkpoint(file), model)
     store = RunStore(out or Path("converted") / model)
     text = network.arch.to_json(indent=1) + "\n"

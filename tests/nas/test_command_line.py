@@ -71,6 +71,18 @@ def test_help_is_fast(place: Path) -> None:
     print(f"nas --help: median of three {statistics.median(seconds):.2f} s")  # noqa: T201
 
 
+def test_a_reader_that_has_seen_enough(place: Path) -> None:
+    """As in `nas spaces | head`: no traceback, and nothing from the interpreter's last flush."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nas.cli", "spaces"], cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 141
+
+
 def test_a_space_is_shown(place: Path) -> None:
     assert "networks" in cold("spaces", "tiny.toml", cwd=place).ok().out
 

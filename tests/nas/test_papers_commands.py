@@ -110,6 +110,7 @@ def _bytes(path: Path, data: bytes) -> None:
 def test_other_files_are_refused(make: Any, given: str, nas: Commands, tmp_path: Path) -> None:
     make(tmp_path / "file.pth")
     before = contents(tmp_path)
+    nas("convert", "file.pth", "--model", "hat_net_tin", cwd=tmp_path).refused("'hat_net_tin'")  # the name first
     nas("convert", "file.pth", "--model", "hat_net_tiny", cwd=tmp_path).refused(given)
     assert contents(tmp_path) == before
 
