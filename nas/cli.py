@@ -54,9 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # `nas spaces | head`: the reader has seen enough, and the interpreter's last flush must not fail
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except BrokenPipeError:
+        try:
+            sys.stdout.flush()
+        except (
+            BrokenPipeError
+        ):  # `nas spaces | head`: the reader has seen enough, and the interpreter's last flush must not fail
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            return 141
+        raise  # another pipe
     except InputError as error:
         print(f"nas: {error}", file=sys.stderr)  # noqa: T201
         return 2

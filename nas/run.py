@@ -19,6 +19,7 @@ from search_spaces.cost import macs
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
 from search_spaces.space import SearchSpace
+from supernet.optimisation import Optimisation
 from supernet.supernet import Supernet
 
 FREE = {"data.root", "data.workers", "train.checkpoint_steps", "retrain.checkpoint_steps", "retrain.jobs"}
@@ -244,7 +245,17 @@ def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
     Raises:
         InputError: damaged, or made for another network; the first difference is named.
     """
-    tensors, own = read_tensors(store, name), module.state_dict()
+    tensors = read_tensors(store, name)
+    _check_shapes(store, name, tensors, module)
+    module.load_state_dict(tensors)
+
+
+def _check_shapes(store: RunStore, name: str, tensors: dict[str, Tensor], module: torch.nn.Module) -> None:
+    """
+    Raises:
+        InputError: the module has other names or shapes.
+    """
+    own = module.state_dict()
     different = [
         key
         for key in own.keys() | tensors.keys()
@@ -257,7 +268,6 @@ def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
             f"{store.path(name)} does not fit: {key} is {shapes[0]} in the file and {shapes[1]} here ({len(different)} such)",
             "a file made for this architecture or space", "the run folder and version that made it",
         )  # fmt: skip
-    module.load_state_dict(tensors)
 
 
 def save_checkpoint(store: RunStore, name: str, state: dict[str, Any]) -> None:
@@ -267,18 +277,18 @@ def save_checkpoint(store: RunStore, name: str, state: dict[str, Any]) -> None:
     store.write_bytes(name, buffer.getvalue())
 
 
-def load_checkpoint(store: RunStore, name: str) -> dict[str, Any] | None:
-    """A checkpoint, or None when there is none.
+def load_checkpoint(store: RunStore, name: str, optimisation: Optimisation) -> None:
+    """Goes on from a checkpoint, if there is one.
 
     Raises:
-        InputError: it is damaged; it is left as it is.
+        InputError: it is damaged, or was made for another network; it is left as it is.
     """
     path = store.path(name)
     if not path.exists():
-        return None
+        return
     try:
         # Onto the CPU: `load_state_dict` moves what belongs on the device, and Adam's step counts stay where they are read.
-        return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its zip reader, its unpickler or its storages raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
@@ -286,3 +296,5 @@ def load_checkpoint(store: RunStore, name: str) -> dict[str, Any] | None:
             "a whole checkpoint",
             f"rm {path} to train from the start, or restore it from a copy",
         ) from None
+    _check_shapes(store, name, state["module"], optimisation.module)
+    optimisation.load_state_dict(state)

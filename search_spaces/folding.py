@@ -1,12 +1,6 @@
-"""Folding one step into the next, for the form of a part that is run and not trained. All of it is exact up to rounding.
+"""Folding one linear step into the next, for the form of a part that is run and not trained. All of it is exact up to rounding."""
 
-On a CPU a 1x1 convolution and what follows it, an activation or an addition, are one call of oneDNN (the operator that
-torch.compile uses). Where torch has no such operator, and on other devices, they are two.
-"""
-
-from collections.abc import Callable
-from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -42,44 +36,17 @@ def add_identity(weight: Tensor) -> Tensor:
     return weight
 
 
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
-    "gelu": (F.gelu, "none"),  # of the erf, not approximated by tanh
-    "swish": (partial(F.silu, inplace=True), ""),
-}
-"""Name in oneDNN: the function, and oneDNN's algorithm."""
-
-POINTWISE: Any = (
-    getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if torch.backends.mkldnn.is_available() else None
-)
-
-
 class FixedConv(nn.Module):
-    """A convolution with given weight and bias, padded to keep the size at stride 1, and then one of `ACTIVATIONS`."""
+    """A convolution with given weight and bias, padded to keep the size at stride 1."""
 
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, stride: int = 1, groups: int = 1, *, activation: str | None = None
-    ) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        self.activation = activation
-        self.is_pointwise = weight.shape[2:] == (1, 1) and stride == groups == 1
         self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
         self.stride, self.groups = stride, groups
 
-    def forward(
-        self, x: Float[Tensor, "b in h w"], add: Float[Tensor, "b out h w"] | None = None
-    ) -> Float[Tensor, "b out h2 w2"]:
-        """The convolution and its activation, or the convolution and what to add."""
-        if self.is_pointwise and POINTWISE is not None and x.device.type == "cpu" and x.dtype == torch.float32:
-            place = [0, 0], [1, 1], [1, 1], 1
-            if add is not None:
-                return POINTWISE.binary(x, add, self.weight, self.bias, *place, "add", 1.0, None, [], None)
-            algorithm = ACTIVATIONS[self.activation][1] if self.activation else ""
-            return POINTWISE(x, self.weight, self.bias, *place, self.activation or "none", [], algorithm)
-        y = F.conv2d(x, self.weight, self.bias, self.stride, self.weight.shape[-1] // 2, groups=self.groups)
-        if add is not None:
-            return add + y
-        return ACTIVATIONS[self.activation][0](y) if self.activation else y
+    def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b out h2 w2"]:
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.weight.shape[-1] // 2, groups=self.groups)
 
     @torch.no_grad()
     def scale(self, factor: Tensor, summand: Tensor | None) -> None:

@@ -11,8 +11,6 @@ import copy
 from typing import cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
 
 from search_spaces.folding import FixedConv
 from search_spaces.network import Network, ResidualBlock, StagePieces
@@ -21,27 +19,13 @@ from search_spaces.scales.layer_scale import LayerScale
 from search_spaces.scales.none import NoScale
 
 
-class FoldedBlock(ResidualBlock):
-    """A block whose channel mixer ends with a convolution that adds the residual itself."""
-
-    def __init__(self, block: ResidualBlock) -> None:
-        nn.Module.__init__(self)
-        self._modules.update(block._modules)
-
-    def forward(
-        self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "heads h w h2 w2"] | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        x = self.mix(x, position_bias)
-        return self.ffn(self.norm2(x), add=x)
-
-
 @torch.no_grad()
 def inference_form(network: Network) -> Network:
     """A copy for inference, in evaluation mode; its modules are no parts any more and its state dict is its own."""
     fast = copy.deepcopy(network).eval().requires_grad_(False)
     for stage in cast("list[StagePieces]", list(fast.stages)):
         stage.embedding = cast(PartModule, stage.embedding).for_inference()
-        for b, block in enumerate(cast("list[ResidualBlock]", list(stage.blocks))):
+        for block in cast("list[ResidualBlock]", list(stage.blocks)):
             for name, child in list(block.named_children()):
                 if isinstance(child, PartModule):
                     setattr(block, name, child.for_inference())
@@ -49,7 +33,5 @@ def inference_form(network: Network) -> Network:
             if isinstance(last, FixedConv) and isinstance(block.scale2, LayerScale):
                 last.scale(block.scale2.weight, block.scale2.bias)
                 block.scale2 = NoScale(0, NoScale.Options())
-            if isinstance(last, FixedConv) and isinstance(block.scale2, NoScale):
-                stage.blocks[b] = FoldedBlock(block)
     fast.head = cast(PartModule, fast.head).for_inference()
     return fast.requires_grad_(False).to(memory_format=torch.channels_last)

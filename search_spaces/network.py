@@ -72,10 +72,9 @@ class ResidualBlock(nn.Module):
                 self.add_module(child, make(slot, getattr(block, slot), dim))
         self.drop_path = DropPath(0.0)
 
-    def mix(
+    def forward(
         self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "heads h w h2 w2"] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """What comes before the channel mixer."""
         x = self.position(x)
         mixer = self.mixer
         if mixer is not None:
@@ -85,12 +84,6 @@ class ResidualBlock(nn.Module):
             else:
                 y = mixer(*inputs)
             x = x + self.drop_path(self.scale1(y))
-        return x
-
-    def forward(
-        self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "heads h w h2 w2"] | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        x = self.mix(x, position_bias)
         return x + self.drop_path(self.scale2(self.ffn(self.norm2(x))))
 
 

@@ -142,10 +142,11 @@ def _hat_net(arch: Architecture, table: _Table) -> None:
             attn, mixer = f"blocks.{s}.{b}.attn", f"stages.{s}.blocks.{b}.mixer"
             table.both(f"{attn}.norm", f"{mixer}.norm")
             table.both(f"{attn}.proj_norm", f"{mixer}.unused_norm")
-            qkv = [f"{mixer}.local.{name}" for name in ("query", "key", "value")]
-            table.both(f"{attn}.qkv", *qkv)
-            table.both(f"{attn}.proj", f"{mixer}.project")
-            if dict(block.mixer.options)["window_size"] != 1:
+            in_windows = dict(block.mixer.options)["window_size"] != 1
+            attend, project = ("local", "project") if in_windows else ("whole", "whole_project")
+            table.both(f"{attn}.qkv", *(f"{mixer}.{attend}.{name}" for name in ("query", "key", "value")))
+            table.both(f"{attn}.proj", f"{mixer}.{project}")
+            if in_windows:
                 table.both(f"{attn}.grid_norm", f"{mixer}.grid_norm")
                 table.both(f"{attn}.ds_norm", f"{mixer}.pool_norm")
                 table.both(f"{attn}.q", f"{mixer}.pooled.query")

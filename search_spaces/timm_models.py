@@ -40,8 +40,8 @@ from search_spaces.registry import complete, complete_part, lookup, make, option
 CROP_PCT = {"transxnet_tiny": 0.9, "transxnet_small": 0.9, "transxnet_base": 0.95}
 """Share of the resized image that its authors evaluate on; timm's default for the others, whose papers do not say."""
 
-EXEMPT = ("token", "bridge", "norm_weight")
-"""Learned tokens of MAT's and PartialFormer's attention and the norm of patch merging, by the last part of their names."""
+EXEMPT = ("norm_weight",)
+"""The norm of patch merging, by the last part of its name; it has two axes."""
 
 
 def stride(embedding: Part) -> int:

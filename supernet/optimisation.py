@@ -35,16 +35,16 @@ class Schedule:
 
 
 def _is_exempt(name: str) -> bool:
-    """Whether a parameter of two or more axes is a bias, a position table, a learned token or a norm's weight."""
+    """Whether a parameter of two or more axes is a bias, a position table or a norm's weight."""
     last = name.rpartition(".")[2]
-    return "bias" in last or ".position_bias." in name or last in ("token", "bridge", "norm_weight")
+    return "bias" in last or ".position_bias." in name or last == "norm_weight"
 
 
 class Optimisation:
     """AdamW on a module, with everything around a step.
 
-    Weights with two or more axes decay; biases, position tables, learned tokens and norms (some have two axes too) and scales do not. Averaged weights (EMA) follow with a decay of
-    min(ema, (1 + step) / (10 + step)), so that early weights are forgotten.
+    Weights with two or more axes decay; biases, position tables and norms (some have two axes too), learned vectors and scales do
+    not. Averaged weights (EMA) follow with a decay of min(ema, (1 + step) / (10 + step)), so that early weights are forgotten.
 
     A step whose gradients are not all finite is skipped and counted; running statistics go back to the last good ones.
 

@@ -101,10 +101,12 @@ def _run_jobs(jobs: list[Job], run: Run) -> Iterator[tuple[Job, dict[str, Any]]]
     with ProcessPoolExecutor(
         min(workers, len(jobs)), context, initializer=_end_with_parent, initargs=(os.getpid(),)
     ) as pool:
-        futures = [pool.submit(run_job, job) for job in jobs]
+        # The longest first within a seed, so that none is left to run alone at the end.
+        longest = sorted(jobs, key=lambda job: (job.seed, -cost(Architecture.from_dict(job.architecture)).macs))
+        futures = {job.name: pool.submit(run_job, job) for job in longest}
         try:
-            for job, future in zip(jobs, futures, strict=True):
-                yield job, future.result()
+            for job in jobs:
+                yield job, futures[job.name].result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -148,9 +150,7 @@ def run_job(job: Job) -> dict[str, Any]:
         network, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
     )
     checkpoint = f"work/retrain/{job.name}.pt"
-    state = load_checkpoint(store, checkpoint)
-    if state is not None:
-        optimisation.load_state_dict(state)
+    load_checkpoint(store, checkpoint, optimisation)
     progress = Progress(f"retrain {job.name}", total, optimisation.step_count, every=30)
     seen = 0
     while optimisation.step_count < total:

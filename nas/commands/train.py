@@ -32,9 +32,7 @@ def train(config: Config) -> Run:
     optimisation = Optimisation(
         supernet, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
     )
-    state = load_checkpoint(run.store, CHECKPOINT)
-    if state is not None:
-        optimisation.load_state_dict(state)
+    load_checkpoint(run.store, CHECKPOINT, optimisation)
     first = optimisation.step_count
     paths = sandwich_paths(
         supernet, config.seed, settings.random_paths, round(settings.largest_only_epochs * per_epoch)

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.architecture import Part
-from search_spaces.folding import FixedConv
 from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive
 from search_spaces.registry import ChannelMixer, make, register
 
@@ -48,17 +47,16 @@ class InvertedResidual(ChannelMixer):
         return self.norm2(self.fc2(F.silu(self.conv(F.silu(self.fc1(self.norm1(x)))))))
 
     def for_inference(self) -> nn.Module:
-        return FoldedInvertedResidual(self)
+        return InPlace(self)
 
 
-class FoldedInvertedResidual(nn.Module):
-    """The same with activations in their convolutions, or in the memory of their inputs."""
+class InPlace(nn.Module):
+    """The same with activations in the memory of their inputs."""
 
     def __init__(self, ffn: InvertedResidual) -> None:
         super().__init__()
-        self.norm1, self.conv, self.norm2 = ffn.norm1, ffn.conv, ffn.norm2
-        self.fc1 = FixedConv(ffn.fc1.weight, None, activation="swish")
-        self.fc2 = FixedConv(ffn.fc2.weight, None)
+        self.norm1, self.fc1, self.conv, self.fc2, self.norm2 = ffn.norm1, ffn.fc1, ffn.conv, ffn.fc2, ffn.norm2
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return self.norm2(self.fc2(F.silu(self.conv(self.fc1(self.norm1(x))), inplace=True)))
+        y = F.silu(self.fc1(self.norm1(x)), inplace=True)
+        return self.norm2(self.fc2(F.silu(self.conv(y), inplace=True)))

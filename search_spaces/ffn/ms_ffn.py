@@ -34,7 +34,7 @@ class MergedMSFFN(nn.Module):
 
     def __init__(self, branches: "list[Branch]", norm: nn.BatchNorm2d) -> None:
         super().__init__()
-        self.fc1 = FixedConv(torch.cat([branch.fc1.weight for branch in branches]), None, activation="gelu")
+        self.fc1 = FixedConv(torch.cat([branch.fc1.weight for branch in branches]), None)
         factors, summands = zip(*(affine(branch.norm1) for branch in branches), strict=True)
         self.factor = nn.Parameter(torch.cat(factors)[:, None, None].clone())
         self.summand = nn.Parameter(torch.cat(summands)[:, None, None].clone())
@@ -46,11 +46,9 @@ class MergedMSFFN(nn.Module):
         added = torch.stack([bias for _, bias in columns]).sum(0)
         self.last = FixedConv(*norm_behind(torch.cat([weight for weight, _ in columns], dim=1), added, norm))
 
-    def forward(
-        self, x: Float[Tensor, "b c h w"], add: Float[Tensor, "b c h w"] | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        u = torch.addcmul(self.summand, self.fc1(x), self.factor)
-        return self.last(F.gelu(self.conv(u)), add)
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        u = torch.addcmul(self.summand, F.gelu(self.fc1(x)), self.factor)
+        return self.last(F.gelu(self.conv(u)))
 
 
 @register("ms_ffn")

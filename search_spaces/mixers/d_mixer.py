@@ -196,13 +196,12 @@ class FoldedSTE(nn.Module):
     def __init__(self, ste: STE) -> None:
         super().__init__()
         self.conv = ste.conv
-        squeeze = norm_before(ste.squeeze.weight, ste.squeeze.bias, ste.norm1)
-        self.squeeze = FixedConv(*squeeze, activation="gelu")
+        self.squeeze = FixedConv(*norm_before(ste.squeeze.weight, ste.squeeze.bias, ste.norm1))
         expand = norm_before(ste.expand.weight, ste.expand.bias, ste.norm2)
         self.expand = FixedConv(*norm_behind(*expand, ste.norm3))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return self.expand(self.squeeze(F.gelu(self.conv(x))), add=x)
+        return x + self.expand(F.gelu(self.squeeze(F.gelu(self.conv(x)))))
 
 
 @register("d_mixer")

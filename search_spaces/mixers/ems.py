@@ -51,7 +51,9 @@ class Segment(nn.Module):
             self.coordinate = CoordinateConv(fused, options.coordinate_kernel_size)
             self.propagate = Propagation(fused, patch_size)
         self.samples = patch_size > 1
-        if options.operators != "whiten":
+        if options.operators == "pyramid":
+            self.last = Conv(fused, dim, bias=False)
+        elif options.operators != "whiten":
             self.fuse = Conv(fused, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
@@ -78,9 +80,14 @@ class StaticBranch(nn.Module):
         )
         self.fused = options.operators != "whiten"
         self.gated = options.operators not in ("whiten", "pyramid")
+        # What writes the block's output has a bank of its own, apart from what the fusion reads.
+        self.is_last = options.operators == "gate"
         if self.gated:
             self.gate = Conv(dim, dim, bias=False)
-            self.after = Conv(dim, dim, bias=False)
+            if self.is_last:
+                self.last = Conv(dim, dim, bias=False)
+            else:
+                self.after = Conv(dim, dim, bias=False)
 
     def forward(self, u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         segments = cast("list[Segment]", list(self.segments.values()))
@@ -90,8 +97,12 @@ class StaticBranch(nn.Module):
         parts = t.split([segment.size for segment in segments], dim=1)
         y = torch.cat([segment(part) for segment, part in zip(segments, parts, strict=True)], dim=1)
         if self.fused:
-            y = F.conv2d(y, _weight(*(segment.fuse for segment in segments), dim=1))
-        return self.after(self.gate(u) * y.sigmoid()) if self.gated else y
+            fuse = "fuse" if self.gated else "last"
+            y = F.conv2d(y, _weight(*(segment.get_submodule(fuse) for segment in segments), dim=1))
+        if not self.gated:
+            return y
+        y = self.gate(u) * y.sigmoid()
+        return self.last(y) if self.is_last else self.after(y)
 
 
 class DynamicBranch(nn.Module):

@@ -1,6 +1,5 @@
 """Hierarchical multi-head self-attention, H-MHSA (HAT-Net, section 3.2; details from the authors' code)."""
 
-import copy
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.architecture import Part
-from search_spaces.folding import FixedConv
 from search_spaces.layers import (
     FromHeads,
     ToHeads,
@@ -31,45 +29,14 @@ class Attend(nn.Module):
 
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
-        self.num_heads = heads
         self.query = ToHeads(dim, heads, head_dim)
         self.key = ToHeads(dim, heads, head_dim)
         self.value = ToHeads(dim, heads, head_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c3 h w"]:
-        return F.conv2d(x, *together(self.query, self.key, self.value))
-
-    def apart(self, x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h2 w2"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of x, keys and values of y, (b, heads, positions, head_dim) each."""
-        return self.query(x), self.key(y), self.value(y)
-
-
-def together(*parts: ToHeads) -> tuple[Tensor, Tensor]:
-    """Weight and bias of projections as one convolution."""
-    return torch.cat([part.weight for part in parts]), torch.cat([cast(Tensor, part.bias) for part in parts])
-
-
-class FoldedAttend(nn.Module):
-    """The same, put together once: all three, or with `reduced` keys and values only."""
-
-    def __init__(self, attend: Attend, *, reduced: bool) -> None:
-        super().__init__()
-        query, key, value = attend.query, attend.key, attend.value
-        self.num_heads = attend.num_heads
-        self.query = FixedConv(query.weight, query.bias) if reduced else None
-        self.rest = FixedConv(*(together(key, value) if reduced else together(query, key, value)))
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c3 h w"]:
-        return self.rest(x)
-
-    def apart(self, x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h2 w2"]) -> tuple[Tensor, Tensor, Tensor]:
-        maps = [self.rest(x)] if self.query is None else [self.query(x), self.rest(y)]
-        found = [
-            part.reshape(part.shape[0], self.num_heads, -1, part.shape[2] * part.shape[3]).transpose(2, 3)
-            for each in maps
-            for part in each.split(x.shape[1], dim=1)
-        ]
-        return found[0], found[1], found[2]
+        parts = (self.query, self.key, self.value)
+        bias = torch.cat([cast(Tensor, part.bias) for part in parts])
+        return F.conv2d(x, torch.cat([part.weight for part in parts]), bias)
 
 
 @register("h_mhsa")
@@ -114,21 +81,25 @@ class HMHSA(TokenMixer):
         self.norm = make("norm", NORM, dim)
         if options.unused_norm:
             self.unused_norm = make("norm", NORM, dim)
-        self.local = Attend(dim, heads, head_dim)
-        if options.window_size > 1:
+        # The step without windows has banks of its own: its values are projected, those of windows are added to x.
+        if options.window_size == 1:
+            self.whole = Attend(dim, heads, head_dim)
+            self.whole_project = FromHeads(dim, dim)
+        else:
+            self.local = Attend(dim, heads, head_dim)
             self.grid_norm = make("norm", NORM, dim)
             self.pool_norm = make("norm", NORM, dim)
             self.pooled = Attend(dim, heads, head_dim)
-        self.project = FromHeads(dim, dim)
+            self.project = FromHeads(dim, dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         h, w = x.shape[2:]
-        u, local = self.norm(x), self.local
+        u = self.norm(x)
         if self.window_size == 1:
-            y = attention(*local.apart(u, u))
-            return self.project(merge_heads(y, h, w))
-        tokens, mask = to_windows(local(u), self.window_size)
-        heads, c = local.num_heads, x.shape[1]
+            y = attention(self.whole.query(u), self.whole.key(u), self.whole.value(u))
+            return self.whole_project(merge_heads(y, h, w))
+        tokens, mask = to_windows(self.local(u), self.window_size)
+        heads, c = self.local.query.num_heads, x.shape[1]
         count, size, _ = tokens.shape
         query, key, value = tokens.reshape(count, size, 3, heads, c // heads).permute(2, 0, 3, 1, 4).unbind(0)
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -136,15 +107,5 @@ class HMHSA(TokenMixer):
         g = self.grid_norm(x + from_windows(y, self.window_size, int(h), int(w)))
         size = (min(self.pool_size, int(h)), min(self.pool_size, int(w)))
         p = self.pool_norm(F.avg_pool2d(g, size, ceil_mode=True, count_include_pad=False))
-        y = attention(*self.pooled.apart(g, p))
+        y = attention(self.pooled.query(g), self.pooled.key(p), self.pooled.value(p))
         return self.project(merge_heads(y, h, w) + g)
-
-    def for_inference(self) -> nn.Module:
-        folded = copy.copy(self)  # the same forward over folded children
-        folded._modules = self._modules | {
-            "local": FoldedAttend(self.local, reduced=False),
-            "project": FixedConv(self.project.weight, self.project.bias),
-        }
-        if self.window_size > 1:
-            folded._modules["pooled"] = FoldedAttend(self.pooled, reduced=True)
-        return folded

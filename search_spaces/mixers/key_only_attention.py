@@ -35,7 +35,7 @@ class KeyOnlyAttention(TokenMixer):
         heads, head_dim = split_heads(dim, options.head_dim)
         self.key = ToHeads(dim, heads, head_dim)
         self.value = Conv(dim, dim)
-        self.gate = trunc_normal(dim, fan_in=head_dim)
+        self.gate = trunc_normal(dim, fan_in=dim)
         self.mix1 = Conv(dim, dim)
         self.mix2 = Conv(dim, dim)
 

@@ -76,7 +76,8 @@ def test_a_reader_that_has_seen_enough(place: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "nas.cli", "spaces"], cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )  # fmt: skip
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()

@@ -348,6 +348,7 @@ def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: T
     n = height * width
     bridge = by_heads(w["bridge"][None], options.head_dim)[0]  # (heads, d)
     heads, d = bridge.shape
+    mlp = of(w, f"head_mlps.{d}")
     foreground = min(n, max(1, round(options.foreground_ratio * n)))
     out = torch.zeros(b, c, n, dtype=x.dtype)
     for i in range(b):
@@ -366,9 +367,9 @@ def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: T
         answers = []
         for query in queries:
             scores = torch.stack([(query * key).sum(1) / math.sqrt(d) for key in keys], 1)  # (heads, foreground + 1)
-            wide = torch.einsum("egh,hm->egm", w["head_mlp.weight1"], scores) + w["head_mlp.bias1"][:, :, None]
-            mixed = torch.einsum("aeg,egm->am", w["head_mlp.weight2"], softmax(wide, -1))
-            mixed = mixed + w["head_mlp.bias2"][:, None]
+            wide = torch.einsum("egh,hm->egm", mlp["weight1"], scores) + mlp["bias1"][:, :, None]
+            mixed = torch.einsum("aeg,egm->am", mlp["weight2"], softmax(wide, -1))
+            mixed = mixed + mlp["bias2"][:, None]
             summed = sum(mixed[:, m, None] * values[m] for m in range(len(values)))
             answers.append(w["project.weight"][:, :, 0, 0] @ summed.flatten() + w["project.bias"])
         for p, answer in zip(chosen, answers, strict=False):
@@ -460,8 +461,8 @@ def one_group(w: Weights, x: Tensor) -> Tensor:
 def reference_h_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
     u = one_group(of(w, "norm"), x)
     if options.window_size == 1:
-        q, k, v = (to_heads(w, f"local.{n}", u, options.head_dim) for n in ("query", "key", "value"))
-        return conv1x1(w["project.weight"], w["project.bias"], attend(q, k, v).reshape(x.shape))
+        q, k, v = (to_heads(w, f"whole.{n}", u, options.head_dim) for n in ("query", "key", "value"))
+        return conv1x1(w["whole_project.weight"], w["whole_project.bias"], attend(q, k, v).reshape(x.shape))
     g = one_group(of(w, "grid_norm"), x + reference_local(of(w, "local"), options.window_size, options.head_dim, u))
     height, width = x.shape[2:]
     size = options.pool_size
@@ -560,9 +561,10 @@ def c_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
     """Window by window around every second position: what its centre says that its nine positions take of its nine values."""
     b, c, height, width = x.shape
     heads = max(1, c // head_dim)
-    assert w["scores"].shape == (heads, 9, 9, c)
+    scores = w[f"scores.{c // heads}"]
+    assert scores.shape == (heads, 9, 9, c)
     centres = depthwise(w["reduce.weight"], None, x, 2)
-    attention = softmax(torch.einsum("ansc,bchw->banshw", w["scores"], centres), 3)
+    attention = softmax(torch.einsum("ansc,bchw->banshw", scores, centres), 3)
     values = patches(conv1x1(w["value.weight"], None, x), 3, 2, 1)
     values = values.reshape(b, heads, c // heads, 9, *centres.shape[2:])
     out = torch.zeros(b, heads, c // heads, height + 2, width + 2, dtype=x.dtype)  # with what lies outside the map
@@ -623,11 +625,14 @@ def reference_ems_static(w: Weights, options: Any, u: Tensor) -> Tensor:
             part = propagate(
                 bank[f"propagate.kernels.{patch}"], coordinate_conv(of(bank, "coordinate"), z), patch, u.shape[2:]
             )
-        y = y + conv1x1(bank["fuse.weight"], None, part)  # the columns of one convolution of all parts
+        y = y + conv1x1(
+            bank["last.weight" if options.operators == "pyramid" else "fuse.weight"], None, part
+        )  # the columns of one convolution of all parts
         start += size
     if options.operators == "pyramid":
         return y
-    return conv1x1(w["after.weight"], None, conv1x1(w["gate.weight"], None, u) / (1 + torch.exp(-y)))
+    last = w["last.weight" if options.operators == "gate" else "after.weight"]
+    return conv1x1(last, None, conv1x1(w["gate.weight"], None, u) / (1 + torch.exp(-y)))
 
 
 def reference_ems(w: Weights, options: Any, x: Tensor) -> Tensor:

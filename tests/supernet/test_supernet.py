@@ -169,7 +169,7 @@ def test_osra_weights_are_cut_from_the_end(head_dim: int) -> None:
             assert_same(found[more]["idconv.expand"], found[fewer]["idconv.expand"][:, :local, : max(1, local // 4)])
 
 
-BY_HEAD = {"c_mhsa": ("attention.scores",), "partial_attention": ("head_mlp.",)}
+BY_HEAD = {"c_mhsa": ("attention.scores",), "partial_attention": ("head_mlps.",)}
 """Tensors with an axis of heads. All others know channels only."""
 
 
