@@ -24,6 +24,11 @@ VERBS = {
     "report": "write report.html, front.png, front.csv and trials.csv",
     "demo": "all of these, one after the other",
 }
+STEPS = ("train", "search", "extract", "retrain", "report", "demo")
+"""What works on a run. The others print."""
+
+HELP_WORDS = {"-h", "--help", "help"}
+
 HELP = """usage: nas VERB [CONFIG.toml] [key=value ...]
 
 Neural architecture search over hybrid token mixers for vision.
@@ -48,22 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, 1 for training that diverged, 2 for input that cannot be used, 130 when interrupted,
-        141 when nobody reads the output any more.
+        141 when nobody reads what it prints any more (`nas spaces | head`).
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = run(list(sys.argv[1:] if arguments is None else arguments))
+        code = run(given)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        try:
-            sys.stdout.flush()
-        except (
-            BrokenPipeError
-        ):  # `nas spaces | head`: the reader has seen enough, and the interpreter's last flush must not fail
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), sys.stdout.fileno())
-            return 141
-        raise  # another pipe
+        if given and given[0] in STEPS and not HELP_WORDS & {*given}:
+            raise  # perhaps not of our output
+        with open(os.devnull, "w") as nowhere:  # for the interpreter's last flush
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return 141
     except InputError as error:
         print(f"nas: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -82,7 +84,7 @@ def run(arguments: list[str]) -> int:
         InputError: the arguments, the configuration, or what they name cannot be used.
     """
     verb = arguments[0] if arguments else "--help"
-    if verb in ("-h", "--help", "help"):
+    if verb in HELP_WORDS:
         print(HELP.format(verbs="\n".join(f"  {name:9}{what}" for name, what in VERBS.items())))  # noqa: T201
         return 0
     if verb not in VERBS:

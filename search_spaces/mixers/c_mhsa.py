@@ -28,15 +28,15 @@ class CMHSA(nn.Module):
         super().__init__()
         heads, size = split_heads(dim, head_dim)
         self.reduce = DepthwiseConv(dim, 3, stride=2, bias=False)
-        self.num_heads = heads
+        self.num_heads, self.bank = heads, str(size)
         # A bank for each size of heads: the same head has other channels at another.
-        self.scores = nn.ParameterDict({str(size): trunc_normal(heads, K * K, K * K, dim, fan_in=dim)})
+        self.scores = nn.ParameterDict({self.bank: trunc_normal(heads, K * K, K * K, dim, fan_in=dim)})
         self.value = Conv(dim, heads * size, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
         heads, size = self.num_heads, c // self.num_heads
-        a = F.conv2d(self.reduce(x), self.scores[str(size)].reshape(heads * K**4, c, 1, 1))
+        a = F.conv2d(self.reduce(x), self.scores[self.bank].reshape(heads * K**4, c, 1, 1))
         a = a.reshape(b, heads, K * K, K * K, -1).permute(0, 1, 4, 2, 3).softmax(dim=-1)
         v = F.unfold(self.value(x), K, padding=1, stride=2)
         v = v.reshape(b, heads, size, K * K, -1).permute(0, 1, 4, 3, 2)

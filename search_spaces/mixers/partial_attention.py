@@ -96,7 +96,8 @@ class PartialAttention(TokenMixer):
         self.value = ToHeads(dim, heads, head_dim)
         self.bridge = trunc_normal(dim, fan_in=dim)
         # A bank for each size of heads: the same head has other channels at another.
-        self.head_mlps = nn.ModuleDict({str(head_dim): HeadMLP(heads, options.head_expansion)})
+        self.bank = str(head_dim)
+        self.head_mlps = nn.ModuleDict({self.bank: HeadMLP(heads, options.head_expansion)})
         self.project = FromHeads(dim, dim)
         self.channel_mlp = ChannelMLP(dim)
 
@@ -116,7 +117,7 @@ class PartialAttention(TokenMixer):
         heads, d = query.shape[1], query.shape[3]
         bridge = self.bridge.to(query.dtype).reshape(1, heads, 1, d).expand(b, heads, 1, d)
         scores = torch.cat((query, bridge), 2) @ torch.cat((key[:, :, :count], bridge), 2).transpose(2, 3) * d**-0.5
-        mixed = self.project.tokens(self.head_mlps[str(d)](scores) @ torch.cat((value[:, :, :count], bridge), 2))
+        mixed = self.project.tokens(self.head_mlps[self.bank](scores) @ torch.cat((value[:, :, :count], bridge), 2))
         parts = [mixed[:, :count]]
 
         # SQA: what the bridging query now knows asks the background once; every background token gets the same answer.
