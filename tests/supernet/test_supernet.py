@@ -198,6 +198,43 @@ def test_heads_only_group_channels(name: str) -> None:
             assert tensor.shape == found[width, 3][key].shape
             cut = slice_like(whole, tensor.shape, trailing=tuple(range(whole.dim())) if "osra." in key else ())
             assert_same(tensor, cut)
+    for part in BY_HEAD.get(name, ()):
+        small, large = (
+            {bank for key, bank in supernet.bank_names(member(space, width=16, head_dim=size)).items() if part in key}
+            for size in (4, 16)
+        )
+        assert small
+        assert large
+        assert not small & large
+
+
+@pytest.mark.parametrize(
+    ("mixer", "option", "one", "other", "apart"),
+    [
+        ("h_mhsa", "window_size", 1, 3, {"query", "value", "project"}),  # values are projected, or added to the stream
+        ("ems", "operators", "gate", "g_mhsa", {"after", "last"}),  # what writes the stream, or what the fusion reads
+        ("ems", "operators", "pyramid", "gate", {"fuse", "last"}),
+        ("ems", "patch_sizes", [2, 4, 4, 6], [4, 2, 2, 3], {"kernels"}),
+        ("c_mhsa", "patch_size", 2, 4, {"kernels"}),
+        ("g_mhsa", "patch_size", 2, 4, {"kernels"}),
+        ("d_mixer", "sr_ratio", 2, 4, {"reductions"}),
+    ],
+)
+def test_what_means_another_thing_has_a_bank_of_its_own(
+    mixer: str, option: str, one: Any, other: Any, apart: set[str]
+) -> None:
+    space = tiny([{"part": mixer, option: [one, other]}], width=[32], depth=1)
+    supernet = Supernet(space)
+    values = [tuple(value) if isinstance(value, list) else value for value in (one, other)]
+    banks = [
+        {bank for key, bank in supernet.bank_names(member(space, **{option: value})).items() if ".mixer." in key}
+        for value in values
+    ]
+    own = [{bank for bank in found if apart & {*bank.split(".")}} for found in banks]
+    assert own[0]
+    assert own[1]
+    assert not own[0] & own[1]
+    assert banks[0] & banks[1], "the rest is shared"
 
 
 def member(space: SearchSpace, **wanted: Any) -> Architecture:
