@@ -139,12 +139,24 @@ def _svg(chart: Chart, name: str, *, width: int, height: int, wide: bool) -> Htm
 
     solid = [(across(m.x) + layer.aside, m.reach) for layer in chart.layers if not layer.faint for m in layer.marks]
 
-    def crowd(x: float, y: float, letters: int) -> int:
-        """How many marks a name of so many letters would cover there."""
-        return sum(
-            abs(other - x) < 3.5 * letters + 5 and down(high) - 5 < y and y - 10 < down(low) + 5
+    named: list[tuple[float, float, float]] = []
+    shares = {"middle": 0.5, "start": 0.0, "end": 1.0}
+
+    def span(place: tuple[float, float, str], letters: int) -> tuple[float, float]:
+        """Left and right end of a name of so many letters there."""
+        x, _, anchor = place
+        return x - 7 * letters * shares[anchor], x + 7 * letters * (1 - shares[anchor])
+
+    def crowd(place: tuple[float, float, str], letters: int) -> float:
+        """How much a name of so many letters would cover there: marks, other names, the limit's line, or the border."""
+        (start, end), y = span(place, letters), place[1]
+        covered = sum(
+            start - 5 < other < end + 5 and down(high) - 5 < y and y - 10 < down(low) + 5
             for other, (low, high) in solid
         )
+        covered += sum(one < end and start < other and abs(y - line) < 12 for one, other, line in named)
+        crossed = chart.limit is not None and start < across(chart.limit) < end
+        return covered + 0.5 * crossed + (start < left or end > right)
 
     parts = []
     for tick, words in chart.y_ticks().items():
@@ -181,9 +193,12 @@ def _svg(chart: Chart, name: str, *, width: int, height: int, wide: bool) -> Htm
             if mark.label:
                 low, high = mark.reach
                 anchor = "end" if chart.x.at(mark.x) > 0.88 else "start" if chart.x.at(mark.x) < 0.08 else "middle"
-                above, below, letters = down(high) - 9, down(low) + 19, len(mark.label)
-                free = below if crowd(x, below, letters) < crowd(x, above, letters) else above
-                labels.append(text(mark.label, x, free, anchor, "note"))
+                places = [
+                    (x, down(high) - 9, anchor), (x, down(low) + 19, anchor), (x - 11, y + 4, "end"), (x + 11, y + 4, "start"),
+                ]  # fmt: skip
+                place = min(places, key=lambda place: crowd(place, len(mark.label)))
+                named.append((*span(place, len(mark.label)), place[1]))
+                labels.append(text(mark.label, *place, "note"))
         parts.append(h("g", *marks, class_=layer.classes))
     return h(
         "svg",
