@@ -291,7 +291,7 @@ class RunStore:
         """All whole lines of a file, oldest first; empty when there is none.
 
         Raises:
-            InputError: a whole line is not JSON.
+            InputError: a whole line is not JSON, or has other keys than the first.
         """
         path = self.path(name)
         if not path.exists():
@@ -310,4 +310,11 @@ class RunStore:
                     "a copy of it, or a new folder: run=runs/new",
                 )
             found.append(record)
+            if record.keys() != found[0].keys():
+                key = min(record.keys() ^ found[0].keys())
+                raise InputError(
+                    f"line {number} of {path} {'has' if key in record else 'lacks'} {key!r}, unlike line 1",
+                    "JSON lines as nas wrote them",
+                    "a copy of it, or a new folder: run=runs/new",
+                )
         return found

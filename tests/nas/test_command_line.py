@@ -529,6 +529,18 @@ def test_interrupted_training_goes_on(nas: Commands, interrupted: Path, runs: Ru
     assert results(interrupted) == results(runs["train"])
 
 
+def test_a_checkpoint_of_other_weights_is_named_and_kept(nas: Commands, interrupted: Path) -> None:
+    """As an earlier version of a part would have left it."""
+    import torch
+
+    checkpoint = interrupted / "run" / "work" / "train.pt"
+    state = torch.load(checkpoint)
+    state["module"] = {name: tensor[None] for name, tensor in state["module"].items()}
+    torch.save(state, checkpoint)
+    with untouched(interrupted):
+        nas("train", "config.toml", cwd=interrupted).refused("run/work/train.pt does not fit")
+
+
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_named_and_kept(keep: float, nas: Commands, interrupted: Path, runs: Runs) -> None:
     checkpoint = interrupted / "run" / "work" / "train.pt"
@@ -568,7 +580,7 @@ def test_the_supernet_of_another_space_is_named(nas: Commands, after: After, run
         nas("search", "config.toml", cwd=other).refused("run/supernet.safetensors does not fit")
 
 
-@pytest.mark.parametrize("damage", ["{", "", "\xff", "5", '{"n": 0'])
+@pytest.mark.parametrize("damage", ["{", "", "\xff", "5", '{"n": 0', '{"n": 0}'])
 def test_a_damaged_line_is_named(damage: str, nas: Commands, after: After) -> None:
     place = after("report")
     for name, verbs in (
