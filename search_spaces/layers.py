@@ -91,13 +91,14 @@ class DepthwiseConv(Conv):
 
 
 class ToHeads(Conv):
-    """A 1x1 convolution from channels to heads side by side: channel h * head_dim + d is number d of head h.
+    """A 1x1 convolution from channels to heads side by side: channel h * head_dim + d, where head_dim is dim / num_heads, is number d of
+    head h.
 
     The weight knows no heads, so that an attention with other heads groups the same channels in another way.
     """
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, bias: bool = True) -> None:
-        super().__init__(dim, num_heads * head_dim, bias=bias)
+    def __init__(self, dim: int, num_heads: int, *, bias: bool = True) -> None:
+        super().__init__(dim, dim, bias=bias)
         self.num_heads = num_heads
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b heads n head_dim"]:
@@ -114,6 +115,9 @@ class ToHeads(Conv):
 
 class FromHeads(Conv):
     """A 1x1 convolution from heads side by side (`merge_heads`) to channels."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, dim)
 
     def tokens(self, x: Float[Tensor, "b heads n head_dim"]) -> Float[Tensor, "b n dim"]:
         """The same from heads to tokens instead of a map."""

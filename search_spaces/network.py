@@ -87,6 +87,14 @@ class ResidualBlock(nn.Module):
         return x + self.drop_path(self.scale2(self.ffn(self.norm2(x))))
 
 
+def decays(name: str, parameter: Tensor) -> bool:
+    """Whether weight decay is for this parameter of a network or supernet: for weights of two or more axes, but neither biases nor
+    position tables nor the norm of patch merging, some of which have as many.
+    """
+    last = name.rpartition(".")[2]
+    return parameter.dim() > 1 and not ("bias" in last or ".position_bias." in name or last == "norm_weight")
+
+
 def pieces(arch: Architecture) -> Iterator[tuple[str, PieceSpec]]:
     """Name and specification of every piece, in the order of the forward pass."""
     dim = arch.in_channels

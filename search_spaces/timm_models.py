@@ -32,16 +32,13 @@ from search_spaces.architecture import Architecture, Part
 from search_spaces.errors import InputError
 from search_spaces.heads.conv_head import ConvHead
 from search_spaces.heads.linear_head import LinearHead
-from search_spaces.network import Network, StagePieces, call
+from search_spaces.network import Network, StagePieces, call, decays
 from search_spaces.papers import PaperNetwork, paper_networks
 from search_spaces.position_biases.dense_table import DenseTable
 from search_spaces.registry import complete, complete_part, lookup, make, options
 
 CROP_PCT = {"transxnet_tiny": 0.9, "transxnet_small": 0.9, "transxnet_base": 0.95}
 """Share of the resized image that its authors evaluate on; timm's default for the others, whose papers do not say."""
-
-EXEMPT = ("norm_weight",)
-"""The norm of patch merging, by the last part of its name; it has two axes."""
 
 
 def stride(embedding: Part) -> int:
@@ -305,11 +302,8 @@ class TimmNetwork(Network):
         return {"stem": r"^stages\.0\.embedding\.", "blocks": r"^stages\.(\d+)\." if coarse else blocks}
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that should not decay although they have two or more axes: position tables, learned tokens,
-        biases by head or group.
-        """
-        names = {name: name.rpartition(".")[2] for name, parameter in self.named_parameters() if parameter.dim() > 1}
-        return {name for name, last in names.items() if ".position_bias." in name or "bias" in last or last in EXEMPT}
+        """Names of the parameters that should not decay although they have two or more axes (`search_spaces.network.decays`)."""
+        return {name for name, p in self.named_parameters() if p.dim() > 1 and not decays(name, p)}
 
 
 def take(count: int, indices: int | Sequence[int] | None) -> list[int]:

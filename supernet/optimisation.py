@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from search_spaces.network import decays
+
 MAX_SKIPPED = 50
 """Steps in a row whose gradients may be non-finite before training is given up."""
 
@@ -34,17 +36,11 @@ class Schedule:
         return self.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def _is_exempt(name: str) -> bool:
-    """Whether a parameter of two or more axes is a bias, a position table or a norm's weight."""
-    last = name.rpartition(".")[2]
-    return "bias" in last or ".position_bias." in name or last == "norm_weight"
-
-
 class Optimisation:
     """AdamW on a module, with everything around a step.
 
-    Weights with two or more axes decay; biases, position tables and norms (some have two axes too), learned vectors and scales do
-    not. Averaged weights (EMA) follow with a decay of min(ema, (1 + step) / (10 + step)), so that early weights are forgotten.
+    What decays is `search_spaces.network.decays`. Averaged weights (EMA) follow with a decay of
+    min(ema, (1 + step) / (10 + step)), so that early weights are forgotten.
 
     A step whose gradients are not all finite is skipped and counted; running statistics go back to the last good ones.
 
@@ -56,7 +52,7 @@ class Optimisation:
     def __init__(self, module: nn.Module, schedule: Schedule, *, weight_decay: float, clip: float, ema: float) -> None:
         self.module, self.schedule, self.clip, self.ema = module, schedule, clip, ema
         self.parameters = dict(module.named_parameters())
-        decayed = {name for name, p in self.parameters.items() if p.dim() >= 2 and not _is_exempt(name)}
+        decayed = {name for name, p in self.parameters.items() if decays(name, p)}
         groups = [
             {"params": [p for name, p in self.parameters.items() if name in decayed], "weight_decay": weight_decay},
             {"params": [p for name, p in self.parameters.items() if name not in decayed], "weight_decay": 0.0},

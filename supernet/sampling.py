@@ -9,21 +9,13 @@ sandwich, and operators are dealt out: in each place, the paths of a step share 
 import random
 
 from search_spaces.architecture import Architecture
+from search_spaces.registry import KINDS
 from search_spaces.space import Gene, SearchSpace
 
 
 def is_kind(gene: Gene) -> bool:
     """Whether a gene chooses between parts rather than between sizes or options of one."""
-    return gene.name.rsplit(".", 1)[-1] in {
-        "embedding",
-        "position_bias",
-        "position",
-        "norm",
-        "mixer",
-        "ffn",
-        "scale",
-        "head",
-    }
+    return gene.name.rsplit(".", 1)[-1] in KINDS
 
 
 def deal(choices: int, paths: int, rng: random.Random) -> list[int]:

@@ -31,7 +31,7 @@ class CMHSA(nn.Module):
         self.num_heads, self.bank = heads, str(size)
         # A bank for each size of heads: the same head has other channels at another.
         self.scores = nn.ParameterDict({self.bank: trunc_normal(heads, K * K, K * K, dim, fan_in=dim)})
-        self.value = Conv(dim, heads * size, bias=False)
+        self.value = Conv(dim, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape

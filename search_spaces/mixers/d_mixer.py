@@ -93,12 +93,12 @@ class OSRA(nn.Module):
 
     def __init__(self, dim: int, head_dim: int, stride: int) -> None:
         super().__init__()
-        heads, head_dim = split_heads(dim, head_dim)
+        heads, _ = split_heads(dim, head_dim)
         self.reductions = nn.ModuleDict({str(stride): Reduction(dim, stride)} if stride > 1 else {})
         self.refine = DepthwiseConv(dim, 3)
-        self.query = ToHeads(dim, heads, head_dim)
-        self.key = ToHeads(dim, heads, head_dim)
-        self.value = ToHeads(dim, heads, head_dim)
+        self.query = ToHeads(dim, heads)
+        self.key = ToHeads(dim, heads)
+        self.value = ToHeads(dim, heads)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "given h w h2 w2"] | None = None

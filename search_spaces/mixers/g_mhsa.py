@@ -15,10 +15,10 @@ class GMHSA(nn.Module):
 
     def __init__(self, dim: int, head_dim: int) -> None:
         super().__init__()
-        heads, size = split_heads(dim, head_dim)
-        self.query = ToHeads(dim, heads, size, bias=False)
-        self.key = ToHeads(dim, heads, size, bias=False)
-        self.value = ToHeads(dim, heads, size, bias=False)
+        heads, _ = split_heads(dim, head_dim)
+        self.query = ToHeads(dim, heads, bias=False)
+        self.key = ToHeads(dim, heads, bias=False)
+        self.value = ToHeads(dim, heads, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return merge_heads(attention(self.query(x), self.key(x), self.value(x)), int(x.shape[2]), int(x.shape[3]))

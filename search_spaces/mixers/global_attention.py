@@ -30,11 +30,11 @@ class GlobalAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads, head_dim = split_heads(dim, options.head_dim)
-        self.query = ToHeads(dim, heads, head_dim)
-        self.key = ToHeads(dim, heads, head_dim)
-        self.value = ToHeads(dim, heads, head_dim)
-        self.project = FromHeads(dim, dim)
+        heads, _ = split_heads(dim, options.head_dim)
+        self.query = ToHeads(dim, heads)
+        self.key = ToHeads(dim, heads)
+        self.value = ToHeads(dim, heads)
+        self.project = FromHeads(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = attention(self.query(x), self.key(x), self.value(x))

@@ -27,11 +27,11 @@ NORM = Part.of("group_norm", eps=1e-6)
 class Attend(nn.Module):
     """The three projections of an attention; called, all three as one convolution: (b, 3 * heads * head_dim, h, w)."""
 
-    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
+    def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.query = ToHeads(dim, heads, head_dim)
-        self.key = ToHeads(dim, heads, head_dim)
-        self.value = ToHeads(dim, heads, head_dim)
+        self.query = ToHeads(dim, heads)
+        self.key = ToHeads(dim, heads)
+        self.value = ToHeads(dim, heads)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c3 h w"]:
         parts = (self.query, self.key, self.value)
@@ -76,21 +76,21 @@ class HMHSA(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads, head_dim = split_heads(dim, options.head_dim)
+        heads, _ = split_heads(dim, options.head_dim)
         self.window_size, self.pool_size = options.window_size, options.pool_size
         self.norm = make("norm", NORM, dim)
         if options.unused_norm:
             self.unused_norm = make("norm", NORM, dim)
         # The step without windows has banks of its own: its values are projected, those of windows are added to x.
         if options.window_size == 1:
-            self.whole = Attend(dim, heads, head_dim)
-            self.whole_project = FromHeads(dim, dim)
+            self.whole = Attend(dim, heads)
+            self.whole_project = FromHeads(dim)
         else:
-            self.local = Attend(dim, heads, head_dim)
+            self.local = Attend(dim, heads)
             self.grid_norm = make("norm", NORM, dim)
             self.pool_norm = make("norm", NORM, dim)
-            self.pooled = Attend(dim, heads, head_dim)
-            self.project = FromHeads(dim, dim)
+            self.pooled = Attend(dim, heads)
+            self.project = FromHeads(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         h, w = x.shape[2:]

@@ -32,8 +32,8 @@ class KeyOnlyAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads, head_dim = split_heads(dim, options.head_dim)
-        self.key = ToHeads(dim, heads, head_dim)
+        heads, _ = split_heads(dim, options.head_dim)
+        self.key = ToHeads(dim, heads)
         self.value = Conv(dim, dim)
         self.gate = trunc_normal(dim, fan_in=dim)
         self.mix1 = Conv(dim, dim)

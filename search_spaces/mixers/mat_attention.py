@@ -48,13 +48,13 @@ class MATAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads, head_dim = split_heads(dim, options.head_dim)
+        heads, _ = split_heads(dim, options.head_dim)
         self.window_size = options.window_size
         self.token = trunc_normal(dim, fan_in=dim)
         for name in ("query", "key", "value", "mix_query", "mix_key", "mix_value", "fuse_key", "fuse_value"):
-            self.add_module(name, ToHeads(dim, heads, head_dim))
-        self.mix_project = FromHeads(dim, dim)
-        self.project = FromHeads(dim, dim)
+            self.add_module(name, ToHeads(dim, heads))
+        self.mix_project = FromHeads(dim)
+        self.project = FromHeads(dim)
 
     query: ToHeads
     key: ToHeads

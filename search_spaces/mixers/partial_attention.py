@@ -91,14 +91,14 @@ class PartialAttention(TokenMixer):
         super().__init__(dim, options)
         heads, head_dim = split_heads(dim, options.head_dim)
         self.foreground_ratio = options.foreground_ratio
-        self.query = ToHeads(dim, heads, head_dim)
-        self.key = ToHeads(dim, heads, head_dim)
-        self.value = ToHeads(dim, heads, head_dim)
+        self.query = ToHeads(dim, heads)
+        self.key = ToHeads(dim, heads)
+        self.value = ToHeads(dim, heads)
         self.bridge = trunc_normal(dim, fan_in=dim)
         # A bank for each size of heads: the same head has other channels at another.
         self.bank = str(head_dim)
         self.head_mlps = nn.ModuleDict({self.bank: HeadMLP(heads, options.head_expansion)})
-        self.project = FromHeads(dim, dim)
+        self.project = FromHeads(dim)
         self.channel_mlp = ChannelMLP(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"], residual: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

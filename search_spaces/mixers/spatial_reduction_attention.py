@@ -49,13 +49,13 @@ class SpatialReductionAttention(TokenMixer):
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
-        heads, head_dim = split_heads(dim, options.head_dim)
+        heads, _ = split_heads(dim, options.head_dim)
         stride = options.sr_ratio
         self.reductions = nn.ModuleDict({str(stride): Reduction(dim, stride)} if stride > 1 else {})
-        self.query = ToHeads(dim, heads, head_dim)
-        self.key = ToHeads(dim, heads, head_dim)
-        self.value = ToHeads(dim, heads, head_dim)
-        self.project = FromHeads(dim, dim)
+        self.query = ToHeads(dim, heads)
+        self.key = ToHeads(dim, heads)
+        self.value = ToHeads(dim, heads)
+        self.project = FromHeads(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = x

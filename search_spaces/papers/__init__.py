@@ -4,7 +4,7 @@
     build(paper_network("transxnet_tiny").arch)
 
 Counts are at 224 x 224 and 1,000 classes. "Ours" counts every product, attention and dynamic convolutions included (cost.py);
-"as published" follows the rule of the counter that the paper's authors used `cost.RULES`, so that their figure can be compared.
+"as published" follows the rule of the counter that the paper's authors used (`cost.RULES`), so that their figure can be compared.
 """
 
 import importlib
