@@ -1,5 +1,6 @@
 """Folding one linear step into the next, for the form of a part that is run and not trained. All of it is exact up to rounding."""
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -34,6 +35,30 @@ def add_identity(weight: Tensor) -> Tensor:
     weight = weight.clone()
     weight[:, 0, middle, middle] += 1
     return weight
+
+
+def gelu_(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """GELU in the memory of x; of a channels-last map as a plain tensor, for which there is a faster kernel."""
+    torch.ops.aten.gelu_(x.permute(0, 2, 3, 1))
+    return x
+
+
+PIECE = 2**20
+"""Numbers of a hidden map that stay in a processor's cache, 4 MiB of float32."""
+
+
+def in_pieces(
+    forward: Callable[[Tensor], Tensor], x: Float[Tensor, "b c h w"], hidden: int
+) -> Float[Tensor, "b c2 h w"]:
+    """`forward(x)`, which makes maps of `hidden` channels on its way, for a piece of the batch after the other where such maps are
+    large: on a processor, and outside of a compiler, which cuts loops itself.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return forward(x)
+    numbers = hidden * x.shape[2] * x.shape[3]
+    if x.shape[0] * numbers <= 2 * PIECE:
+        return forward(x)
+    return torch.cat([forward(piece) for piece in x.split(max(1, PIECE // numbers))])
 
 
 class FixedConv(nn.Module):

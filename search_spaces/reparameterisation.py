@@ -5,9 +5,6 @@ A part takes part by `reparameterised` (the merged module, on copies of its weig
 
 import copy
 import dataclasses
-from typing import cast
-
-import torch
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.network import Network
@@ -34,16 +31,13 @@ def reparameterised(arch: Architecture) -> Architecture:
 
 
 def reparameterise(network: Network) -> Network:
-    """A network of `reparameterised(network.arch)` with the same outputs in evaluation mode, up to rounding, on copies of the weights."""
-    with torch.device("meta"):
-        merged = Network(reparameterised(network.arch)).train(network.training)
-    state = dict(network.state_dict())
+    """A network of `reparameterised(network.arch)` with the same outputs in evaluation mode, up to rounding, on copies of the weights.
+    A timm model stays one.
+    """
+    merged = copy.deepcopy(network)
+    merged.arch = reparameterised(network.arch)
     for name, module in network.named_modules():
         part = module.reparameterised() if isinstance(module, PartModule) else None
         if part is not None:
-            state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{name}.")}
-            state |= {f"{name}.{key}": tensor for key, tensor in part.state_dict().items()}
-    merged.load_state_dict(
-        {key: copy.deepcopy(cast(torch.Tensor, tensor)) for key, tensor in state.items()}, assign=True
-    )
+            merged.set_submodule(name, part.train(module.training))
     return merged

@@ -16,6 +16,7 @@ from nas.pareto import spread_over
 from nas.run import Run, load_tensors, open_run, save_tensors
 from nas.store import RunStore
 from search_spaces.architecture import Architecture
+from search_spaces.cost import macs
 from search_spaces.errors import InputError
 from search_spaces.network import Network, build
 from search_spaces.reparameterisation import reparameterise, reparameterised
@@ -117,9 +118,8 @@ def extract(config: Config) -> dict[str, Path]:
             network = evaluator.supernet.extract(arch, buffers)
             if config.extract.merge:
                 network = reparameterise(network)
-            save_tensors(
-                store, f"{folder}/{WEIGHTS}", network.state_dict(), {"digest": digest, "split": run.split.digest}
-            )
+            about = {"digest": network.arch.digest, "split": run.split.digest}
+            save_tensors(store, f"{folder}/{WEIGHTS}", network.state_dict(), about)
             store.write_text(f"{folder}/{ARCH}", network.arch.to_json(indent=1) + "\n")
         network = load_network(store.path(folder)).to(run.device)
         expected = reparameterised(arch).digest if config.extract.merge else digest
@@ -136,7 +136,7 @@ def extract(config: Config) -> dict[str, Path]:
         accuracy = evaluate(network, evaluator.validation)
         recorded = entry["record"]["top1"]
         say(
-            f"{store.path(folder)}  {entry['record']['macs']:>13,} MACs  top-1 {accuracy.top1:.4f} (evaluated {recorded:.4f})  "
+            f"{store.path(folder)}  {macs(network.arch):>13,} MACs  top-1 {accuracy.top1:.4f} (evaluated {recorded:.4f})  "
             f"largest difference from the supernet on {len(images)} images: {difference:g}"
         )
         # Bitwise on the CPU. The accuracy may be from another device or number of threads, which round differently.

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.errors import InputError
-from search_spaces.folding import FixedConv, add_identity, affine, norm_before, norm_behind
+from search_spaces.folding import FixedConv, add_identity, affine, gelu_, in_pieces, norm_before, norm_behind
 from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive
 from search_spaces.registry import ChannelMixer, register
 
@@ -47,8 +47,11 @@ class MergedMSFFN(nn.Module):
         self.last = FixedConv(*norm_behind(torch.cat([weight for weight, _ in columns], dim=1), added, norm))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        u = torch.addcmul(self.summand, F.gelu(self.fc1(x)), self.factor)
-        return self.last(F.gelu(self.conv(u)))
+        return in_pieces(self.piece, x, len(self.summand))
+
+    def piece(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        u = gelu_(self.fc1(x)).mul_(self.factor).add_(self.summand)
+        return self.last(gelu_(self.conv(u)))
 
 
 @register("ms_ffn")

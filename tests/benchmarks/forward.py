@@ -2,13 +2,17 @@
 
 Each way runs in a process of its own, because the plain one has the C library's allocator as it comes:
 
-    plain       the papers' operators written plainly, NCHW, default allocator
-    network     our network as it is trained, channels-last, tuned allocator
-    inference   its form for inference, channels-last, tuned allocator
+    plain                the papers' operators written plainly, NCHW, default allocator
+    network              our network as it is trained, channels-last, tuned allocator
+    inference            its form for inference, channels-last, tuned allocator
+    plain-compiled, inference-compiled
+                         the same through torch.compile, which needs a C++ compiler and a minute a network and batch
 
 The processes take turns, one forward each; medians are compared, and outputs have to agree to 1e-4.
 """
 
+import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -16,7 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-WAYS = ("plain", "network", "inference")
+EAGER = ("plain", "network", "inference")
+COMPILED = ("plain", "plain-compiled", "inference-compiled")
 NAMES = ("transxnet_tiny", "hat_net_tiny")
 BATCHES = (1, 8)
 TARGET = 1.5
@@ -32,6 +37,7 @@ def serve(way: str, threads: int, folder: Path) -> None:
     from tests.benchmarks import plain
 
     torch.set_num_threads(threads)
+    label, (way, _, compiled) = way, way.partition("-")
     if way != "plain":
         machine.tune_allocator()
     networks = {}
@@ -40,7 +46,8 @@ def serve(way: str, threads: int, folder: Path) -> None:
         plain.fill_by_rule(network)
         if way != "plain":
             network = convert(network.state_dict(), name).to(memory_format=torch.channels_last)
-        networks[name] = inference_form(network) if way == "inference" else network
+        network = inference_form(network) if way == "inference" else network
+        networks[name] = torch.compile(network, dynamic=False) if compiled else network
     layout = torch.contiguous_format if way == "plain" else torch.channels_last
     generator = torch.Generator().manual_seed(0)
     images = {b: torch.randn(b, 3, 224, 224, generator=generator).contiguous(memory_format=layout) for b in BATCHES}
@@ -50,14 +57,16 @@ def serve(way: str, threads: int, folder: Path) -> None:
             clock = time.perf_counter()
             y = networks[name](images[int(batch)])
             seconds = time.perf_counter() - clock
-        torch.save(y, folder / f"{way}-{name}-{batch}.pt")
+        torch.save(y, folder / f"{label}-{name}-{batch}.pt")
         print(seconds, flush=True)  # noqa: T201
 
 
-def rows(repeats: int) -> list[str]:
-    """The table, for one thread and two."""
+def rows(repeats: int, ways: tuple[str, ...] = EAGER) -> list[str]:
+    """The table of `ways`, the first of which is what the others are compared with, for one thread and two."""
     import torch
 
+    if ways == COMPILED and not shutil.which(os.environ.get("CXX", "g++")):
+        return ["  not run: torch.compile needs a C++ compiler"]
     lines = []
     for threads in (1, 2):
         with tempfile.TemporaryDirectory() as place:
@@ -66,7 +75,7 @@ def rows(repeats: int) -> list[str]:
                     [sys.executable, __file__, way, str(threads), place],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 )
-                for way in WAYS
+                for way in ways
             }  # fmt: skip
 
             def ask(way: str, name: str, batch: int, children: dict = children) -> float:
@@ -77,15 +86,18 @@ def rows(repeats: int) -> list[str]:
 
             for name in NAMES:
                 for batch in BATCHES:
-                    times = [[ask(way, name, batch) for way in WAYS] for _ in range(repeats + 2)][2:]
-                    plain, network, inference = (statistics.median(column) for column in zip(*times, strict=True))
-                    y, *others = (torch.load(Path(place) / f"{way}-{name}-{batch}.pt") for way in WAYS)
-                    worst = max(float((other - y).abs().max() / y.abs().max()) for other in others)
+                    times = [[ask(way, name, batch) for way in ways] for _ in range(repeats + 2)][2:]
+                    first, *others = (statistics.median(column) for column in zip(*times, strict=True))
+                    y, *outputs = (torch.load(Path(place) / f"{way}-{name}-{batch}.pt") for way in ways)
+                    worst = max(float((other - y).abs().max() / y.abs().max()) for other in outputs)
                     assert worst <= 1e-4, worst
                     lines.append(
-                        f"  {name:15} batch {batch}  {threads} thread{'s' * (threads > 1)}   {plain * 1e3:7.1f} ms plain "
-                        f"{network * 1e3:7.1f} ms network {inference * 1e3:7.1f} ms inference   "
-                        f"{plain / network:5.2f} and {plain / inference:5.2f} times faster   largest difference {worst:.0e}"
+                        f"  {name:15} batch {batch}  {threads} thread{'s' * (threads > 1):1}   {first * 1e3:7.1f} ms {ways[0]}"
+                        + "".join(
+                            f"{other * 1e3:9.1f} ms {way} ({first / other:.2f} times faster)"
+                            for way, other in zip(ways[1:], others, strict=True)
+                        )
+                        + f"   largest difference {worst:.0e}"
                     )
             for child in children.values():
                 child.communicate()

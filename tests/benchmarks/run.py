@@ -5,6 +5,7 @@ Each pair is timed alternately in one process with one thread, and medians are c
     supernet step    forward and backward of an architecture on borrowed slices, over the same stand-alone network; batch 64
     cost lookup      fvcore's count of a network, over ours of the same, with equal MACs
     forward          TransXNet-Tiny and HAT-Net-Tiny at 224 x 224, plain implementation over ours (forward.py)
+    compiled         the same behind torch.compile, both ways; ten minutes, only with --only compiled
     memory           peak of a training step of each part, straightforward over ours (memory.py)
 """
 
@@ -129,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--only", choices=("step", "cost", "forward", "memory"), nargs="*", default=[])
+    parser.add_argument("--only", choices=("step", "cost", "forward", "compiled", "memory"), nargs="*", default=[])
     options = parser.parse_args()
     only = options.only or ("step", "cost", "forward", "memory")
     logging.getLogger("fvcore").setLevel(logging.ERROR)
@@ -143,6 +144,7 @@ def main() -> None:
         ("step", "supernet step over stand-alone step, forward and backward, batch 64", lambda: supernet_step(options.repeats)),
         ("cost", "cost of a network", lambda: cost_lookup(options.networks)),
         ("forward", "forward at 224 x 224: plain (default allocator, NCHW) over ours", lambda: forward.rows(options.repeats)),
+        ("compiled", "the same, compiled", lambda: forward.rows(options.repeats, forward.COMPILED)),
         ("memory", f"peak memory of a training step of a part, {memory.DIM} channels, {memory.SIDE} x {memory.SIDE}, batch {memory.BATCH}: ours, straightforward", memory.rows),
     ):  # fmt: skip
         if name in only:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from nas import load_network
 from nas.cli import configure
-from nas.commands.extract import selected
+from nas.commands.extract import WEIGHTS, selected
 from nas.commands.search import Evaluator
 from nas.evaluate import evaluate
 from nas.run import open_run
 from search_spaces.architecture import Architecture
+from search_spaces.cost import macs
 from search_spaces.errors import InputError
 from supernet.calibration import calibrate
 from tests.command_line import Commands, Runs, contents, prepare
@@ -60,7 +62,7 @@ def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path) -> None:
         nas(verb, "config.toml", cwd=place).ok()
     nas("extract", "run=run", "merge=true", cwd=place).refused("merge=true without out")
     for arguments in ((), ("out=models", "merge=true"), ("out=models", "merge=true", "verify=true")):
-        nas("extract", "run=run", *arguments, cwd=place).ok()
+        printed = nas("extract", "run=run", *arguments, cwd=place).ok()
     folders = networks(place)
     assert folders
     merged = 0
@@ -70,6 +72,9 @@ def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path) -> None:
         with torch.no_grad():
             y = whole(images)
             assert (fewer(images) - y).abs().max() <= 1e-4 * y.abs().max()
+        with safe_open(place / "models" / folder.name / WEIGHTS, "pt") as file:
+            assert json.loads(file.metadata()["nas"])["digest"] == fewer.arch.digest
+        assert f"{macs(fewer.arch):,} MACs" in printed.out
         if whole.arch != fewer.arch:
             merged += 1
             assert sum(p.numel() for p in fewer.parameters()) < sum(p.numel() for p in whole.parameters())

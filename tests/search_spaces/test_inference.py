@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from search_spaces import folding
+from search_spaces.architecture import Part
 from search_spaces.inference import inference_form
 from search_spaces.network import Network
 from search_spaces.papers import paper_network
-from search_spaces.registry import complete
+from search_spaces.registry import complete, make
 from search_spaces.scales.layer_scale import LayerScale
 from tests.contracts import noise, tame
 
@@ -33,6 +35,51 @@ def test_outputs_are_equal(name: str) -> None:
     assert all(torch.equal(tensor, state[key]) for key, tensor in network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in fast.parameters())
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_reach_the_image(name: str) -> None:
+    arch = dataclasses.replace(paper_network(name).arch, num_classes=10, resolution=64)
+    network = Network(complete(arch)).eval()
+    tame(network)
+    x = noise(2, 3, 64, 64)
+    expected, found = (
+        torch.autograd.grad(form(x).square().sum(), x)[0]
+        for x in [x.requires_grad_()]
+        for form in (network, inference_form(network))
+    )
+    assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
+
+
+def test_large_maps_in_pieces_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    ffn = make("ffn", Part.of("ms_ffn"), 8).eval()
+    tame(ffn)
+    fast, x = ffn.for_inference(), noise(5, 8, 6, 7)
+    pieces: list[int] = []
+    convolve = fast.last.forward
+    monkeypatch.setattr(fast.last, "forward", lambda y: (pieces.append(len(y)), convolve(y))[1])
+    with torch.no_grad():
+        whole = fast(x)
+        monkeypatch.setattr(folding, "PIECE", 2 * 32 * 6 * 7)
+        assert (fast(x) - whole).abs().max() <= 1e-6 * whole.abs().max()
+        monkeypatch.setattr(folding, "PIECE", 1)
+        assert (fast(x) - whole).abs().max() <= 1e-6 * whole.abs().max()
+    assert pieces == [5, 2, 2, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["hat_net_tiny", "transxnet_tiny"])
+def test_exported_for_any_batch(name: str) -> None:
+    arch = dataclasses.replace(paper_network(name).arch, num_classes=10, resolution=64)
+    network = Network(complete(arch)).eval()
+    tame(network)
+    fast = inference_form(network)
+    with torch.no_grad():
+        exported = torch.export.export(
+            fast, (noise(2, 3, 64, 64),), dynamic_shapes=({0: torch.export.Dim("b", min=2)},)
+        )
+        x = noise(5, 3, 64, 64, seed=1)
+        y = fast(x)
+        assert (exported.module()(x) - y).abs().max() <= 1e-5 * y.abs().max()
 
 
 def test_what_is_folded_is_gone() -> None:

@@ -28,9 +28,11 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.inference import inference_form
 from search_spaces.network import DropPath, Network, ResidualBlock, build
 from search_spaces.papers import paper_network, paper_networks
 from search_spaces.registry import complete
+from search_spaces.reparameterisation import reparameterise
 from tests.command_line import environment
 from tests.contracts import noise, randomise
 
@@ -546,3 +548,16 @@ def test_export(name: str) -> None:
     program = torch.export.export(model, (x,))
     with torch.no_grad():
         assert torch.allclose(program.module()(x), model(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("num_classes", [7, 0])
+def test_merged_and_fast_forms_stay_timm_models(name: str, num_classes: int) -> None:
+    network = randomise(timm.create_model(name, num_classes=num_classes)).eval()
+    x = noise(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        y, maps = network(x), network.forward_features(x)
+        for form in (reparameterise(network), inference_form(network)):
+            assert type(form) is type(network)
+            assert (form(x) - y).abs().max() <= 1e-4 * y.abs().max()
+            assert (form.forward_features(x) - maps).abs().max() <= 1e-4 * maps.abs().max()
