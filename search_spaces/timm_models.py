@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, register_notrace_module
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -35,7 +35,11 @@ from search_spaces.heads.linear_head import LinearHead
 from search_spaces.network import Network, StagePieces, call, decays
 from search_spaces.papers import PaperNetwork, paper_networks
 from search_spaces.position_biases.dense_table import DenseTable
-from search_spaces.registry import complete, complete_part, lookup, make, options
+from search_spaces.registry import PartModule, complete, complete_part, lookup, make, options
+
+register_notrace_module(
+    PartModule
+)  # parts read the sizes of their maps, which torch.fx cannot trace: they are its leaves
 
 CROP_PCT = {"transxnet_tiny": 0.9, "transxnet_small": 0.9, "transxnet_base": 0.95}
 """Share of the resized image that its authors evaluate on; timm's default for the others, whose papers do not say."""

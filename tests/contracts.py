@@ -104,7 +104,7 @@ def assert_same(one: Tensor, other: Tensor, what: str = "the outputs") -> None:
 
 @contextmanager
 def no_shape_checks() -> Iterator[None]:
-    """Without the checks of annotations: while torch.jit traces, sizes are tensors, which no annotation says."""
+    """Without the checks of annotations: what torch.jit and torch.fx trace with is not what annotations say."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:

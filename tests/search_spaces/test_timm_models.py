@@ -1,7 +1,7 @@
 """The papers' networks as models of timm: what timm's own tests ask of a model, and that the weights fit ours.
 
-Shapes of all networks are checked on the meta device, numbers on the smallest of each family. TorchScript and FX do not apply:
-sizes are read while running. torch.export does.
+Shapes of all networks are checked on the meta device, numbers on the smallest of each family. TorchScript does not apply:
+sizes are read while running. torch.fx, with parts as leaves, and torch.export do.
 """
 
 import inspect
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from timm.layers import get_notrace_functions, get_notrace_modules
 from timm.models import (
     FeatureInfo,
     group_parameters,
@@ -25,6 +26,7 @@ from timm.models import (
 )
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
@@ -34,7 +36,7 @@ from search_spaces.papers import paper_network, paper_networks
 from search_spaces.registry import complete
 from search_spaces.reparameterisation import reparameterise
 from tests.command_line import environment
-from tests.contracts import noise, randomise
+from tests.contracts import no_shape_checks, noise, randomise
 
 NAMES = [network.name for network in paper_networks()]
 SMALLEST = ["emsnet_xxtiny", "hat_net_tiny", "linglo_b0", "mat_1", "partialformer_b0", "transxnet_tiny"]
@@ -548,6 +550,31 @@ def test_export(name: str) -> None:
     program = torch.export.export(model, (x,))
     with torch.no_grad():
         assert torch.allclose(program.module()(x), model(x), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:NOTE. The nodes obtained by tracing")
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", SMALLEST)
+def test_fx(name: str, training: bool) -> None:
+    """The graph that torchvision's feature extraction traces, at two sizes."""
+    model = timm.create_model(name, num_classes=7, drop_path_rate=0.5 * training).train(training)
+    tracer = {"leaf_modules": [*get_notrace_modules()], "autowrap_functions": [*get_notrace_functions()]}
+    with no_shape_checks():
+        train, evaluation = ([names[-1]] for names in get_graph_node_names(model, tracer_kwargs=tracer))
+        graph = create_feature_extractor(
+            model, train_return_nodes=train, eval_return_nodes=evaluation, tracer_kwargs=tracer
+        )
+    graph.train(training)
+    for size in (SIZE, 96):
+        x = noise(2, 3, size, size)
+        torch.manual_seed(0)
+        (y,) = graph(x).values()
+        torch.manual_seed(0)
+        assert torch.equal(y, model(x))
+    y.sum().backward()
+    unused = {n for n, p in graph.named_parameters() if p.grad is None}
+    assert all(".unused_norm." in n for n in unused)
+    assert len(list(graph.parameters())) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize("name", SMALLEST)
