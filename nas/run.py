@@ -124,6 +124,12 @@ def import_plugins(config: Config) -> None:
                 "an importable module",
                 f"PYTHONPATH=FOLDER nas ... plugins={name}",
             ) from None
+        except SyntaxError as error:
+            raise InputError(
+                f"plugin {name!r} is not Python: {error.filename}, line {error.lineno}: {error.msg}",
+                "an importable module",
+                f"mend line {error.lineno}",
+            ) from None
 
 
 def start_run(config: Config) -> Run:

@@ -773,3 +773,8 @@ def test_a_mixer_of_ones_own(nas: Commands, place: Path) -> None:
     assert "mean_mixer" in (place / "run" / "evaluations.jsonl").read_text()
     with untouched(place):
         nas("search", "run=run", cwd=place).refused("plugin 'my_mixers' cannot be imported")
+    (place / "plugins" / "my_mixers.py").write_text("import torch\n\nclass MeanMixer\n")
+    with untouched(place):
+        nas("search", "run=run", cwd=place, env={"PYTHONPATH": str(place / "plugins")}).refused(
+            "my_mixers.py, line 3: "
+        )
