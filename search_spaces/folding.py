@@ -1,5 +1,6 @@
 """Folding one linear step into the next, for the form of a part that is run and not trained. All of it is exact up to rounding."""
 
+import copy
 from collections.abc import Callable
 from typing import cast
 
@@ -79,3 +80,16 @@ class FixedConv(nn.Module):
         self.weight.mul_(factor[:, None, None, None])
         bias = torch.zeros_like(factor) if self.bias is None else self.bias * factor
         self.bias = nn.Parameter(bias if summand is None else bias + summand, requires_grad=False)
+
+
+def fold_norms(part: nn.Module, norms: dict[str, str]) -> nn.Module:
+    """A copy of `part` with batch norms folded into the convolutions before them, {convolution: norm}. Other norms stay."""
+    folded = copy.copy(part)  # the same forward over other children
+    folded._modules = dict(part._modules)
+    for name, behind in norms.items():
+        conv, norm = cast(nn.Conv2d, getattr(part, name)), getattr(part, behind)
+        norm = getattr(norm, "norm", norm)  # of the part batch_norm
+        if isinstance(norm, nn.BatchNorm2d):
+            weight, bias = norm_behind(conv.weight, conv.bias, norm)
+            folded._modules |= {name: FixedConv(weight, bias, conv.stride[0], conv.groups), behind: nn.Identity()}
+    return folded

@@ -7,7 +7,6 @@ Norms with running statistics are folded into the convolutions beside them, para
 folded into the layer before it, and weights laid out channels-last. Each part says how, by `for_inference`.
 """
 
-import copy
 from typing import cast
 
 import torch
@@ -15,6 +14,7 @@ import torch
 from search_spaces.folding import FixedConv
 from search_spaces.network import Network, ResidualBlock, StagePieces
 from search_spaces.registry import PartModule
+from search_spaces.reparameterisation import reparameterise
 from search_spaces.scales.layer_scale import LayerScale
 from search_spaces.scales.none import NoScale
 
@@ -22,7 +22,7 @@ from search_spaces.scales.none import NoScale
 @torch.no_grad()
 def inference_form(network: Network) -> Network:
     """A copy for inference, in evaluation mode; its modules are no parts any more and its state dict is its own."""
-    fast = copy.deepcopy(network).eval().requires_grad_(False)
+    fast = reparameterise(network).eval().requires_grad_(False)
     for stage in cast("list[StagePieces]", list(fast.stages)):
         stage.embedding = cast(PartModule, stage.embedding).for_inference()
         for block in cast("list[ResidualBlock]", list(stage.blocks)):

@@ -379,6 +379,14 @@ class PartLaws:
         expected = {name for name in norms if any(fnmatchcase(name, pattern) for pattern in known)}
         assert still == expected, "weights without gradient, or one in NO_GRADIENT that has one"
 
+    def test_training_on_one_image(self, case: Case) -> None:
+        module, inputs = registry.make(case.kind, case.part, *case.dims).train(), case.inputs(7, 5)
+        if case.name in ("idconv", "d_mixer"):  # whose norm sees the global average alone
+            with pytest.raises(InputError, match="on a batch of 1 image"):
+                module(*inputs)
+        else:
+            assert module(*inputs).isfinite().all()
+
     def test_export(self, case: Case) -> None:
         module, inputs = case.make(), case.inputs(7, 5, batch=2)
         with torch.no_grad():

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.architecture import Part
+from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv, DepthwiseConv
 from search_spaces.registry import Embedding, make, register
 
@@ -50,3 +51,7 @@ class BilinearEmbedding(Embedding):
         grid = torch.stack((offset[:, 0] * 2 / w + across, offset[:, 1] * 2 / h + down[:, None]), dim=3)
         y = F.grid_sample(x.to(dtype), grid, padding_mode="border", align_corners=False)
         return self.norm(self.expand(self.conv(y.to(x.dtype))))
+
+    def for_inference(self) -> nn.Module:
+        """With its batch norms folded."""
+        return fold_norms(self, {"offset_conv": "offset_norm"})

@@ -6,9 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.architecture import Part
-from search_spaces.folding import FixedConv, norm_behind
+from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv, check_odd, check_positive
-from search_spaces.norms.batch_norm import BatchNorm
 from search_spaces.registry import Embedding, lookup, make, register
 
 
@@ -47,8 +46,5 @@ class ConvDownsampling(Embedding):
         return self.norm(self.conv(x))
 
     def for_inference(self) -> nn.Module:
-        """The convolution with its batch norm folded in."""
-        if not isinstance(self.norm, BatchNorm):
-            return self
-        weight, bias = norm_behind(self.conv.weight, None, self.norm.norm)
-        return FixedConv(weight, bias, self.conv.stride[0])
+        """With its batch norms folded."""
+        return fold_norms(self, {"conv": "norm"})

@@ -1,13 +1,14 @@
-"""A stem of two 3x3 convolutions, as in MAT, PartialFormer and EMSNet (dissertation, sections 3.3 and 4.4)."""
+"""A convolutional stem of two convolutions, for small images too (the papers' have files of their own)."""
 
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError
+from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv
 from search_spaces.registry import Embedding, lookup, make, register
 
@@ -44,3 +45,7 @@ class ConvStem(Embedding):
 
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
         return self.norm2(self.conv2(F.gelu(self.norm1(self.conv1(x)))))
+
+    def for_inference(self) -> nn.Module:
+        """With its batch norms folded."""
+        return fold_norms(self, {"conv1": "norm1", "conv2": "norm2"})

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv
 from search_spaces.registry import Embedding, register
 
@@ -33,3 +34,7 @@ class EMSStem(Embedding):
 
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
         return self.norm2(self.conv2(F.gelu(self.norm1(self.conv1(x)))))
+
+    def for_inference(self) -> nn.Module:
+        """With its batch norms folded."""
+        return fold_norms(self, {"conv1": "norm1", "conv2": "norm2"})

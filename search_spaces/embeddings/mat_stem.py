@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv, DepthwiseConv
 from search_spaces.registry import Embedding, register
 
@@ -38,3 +39,7 @@ class MATStem(Embedding):
         x = F.gelu(self.norm1(self.conv1(x)))
         x = F.gelu(self.norm2(self.conv2(x)))
         return self.norm3(self.conv3(x))
+
+    def for_inference(self) -> nn.Module:
+        """With its batch norms folded."""
+        return fold_norms(self, {"conv1": "norm1", "conv2": "norm2", "conv3": "norm3"})

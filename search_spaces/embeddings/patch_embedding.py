@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from search_spaces.architecture import Part
+from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv, check_odd, check_positive
 from search_spaces.registry import Embedding, lookup, make, register
 
@@ -46,6 +47,10 @@ class PatchEmbedding(Embedding):
 
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
         return self.norm(self.conv(x))
+
+    def for_inference(self) -> nn.Module:
+        """With its batch norms folded."""
+        return fold_norms(self, {"conv": "norm"})
 
 
 def norm_with_eps(norm: str, eps: float) -> Part:

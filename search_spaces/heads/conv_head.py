@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.architecture import Part
+from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv, check_positive
 from search_spaces.registry import Head, lookup, make, register
 
@@ -46,3 +47,7 @@ class ConvHead(Head):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
         return self.linear(F.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
+
+    def for_inference(self) -> nn.Module:
+        """With its batch norms folded."""
+        return fold_norms(self, {"conv": "conv_norm"})

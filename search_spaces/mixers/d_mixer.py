@@ -39,6 +39,9 @@ class IDConv(nn.Module):
     A = softmax over groups of f(average pool of x to k x k), W = sum over groups of A * kernels; likewise the bias, from the
     global average. f is conv1x1 to dim // 4, BN, GELU, conv1x1 to groups * dim. The norm in f sees k * k positions, then one,
     so training needs a batch of two images.
+
+    Raises:
+        InputError: in training with one image.
     """
 
     def __init__(self, dim: int, kernel_size: int, num_groups: int) -> None:
@@ -61,6 +64,10 @@ class IDConv(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
         k = self.kernel_size
+        if self.training and b == 1:
+            raise InputError(
+                "IDConv trains on a batch of 1 image", "2 or more: its norm sees one position", "batch_size=2"
+            )
         kernels = (self.group_weights(F.adaptive_avg_pool2d(x, k)) * self.kernels).sum(dim=1)
         biases = (self.group_weights(x.mean(dim=(2, 3), keepdim=True))[..., 0, 0] * self.biases).sum(dim=1)
         # One convolution with b * c groups: the fastest form on CPU, in plain NCHW memory.

@@ -2,7 +2,8 @@
 
 The text leaves several points open; what is built here is the reading that reproduces the published counts:
 the score is the channel mean of the tokens before normalisation (after it the mean is zero and the order noise); softmax over
-keys; the bridging query is not projected; it is read after the output projection; the background's residual is the block's.
+keys; the bridging query is not projected; it is read after the output projection; the background's residual in eq. 5.7 is the
+block's (`background_residual` adds the normalised token as well, which is the equation to the letter).
 """
 
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class PartialAttention(TokenMixer):
         foreground_ratio: above 0, up to 1 (the papers' stages: 1/64, 1/16, 1/4, 3/4).
         head_dim: channels of a head, or the next divisor of the width (12 in B0, else 16).
         head_expansion: HeadMLP's e (2).
+        background_residual: whether a background token is added to what it gets. Owns no weights.
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +74,7 @@ class PartialAttention(TokenMixer):
         foreground_ratio: float = 0.25
         head_dim: int = 16
         head_expansion: int = 2
+        background_residual: bool = False
 
         def __post_init__(self) -> None:
             check_positive(head_dim=self.head_dim, head_expansion=self.head_expansion)
@@ -82,7 +85,7 @@ class PartialAttention(TokenMixer):
 
     examples = (
         Options(foreground_ratio=0.1, head_dim=4, head_expansion=1),
-        Options(head_dim=8),
+        Options(head_dim=8, background_residual=True),
         Options(foreground_ratio=1.0, head_dim=8),
     )
     needs_residual = True
@@ -90,7 +93,7 @@ class PartialAttention(TokenMixer):
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         heads, head_dim = split_heads(dim, options.head_dim)
-        self.foreground_ratio = options.foreground_ratio
+        self.foreground_ratio, self.background_residual = options.foreground_ratio, options.background_residual
         self.query = ToHeads(dim, heads)
         self.key = ToHeads(dim, heads)
         self.value = ToHeads(dim, heads)
@@ -124,6 +127,7 @@ class PartialAttention(TokenMixer):
         if count < n:
             single = mixed[:, count:].reshape(b, 1, heads, d).transpose(1, 2)
             answer = attention(single, key[:, :, count:], value[:, :, count:]).transpose(1, 2).reshape(b, 1, c)
-            parts.append(self.channel_mlp(answer).expand(b, n - count, c))
+            background = self.channel_mlp(answer).expand(b, n - count, c)
+            parts.append(tokens[:, count:] + background if self.background_residual else background)
         out = torch.cat(parts, dim=1)
         return torch.empty_like(out).scatter(1, order, out).reshape(b, h, w, c).permute(0, 3, 1, 2)

@@ -6,6 +6,7 @@ A reference is a function (w, options, x, ...) of the part's tensors by name; it
 import dataclasses
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, cast
 
 import pytest
@@ -386,7 +387,7 @@ def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: T
             y = (y * w["channel_mlp.norm_weight"] + w["channel_mlp.norm_bias"]).clamp(min=0)
             y = fc2 @ y + w["channel_mlp.fc2.bias"]
             for p in rest:
-                out[i, :, p] = y
+                out[i, :, p] = token[p] + y if options.background_residual else y
     return out.reshape(b, c, height, width)
 
 
@@ -578,7 +579,6 @@ def c_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
 
 def g_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
     q, k, v = (to_heads(w, name, x, head_dim) for name in ("query", "key", "value"))
-    assert q.shape[1] == max(1, x.shape[1] // head_dim)
     return attend(q, k, v).reshape(x.shape)
 
 
@@ -603,7 +603,8 @@ def reference_g_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
 
 def reference_ems_static(w: Weights, options: Any, u: Tensor) -> Tensor:
     c = u.shape[1]
-    fine, coarse = (0 if options.operators == "whiten" else round(options.static_split[i] * c) for i in (0, 2))
+    shares = [Fraction(str(share)) for share in options.static_split]
+    fine, coarse = (0 if options.operators == "whiten" else int(shares[i] * c) for i in (0, 2))
     scales = {
         "fine": (fine, options.patch_sizes[0]),
         "dense": (c - fine - coarse, None),
@@ -652,7 +653,8 @@ def reference_ems(w: Weights, options: Any, x: Tensor) -> Tensor:
     }
     for name, attention, share, patch, head_dim in branches.get(options.operators, ()):
         u = conv1x1(w[f"{name}_enter.weight"], None, x)
-        assert u.shape[1] == x.shape[1] // share
+        half = x.shape[1] // 2  # of the channels are for attention; of an odd number of them C-MHSA has the larger half
+        assert u.shape[1] == {2: half, 4: half // 2 if name == "wide" else half - half // 2}[share]
         z = sparse(
             attention, of(w, f"dynamic.{name}"), w[f"dynamic.{name}.propagate.kernels.{patch}"], u, patch, head_dim
         )
@@ -749,6 +751,16 @@ def compare_case(case: Case, module: torch.nn.Module, options: Any, height: int,
 @pytest.mark.parametrize("case", [case for case in cases() if (case.kind, case.name) in REFERENCES], ids=str)
 def test_reference(case: Case, height: int, width: int) -> None:
     compare_case(case, case.make(), case.options, height, width)
+
+
+@pytest.mark.parametrize("case", cases("embedding") + cases("mixer") + cases("ffn"), ids=str)
+def test_reference_where_shares_of_the_width_are_no_whole_numbers(case: Case) -> None:
+    dims = (5, 22) if case.kind == "embedding" else (22,)
+    module = randomise(registry.make(case.kind, case.part, *dims)).eval()
+    count = len(case.inputs(1, 1))
+    inputs = [noise(2, dims[0], 7, 5, seed=1 + i, dtype=torch.float64) for i in range(count)]
+    reference = REFERENCES[case.kind, case.name]
+    compare(module.double(), lambda w, *xs: reference(w, case.options, *xs), inputs[0].requires_grad_(), *inputs[1:])
 
 
 @pytest.mark.parametrize("case", cases("mixer", "h_mhsa"), ids=str)
