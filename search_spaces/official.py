@@ -189,13 +189,14 @@ def sources(arch: Architecture, family: str) -> dict[str, Source]:
     return table.sources
 
 
-def _is_plain(value: Any) -> bool:
-    """A dense tensor of finite floating-point numbers, or whole ones (a norm counts its batches)."""
-    if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided or value.is_quantized:
-        return False
-    if value.is_nested or not (value.is_floating_point() or value.dtype == torch.int64):
-        return False
-    return value.is_meta or bool(value.isfinite().all())
+def _oddity(value: Any) -> str:
+    """What keeps this from being a dense tensor of finite floating-point numbers, or whole ones (a norm counts its batches)."""
+    if type(value) not in (Tensor, torch.nn.Parameter):
+        return type(value).__name__
+    plain = value.layout == torch.strided and not value.is_quantized and not value.is_nested
+    if not plain or not (value.is_floating_point() or value.dtype == torch.int64):
+        return f"a tensor of {value.dtype}, {value.layout}"
+    return "" if value.is_meta or bool(value.isfinite().all()) else "a tensor with numbers that are not finite"
 
 
 def _some(names: list[str]) -> str:
@@ -215,14 +216,13 @@ def convert(state: Mapping[str, Any], name: str) -> Network:
     """
     check_name(name)
     network = paper_network(name)
-    strange = [key for key, value in state.items() if not isinstance(key, str) or not _is_plain(value)]
-    if strange:
-        value = state[strange[0]]
-        what = f"a tensor of {value.dtype}, {value.layout}" if isinstance(value, Tensor) else type(value).__name__
-        raise InputError(
-            f"{strange[0]!r} in the checkpoint is {what}", "names to plain tensors of finite numbers, and nothing else",
-            "save the model's state_dict() alone",
-        )  # fmt: skip
+    for key, value in state.items():
+        what = _oddity(value) if isinstance(key, str) else f"no name, but {type(key).__name__}"
+        if what:
+            raise InputError(
+                f"{key!r} in the checkpoint is {what}", "names to plain tensors of finite numbers, and nothing else",
+                "save the model's state_dict() alone",
+            )  # fmt: skip
     arch = network.arch
     bias = state.get(CLASSIFIER[network.family])
     if bias is not None and bias.dim() == 1 and len(bias):

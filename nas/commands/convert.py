@@ -1,6 +1,7 @@
 """`nas convert`: an official checkpoint of HAT-Net or TransXNet as a network of ours."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,13 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of formats that are refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways
         # What torch says of a refused file advises to read it unsafely; that is not passed on.
         what = "holds more than plain tensors, or no checkpoint at all"
-        if not isinstance(error, pickle.UnpicklingError):
+        if not isinstance(error, pickle.UnpicklingError) and "weights_only" not in str(error):
             what = f"is damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         raise InputError(
             f"{path} {what}",

@@ -21,7 +21,7 @@ PUBLISHED = {
 }
 
 NONE = Part.of("none")
-NOTE = "counted with RP-CPE fused, as it runs; the printed counts fit no reading of the text and are those of PVTv2-B0, B1 and B2"
+NOTE = "counted with RP-CPE fused, as it runs; the printed counts fit no reading of the text and are those of PVTv2-B0, B1 and B2; the paper prints no MACs"
 
 
 def networks() -> list[PaperNetwork]:

@@ -109,23 +109,29 @@ def test_member_of_its_family_and_of_the_unified_space(network: PaperNetwork) ->
         assert space.decode(space.encode(arch)) == arch
 
 
+@pytest.mark.parametrize("network", paper_networks(ablations=True), ids=lambda network: network.name)
+def test_row_of_an_ablation_is_a_member_of_its_family(network: PaperNetwork) -> None:
+    assert load(network.family).contains(complete(network.arch))
+
+
 def test_size_and_choices_of_the_unified_space() -> None:
     space = load("unified")
     assert space.size >= 10**12
-    genes = {gene.name for gene in space.genes}
-    mixers = set(next(gene for gene in space.genes if gene.name == "s2.b0.mixer").choices)
+    genes = {gene.name: set(gene.choices) for gene in space.genes}
     ours = {name for name, part in registry.parts("mixer").items() if part.__module__.startswith("search_spaces.")}
-    assert mixers >= ours
     for s in range(4):
-        ffns = next(gene for gene in space.genes if gene.name == f"s{s}.b0.ffn").choices
-        assert set(ffns) == set(registry.parts("ffn"))
         b = f"s{s}.b0"
-        assert genes >= {
+        assert genes[f"{b}.mixer"] >= (
+            ours - {"global_attention"} if s == 0 else ours
+        )  # among 3,136 tokens it is too dear
+        assert genes[f"{b}.ffn"] == set(registry.parts("ffn"))
+        assert genes.keys() >= {
             f"s{s}.width", f"s{s}.depth", f"s{s}.embedding", f"s{s}.position", f"s{s}.position_bias", f"s{s}.norm", f"s{s}.scale",
-            f"{b}.mixer", f"{b}.mixer.d_mixer.attention_ratio", f"{b}.mixer.d_mixer.kernel_size", f"{b}.mixer.d_mixer.num_groups",
-            f"{b}.mixer.idconv.kernel_size", f"{b}.mixer.depthwise_conv.kernel_size", f"{b}.mixer.mat_attention.window_size" if s != 2 else f"{b}.mixer",
-            f"{b}.mixer.partial_attention.foreground_ratio", f"{b}.mixer.h_mhsa.window_size", f"{b}.mixer.ems.static_split",
-            f"s{s}.mixer.key_only_attention.head_dim", f"{b}.ffn", f"{b}.ffn.ms_ffn.scales", f"{b}.ffn.ms_ffn.ratio", f"{b}.ffn.mlp.ratio",
+            f"{b}.mixer.d_mixer.attention_ratio", f"{b}.mixer.d_mixer.kernel_size", f"{b}.mixer.d_mixer.num_groups",
+            f"{b}.mixer.idconv.kernel_size", f"{b}.mixer.depthwise_conv.kernel_size", f"{b}.mixer.mat_attention.window_size",
+            f"{b}.mixer.partial_attention.foreground_ratio", f"{b}.mixer.h_mhsa.window_size", f"{b}.mixer.h_mhsa.pool_size",
+            f"{b}.mixer.ems.operators", f"{b}.mixer.ems.static_split", f"s{s}.mixer.key_only_attention.head_dim",
+            f"{b}.ffn.ms_ffn.scales", *(f"{b}.ffn.{ffn}.ratio" for ffn in registry.parts("ffn")),
         }  # fmt: skip
 
 
