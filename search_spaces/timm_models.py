@@ -9,6 +9,8 @@
 so weights go from either to the other. None are published: `pretrained=True` raises timm's RuntimeError, unless
 `pretrained_cfg_overlay=dict(file=PATH)` names some; they may be of another number of classes, channels or image size. Stochastic
 depth is off unless asked for: `drop_path_rate=paper_network(NAME).drop_path` is the paper's.
+
+HAT-Net has norms that nothing reads, as in its authors' code and counts: they get no gradient.
 """
 
 import math

@@ -43,7 +43,8 @@ class KeyOnlyAttention(TokenMixer):
         b, c, h, w = x.shape
         key = self.key(x)  # (b, heads, n, d)
         heads, d = key.shape[1], key.shape[3]
+        keys = key.transpose(2, 3).reshape(b, c, h, w)
+        key = key.contiguous()  # once for both products
         saliency = (key @ self.gate.reshape(heads, d, 1) * d**-0.5).softmax(dim=2)  # (b, heads, n, 1)
         context = (saliency.transpose(2, 3) @ key).reshape(b, c, 1, 1)
-        keys = key.transpose(2, 3).reshape(b, c, h, w)
         return self.mix2(self.mix1(context * self.value(x)) + keys)

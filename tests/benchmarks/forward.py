@@ -97,6 +97,7 @@ def rows(repeats: int, ways: tuple[str, ...] = EAGER) -> list[str]:
                             f"{other * 1e3:9.1f} ms {way} ({first / other:.2f} times faster)"
                             for way, other in zip(ways[1:], others, strict=True)
                         )
+                        + (f"   {others[0] / others[1]:.2f} times {ways[1]}" if ways == COMPILED else "")
                         + f"   largest difference {worst:.0e}"
                     )
             for child in children.values():

@@ -2,7 +2,8 @@
 
 Counted, not sampled: the bytes of all tensors alive after each operator of forward and backward, without the part's own weights and
 input. Scratch memory inside an operator is not seen. Straightforward is the plain module of plain.py where there is one; else the
-same part with attention written out, which keeps every matrix of scores.
+same part with attention written out, which keeps every matrix of scores. A part without attention whose operators are the paper's
+stands beside itself in NCHW memory: what is to be seen is that it keeps no more.
 """
 
 from collections.abc import Callable, Iterator
@@ -99,18 +100,20 @@ def options_of(name: str) -> dict[str, Any]:
         "h_mhsa": {"head_dim": 48, "window_size": 7, "pool_size": 4},
         "spatial_reduction_attention": {"sr_ratio": 4},
         "partial_attention": {"foreground_ratio": 0.0625},
+        "dense_table": {"num_heads": 4, "map_size": SIDE, "sr_ratio": 4},
     }.get(name, {})
 
 
 def rows() -> list[str]:
-    """A line for every mixer and channel mixer."""
+    """A line for every part that computes something."""
     lines = []
-    for kind in ("mixer", "ffn"):
+    dims = {"embedding": (DIM, 2 * DIM), "head": (DIM, 1000), "position_bias": ()}
+    for kind in ("mixer", "ffn", "embedding", "position", "position_bias", "norm", "scale", "head"):
         for name, part in registry.parts(kind).items():
-            if getattr(part, "is_absent", False):
+            if name in ("none", "identity"):
                 continue
             torch.manual_seed(0)
-            module = registry.make(kind, Part.of(name, **options_of(name)), DIM)
+            module = registry.make(kind, Part.of(name, **options_of(name)), *dims.get(kind, (DIM,)))
             count = 2 if getattr(part, "needs_residual", False) else 1
             inputs = [torch.randn(BATCH, DIM, SIDE, SIDE) for _ in range(count)]
             ours = peak(module, [x.contiguous(memory_format=torch.channels_last) for x in inputs])

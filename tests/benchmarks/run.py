@@ -1,6 +1,7 @@
 """`make bench`: what the project claims about speed, as ratios of two ways measured side by side in one run.
 
-Each pair is timed alternately in one process with one thread, and medians are compared; nothing here is a test with a time limit.
+Each pair is timed alternately, in one process with one thread unless its file says otherwise, and medians are compared; nothing here
+is a test with a time limit.
 
     supernet step    forward and backward of an architecture on borrowed slices, over the same stand-alone network; batch 64
     cost lookup      fvcore's count of a network, over ours of the same, with equal MACs
