@@ -21,7 +21,9 @@ from search_spaces.scales.none import NoScale
 
 @torch.no_grad()
 def inference_form(network: Network) -> Network:
-    """A copy for inference, in evaluation mode; its modules are no parts any more and its state dict is its own."""
+    """A copy for inference, in evaluation mode. Its modules are not what their parts say and its state dict is its own: it is not to be
+    trained, shared or folded again.
+    """
     fast = reparameterise(network).eval().requires_grad_(False)
     for stage in cast("list[StagePieces]", list(fast.stages)):
         stage.embedding = cast(PartModule, stage.embedding).for_inference()

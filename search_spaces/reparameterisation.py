@@ -39,5 +39,6 @@ def reparameterise(network: Network) -> Network:
     for name, module in network.named_modules():
         part = module.reparameterised() if isinstance(module, PartModule) else None
         if part is not None:
-            merged.set_submodule(name, part.train(module.training))
+            trained = any(parameter.requires_grad for parameter in module.parameters())
+            merged.set_submodule(name, part.train(module.training).requires_grad_(trained))
     return merged

@@ -41,7 +41,7 @@ class IDConv(nn.Module):
     so training needs a batch of two images.
 
     Raises:
-        InputError: in training with one image.
+        InputError: one image, in training of its norm.
     """
 
     def __init__(self, dim: int, kernel_size: int, num_groups: int) -> None:
@@ -64,7 +64,7 @@ class IDConv(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
         k = self.kernel_size
-        if self.training and b == 1:
+        if self.norm.training and b == 1:
             raise InputError(
                 "IDConv trains on a batch of 1 image", "2 or more: its norm sees one position", "batch_size=2"
             )
@@ -179,9 +179,8 @@ class FoldedOSRA(nn.Module):
         self.refine = FixedConv(add_identity(osra.refine.weight), osra.refine.bias, groups=osra.refine.groups)
         dim, heads = osra.query.weight.shape[0], osra.query.num_heads
         self.shape = (2, heads, dim // heads)
-        factor = torch.full((dim,), (dim // heads) ** -0.5)
-        self.query = FixedConv(osra.query.weight, osra.query.bias)
-        self.query.scale(factor, None)
+        factor = (dim // heads) ** -0.5
+        self.query = FixedConv(osra.query.weight * factor, cast(Tensor, osra.query.bias) * factor)
         bias = torch.cat((cast(Tensor, osra.key.bias), cast(Tensor, osra.value.bias)))
         self.both = FixedConv(torch.cat((osra.key.weight, osra.value.weight)), bias)
 
@@ -201,7 +200,7 @@ class FoldedOSRA(nn.Module):
         if position_bias is None:
             return merge_heads(F.scaled_dot_product_attention(query, key, value, scale=1.0), h, w)
         scores = query @ key.transpose(2, 3)
-        scores += match_keys(position_bias, heads, int(y.shape[2]), int(y.shape[3]))
+        scores = scores + match_keys(position_bias, heads, int(y.shape[2]), int(y.shape[3]))
         return merge_heads(scores.softmax(dim=-1).to(value.dtype) @ value, h, w)
 
 
@@ -216,7 +215,7 @@ class FoldedSTE(nn.Module):
         self.expand = FixedConv(*norm_behind(*expand, ste.norm3))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return self.expand(gelu_(self.squeeze(gelu_(self.conv(x))))).add_(x)
+        return x + self.expand(gelu_(self.squeeze(gelu_(self.conv(x)))))
 
 
 @register("d_mixer")

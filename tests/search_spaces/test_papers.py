@@ -164,6 +164,8 @@ def test_reparameterised_network_has_equal_outputs() -> None:
         before = y.clone()
         randomise(merged, 2)
         assert torch.equal(before, network(x))
+    assert all(parameter.requires_grad for parameter in merged.parameters())
+    assert not any(parameter.requires_grad for parameter in reparameterise(network.requires_grad_(False)).parameters())
 
 
 def test_nothing_to_reparameterise() -> None:
