@@ -50,9 +50,7 @@ class MergedMSFFN(nn.Module):
         return in_pieces(self.piece, x, len(self.summand))
 
     def piece(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        u = gelu_(self.fc1(x))
-        # In place in one precision; under autocast in the higher one, as in training.
-        u = u.mul_(self.factor).add_(self.summand) if u.dtype == self.factor.dtype else u * self.factor + self.summand
+        u = torch.addcmul(self.summand, gelu_(self.fc1(x)), self.factor)
         return self.last(gelu_(self.conv(u)))
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from search_spaces.folding import norm_behind
 from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive
 from search_spaces.registry import ChannelMixer, SkipInit, register
 
@@ -33,8 +34,7 @@ class Branch(nn.Module):
         weight, norm = self.conv.weight, self.norm
         if not isinstance(norm, nn.BatchNorm2d):
             return weight, cast(Tensor, self.conv.bias)
-        factor = norm.weight * (cast(Tensor, norm.running_var) + norm.eps).rsqrt()
-        return weight * factor[:, None, None, None], norm.bias - cast(Tensor, norm.running_mean) * factor
+        return norm_behind(weight, None, norm)
 
 
 @register("rp_cpe_ffn")

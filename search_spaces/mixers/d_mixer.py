@@ -165,7 +165,7 @@ class FoldedIDConv(nn.Module):
 
 
 class FoldedOSRA(nn.Module):
-    """OSRA with its norms and the queries' factor folded, and keys and values as one convolution."""
+    """OSRA with its norms folded, and keys and values as one convolution."""
 
     def __init__(self, osra: OSRA) -> None:
         super().__init__()
@@ -177,31 +177,25 @@ class FoldedOSRA(nn.Module):
             factor, summand = norm_behind(reduction.scale.weight, None, reduction.norm2)
             self.factor, self.summand = nn.Parameter(factor[:, 0]), nn.Parameter(summand[:, None, None])
         self.refine = FixedConv(add_identity(osra.refine.weight), osra.refine.bias, groups=osra.refine.groups)
-        dim, heads = osra.query.weight.shape[0], osra.query.num_heads
-        self.shape = (2, heads, dim // heads)
-        factor = (dim // heads) ** -0.5
-        self.query = FixedConv(osra.query.weight * factor, cast(Tensor, osra.query.bias) * factor)
+        self.query, dim = osra.query, osra.query.weight.shape[0]
+        self.shape = (2, osra.query.num_heads, dim // osra.query.num_heads)
         bias = torch.cat((cast(Tensor, osra.key.bias), cast(Tensor, osra.value.bias)))
         self.both = FixedConv(torch.cat((osra.key.weight, osra.value.weight)), bias)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "given h w h2 w2"] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        _, heads, head_dim = self.shape
-        b, _, h, w = x.shape
         x = x.contiguous(memory_format=torch.channels_last)  # once for both readers
         y = x
         if self.reduce is not None and self.factor is not None and self.summand is not None:
             y = gelu_(F.conv2d(x, self.reduce, self.reduce_bias, self.stride, self.padding, groups=x.shape[1]))
             y = torch.addcmul(self.summand, y, self.factor)
         y = self.refine(y)
-        query = self.query(x).reshape(b, heads, head_dim, -1).transpose(2, 3)
-        key, value = self.both(y).reshape(b, *self.shape, -1).transpose(3, 4).unbind(1)
-        if position_bias is None:
-            return merge_heads(F.scaled_dot_product_attention(query, key, value, scale=1.0), h, w)
-        scores = query @ key.transpose(2, 3)
-        scores = scores + match_keys(position_bias, heads, int(y.shape[2]), int(y.shape[3]))
-        return merge_heads(scores.softmax(dim=-1).to(value.dtype) @ value, h, w)
+        key, value = self.both(y).reshape(y.shape[0], *self.shape, -1).transpose(3, 4).unbind(1)
+        bias = None
+        if position_bias is not None:
+            bias = match_keys(position_bias, self.shape[1], int(y.shape[2]), int(y.shape[3]))
+        return merge_heads(attention(self.query(x), key, value, bias), x.shape[2], x.shape[3])
 
 
 class FoldedSTE(nn.Module):
