@@ -10,7 +10,8 @@ so weights go from either to the other. None are published: `pretrained=True` ra
 `pretrained_cfg_overlay=dict(file=PATH)` names some; they may be of another number of classes, channels or image size. Stochastic
 depth is off unless asked for: `drop_path_rate=paper_network(NAME).drop_path` is the paper's.
 
-HAT-Net has norms that nothing reads, as in its authors' code and counts: they get no gradient.
+HAT-Net has norms that nothing reads, as in its authors' code and counts. Here they get a gradient of zero, so that whoever expects
+one for every parameter (timm's tests, distributed training) finds it.
 """
 
 import math
@@ -258,12 +259,21 @@ class TimmNetwork(Network):
         taken = take(count, indices)
         run = call_checkpointed if self.grad_checkpointing else call
         maps = {}
-        for s in range(max(taken) + 1 if stop_early else count):
+        last = max(taken) if stop_early else count - 1
+        for s in range(last + 1):
             x = self.forward_stage(s, x, run)
+            if s == last and torch.is_grad_enabled() and (unread := self._unread()):
+                x = x + 0 * torch.cat(unread).sum()
             if s in taken:
                 maps[s] = self._head.norm(x) if norm and s == count - 1 else x
         asked = [maps[s] for s in taken]
         return asked if intermediates_only else (x, asked)
+
+    def _unread(self) -> list[Tensor]:
+        """The parameters that no output depends on."""
+        blocks = [block for stage in cast("list[StagePieces]", list(self.stages)) for block in stage.blocks]
+        norms = [getattr(block.mixer, "unused_norm", None) for block in blocks]
+        return [parameter for norm in norms if norm is not None for parameter in norm.parameters()]
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
