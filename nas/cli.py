@@ -138,14 +138,19 @@ def configure(verb: str, arguments: list[str]) -> Config:
 
 
 def spaces(arguments: list[str]) -> int:
-    """Lists the named spaces, or shows one."""
-    if len(arguments) > 1:
-        raise InputError(f"arguments {arguments}", "at most one space", f"nas spaces {arguments[0]}")
-    if arguments:
-        path = space_file(arguments[0])
-        space = read_space(path)
-        print(path.read_text().rstrip())  # noqa: T201
-        print(f"\n# {space.size:.3g} networks, {len(space.genes)} choices, {len(space.stages)} stages")  # noqa: T201
+    """Lists the named spaces, or shows one, checked as training checks it; parts of `plugins=MODULE` are known."""
+    plugins = [word for word in arguments if word.startswith("plugins=")]
+    names = [word for word in arguments if word not in plugins]
+    if len(names) > 1 or (plugins and not names):
+        raise InputError(
+            f"arguments {arguments}",
+            "at most one space, and plugins=MODULE beside it",
+            f"nas spaces {(names or ['digits'])[0]}",
+        )
+    if names:
+        path = space_file(names[0])
+        read_space(path)  # what the file alone tells is said without importing torch
+        importlib.import_module("nas.commands.spaces").show(path, load_config(None, plugins))
         return 0
     for name in space_names():
         space = read_space(name)

@@ -7,6 +7,7 @@ once, in the docstring of its section.
 import dataclasses
 import json
 import math
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import InputError, nearest, unknown
+
+_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}
+
+_HEXADECIMAL = re.compile("#[0-9a-fA-F]{6}")
 
 
 def _typed(section: Any, key: str) -> str:
@@ -55,7 +60,14 @@ class DataConfig:
     test_fraction: share set aside for the test where a data set has no test part of its own.
     augment: none; light (random crop with padding of an eighth); standard (light, with horizontal flip and random erasing);
         timm (timm's RandAugment and random resized crop, for image files only).
-    workers: processes that decode image files; 0 decodes in the main process.
+    workers: processes that decode image files in every pass, where they are too many to be kept; 0 decodes in the main process.
+    layout: how data=folder reads `root`. classes: one sub-folder per class. parts: train, validation and test, each with
+        one sub-folder per class. auto: parts where there is a folder train, else classes; refused where that is a guess.
+    conflicts: what becomes of an image that has two labels. error: it is refused. drop: all its copies are left out.
+        keep: each copy keeps its label.
+    background: the colour on which transparent images are laid: white, black, grey or "#rrggbb".
+    white: the value that is white in images of 16 or 32 bits per pixel. 0 takes 65535 for 16 bits and 1.0 for floats, and
+        refuses whole numbers of 32 bits, whose white no file states.
     """
 
     name: str = "digits"
@@ -65,6 +77,10 @@ class DataConfig:
     test_fraction: float = 0.2
     augment: str = "light"
     workers: int = 0
+    layout: str = "auto"
+    conflicts: str = "error"
+    background: str = "white"
+    white: float = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in ("digits", "fashion_mnist", "folder") and not self.name.startswith("timm/"):
@@ -73,8 +89,15 @@ class DataConfig:
             raise InputError(
                 "data=folder without a folder", "a folder with one sub-folder of images per class", "data.root=PATH"
             )
-        _at_least(self, resolution=4, workers=0)
+        _at_least(self, resolution=4, workers=0, white=0)
         _fraction(self, "validation_fraction", "test_fraction")
+        _one_of(self, layout=("auto", "classes", "parts"), conflicts=("error", "drop", "keep"))
+        if self.background not in _COLOURS and not _HEXADECIMAL.fullmatch(self.background):
+            raise InputError(
+                f"data.background is {self.background!r}",
+                f"{', '.join(_COLOURS)}, or # and six hexadecimal digits",
+                "data.background=white",
+            )
         if self.validation_fraction == 0:
             raise InputError(
                 "data.validation_fraction is 0",
@@ -82,6 +105,14 @@ class DataConfig:
                 "data.validation_fraction=0.2",
             )
         _one_of(self, augment=("none", "light", "standard", "timm"))
+
+    @property
+    def background_colour(self) -> tuple[int, int, int]:
+        """`background` as red, green and blue from 0 to 255."""
+        if self.background in _COLOURS:
+            return _COLOURS[self.background]
+        red, green, blue = bytes.fromhex(self.background[1:])
+        return red, green, blue
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

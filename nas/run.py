@@ -1,8 +1,12 @@
 """A run as the verbs see it: its folder, its configuration, its space and its data."""
 
+import importlib
+import importlib.util
 import io
 import json
-from dataclasses import dataclass
+import os
+import traceback
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,9 +16,10 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from nas import machine
-from nas.config import Config, parse_macs, typed
-from nas.data import Part, Split, load_part, make_split
+from nas.config import Config, config_from, parse_macs, typed
+from nas.data import Part, Split, check_part, load_part, make_split
 from nas.store import RunStore
+from search_spaces.checking import check_parts
 from search_spaces.cost import macs
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
@@ -46,6 +51,14 @@ class Run:
     def part(self, name: str, limit: int | None = None) -> Part:
         """The images of one part. Only retraining asks for "test"."""
         return load_part(self.config.data, self.split, name, limit)
+
+    def check_images(self, name: str) -> None:
+        """Reads every image of a part, without decoding it.
+
+        Raises:
+            InputError: images are missing or have changed since the split; all of them are named.
+        """
+        check_part(self.config.data, self.split, name)
 
     def check_trained(self) -> None:
         """
@@ -107,14 +120,28 @@ def _bound(section: str, values: Any) -> Any:
     return {key: value for key, value in values.items() if f"{section}.{key}" not in FREE}
 
 
+def _absolute(config: Config) -> Config:
+    """With the folder of the images as an absolute path, which means the same wherever later commands are typed."""
+    if not config.data.root:
+        return config
+    root = os.path.abspath(os.path.expanduser(config.data.root))
+    return replace(config, data=replace(config.data, root=root))
+
+
+def _source(module: str) -> str:
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return ""
+    return (found and found.origin) or ""
+
+
 def import_plugins(config: Config) -> None:
     """Imports the modules whose parts register themselves.
 
     Raises:
         InputError: one cannot be imported.
     """
-    import importlib
-
     for name in config.plugins:
         try:
             importlib.import_module(name)
@@ -130,6 +157,16 @@ def import_plugins(config: Config) -> None:
                 "an importable module",
                 f"mend line {error.lineno}",
             ) from None
+        except (
+            Exception
+        ) as error:  # what a module does when it is imported, and what `register` finds wrong with a part
+            frames = traceback.extract_tb(error.__traceback__)
+            last = next((frame for frame in reversed(frames) if frame.filename == _source(name)), frames[-1])
+            raise InputError(
+                f"plugin {name!r} fails ({last.filename}, line {last.lineno}: {type(error).__name__}: {error})",
+                "a module that can be imported, with parts that keep the contract of search_spaces/README.md",
+                f"mend line {last.lineno}",
+            ) from error
 
 
 def start_run(config: Config) -> Run:
@@ -142,13 +179,16 @@ def start_run(config: Config) -> Run:
     """
     if RunStore(config.run).exists("run.json"):
         return open_run(config, fixed=("train",))
+    config = _absolute(config)
     import_plugins(config)
     space = read_space(config.space)
     RunStore(config.run).check_new()
     device = machine.prepare(config.threads, config.device)
     checked = check(space)
+    check_parts(replace(checked, resolution=config.data.resolution))  # before reading images, which may take long
     split = make_split(config.data, config.seed)
     bound = checked.bind(split.in_channels, len(split.classes), config.data.resolution)
+    check_parts(bound)
     budget, images = parse_macs(config.search.budget), len(split.parts["train"])
     if budget is not None:
         bound.check_budget(macs, budget)
@@ -169,6 +209,7 @@ def start_run(config: Config) -> Run:
             "split_digest": split.digest,
             "split_sizes": {name: len(split.parts[name]) for name in ("train", "validation", "test")},
             "classes": list(split.classes),
+            "images": dict(split.reading),
             "versions": machine.versions(),
             "machine": machine.describe(config.threads),
             "commit": machine.commit(),
@@ -188,13 +229,15 @@ def open_run(config: Config, *, fixed: tuple[str, ...] = ("train", "search")) ->
     Raises:
         InputError: no run, a damaged one, one of another version, or one of another space.
     """
+    config = _absolute(config)
     import_plugins(config)
     device = machine.prepare(config.threads, config.device)
     store = RunStore.open(config.run)
     store.lock()
     identity = store.read_json("run.json")
+    before = kept(config_from({**identity["config"], "run": config.run}))  # with the defaults of keys that are newer
     for key in ("space", "seed", "data", *fixed):
-        was, now = (_bound(key, settings[key]) for settings in (identity["config"], kept(config)))
+        was, now = (_bound(key, settings[key]) for settings in (before, kept(config)))
         if (
             key == "space"
             and was != now

@@ -25,6 +25,21 @@ from search_spaces.network import Network, PieceSpec, children, pieces
 from search_spaces.registry import SkipInit, TokenMixer, complete, make
 
 
+class UnknownOperatorError(NotImplementedError):
+    """An operator that is neither in `COUNTED` nor in `FREE`.
+
+    Args:
+        operator: as torch names it.
+        name: as `FREE` would.
+    """
+
+    def __init__(self, operator: str, name: str) -> None:
+        self.operator, self.name = operator, name
+        super().__init__(
+            f"the cost of the operator {operator} is not known: add it to COUNTED or FREE in search_spaces/cost.py"
+        )
+
+
 class Cost(NamedTuple):
     """Parameters and MACs of a network for one image."""
 
@@ -219,9 +234,7 @@ class Counter(TorchFunctionMode):
             getattr(func, "__name__", "").strip("_").removeprefix("i" if "__i" in getattr(func, "__name__", "") else "")
         )
         if name not in FREE:
-            raise NotImplementedError(
-                f"the cost of the operator {resolve_name(func) or name} is not known: add it to COUNTED or FREE in search_spaces/cost.py"
-            )
+            raise UnknownOperatorError(resolve_name(func) or name, name)
         return func(*args, **kwargs)
 
 

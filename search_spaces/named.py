@@ -45,7 +45,7 @@ def read_space(name: str | Path) -> SearchSpace:
 
 
 def load_space(name: str | Path) -> SearchSpace:
-    """A space, checked and complete.
+    """A space, complete and checked, but for what only running its parts shows (`search_spaces.checking`).
 
     Raises:
         InputError: see `read_space` and `check`.
@@ -59,9 +59,8 @@ def check(space: SearchSpace) -> SearchSpace:
     Raises:
         InputError: an unknown part or option, a value that is not allowed, or sizes that no network can have.
     """
-    import torch
-
-    from search_spaces.registry import SkipInit, complete_part, make
+    from search_spaces.checking import build
+    from search_spaces.registry import complete_part
 
     def slot(kind: str, choices: Slot) -> Slot:
         complete = []
@@ -104,15 +103,13 @@ def check(space: SearchSpace) -> SearchSpace:
         head=slot("head", space.head),
     )
     built: set[tuple[str, Part, tuple[int, ...]]] = set()
-    with torch.device("meta"), SkipInit():
-        for where, _, kind, part, dims in checked.part_specs():
-            if (kind, part, dims) in built:
-                continue
+    for where, _, kind, part, dims in checked.part_specs():
+        if (kind, part, dims) not in built:
             built.add((kind, part, dims))
             try:
-                make(kind, part, *dims)
+                build(kind, part, dims)
             except InputError as error:
                 raise InputError(
                     f"{where} of space {space.name}: {error.given}", error.allowed, error.instead
-                ) from None
+                ) from error.__cause__
     return checked

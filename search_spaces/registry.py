@@ -21,6 +21,7 @@ which a weight need not know; a moving channel boundary means one bank of weight
 
 import dataclasses
 import importlib
+import json
 import pkgutil
 import typing
 from collections.abc import Callable, Mapping
@@ -225,17 +226,36 @@ def lookup(kind: str, name: str) -> type[PartModule]:
     return _PARTS[kind][name]
 
 
-def _check(value: Value, annotation: Any, where: str) -> Value:
+def check_norm(name: str) -> None:
+    """For parts with an option `norm`.
+
+    Raises:
+        InputError: no registered normalisation has this name.
+    """
+    if name not in parts("norm"):
+        raise unknown(WORDS["norm"], name, parts("norm"), 'norm = "{}"')
+
+
+def _check(value: Value, annotation: Any, where: str, default: Any) -> Value:
+    """
+    Args:
+        default: of the option; it is what a message offers.
+
+    Raises:
+        InputError: another type than the option's.
+    """
+    # A list is one of several choices, so a default that is a list stands inside one.
+    offered = json.dumps([default] if isinstance(default, tuple) else default)
+    example = f"{where.rpartition('.')[2]} = {offered}"
     if typing.get_origin(annotation) is tuple:
         if not isinstance(value, tuple):
-            raise InputError(f"{where} is {value!r}", "a list", f"{where} = [{value!r}]")
-        return tuple(_check(item, typing.get_args(annotation)[0], where) for item in value)
+            raise InputError(f"{where} is {value!r}", "a list inside the list of choices", example)
+        return tuple(_check(item, typing.get_args(annotation)[0], where, default) for item in value)
     if annotation is float and type(value) is int:
         return float(value)
     if type(value) is not annotation:
         words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-        example = {int: 4, float: 0.5, str: '"name"', bool: "true"}
-        raise InputError(f"{where} is {value!r}", words[annotation], f"{where} = {example[annotation]}")
+        raise InputError(f"{where} is {value!r}", words[annotation], example)
     return value
 
 
@@ -248,11 +268,12 @@ def options(kind: str, part: Part) -> Any:
     """
     module = lookup(kind, part.name)
     hints = typing.get_type_hints(module.Options)
+    defaults = {item.name: item.default for item in dataclasses.fields(typing.cast(Any, module.Options))}
     values = {}
     for key, value in part.options:
         if key not in hints:
             raise unknown(f"option of {WORDS.get(kind, kind)} {part.name!r}:", key, hints, "{} = ...")
-        values[key] = _check(value, hints[key], f"{part.name}.{key}")
+        values[key] = _check(value, hints[key], f"{part.name}.{key}", defaults[key])
     return module.Options(**values)
 
 
@@ -311,5 +332,5 @@ class SkipInit(TorchFunctionMode):
 
 __all__ = [
     "KINDS", "ChannelMixer", "Embedding", "Head", "Norm", "PartModule", "Position", "PositionBias", "Scale", "SkipInit", "Tensor", "TokenMixer", "axes",
-    "complete", "complete_part", "lookup", "make", "options", "parts", "register",
+    "check_norm", "complete", "complete_part", "lookup", "make", "options", "parts", "register",
 ]  # fmt: skip

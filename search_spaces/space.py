@@ -133,7 +133,12 @@ def _choice(data: Any, where: str) -> PartChoice:
             continue
         values = tuple(_freeze(v, f"{where}.{key}") for v in (value if isinstance(value, list) else [value]))
         if not values or len(set(values)) != len(values):
-            raise InputError(f"{where}.{key} is {value!r}", "at least one value, each once", f"{key} = [1, 2]")
+            once = ", ".join(json.dumps(_thaw(v)) for v in dict.fromkeys(values))
+            raise InputError(
+                f"{where}.{key} is {value!r}",
+                "at least one value, each once",
+                f"{key} = [{once}]" if once else f"leave {key} out, which takes its default",
+            )
         options.append((key, values))
     return PartChoice(data["part"], tuple(options))
 
@@ -151,8 +156,9 @@ def _slot(data: Any, where: str) -> Slot:
 def _numbers(data: Any, where: str, least: int) -> tuple[int, ...]:
     values = tuple(data) if isinstance(data, list) else (data,)
     if not values or any(type(v) is not int or v < least for v in values) or list(values) != sorted(set(values)):
+        usable = sorted({v for v in values if type(v) is int and v >= least}) or [16, 32] if least else [1, 2]
         raise InputError(
-            f"{where} is {data!r}", f"ascending whole numbers from {least} up", f"{where.split('.')[-1]} = [1, 2]"
+            f"{where} is {data!r}", f"ascending whole numbers from {least} up", f"{where.split('.')[-1]} = {usable}"
         )
     return values
 

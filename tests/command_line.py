@@ -104,7 +104,7 @@ class Result:
         """
         assert self.code == 2, f"exit code {self.code}\n{self.out}\n{self.err}"
         assert "Traceback" not in self.err
-        found = re.search(r"(?:\A|\n)nas: (.+)\n  allowed: (.+)\n  instead: (.+)\n\Z", self.err)
+        found = re.search(r"(?:\A|\n)nas: (.+(?:\n    .+)*)\n  allowed: (.+)\n  instead: (.+)\n\Z", self.err)
         assert found, f"no message in three parts:\n{self.err}"
         for word in words:
             assert word in found[0], f"{word!r} is not in:\n{found[0]}"
@@ -185,6 +185,7 @@ def results(place: Path) -> dict[str, object]:
     }
     if "run.json" in found:
         identity = json.loads((place / "run" / "run.json").read_text())
+        identity["config"]["data"]["root"] = Path(identity["config"]["data"]["root"]).name  # absolute, wherever it lies
         found["run.json"] = {key: value for key, value in identity.items() if key not in ("commit", "command")}
     return found
 
@@ -277,14 +278,18 @@ def _import_all() -> None:
     import matplotlib.backends.backend_agg  # noqa: F401
     import sklearn.datasets
     import timm.data.transforms_factory  # noqa: F401
-    import torch
     from optuna.storages import RDBStorage
 
-    import nas.commands.demo  # noqa: F401
+    import nas.commands.demo
+    import nas.commands.spaces  # noqa: F401
+    import search_spaces.checking
+    import search_spaces.named
 
     RDBStorage("sqlite://").engine.dispose()
     sklearn.datasets.load_digits()
-    torch.ones(2, device="meta").mul(2)
+    search_spaces.checking.check_parts(
+        search_spaces.named.load_space("digits")
+    )  # torch imports a good deal when it first runs on meta tensors
 
 
 def _become(job: dict[str, Any]) -> NoReturn:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from nas.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.cost import cost
 from search_spaces.errors import InputError
-from search_spaces.network import build
+from search_spaces.network import Network, build
 from supernet.calibration import recompute
 from supernet.optimisation import Optimisation, Schedule
 from supernet.seeding import derive_seed
@@ -78,6 +79,10 @@ def retrain(config: Config) -> Run:
     started = run.store.exists(RETRAINED) or any(run.store.path("work/retrain").glob("*"))
     run.settle("retrain", started, grows=("points", "seeds"))
     waiting = [job for job in jobs if job.name not in done]
+    if waiting:
+        run.check_images(
+            "test"
+        )  # which is read at the end only: what is wrong with it shows before anything is trained
     if len(waiting) < len(jobs):
         say(f"{config.run}: {len(jobs) - len(waiting)} of {len(jobs)} networks are retrained")
     for job, record in _run_jobs(waiting, run):
@@ -124,22 +129,78 @@ def _end_with_parent(parent: int) -> None:
 
 
 def run_job(job: Job) -> dict[str, Any]:
-    """Trains one network, going on from its checkpoint, and evaluates it on search-validation and, once, on test."""
+    """Trains one network, going on from its checkpoint, and evaluates it on search-validation and, once, on test.
+
+    Raises:
+        FloatingPointError: it diverged; nothing of it is kept.
+    """
     config = job.config
-    store, settings = RunStore(config.run), config.retrain
-    result = f"work/retrain/{job.name}.json"
+    store = RunStore(config.run)
+    result, trained = f"work/retrain/{job.name}.json", f"work/retrain/{job.name}.trained.json"
+    weights = f"networks/{job.digest}/retrained-{job.init}-{job.seed}.safetensors"
     if store.exists(result):
         return store.read_json(result)
     import_plugins(config)
     device = machine.prepare(1, config.device)
     split = Split.from_dict(store.read_json("split.json"))
-    part = load_part(config.data, split, "train")
     arch = Architecture.from_dict(job.architecture)
+    if store.exists(trained):  # an earlier command trained it and could not test it
+        network = load_network(store.path(f"networks/{job.digest}"), Path(weights).name).to(device)
+        skipped = store.read_json(trained)["skipped_steps"]
+    else:
+        network, skipped = _train(job, store, split, device)
+        # Stored before they are tested: whatever has become of the test images, the training is kept.
+        save_tensors(store, weights, network.state_dict(), {"digest": job.digest})
+        store.write_json(trained, {"skipped_steps": skipped})
+    network.eval()
+    validation, test = (
+        evaluate(network, load_part(config.data, split, name).batches(256, device=str(device)))
+        for name in ("validation", "test")
+    )
+    found = cost(arch)
+    record = {
+        "digest": job.digest,
+        "roles": list(job.roles),
+        "init": job.init,
+        "seed": job.seed,
+        "architecture": job.architecture,
+        "params": found.params,
+        "macs": found.macs,
+        "epochs": config.retrain.epochs,
+        "skipped_steps": skipped,
+        "validation_top1": validation.top1,
+        "test_top1": test.top1,
+        "test_loss": test.loss,
+        "test_images": test.images,
+    }
+    left = [trained, _checkpoint(job)]
+    if not all(math.isfinite(v) for v in record.values() if isinstance(v, float)):
+        for name in (*left, weights):  # nothing good comes of them
+            store.path(name).unlink(missing_ok=True)
+        raise FloatingPointError(f"{job.name} ended with a loss that is not finite: lower retrain.lr")
+    store.write_json(result, record)
+    for name in left:
+        store.path(name).unlink(missing_ok=True)
+    return record
+
+
+def _checkpoint(job: Job) -> str:
+    return f"work/retrain/{job.name}.pt"
+
+
+def _train(job: Job, store: RunStore, split: Split, device: torch.device) -> tuple[Network, int]:
+    """Trains the network of a job, going on from its checkpoint.
+
+    Returns:
+        The network, and how many steps were skipped.
+    """
+    config, settings = job.config, job.config.retrain
+    part = load_part(config.data, split, "train")
     seed = derive_seed(config.seed, "retrain", job.seed)  # the same images in the same order for every network
     if job.init == "inherited":
         network = load_network(store.path(f"networks/{job.digest}"))
     else:
-        network = build(arch, derive_seed(seed, job.digest))
+        network = build(Architecture.from_dict(job.architecture), derive_seed(seed, job.digest))
     network.to(device)
     network.set_drop_path(settings.drop_path)
     batch_size = min(settings.batch_size, len(part))
@@ -149,8 +210,7 @@ def run_job(job: Job) -> dict[str, Any]:
     optimisation = Optimisation(
         network, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
     )
-    checkpoint = f"work/retrain/{job.name}.pt"
-    load_checkpoint(store, checkpoint, optimisation)
+    load_checkpoint(store, _checkpoint(job), optimisation)
     progress = Progress(f"retrain {job.name}", total, optimisation.step_count, every=30)
     seen = 0
     while optimisation.step_count < total:
@@ -175,7 +235,7 @@ def run_job(job: Job) -> dict[str, Any]:
             seen += len(labels)
             progress.update(optimisation.step_count, seen, loss=float(loss.detach()))
             if optimisation.step_count % settings.checkpoint_steps == 0 and optimisation.step_count < total:
-                save_checkpoint(store, checkpoint, optimisation.state_dict())
+                save_checkpoint(store, _checkpoint(job), optimisation.state_dict())
     if settings.ema:
         optimisation.use_averaged()
         size = min(256, len(part))
@@ -183,32 +243,4 @@ def run_job(job: Job) -> dict[str, Any]:
         recompute(
             network, (images for images, _ in itertools.islice(fresh, max(1, RECOMPUTE // size)) if len(images) > 1)
         )
-    network.eval()
-    validation, test = (
-        evaluate(network, load_part(config.data, split, name).batches(256, device=str(device)))
-        for name in ("validation", "test")
-    )
-    found = cost(arch)
-    record = {
-        "digest": job.digest,
-        "roles": list(job.roles),
-        "init": job.init,
-        "seed": job.seed,
-        "architecture": job.architecture,
-        "params": found.params,
-        "macs": found.macs,
-        "epochs": settings.epochs,
-        "skipped_steps": optimisation.skipped,
-        "validation_top1": validation.top1,
-        "test_top1": test.top1,
-        "test_loss": test.loss,
-        "test_images": test.images,
-    }
-    if not all(math.isfinite(v) for v in record.values() if isinstance(v, float)):
-        store.path(checkpoint).unlink(missing_ok=True)  # nothing good comes of it
-        raise FloatingPointError(f"{job.name} ended with a loss that is not finite: lower retrain.lr")
-    weights = f"networks/{job.digest}/retrained-{job.init}-{job.seed}.safetensors"
-    save_tensors(store, weights, network.state_dict(), {"digest": job.digest})
-    store.write_json(result, record)
-    store.path(checkpoint).unlink(missing_ok=True)
-    return record
+    return network, optimisation.skipped

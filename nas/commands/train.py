@@ -3,6 +3,7 @@
 import math
 
 from nas.config import Config
+from nas.images import lines
 from nas.log import Progress, say
 from nas.run import Run, load_checkpoint, save_checkpoint, save_tensors, start_run
 from supernet.optimisation import Optimisation, Schedule
@@ -13,6 +14,16 @@ from supernet.training import sandwich_paths, train_step
 CHECKPOINT = "work/train.pt"
 
 
+def say_images(run: Run) -> None:
+    """Prints which images the run has, as they were read when it was made; nothing for a run of an older version."""
+    identity = run.store.read_json("run.json")
+    if "images" in identity:
+        root = f" in {run.config.data.root}" if run.config.data.root else ""
+        say(f"{run.config.run}: data set {run.split.name}{root}, {len(run.split.classes):,} classes")
+        for line in lines(identity["images"], run.split.classes):
+            say(line)
+
+
 def train(config: Config) -> Run:
     """Trains the supernet of `config.run` on its supernet-train images; goes on from the last checkpoint if there is one.
 
@@ -20,6 +31,7 @@ def train(config: Config) -> Run:
         InputError: another run in the folder, unusable data or space, or a damaged checkpoint.
     """
     run = start_run(config)
+    say_images(run)
     if run.store.exists("supernet.safetensors"):
         say(f"{config.run}: the supernet is trained")
         return run

@@ -4,13 +4,16 @@
     part.py       Part and load_part: the images of one part, as batches
     augment.py    random changes to images, each a pure function of a key
     item.py       one image: its id, its label, its hash
-    decoder.py    image files, decoded in this process or in workers
+    layout.py     which folder is which part, and which files are in it; what is left out
+    picture.py    an image file as a viewer shows it, in RGB
+    reading.py    all images of a data set read once, on all cores, and all faults listed at once
+    decoder.py    image files of a part, decoded on threads or in worker processes
     source.py     what every data set can do; and each kind of data set:
     arrays.py     digits         scikit-learn's 1797 grey digits of 8x8, resized bilinearly to the resolution
                   fashion_mnist  the four idx files of Fashion-MNIST; 28x28, zero-padded to the resolution, or resized
                                  below 28
     files.py      folder         ROOT/CLASS/**/IMAGE, or ROOT/train/CLASS/**/IMAGE with ROOT/val and ROOT/test if there
-                                 are such
+                                 are such; an image is what Pillow reads, whatever its suffix
     timm_sets.py  timm/NAME      what timm.data.create_dataset reaches: hfds/, hfids/, tfds/, wds/ and torch/, or timm/
                                  alone for a folder or tar file as timm reads it
 
@@ -22,18 +25,17 @@ scikit-learn, torchvision and timm are imported by the functions that need them.
 """
 
 from nas.data.arrays import FASHION_CLASSES, FASHION_FOLDER
-from nas.data.files import IMAGE_SUFFIXES
 from nas.data.item import content_hash
-from nas.data.part import Part, load_part
+from nas.data.part import Part, check_part, load_part
 from nas.data.split import PARTS, Split, make_split
 
 __all__ = [
     "FASHION_CLASSES",
     "FASHION_FOLDER",
-    "IMAGE_SUFFIXES",
     "PARTS",
     "Part",
     "Split",
+    "check_part",
     "content_hash",
     "load_part",
     "make_split",

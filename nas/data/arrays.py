@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from nas.config import DataConfig
 from nas.data.item import NEW_RUN, Item, check_content, content_hash
+from nas.data.layout import PART_NAMES
 from nas.data.source import Source, no_files
 from search_spaces.errors import InputError
 
@@ -45,19 +46,19 @@ class _Grey(Source):
         super().__init__(config)
         if config.augment == "timm":
             raise no_files(config)
-        self._classes, self._read, self._pad = classes, read, pad
+        self.classes = classes
+        self._read, self._pad = read, pad
         self._pools: dict[str, tuple[np.ndarray, np.ndarray] | None] = {}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self._classes
 
     def _arrays(self, part: str) -> tuple[np.ndarray, np.ndarray] | None:
         if part not in self._pools:
             self._pools[part] = self._read(part)
         return self._pools[part]
 
-    def pool(self, part: str) -> list[Item] | None:
+    def pools(self) -> dict[str, list[Item] | None]:
+        return {part: self._pool(part) for part in PART_NAMES}
+
+    def _pool(self, part: str) -> list[Item] | None:
         arrays = self._arrays(part)
         if arrays is None:
             return None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,6 +32,10 @@ CROP_SHARE = 0.875
 
 CROP_FROM = 64
 """Resolution in pixels from which evaluation crops; smaller images are resized whole."""
+
+ASPECT = 8
+"""Long over short side from which evaluation at 64 pixels or more cuts the ends off before it resizes: they are far from
+the middle square, and enlarging the short side of a strip would make the long one huge."""
 
 RAND_AUGMENT = "rand-m9-mstd0.5-inc1"
 
@@ -131,7 +136,17 @@ def evaluation_transform(resolution: int) -> Callable[[Any], Tensor]:
     transform: Any = create_transform(
         resolution, interpolation="bicubic", crop_pct=crop, crop_mode=mode, normalize=False
     )
-    return transform
+    return transform if mode == "squash" else lambda image: transform(_without_ends(image))
+
+
+def _without_ends(image: Image.Image) -> Image.Image:
+    """The middle of a strip, `ASPECT` times as long as it is wide; other images as they are."""
+    width, height = image.size
+    most = ASPECT * min(width, height)
+    if max(width, height) <= most:
+        return image
+    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)
+    return image.crop((left, top, left + min(width, most), top + min(height, most)))
 
 
 def training_transform(resolution: int, mean: tuple[float, ...]) -> Callable[[Any], Tensor]:

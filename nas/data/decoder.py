@@ -1,26 +1,31 @@
-"""Image files and what else is read one image at a time: decoded by PIL, here or in worker processes."""
+"""Image files and what else is read one image at a time: decoded by Pillow, on threads or in worker processes."""
 
 import abc
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nas.config import DataConfig
 from nas.data import augment as augmentation
-from nas.data.item import Item, check_content
+from nas.data import picture
+from nas.data.item import NEW_RUN, Item, check_content, content_hash
+from nas.data.reading import all_of_them, on_all_cores
 from search_spaces.errors import InputError
 from supernet.seeding import derive_seed
 
 
 class Reader(abc.ABC):
     """Raw images by id. A copy of it lives in each worker process."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads may read at once; 0 for one per core."""
+        return 0
 
     @abc.abstractmethod
     def where(self, id: str) -> str:
@@ -35,33 +40,6 @@ class Reader(abc.ABC):
         """
 
 
-def _decode(content: bytes | np.ndarray, where: str) -> Image.Image:
-    """The image in RGB, wholly decoded.
-
-    Raises:
-        InputError: it is no image that PIL reads, or one of 32 bits per pixel.
-    """
-    try:
-        if not isinstance(content, bytes):
-            return Image.fromarray(content)
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            if image.mode.startswith("I;16"):  # PIL would cut off everything above 255
-                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-            if image.mode in ("I", "F"):
-                raise ValueError(f"pixels of 32 bits, mode {image.mode}")
-            if image.mode == "P" and "transparency" in image.info:
-                return image.convert("RGBA").convert("RGB")
-            return image.convert("RGB")
-    except Exception as error:  # PIL's decoders raise nearly everything on damaged files
-        reason = str(error).split(" <_io.")[0]
-        raise InputError(
-            f"{where} cannot be decoded ({type(error).__name__}: {reason})",
-            "an image of 8 or 16 bits that PIL reads",
-            "replace or remove it, then start a new run: run=runs/new",
-        ) from None
-
-
 class Decoder(Dataset[Any]):
     """Decodes the images of one part, in worker processes or in this one.
 
@@ -74,11 +52,16 @@ class Decoder(Dataset[Any]):
         self, reader: Reader, items: Sequence[Item], part: str, config: DataConfig, mean: tuple[float, ...]
     ) -> None:
         self._reader, self._items, self._part = reader, tuple(items), part
-        self.resolution, self._workers, self._mean = config.resolution, config.workers, mean
+        self.resolution, self._workers, self._mean, self._config = config.resolution, config.workers, mean, config
         self._transforms: dict[bool, Callable[[Any], Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def threads(self) -> int:
+        """See `Reader`."""
+        return self._reader.threads
 
     def _transform(self, random: bool) -> Callable[[Any], Tensor]:
         if random not in self._transforms:
@@ -104,13 +87,32 @@ class Decoder(Dataset[Any]):
             where = self._reader.where(item.id)
             content = self._reader.raw(item.id)
             check_content(item, content, self._part, where)
-            image = _decode(content, where)
+            image = picture.decode(content, where, self._config)
+            if image is None:
+                raise InputError(f"{where} is no image that Pillow reads", "the images that were split", NEW_RUN)
         except InputError as error:
             return error
         if chance is None:
             return self._transform(False)(image).permute(1, 2, 0).contiguous()
         with augmentation.global_seed(derive_seed("image", *chance, index)):
             return self._transform(True)(image).permute(1, 2, 0).contiguous()
+
+    def check(self) -> None:
+        """Reads every image and compares its hash.
+
+        Raises:
+            InputError: images cannot be read or have changed since the split; all of them are named.
+        """
+
+        def changed(item: Item) -> InputError | None:
+            try:
+                check_content(item, self._reader.raw(item.id), self._part, self._reader.where(item.id))
+            except InputError as error:
+                return error
+            return None
+
+        errors = on_all_cores(changed, self._items, self.threads)
+        all_of_them((error for error in errors if error), len(self))
 
     def pixels(
         self, batches: Iterable[Sequence[int]], chance: tuple[int, int] | None = None
@@ -145,13 +147,43 @@ def _stack(images: list[Tensor | InputError]) -> Tensor | InputError:
     return torch.stack([image for image in images if isinstance(image, Tensor)])
 
 
-def ranges(count: int) -> list[range]:
-    return [range(start, min(start + 64, count)) for start in range(0, count, 64)]
-
-
 def gather(decoder: Decoder) -> UInt8[Tensor, "n r r 3"]:
-    """All images of a decoder, decoded without chance."""
+    """All images of a decoder, decoded without chance, on all cores.
+
+    Raises:
+        InputError: see `Decoder.pixels`.
+    """
     pixels = torch.empty(len(decoder), decoder.resolution, decoder.resolution, 3, dtype=torch.uint8)
-    for positions, batch in zip(ranges(len(decoder)), decoder.pixels(ranges(len(decoder))), strict=True):
-        pixels[positions.start : positions.stop] = batch
+
+    def put(index: int) -> InputError | None:
+        image = decoder[index, None]
+        if isinstance(image, InputError):
+            return image
+        pixels[index] = image
+        return None
+
+    errors = on_all_cores(put, range(len(decoder)), decoder.threads)
+    all_of_them((error for error in errors if error), len(decoder))
     return pixels
+
+
+def read_all(reader: Reader, ids: Sequence[str], config: DataConfig) -> list[str | None]:
+    """Reads and decodes each image once, with a progress line.
+
+    Returns:
+        The hash of each content; None for files that are no images.
+
+    Raises:
+        InputError: images that cannot be read or decoded, all of them at once.
+    """
+
+    def examine(id: str) -> str | InputError | None:
+        try:
+            content, where = reader.raw(id), reader.where(id)
+            return None if picture.decode(content, where, config) is None else content_hash(content)
+        except InputError as error:
+            return error
+
+    outcomes = on_all_cores(examine, ids, reader.threads, "read images")
+    all_of_them((found for found in outcomes if isinstance(found, InputError)), len(ids))
+    return [found for found in outcomes if not isinstance(found, InputError)]

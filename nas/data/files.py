@@ -1,8 +1,6 @@
 """Data sets of image files in a folder per class."""
 
-import functools
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,60 +8,61 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from nas.config import DataConfig
-from nas.data.decoder import Decoder, Reader, gather
-from nas.data.item import NEW_RUN, Item, content_hash
-from nas.data.source import Source, no_train
+from nas.data.decoder import Decoder, Reader, gather, read_all
+from nas.data.item import NEW_RUN, Item
+from nas.data.layout import PART_NAMES, Walk, parts_of, subfolders, suffix_of, told
+from nas.data.picture import RULE, is_image_name
+from nas.data.source import Source
 from search_spaces.errors import InputError
-
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 class Folder(Source):
     """Files of three channels in a folder per class."""
 
     in_channels = 3
+    decoding = RULE
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)
         self._reader = _FileReader(config.root)
 
-    @functools.cached_property
-    def classes(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return tuple(self._files("train") or ())
-
-    def _layout(self) -> dict[str, Path]:
-        """The folder of each part that there is."""
+    def pools(self) -> dict[str, list[Item] | None]:
         root = Path(self.config.root)
-        if not root.is_dir():
-            raise InputError(
-                f"{root} is not a folder", "a folder with one sub-folder of images per class", "data.root=PATH"
-            )
-        names = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
-        found = {part: [root / name for name in known if _subfolders(root / name)] for part, known in names.items()}
-        if not found["train"]:
-            if found["validation"] or found["test"]:
-                raise no_train(root, (found["validation"] + found["test"])[0].name)
-            return {"train": root}
-        if len(found["validation"]) > 1:
-            both = " and ".join(path.name for path in found["validation"])
-            raise InputError(f"{root} has {both}", "one folder of validation images", "rename or merge one of them")
-        for name in (*names["validation"], *names["test"]):
-            if (root / name).is_dir() and not _subfolders(root / name):
-                raise InputError(
-                    f"{root / name} holds no folder of a class",
-                    "the same classes as in train",
-                    f"remove or fill {root / name}",
-                )
-        return {part: folders[0] for part, folders in found.items() if folders}
+        folders = parts_of(root, self.config.layout)
+        files = {part: self._files(part, folder) for part, folder in folders.items()}
+        self.classes = tuple(files["train"])
+        self._check_names(files, folders)
+        self._tell(root, folders)
+        listed = [
+            (part, name, path.relative_to(root).as_posix())
+            for part, classes in files.items()
+            for name, paths in classes.items()
+            for path in paths
+        ]
+        outcomes = read_all(self._reader, [id for _, _, id in listed], self.config)
+        pools: dict[str, list[Item] | None] = dict.fromkeys(PART_NAMES)
+        pools.update({part: [] for part in folders})
+        labels = {name: label for label, name in enumerate(self.classes)}
+        for (part, name, id), digest in zip(listed, outcomes, strict=True):
+            pool = pools[part]
+            if digest is None:
+                self.tally.add(part, suffix_of(id), "no image that Pillow reads", told(root / id, root))
+            elif pool is not None:
+                pool.append(Item(id, labels[name], digest))
+        for part, pool in pools.items():
+            empty = set(range(len(labels))) - {item.label for item in pool} if pool is not None else set()
+            for name in files.get(part, {}):
+                if labels[name] in empty:
+                    self._no_image(folders[part] / name)
+        return pools
 
-    def _files(self, part: str) -> dict[str, list[Path]] | None:
-        """The image files of each class of a part, sorted; None where there is no such part."""
-        folder = self._layout().get(part)
-        if folder is None:
-            return None
-        folders = _subfolders(folder)
-        if not folders:
-            images = [path.name for path in sorted(folder.iterdir()) if _is_image(path)]
+    def _files(self, part: str, folder: Path) -> dict[str, list[Path]]:
+        """The files of each class of a part, images or not."""
+        walk = Walk(Path(self.config.root), part, self.tally)
+        walk.beside(folder)
+        classes = subfolders(folder)
+        if not classes:
+            images = [path.name for path in sorted(folder.iterdir()) if path.is_file() and is_image_name(path.name)]
             raise InputError(
                 f"{folder} has no folder of a class, but {images[0]} itself"
                 if images
@@ -71,44 +70,58 @@ class Folder(Source):
                 "one sub-folder of images per class",
                 f"move the images into {folder}/CLASS, or data.root=PATH",
             )
-        for path in folders:
+        for path in classes:
             if not _is_utf8(path.name):
                 raise InputError(
                     f"the name of class {path.name!r} in {str(folder)!r} is not UTF-8",
                     "names of classes in UTF-8",
                     "rename that folder",
                 )
-        files = {path.name: sorted(_images_below(path)) for path in folders}
-        for name, paths in files.items():
-            if not paths:
-                raise InputError(
-                    f"class {name!r} has no image in {folder / name}",
-                    f"at least one file {', '.join('*' + suffix for suffix in IMAGE_SUFFIXES)} per class",
-                    f"add images to {folder / name}, or remove that folder",
-                )
-        if len(files) < 2:
+        return {path.name: walk.files(path) for path in classes}
+
+    def _check_names(self, files: Mapping[str, Mapping[str, list[Path]]], folders: Mapping[str, Path]) -> None:
+        """What names alone tell, before any file is read.
+
+        Raises:
+            InputError: one class, a class without files, or one that train has not.
+        """
+        if len(self.classes) < 2:
             raise InputError(
-                f"{folder} has one class only, {next(iter(files))!r}",
+                f"{folders['train']} has one class only, {''.join(self.classes)!r}",
                 "two classes or more",
                 "data.root=PATH of the classes",
             )
-        return files
+        for part, classes in files.items():
+            for name, paths in classes.items():
+                if name not in self.classes:
+                    raise InputError(
+                        f"class {name!r} of {part} ({folders[part] / name}) is not in train",
+                        f"the classes of train: {', '.join(self.classes)}",
+                        "add images of it to train, or remove it there",
+                    )
+                if not paths:
+                    self._no_image(folders[part] / name)
 
-    def pool(self, part: str) -> list[Item] | None:
-        files = self._files(part)
-        if files is None:
-            return None
-        labels = {name: label for label, name in enumerate(self.classes)}
-        for name in files:
-            if name not in labels:
-                raise InputError(
-                    f"class {name!r} of {part} ({files[name][0].parent}) is not in train",
-                    f"the classes of train: {', '.join(labels)}",
-                    "add images of it to train, or remove it there",
-                )
-        root = Path(self.config.root)
-        ids = [(path.relative_to(root).as_posix(), labels[name]) for name in files for path in files[name]]
-        return [Item(id, label, content_hash(self._reader.raw(id))) for id, label in ids]
+    def _no_image(self, folder: Path) -> None:
+        """
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"class {folder.name!r} has no image in {folder}",
+            "at least one image that Pillow reads per class, whatever its suffix",
+            f"add images to {folder}, or remove that folder",
+        )
+
+    def _tell(self, root: Path, folders: Mapping[str, Path]) -> None:
+        """Notes where the parts are, and which folders and files beside them are left out."""
+        if folders["train"] == root:
+            return
+        self.folders = {part: f"folder {folder.name}" for part, folder in folders.items()}
+        for path in sorted(root.iterdir()):
+            if path not in folders.values():
+                why = "hidden" if path.name.startswith(".") else "beside the parts"
+                self.tally.add("", path.name, why, told(path, root))
 
     def pixels(self, items: Sequence[Item], part: str) -> UInt8[Tensor, "n r r c"]:
         return gather(self.decoder(items, part, ()))
@@ -117,28 +130,12 @@ class Folder(Source):
         return Decoder(self._reader, items, part, self.config, mean)
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:  # Python writes bytes that are not UTF-8 as lone surrogates
         return False
     return True
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (path for path in (Path(where, name) for name in names) if _is_image(path))
 
 
 @dataclass(frozen=True)
@@ -152,6 +149,7 @@ class _FileReader(Reader):
         try:
             return Path(self.root, id).read_bytes()
         except OSError as error:
+            moved = "" if Path(self.root).is_dir() else "data.root=PATH where the images are now; or "
             raise InputError(
-                f"{self.where(id)} cannot be read ({error.strerror})", "the images that were split", NEW_RUN
+                f"{self.where(id)} cannot be read ({error.strerror})", "the images that were split", moved + NEW_RUN
             ) from None

@@ -10,6 +10,7 @@ from nas.config import DataConfig
 from nas.data import augment as augmentation
 from nas.data.decoder import Decoder, gather
 from nas.data.item import Item
+from nas.data.source import Source
 from nas.data.split import PARTS, Split, source_of
 from search_spaces.errors import InputError, unknown
 
@@ -165,6 +166,34 @@ def load_part(config: DataConfig, split: Split, name: str, limit: int | None = N
             damaged or has changed since the split.
         ValueError: limit below 1.
     """
+    source, items = _members(config, split, name, limit)
+    decoder = source.decoder(items, name, split.mean)
+    large = decoder is not None and not _fits(len(items), config.resolution, source.in_channels)
+    timm = decoder is not None and config.augment == "timm"
+    pixels = None if large or (timm and name == "train") else source.pixels(items, name)
+    return Part(split, name, items, pixels, decoder if large or timm else None)
+
+
+def check_part(config: DataConfig, split: Split, name: str) -> None:
+    """Reads every image of a part and compares its hash, without decoding it where it is a file.
+
+    Raises:
+        InputError: see `load_part`; all images that are missing or have changed are named at once.
+    """
+    source, items = _members(config, split, name, None)
+    decoder = source.decoder(items, name, split.mean)
+    if decoder is None:
+        source.pixels(items, name)
+    else:
+        decoder.check()
+
+
+def _members(config: DataConfig, split: Split, name: str, limit: int | None) -> tuple[Source, list[Item]]:
+    """The data set that a split was made from, and the images of one of its parts.
+
+    Raises:
+        InputError, ValueError: see `load_part`.
+    """
     if name not in PARTS:
         raise unknown("part", name, PARTS)
     if limit is not None and limit < 1:
@@ -175,11 +204,12 @@ def load_part(config: DataConfig, split: Split, name: str, limit: int | None = N
             "the data set and resolution that the run was started with",
             f"data={split.name} data.resolution={split.resolution}, or a new run: run=runs/new",
         )
-    members = zip(split.parts[name], split.labels[name], split.hashes[name], strict=True)
-    items = [Item(*member) for member in members][:limit]
     source = source_of(config)
-    decoder = source.decoder(items, name, split.mean)
-    large = decoder is not None and not _fits(len(items), config.resolution, source.in_channels)
-    timm = decoder is not None and config.augment == "timm"
-    pixels = None if large or (timm and name == "train") else source.pixels(items, name)
-    return Part(split, name, items, pixels, decoder if large or timm else None)
+    if split.decoding != source.decoding:
+        raise InputError(
+            f"the split was made by a version of nas that decoded image files in another way (rule {split.decoding})",
+            f"rule {source.decoding}: EXIF's orientation applied, transparent pixels on data.background",
+            "a new run: run=runs/new",
+        )
+    members = zip(split.parts[name], split.labels[name], split.hashes[name], strict=True)
+    return source, [Item(*member) for member in members][:limit]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from nas.config import DataConfig
 from nas.data.arrays import digits, fashion_mnist
 from nas.data.files import Folder
 from nas.data.item import Item
+from nas.data.reading import LISTED
 from nas.data.source import Source
 from nas.data.timm_sets import Timm
 from search_spaces.errors import InputError
@@ -23,6 +24,9 @@ from supernet.seeding import derive_seed
 
 PARTS = ("train", "validation", "test")
 """train fits weights, validation chooses architectures, test is read once at the end."""
+
+WITHOUT_FILES = ("digits", "fashion_mnist")
+"""Data sets of which no image is a file."""
 
 STATISTICS_IMAGES = 2048
 """The most images of train that mean and std are computed from."""
@@ -41,6 +45,9 @@ class Split:
         is in a random order in which every class is spread evenly, so that its first n images are a stratified sample.
     labels, hashes: of the images in `parts`, in the same order.
     dropped: how many images of train and of validation were left out because test, or validation, has the same.
+    decoding: version of how image files became pixels (`nas.data.picture.RULE`); 0 for data sets without files. It is no
+        part of the digest.
+    reading: what was found when the split was made, for people: see `make_split`. It is not saved with the split.
 
     Raises:
         InputError: the fields contradict each other, or an image is in two parts.
@@ -57,6 +64,8 @@ class Split:
     labels: Mapping[str, tuple[int, ...]]
     hashes: Mapping[str, tuple[str, ...]]
     dropped: Mapping[str, int]
+    decoding: int = 0
+    reading: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if any(set(table) != set(PARTS) for table in (self.parts, self.labels, self.hashes)):
@@ -87,6 +96,7 @@ class Split:
             "mean": list(self.mean),
             "std": list(self.std),
             "dropped": dict(self.dropped),
+            "decoding": self.decoding,
             **{key: {part: list(getattr(self, key)[part]) for part in PARTS} for key in ("parts", "labels", "hashes")},
         }
 
@@ -110,6 +120,7 @@ class Split:
                 labels={part: tuple(map(int, labels)) for part, labels in data["labels"].items()},
                 hashes={part: tuple(map(str, hashes)) for part, hashes in data["hashes"].items()},
                 dropped={part: int(count) for part, count in data["dropped"].items()},
+                decoding=int(data.get("decoding", 0 if data["name"] in WITHOUT_FILES else 1)),
             )
         except InputError:
             raise
@@ -119,7 +130,8 @@ class Split:
     @property
     def digest(self) -> str:
         """12 hexadecimal digits that differ for different splits."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        table = {key: value for key, value in self.to_dict().items() if key != "decoding"}
+        text = json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -140,14 +152,18 @@ def make_split(config: DataConfig, seed: int) -> Split:
 
     A part that the data set has of its own is kept, less images that are identical to one of test, or for train of
     validation. Parts that it has not are cut from its training images: per class, at random, identical images together;
-    first test, then validation from the rest. Every image is hashed, those of train and validation are decoded too; one
-    of test that cannot be decoded shows when test is loaded.
+    first test, then validation from the rest. Every image of every part is decoded and hashed.
+
+    Returns:
+        The split. Its `reading` has, as plain dicts and lists: "origins", where each part comes from; "counts", images per
+        class of each part; "left_out", what is in no part and why (`nas.data.layout.LeftOut`).
 
     Raises:
-        InputError: the data set is missing, damaged, or has a class without an image in each part.
+        InputError: the data set is missing, damaged, has a class without an image in each part, or an image of two classes.
     """
     source = source_of(config)
-    pools = {part: source.pool(part) for part in PARTS}
+    pools = source.pools()
+    _one_label_each(pools, source, config.conflicts)
     dropped: dict[str, int] = dict.fromkeys(PARTS, 0)
     kept: dict[str, list[Item]] = {}
     for part in reversed(PARTS):
@@ -156,6 +172,10 @@ def make_split(config: DataConfig, seed: int) -> Split:
         if pool is not None:
             kept[part] = [item for item in pool if item.hash not in others]
             dropped[part] = len(pool) - len(kept[part])
+            if dropped[part]:
+                first = min(item.id for item in pool if item.hash in others)
+                why = "identical to an image of " + ("test" if part == "validation" else "test or validation")
+                source.tally.add(part, "images", why, first, dropped[part])
     cuts = [part for part in ("test", "validation") if part not in kept]
     if "test" in cuts and config.test_fraction == 0:
         raise InputError(
@@ -172,8 +192,6 @@ def make_split(config: DataConfig, seed: int) -> Split:
     _every_class(parts, source.classes, config)
     sample = parts["train"][:STATISTICS_IMAGES]
     mean, std = _statistics(source.pixels(sample, "train"))
-    source.verify(parts["train"][STATISTICS_IMAGES:], "train")
-    source.verify(parts["validation"], "validation")
     return Split(
         name=config.name,
         seed=seed,
@@ -186,7 +204,58 @@ def make_split(config: DataConfig, seed: int) -> Split:
         labels={part: tuple(item.label for item in items) for part, items in parts.items()},
         hashes={part: tuple(item.hash for item in items) for part, items in parts.items()},
         dropped=dropped,
+        decoding=source.decoding,
+        reading={
+            "origins": {
+                part: "cut from train"
+                if pools[part] is None
+                else f"from {source.folders[part]}"
+                if part in source.folders
+                else ""
+                for part in PARTS
+            },
+            "counts": {
+                part: [count[label] for label in range(len(source.classes))]
+                for part, count in ((part, Counter(item.label for item in items)) for part, items in parts.items())
+            },
+            "left_out": [asdict(entry) for entry in source.tally.entries()],
+        },
     )
+
+
+def _one_label_each(pools: dict[str, list[Item] | None], source: Source, conflicts: str) -> None:
+    """Sees to identical images of different classes, as data.conflicts says.
+
+    Args:
+        pools: are changed where such images are dropped.
+
+    Raises:
+        InputError: there are some, and data.conflicts is error.
+    """
+    copies: dict[str, list[Item]] = {}
+    for pool in pools.values():
+        for item in pool or ():
+            copies.setdefault(item.hash, []).append(item)
+    torn = {digest: items for digest, items in copies.items() if len({item.label for item in items}) > 1}
+    if not torn or conflicts == "keep":
+        return
+    if conflicts == "error":
+        lines = [
+            " = ".join(dict.fromkeys(f"{item.id} ({source.classes[item.label]})" for item in items))
+            for items in list(torn.values())[:LISTED]
+        ]
+        more = [f"and {len(torn) - LISTED:,} more"] if len(torn) > LISTED else []
+        raise InputError(
+            f"{len(torn):,} image{'s' * (len(torn) > 1)} of data set {source.config.name} "
+            f"{'have' if len(torn) > 1 else 'has'} two labels:" + "".join(f"\n    {line}" for line in lines + more),
+            "one label for each image",
+            "remove the wrong copies, data.conflicts=drop to leave all copies out, or data.conflicts=keep",
+        )
+    for part, pool in pools.items():
+        wrong = [item.id for item in pool or () if item.hash in torn]
+        if pool is not None and wrong:
+            pools[part] = [item for item in pool if item.hash not in torn]
+            source.tally.add(part, "images", "the same image has another label elsewhere", min(wrong), len(wrong))
 
 
 def _cut(

@@ -19,7 +19,10 @@ from nas.config import DataConfig
 from nas.data import augment as augmentation
 from nas.data.decoder import Decoder, Reader, gather
 from nas.data.item import NEW_RUN, Item, check_content, content_hash
-from nas.data.source import Source, no_files, no_train
+from nas.data.layout import PART_NAMES, part_named, parts_of, subfolders, suffix_of, told
+from nas.data.picture import RULE, as_shown, decode
+from nas.data.reading import all_of_them, on_all_cores
+from nas.data.source import Source, no_files
 from search_spaces.errors import InputError, unknown
 
 _PACKAGES = {
@@ -51,6 +54,7 @@ class Timm(Source):
     """
 
     in_channels = 3
+    decoding = RULE
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)
@@ -69,13 +73,6 @@ class Timm(Source):
         if self._kind in ("", "torch") and not config.root:
             raise InputError(f"data={config.name} without a root", "the folder that holds it", "data.root=PATH")
         self._open: dict[str, Any] = {}
-        self._pools: dict[str, list[Item] | None] = {}
-        self._classes: dict[str, int] = {}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        self.pool("train")
-        return tuple(self._classes)
 
     def _splits(self, part: str) -> tuple[str, ...]:
         """The names under which timm may know this part, the first that is there to be taken."""
@@ -89,9 +86,16 @@ class Timm(Source):
                 raise InputError(
                     f"{root} is no folder and no .tar file", "images in a folder per class", "data.root=PATH"
                 )
+            if root.is_file():
+                return ("train",) if part == "train" else ()
             found = {key: tuple(n for n in names if (root / n).is_dir()) for key, names in _TIMM_FOLDERS.items()}
-            if not found["train"] and (found["validation"] or found["test"]):
-                raise no_train(root, (*found["validation"], *found["test"])[0])
+            for name in {folder.name for folder in parts_of(root, self.config.layout).values() if folder != root}:
+                if name not in _TIMM_FOLDERS[part_named(name) or "train"]:
+                    raise InputError(
+                        f"{root} has the part {name}, which timm does not know by this name",
+                        f"the names {', '.join(name for names in _TIMM_FOLDERS.values() for name in names)}",
+                        "rename it, or data=folder, which takes them in any case",
+                    )
             return found["train"] or ("train",) if part == "train" else found[part]
         return ("validation", "val", "valid") if part == "validation" else (part,)
 
@@ -127,7 +131,7 @@ class Timm(Source):
         """Images UInt8["h w 3"] and targets of a set without random access."""
         try:
             for image, target in self.dataset(split):
-                yield np.asarray(image.convert("RGB")), target
+                yield np.asarray(as_shown(image, self.config)), target
         except InputError:
             raise
         except Exception as error:  # whatever the library behind timm raises
@@ -137,19 +141,27 @@ class Timm(Source):
                 "mend or download it again",
             ) from error
 
-    def pool(self, part: str) -> list[Item] | None:
-        if part not in self._pools:
-            if part != "train":
-                self.pool("train")  # which says what the classes are
-            self._pools[part] = None
-            for split in self._splits(part):
-                data = self.dataset(split, optional=part != "train")
-                if data is not None and (items := self._list(part, split, data)):
-                    self._pools[part] = items
-                    break
-        return self._pools[part]
+    def pools(self) -> dict[str, list[Item] | None]:
+        errors: list[InputError] = []
+        tried: list[int] = []
+        found = {part: self._pool(part, errors, tried) for part in PART_NAMES}
+        all_of_them(errors, sum(tried))
+        return found
 
-    def _list(self, part: str, split: str, data: Any) -> list[Item]:
+    def _pool(self, part: str, errors: list[InputError], tried: list[int]) -> list[Item] | None:
+        """
+        Args:
+            errors: gets one error for each image that cannot be used.
+            tried: gets the number of images.
+        """
+        for split in self._splits(part):
+            data = self.dataset(split, optional=part != "train")
+            if data is not None and (items := self._list(part, split, data, errors, tried)):
+                self.folders[part] = split
+                return items
+        return None
+
+    def _list(self, part: str, split: str, data: Any, errors: list[InputError], tried: list[int]) -> list[Item]:
         """All images of one of timm's splits; none where test or validation images have no labels (-1)."""
         found: list[tuple[int, str]] = []
         if isinstance(data, IterableDataset):
@@ -157,16 +169,33 @@ class Timm(Source):
                 raise no_files(self.config)
             found = [(self._label(target), content_hash(image)) for image, target in self._iterate(split)]
         else:
-            reader = _TimmReader(self.config.name, {split: data})
-            for index in range(len(data)):
-                content, target = reader.pair(f"{split}/{index}")
-                found.append((self._label(target), content_hash(content)))
+            reader = _TimmReader(self.config, {split: data})
+
+            def examine(index: int) -> tuple[int, str | InputError]:
+                try:
+                    content, target = reader.pair(f"{split}/{index}")
+                    where = reader.where(f"{split}/{index}")
+                    if decode(content, where, self.config) is None:
+                        raise InputError(f"{where} is no image that Pillow reads", "images", "remove it")
+                except InputError as error:
+                    return 0, error
+                return self._label(target), content_hash(content)
+
+            for label, digest in on_all_cores(examine, range(len(data)), reader.threads, f"read images of {split}"):
+                if isinstance(digest, InputError):
+                    errors.append(digest)
+                else:
+                    found.append((label, digest))
+            tried.append(len(data))
+            self._tally_unlisted(part, data)
+            if errors:
+                return []  # places in the list are numbers of images, which only hold if none is missing
         if part != "train" and all(label < 0 for label, _ in found):
             return []
         known = _class_names(data)
         if part == "train":
             labels = sorted({label for label, _ in found})
-            self._classes = {known.get(label, str(label)): index for index, label in enumerate(labels)}
+            self.classes = tuple(known.get(label, str(label)) for label in labels)
             if len(labels) < 2 or labels[0] < 0:
                 raise InputError(
                     f"data set {self.config.name}, split {split}, has the labels {labels[:5]}",
@@ -174,16 +203,33 @@ class Timm(Source):
                     "another data set, or data.root=PATH",
                 )
         items = []
+        own = {name: index for index, name in enumerate(self.classes)}
         for index, (label, digest) in enumerate(found):
             name = known.get(label, str(label))
-            if name not in self._classes:
+            if name not in own:
                 raise InputError(
                     f"class {name!r} of split {split} of data set {self.config.name} is not in train",
                     "the classes of train",
                     "another data set, or remove the class there",
                 )
-            items.append(Item(f"{split}/{index}", self._classes[name], digest))
+            items.append(Item(f"{split}/{index}", own[name], digest))
         return items
+
+    def _tally_unlisted(self, part: str, data: Any) -> None:
+        """Counts the files in the folders of a part that timm, which goes by suffixes, does not list."""
+        samples = getattr(getattr(data, "reader", data), "samples", ())
+        listed = {sample[0] for sample in samples if isinstance(sample[0], str)}
+        root = Path(self.config.root) / self._folder_of(part)
+        if not listed or not root.is_dir():
+            return
+        for folder, _, names in os.walk(root, followlinks=False):
+            for path in (Path(folder, name) for name in names):
+                if str(path) not in listed:
+                    self.tally.add(part, suffix_of(path.name), "not listed by timm", told(path, Path(self.config.root)))
+
+    def _folder_of(self, part: str) -> str:
+        """The folder of a part below the root; empty where classes lie in the root itself."""
+        return next((n for n in _TIMM_FOLDERS[part] if subfolders(Path(self.config.root) / n)), "")
 
     def _label(self, target: Any) -> int:
         try:
@@ -225,15 +271,21 @@ class Timm(Source):
             if self.config.augment == "timm":
                 raise no_files(self.config)
             return None
-        return Decoder(_TimmReader(self.config.name, open_), items, part, self.config, mean)
+        return Decoder(_TimmReader(self.config, open_), items, part, self.config, mean)
 
 
 @dataclass(frozen=True)
 class _TimmReader(Reader):
     """Images by SPLIT/INDEX from data sets with random access."""
 
-    name: str
+    config: DataConfig
     datasets: Mapping[str, Any]
+
+    @property
+    def threads(self) -> int:
+        # What is no file is read by libraries of which not all bear threads.
+        files = all(_has_files(data) or hasattr(data, "samples") or _is_folder(data) for data in self.datasets.values())
+        return 0 if files else 1
 
     def where(self, id: str) -> str:
         split, _, index = id.partition("/")
@@ -243,7 +295,7 @@ class _TimmReader(Reader):
         with contextlib.suppress(Exception):  # a name is a courtesy, and not every reader knows one
             if file := data.filename(int(index), absolute=True):
                 return str(file)
-        return f"image {id} of data set {self.name}"
+        return f"image {id} of data set {self.config.name}"
 
     def raw(self, id: str) -> bytes | np.ndarray:
         return self.pair(id)[0]
@@ -267,10 +319,10 @@ class _TimmReader(Reader):
                 path, target = data.samples[int(index)]
                 return Path(path).read_bytes(), target
             image, target = data[int(index)]
-            return np.asarray(image.convert("RGB")), target
+            return np.asarray(as_shown(image, self.config)), target
         except Exception as error:  # whatever the library behind timm raises
             raise InputError(
-                f"image {id} of data set {self.name} cannot be read ({type(error).__name__}: {error})",
+                f"image {id} of data set {self.config.name} cannot be read ({type(error).__name__}: {error})",
                 "a data set whose images can all be read",
                 NEW_RUN,
             ) from None
@@ -289,6 +341,11 @@ def _has_files(data: Any) -> bool:
     from torchvision.datasets import DatasetFolder
 
     return isinstance(data, DatasetFolder)
+
+
+def _is_folder(data: Any) -> bool:
+    """Whether a data set is one of timm's lists of files in folders, or in a tar file, which each access opens anew."""
+    return type(getattr(data, "reader", None)).__name__ in ("ReaderImageFolder", "ReaderImageInTar", "ReaderImageTar")
 
 
 def _class_names(data: Any) -> dict[int, str]:

@@ -3,8 +3,11 @@
 import json
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from nas.images import left_out, spread
 from nas.reporting.charts import (
     front_chart,
     hypervolume_chart,
@@ -53,6 +56,8 @@ def page_html(found: Findings, store: RunStore) -> str:
     about = h("p", "One click selects a command. ", h("code", "run="), folder)
     sections["Take a network"] = [about, _commands(found, store)]
     sections["What each number means"] = [_meanings(found)]
+    if images := found.run.get("images"):
+        sections["Images"] = [_images(images, found.run["classes"])]
     sections["Conditions"] = [_conditions(found)]
 
     files = {"front.csv": "the networks", "trials.csv": "every evaluation", "front.png": "the first chart"}
@@ -305,6 +310,19 @@ def _meanings(found: Findings) -> Html:
         "top-1 after retraining. Its test result had no say.",
     }
     return h("dl", *(join([h("dt", name), h("dd", text)]) for name, text in items.items()))
+
+
+def _images(images: Mapping[str, Any], classes: list[str]) -> Html:
+    """Where each part comes from, its images per class, and what was left out."""
+    rows = []
+    for part, counts in images["counts"].items():
+        cells = h("td", images["origins"][part] or "the data set's own"), number_cell(f"{sum(counts):,}")
+        rows.append(h("tr", h("th", part, scope="row"), *cells, h("td", spread(counts, classes))))
+    head = h("tr", *(h("th", name, scope="col") for name in ("part", "origin", "images", "images per class")))
+    parts = [boxed_table("Images", h("thead", head), h("tbody", *rows), class_="conditions")]
+    if images["left_out"]:
+        parts += [h("h3", "Left out"), h("ul", *(h("li", left_out(entry)) for entry in images["left_out"]))]
+    return join(parts)
 
 
 def _conditions(found: Findings) -> Html:

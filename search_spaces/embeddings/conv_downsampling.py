@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Part
 from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv, check_odd, check_positive
-from search_spaces.registry import Embedding, lookup, make, register
+from search_spaces.registry import Embedding, check_norm, make, register
 
 
 @register("conv_downsampling")
@@ -30,7 +30,7 @@ class ConvDownsampling(Embedding):
         norm: str = "batch_norm"
 
         def __post_init__(self) -> None:
-            lookup("norm", self.norm)
+            check_norm(self.norm)
             check_odd(kernel_size=self.kernel_size)
             check_positive(stride=self.stride)
 

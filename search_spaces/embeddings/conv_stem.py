@@ -10,7 +10,7 @@ from search_spaces.architecture import Part
 from search_spaces.errors import InputError
 from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv
-from search_spaces.registry import Embedding, lookup, make, register
+from search_spaces.registry import Embedding, check_norm, make, register
 
 
 @register("conv_stem")
@@ -28,7 +28,7 @@ class ConvStem(Embedding):
         norm: str = "batch_norm"
 
         def __post_init__(self) -> None:
-            lookup("norm", self.norm)
+            check_norm(self.norm)
             if self.stride not in (1, 2, 4):
                 raise InputError(f"stride is {self.stride}", "1, 2 or 4", "stride = 4")
 

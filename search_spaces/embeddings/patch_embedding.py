@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Part
 from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv, check_odd, check_positive
-from search_spaces.registry import Embedding, lookup, make, register
+from search_spaces.registry import Embedding, check_norm, make, register
 
 
 @register("patch_embedding")
@@ -33,7 +33,7 @@ class PatchEmbedding(Embedding):
         eps: float = 1e-6
 
         def __post_init__(self) -> None:
-            lookup("norm", self.norm)
+            check_norm(self.norm)
             check_odd(kernel_size=self.kernel_size)
             check_positive(stride=self.stride, eps=self.eps)
 

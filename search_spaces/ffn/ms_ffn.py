@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from search_spaces.errors import InputError
 from search_spaces.folding import FixedConv, add_identity, affine, gelu_, in_pieces, norm_before, norm_behind
-from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive
+from search_spaces.layers import Conv, DepthwiseConv, check_positive
 from search_spaces.registry import ChannelMixer, register
 
 
@@ -74,11 +74,10 @@ class MSFFN(ChannelMixer):
 
         def __post_init__(self) -> None:
             check_positive(ratio=self.ratio)
-            for scale in self.scales:
-                check_odd(scales=scale)
-            if not self.scales or list(self.scales) != sorted(set(self.scales)):
+            odd = all(scale > 0 and scale % 2 for scale in self.scales)
+            if not self.scales or not odd or list(self.scales) != sorted(set(self.scales)):
                 raise InputError(
-                    f"scales is {list(self.scales)}", "different kernel sizes, ascending", "scales = [[1, 3, 5, 7]]"
+                    f"scales is {list(self.scales)}", "different odd kernel sizes, ascending", "scales = [[1, 3, 5, 7]]"
                 )
 
     examples = (

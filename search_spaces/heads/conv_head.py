@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Part
 from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv, check_positive
-from search_spaces.registry import Head, lookup, make, register
+from search_spaces.registry import Head, check_norm, make, register
 
 
 @register("conv_head")
@@ -28,7 +28,7 @@ class ConvHead(Head):
 
         def __post_init__(self) -> None:
             check_positive(hidden=self.hidden)
-            lookup("norm", self.norm)
+            check_norm(self.norm)
 
     examples = (Options(hidden=8, norm="none"), Options(hidden=20))
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError
-from search_spaces.registry import Head, lookup, make, register
+from search_spaces.registry import Head, check_norm, make, register
 
 
 @register("linear_head")
@@ -26,7 +26,7 @@ class LinearHead(Head):
         dropout: float = 0.0
 
         def __post_init__(self) -> None:
-            lookup("norm", self.norm)
+            check_norm(self.norm)
             if not 0 <= self.dropout < 1:
                 raise InputError(f"dropout is {self.dropout}", "from 0 up to, not including, 1", "dropout = 0.2")
 

@@ -275,7 +275,9 @@ def test_identical_images_never_cross_parts(tmp_path: Path, train, test, fractio
     for prefix, members in pools.items():
         images = np.stack([np.full((28, 28), content) for _, content in members])
         write_idx(tmp_path, prefix, images, np.array([label for label, _ in members]))
-    config = DataConfig(name="fashion_mnist", root=str(tmp_path), resolution=4, validation_fraction=fraction)
+    config = DataConfig(
+        name="fashion_mnist", root=str(tmp_path), resolution=4, validation_fraction=fraction, conflicts="keep"
+    )
     split = make_split(config, seed)
     check_split(split)
     assert split == make_split(config, seed)
@@ -622,22 +624,17 @@ def test_search_does_not_open_the_test_images_of_a_folder(tmp_path: Path, name: 
         load_part(config, split, "test")
 
 
-def test_a_corrupt_image_is_named(tmp_path: Path):
-    make_folder(tmp_path, {"train/a": 5, "train/b": 5, "test/a": 1, "test/b": 1})
-    config = folder_config(tmp_path)
-    bad = tmp_path / "test/b/000.png"
-    bad.write_bytes(bad.read_bytes()[:-40])  # the header is whole
-    split = make_split(config, 0)  # reads the bytes of test only
-    with pytest.raises(InputError, match=r"test/b/000\.png cannot be decoded"):
-        load_part(config, split, "test")
-    for damage in (lambda old: old[:-40], lambda old: b"", lambda old: b"no image"):
-        bad = tmp_path / "train/b/001.png"
-        old = bad.read_bytes()
-        bad.write_bytes(damage(old))
-        with pytest.raises(InputError, match=r"train/b/001\.png cannot be decoded") as caught:
-            make_split(config, 0)
-        assert "remove it" in caught.value.instead
-        bad.write_bytes(old)
+@pytest.mark.parametrize("part", ["train", "test", "val"])
+@pytest.mark.parametrize("damage", [lambda old: old[:-40], lambda old: b"", lambda old: b"no image"])
+def test_a_corrupt_image_is_named(tmp_path: Path, part: str, damage):
+    make_folder(tmp_path, {"train/a": 5, "train/b": 5, "test/a": 1, "test/b": 2, "val/a": 1, "val/b": 2})
+    bad = tmp_path / part / "b/001.png"
+    bad.write_bytes(damage(bad.read_bytes()))
+    with pytest.raises(InputError, match=rf"{part}/b/001\.png cannot be decoded") as caught:
+        make_split(folder_config(tmp_path), 0)
+    assert "remove it" in caught.value.instead
+    bad.unlink()  # as told
+    check_split(make_split(folder_config(tmp_path), 0))
 
 
 def test_a_changed_or_missing_image_is_named(tmp_path: Path):
@@ -717,9 +714,6 @@ def test_images_of_every_mode_become_colours(tmp_path: Path):
     part = next(part for part in PARTS if "a/deep.png" in split.parts[part])
     image = raw(load_part(config, split, part), split)[split.parts[part].index("a/deep.png")]
     np.testing.assert_array_equal(image.numpy(), np.stack([deep >> 8] * 3))
-    Image.fromarray(np.zeros((8, 8), dtype=np.float32)).save(tmp_path / "a/float.tiff")
-    with pytest.raises(InputError, match=r"a/float\.tiff cannot be decoded .*32 bits"):
-        split_many_times(config)
 
 
 def test_evaluation_crops_the_middle_of_large_images():

@@ -1,0 +1,186 @@
+"""Image files as pictures: what Pillow opens by content, in RGB, as an image viewer shows it.
+
+The orientation of EXIF is applied, transparent pixels are laid on a stated colour, and of several frames the first is
+taken. Colour profiles are not applied.
+"""
+
+import functools
+import io
+import math
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.Image import Transpose
+
+from nas.config import DataConfig
+from search_spaces.errors import InputError
+
+RULE = 2
+"""Version of how image files become pixels. A split notes it, for a run must not change its images half-way.
+
+1 ignored the orientation and laid transparent pixels on whatever colour they hide, mostly black.
+"""
+
+_NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+"""Formats that Pillow recognises and does not decode by itself; EPS would run a program of its own."""
+
+_ORIENTATION = 0x0112
+
+# By the value of EXIF's orientation. ImageOps.exif_transpose does the same, but fails on images whose other tags are damaged.
+_UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+
+
+@functools.cache
+def _formats() -> tuple[dict[str, str], list[str]]:
+    """(format by suffix, formats with a signature of their own) of what Pillow decodes."""
+    Image.init()
+    suffixes = {
+        suffix: name
+        for suffix, name in Image.registered_extensions().items()
+        if name in Image.OPEN and name not in _NOT_READ
+    }
+    return suffixes, [name for name, (_, accept) in Image.OPEN.items() if accept is not None and name not in _NOT_READ]
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file has the suffix of an image format that is read."""
+    return os.path.splitext(name)[1].lower() in _formats()[0]
+
+
+def decode(content: bytes | np.ndarray, where: str, config: DataConfig) -> Image.Image | None:
+    """The picture in RGB, wholly decoded. None where the content is no image.
+
+    A file is an image if Pillow recognises its content, or if its name says that it is one.
+
+    Args:
+        content: an encoded file, or a decoded image UInt8["h w 3"].
+        where: the file as messages name it; its suffix counts.
+
+    Raises:
+        InputError: it is an image and cannot be decoded, or its white is not known.
+    """
+    if not isinstance(content, bytes):
+        return Image.fromarray(content)
+    suffixes, signed = _formats()
+    suffix = os.path.splitext(where)[1].lower()
+    named = suffixes.get(suffix)
+    formats = signed if named is None or named in signed else [*signed, named]
+    try:
+        image: Image.Image = Image.open(io.BytesIO(content), formats=formats)
+    except Image.DecompressionBombError as error:
+        raise _undecodable(where, error) from None
+    except Exception as error:  # Pillow's readers raise nearly everything on what is not theirs
+        if named is None:
+            return None
+        raise _undecodable(where, error) from None
+    with image:
+        try:
+            image.load()
+            return as_shown(image, config)
+        except _UnknownWhiteError as error:
+            raise InputError(
+                f"{where}: {error}", "images whose white is known, all of one range", "data.white=VALUE that is white"
+            ) from None
+        except Exception as error:
+            raise _undecodable(where, error) from None
+
+
+class _UnknownWhiteError(ValueError):
+    """Values that cannot be scaled to 0 to 255."""
+
+
+def _undecodable(where: str, error: Exception) -> InputError:
+    reason = str(error).split(" <_io.")[0]
+    return InputError(
+        f"{where} cannot be decoded ({type(error).__name__}: {reason})",
+        "whole images that Pillow reads",
+        "replace or remove it, then run the same command again",
+    )
+
+
+def as_shown(image: Image.Image, config: DataConfig) -> Image.Image:
+    """A loaded image in RGB: upright, opaque, with its white as 255.
+
+    Raises:
+        ValueError: its values do not lie between 0 and a white that is known.
+    """
+    method = _UPRIGHT.get(_orientation(image))
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        picture = _from_deep(image, config)
+    elif image.mode == "LAB":
+        picture = _from_lab(image)
+    elif image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")
+        layer = image.convert("RGBA")
+        picture = Image.new("RGB", layer.size, config.background_colour)
+        picture.paste(layer, mask=layer.getchannel("A"))
+    else:
+        picture = image.convert("RGB")
+    return picture if method is None else picture.transpose(method)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged metadata hide no picture
+        return 1
+
+
+def _from_deep(image: Image.Image, config: DataConfig) -> Image.Image:
+    """An image of one channel of 16 or 32 bits.
+
+    Raises:
+        ValueError: see `as_shown`.
+    """
+    values = np.asarray(image)
+    if image.mode.startswith("I;16"):
+        white = config.white or 65535.0
+    elif image.mode == "I":
+        # Pillow gives 16-bit PNM, and did give 16-bit PNG, as 32-bit whole numbers of that range.
+        white = config.white or (65535.0 if image.format in ("PNG", "PPM") else 0.0)
+        if not white:
+            raise _UnknownWhiteError("it has whole numbers of 32 bits, and no file says which of them is white")
+    else:
+        white = config.white or 1.0
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high) and low >= 0 and high <= white):
+        raise _UnknownWhiteError(f"its values go from {low:g} to {high:g}, and white is {white:g}")
+    if white == 65535:
+        grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
+    else:
+        grey = np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
+    picture = Image.fromarray(grey).convert("RGB")
+    key = image.info.get("transparency")
+    if isinstance(key, int):  # the one value that is transparent
+        shown = Image.fromarray(values != key)
+        ground = Image.new("RGB", picture.size, config.background_colour)
+        ground.paste(picture, mask=shown)
+        return ground
+    return picture
+
+
+@functools.cache
+def _lab_to_rgb() -> Any:
+    from PIL import ImageCms
+
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(lab, rgb, "LAB", "RGB")
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    picture = ImageCms.applyTransform(image, _lab_to_rgb())
+    assert picture is not None
+    return picture

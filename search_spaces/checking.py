@@ -1,0 +1,195 @@
+"""Every part of a space, built, run and costed once on the meta device before anything is made of it.
+
+What a part's author got wrong shows here with the part, its file and the rule, not as a traceback after hours of training.
+"""
+
+import inspect
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.architecture import SLOTS, Part
+from search_spaces.cost import UnknownOperatorError, part_cost
+from search_spaces.errors import InputError
+from search_spaces.registry import WORDS, SkipInit, TokenMixer, lookup, make
+from search_spaces.space import NO_BIAS, SearchSpace, Slot
+
+Size = tuple[int, int]
+"""Height and width of a map."""
+
+MAPS = {
+    "embedding": "(b, in_dim, h, w) -> (b, dim, h', w')",
+    "position_bias": "(b, c, h, w) -> (heads, h, w, h', w')",
+    "head": "(b, dim, h, w) -> (b, num_classes)",
+}
+"""What `forward` of each kind maps; of the kinds that are not named, (b, c, h, w) to the same shape."""
+
+
+def check_parts(space: SearchSpace) -> None:
+    """Runs each part that the space offers, with each value of its options, at the map sizes that it meets and at the
+    narrowest and widest of its widths: as it trains, and counted as it is evaluated.
+
+    Args:
+        space: checked (`search_spaces.named.check`), with the channels, classes and resolution of its data.
+
+    Raises:
+        InputError: a part fails, breaks the contract of its kind, or has an operator of unknown cost.
+    """
+    sizes: set[Size] = {(space.resolution, space.resolution)}
+    before: tuple[int, ...] = (space.in_channels,)
+    for s, stage in enumerate(space.stages):
+        ends = _ends(stage.width)
+        where = f"stages.{s}.embedding of space {space.name}"
+        after: set[Size] = set()
+        for part in _members(stage.embedding):
+            for into, dim in {(into, dim) for into in _ends(before) for dim in ends}:
+                after |= {try_part("embedding", part, (into, dim), size, where) for size in sizes}
+        sizes, before = after, stage.width
+        for part in _members(stage.position_bias):
+            for size in sizes:
+                try_part("position_bias", part, (), size, f"stages.{s}.position_bias of space {space.name}", ends[-1])
+        for slot, choices in zip(SLOTS, stage.blocks, strict=True):
+            for part in _members(choices):
+                for dim in ends:
+                    for size in sizes:
+                        try_part(slot, part, (dim,), size, f"stages.{s}.blocks of space {space.name}")
+    for part in _members(space.head):
+        for dim in _ends(before):
+            for size in sizes:
+                try_part("head", part, (dim, space.num_classes), size, f"head of space {space.name}")
+
+
+def _ends(widths: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys((widths[0], widths[-1])))
+
+
+def _members(slot: Slot) -> Iterator[Part]:
+    """Of each part the smallest, the largest, and with each value of each option beside the smallest others. All
+    combinations would take minutes in a large space.
+    """
+    for choice in slot:
+        if choice.name == NO_BIAS and not choice.options:
+            continue
+        ends = [tuple((key, values[end]) for key, values in choice.options) for end in (0, -1)]
+        tried = [
+            tuple((key, value if key == varied else first) for key, first in ends[0])
+            for varied, values in choice.options
+            for value in values[1:]
+        ]
+        yield from (Part(choice.name, options) for options in dict.fromkeys([*ends, *tried]))
+
+
+def try_part(kind: str, part: Part, dims: tuple[int, ...], size: Size, where: str, channels: int = 1) -> Size:
+    """Runs one part.
+
+    Args:
+        dims: as for `registry.make`.
+        size: of its input.
+        where: where the part stands in its space, for messages.
+        channels: of the input of a part without dims.
+
+    Returns:
+        The size of its output map; of a head (0, 0).
+
+    Raises:
+        InputError: see `check_parts`.
+    """
+    try:
+        return _try(kind, part, dims, size, channels)
+    except _ContractError as error:
+        raise InputError(f"{where}: {error.given}", error.allowed, error.instead) from error.__cause__
+
+
+class _ContractError(InputError):
+    """An InputError that does not say yet where in a space the part stands."""
+
+
+@lru_cache(maxsize=100_000)
+def _try(kind: str, part: Part, dims: tuple[int, ...], size: Size, channels: int) -> Size:
+    rule = f"forward maps {MAPS.get(kind, '(b, c, h, w) to the same shape')}, in the type of its input"
+    shape = (2, dims[0] if dims else channels, *size)  # two images: some parts cannot train on one
+    with torch.no_grad(), torch.device("meta"):
+        try:
+            with SkipInit():
+                module = make(kind, part, *dims).train()
+            needs_residual = isinstance(module, TokenMixer) and module.needs_residual
+            y = module(*(torch.empty(shape) for _ in range(1 + needs_residual)))
+        except InputError as error:
+            raise _ContractError(error.given, error.allowed, error.instead) from None
+        except Exception as error:  # whatever the author's code raises
+            raise _fault(
+                kind, part, f"fails on {shape} ({type(error).__name__}: {_first_line(error)}, {_line(kind, part, error)})",
+                f"{rule}, by shapes alone: it also runs on torch's meta device, where tensors have no values",
+            ) from error  # fmt: skip
+    if not isinstance(y, Tensor):
+        raise _fault(kind, part, f"gives {type(y).__name__} for an input of {shape}", f"{rule}: one tensor")
+    given = tuple(y.shape)
+    fits = {
+        "embedding": lambda: len(given) == 4 and given[:2] == (2, dims[-1]) and min(given[2:]) > 0,
+        "position_bias": lambda: len(given) == 5 and given[1:3] == size,
+        "head": lambda: given == (2, dims[-1]),
+    }
+    if not fits.get(kind, lambda: given == shape)():
+        raise _fault(kind, part, f"gives {given} for an input of {shape}", rule)
+    if y.dtype != torch.float32:
+        raise _fault(kind, part, f"gives {y.dtype} for an input of torch.float32", rule)
+    if any(y is tensor for tensor in (*module.parameters(), *module.buffers())):
+        raise _fault(kind, part, "gives one of its own parameters or buffers", f"{rule}, and never a parameter itself")
+    try:
+        found = part_cost(kind, part, dims, *size) if kind != "position_bias" else None
+        if found is None:  # its input has channels that it does not ask for
+            part_cost(kind, part, (), *size)
+    except UnknownOperatorError as error:
+        raise _fault(
+            kind, part, f"uses {error.operator}, whose cost is not known",
+            "operators that search_spaces.cost counts (COUNTED) or knows to have no multiply-adds (FREE)",
+            f"in {_file(kind, part)}: search_spaces.cost.FREE.add({error.name!r}), or an entry of search_spaces.cost.COUNTED",
+        ) from error  # fmt: skip
+    except Exception as error:
+        raise _fault(
+            kind, part, f"fails while its cost is counted ({type(error).__name__}: {_first_line(error)})", rule
+        ) from error
+    return (given[2], given[3]) if len(given) == 4 else size if kind == "position_bias" else (0, 0)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def _file(kind: str, part: Part) -> str:
+    return inspect.getsourcefile(lookup(kind, part.name)) or lookup(kind, part.name).__module__
+
+
+def _line(kind: str, part: Part, error: Exception) -> str:
+    """The innermost line of the part's own file that an error went through."""
+    trace, line, file = error.__traceback__, 0, _file(kind, part)
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"line {line}" if line else "outside its file"
+
+
+def _fault(kind: str, part: Part, what: str, rule: str, instead: str = "") -> _ContractError:
+    file = _file(kind, part)
+    return _ContractError(
+        f"{WORDS.get(kind, kind)} {part.name!r} ({file}) {what}", rule, instead or f"mend {file}, or leave the part out"
+    )
+
+
+def build(kind: str, part: Part, dims: tuple[int, ...]) -> nn.Module:
+    """A part on the meta device.
+
+    Raises:
+        InputError: it cannot be built of these sizes, or its constructor fails.
+    """
+    try:
+        with torch.device("meta"), SkipInit():
+            return make(kind, part, *dims)
+    except InputError:
+        raise
+    except Exception as error:
+        what = f"cannot be built of {dims} channels ({type(error).__name__}: {_first_line(error)}, {_line(kind, part, error)})"
+        raise _fault(kind, part, what, "a constructor that takes any width, on torch's meta device too") from error
