@@ -27,7 +27,9 @@ def spread(counts: Sequence[int], classes: Sequence[str]) -> str:
 
 def left_out(entry: Mapping[str, Any]) -> str:
     """One kind of files that are in no part: how many, what, where, why, and one of them."""
-    what = entry["what"].replace("images", "image") if entry["count"] == 1 else entry["what"]
+    what = entry["what"]
+    if entry["count"] == 1:
+        what = {"images": "image", "files without a suffix": "file without a suffix"}.get(what, what)
     part = f" of {entry['part']}" if entry["part"] else ""
     return f"{entry['count']:,} {what}{part}: {entry['why']}, such as {entry['first']}"
 

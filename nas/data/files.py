@@ -149,7 +149,8 @@ class _FileReader(Reader):
         try:
             return Path(self.root, id).read_bytes()
         except OSError as error:
-            moved = "" if Path(self.root).is_dir() else "data.root=PATH where the images are now; or "
             raise InputError(
-                f"{self.where(id)} cannot be read ({error.strerror})", "the images that were split", moved + NEW_RUN
+                f"{self.where(id)} cannot be read ({error.strerror})",
+                "the images that were split",
+                f"data.root=PATH if they have moved; or {NEW_RUN}",
             ) from None

@@ -1,5 +1,6 @@
 """A part of a split: its images and no others, in batches that depend on a seed and a number alone."""
 
+import os
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -203,6 +204,12 @@ def _members(config: DataConfig, split: Split, name: str, limit: int | None) -> 
             f"the split is of {split.name} at {split.resolution} pixels, not of {config.name} at {config.resolution}",
             "the data set and resolution that the run was started with",
             f"data={split.name} data.resolution={split.resolution}, or a new run: run=runs/new",
+        )
+    if config.root and not os.path.exists(config.root):
+        raise InputError(
+            f"{os.path.abspath(config.root)}, where the images of the run were, does not exist",
+            "the folder whose images were split, wherever it is now",
+            "data.root=PATH of that folder",
         )
     source = source_of(config)
     if split.decoding != source.decoding:

@@ -159,7 +159,7 @@ def _from_deep(image: Image.Image, config: DataConfig) -> Image.Image:
     if white == 65535:
         grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
     else:
-        grey = np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8)
+        grey = np.rint(values.astype(np.float64) * 255 / white).astype(np.uint8)
     picture = Image.fromarray(grey).convert("RGB")
     key = image.info.get("transparency")
     if isinstance(key, int):  # the one value that is transparent

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Part
 from search_spaces.folding import fold_norms
 from search_spaces.layers import Conv, check_odd, check_positive
-from search_spaces.registry import Embedding, check_norm, make, register
+from search_spaces.registry import Embedding, check_norm, lookup, make, register
 
 
 @register("patch_embedding")

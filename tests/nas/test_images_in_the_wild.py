@@ -1,0 +1,696 @@
+"""Image folders as people have them: what is read, what is left out, what is refused, by the real command."""
+
+import gc
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from nas.commands import retrain as retrain_module
+from nas.config import DataConfig, load_config
+from nas.data import augment as augmentation
+from nas.data import load_part, make_split
+from nas.data.layout import like_a_part, part_named
+from nas.data.picture import as_shown, decode
+from search_spaces.errors import InputError
+from tests.command_line import Commands, Result, contents
+
+FAST = (
+    "space=digits", "train.epochs=1", "train.batch_size=8", "search.evaluations=3", "retrain.points=1", "retrain.epochs=1",
+    "retrain.inits=scratch", "retrain.jobs=1",
+)  # fmt: skip
+
+
+def images(root: Path, *folders: str, each: int = 10) -> Path:
+    """Learnable 16 x 16 pictures, different in every folder."""
+    classes = sorted({Path(folder).name for folder in folders})
+    for number, folder in enumerate(folders):
+        rng = np.random.default_rng(number)
+        (root / folder).mkdir(parents=True)
+        for index in range(each):
+            pixels = rng.integers(0, 120, (16, 16, 3))
+            pixels[..., classes.index(Path(folder).name) % 3] += 100
+            Image.fromarray(pixels.astype(np.uint8)).save(root / folder / f"{index}.png")
+    return root
+
+
+PARTS = ("train/a", "train/b", "val/a", "val/b", "test/a", "test/b")
+
+
+@pytest.fixture
+def train(nas: Commands, tmp_path: Path) -> Callable[..., Result]:
+    """Trains on the folder `d`."""
+    return lambda *more, verb="train": nas(verb, "run=r", "data=folder", "data.root=d", *FAST, *more, cwd=tmp_path)
+
+
+def split_of(place: Path) -> dict[str, list[str]]:
+    return json.loads((place / "r" / "split.json").read_text())["parts"]
+
+
+def identity(place: Path) -> dict:
+    return json.loads((place / "r" / "run.json").read_text())
+
+
+# 1. What can be known at the start is known at the start
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": cut,
+    "empty": lambda path: path.write_bytes(b""),
+    "a web page": lambda path: path.write_bytes(b"<!DOCTYPE html><title>404</title>"),
+    "a pointer of Git LFS": lambda path: path.write_bytes(
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    ),
+    "half of it zeros": lambda path: path.write_bytes(path.read_bytes()[:200] + bytes(500)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_test_image_is_found_before_anything_is_made(damage: str, tmp_path: Path, train) -> None:
+    images(tmp_path / "d", *PARTS)
+    bad = tmp_path / "d/test/a/3.png"
+    DAMAGES[damage](bad)
+    before = contents(tmp_path)
+    _, _, instead = train(verb="demo").refused("d/test/a/3.png cannot be decoded")
+    assert contents(tmp_path) == before
+    assert "remove it" in instead
+    bad.unlink()  # as told
+    train(verb="demo").ok()
+    assert len(split_of(tmp_path)["test"]) == 19
+
+
+def test_all_damaged_images_are_listed_at_once(tmp_path: Path, train) -> None:
+    images(tmp_path / "d", *PARTS)
+    for part in ("train", "val", "test"):
+        for index in range(7):
+            cut(tmp_path / f"d/{part}/a/{index}.png")
+        cut(tmp_path / f"d/{part}/b/0.png")
+    given, _, _ = train().refused("24 of 60 images cannot be used")
+    lines = given.splitlines()
+    assert len(lines) == 22
+    assert sum("cannot be decoded" in line for line in lines) == 20
+    assert lines[-1] == "    and 4 more"
+    assert not (tmp_path / "r").exists()
+
+
+def test_retrained_weights_outlive_a_test_image_that_is_gone(
+    tmp_path: Path, nas: Commands, train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes while a network is trained, after all was found right; once it is back, that network is not trained again."""
+    images(tmp_path / "d", *PARTS)
+    train().ok()
+    for verb in ("search", "extract"):
+        nas(verb, "run=r", cwd=tmp_path).ok()
+    gone = tmp_path / "d" / split_of(tmp_path)["test"][0]
+    content, original = gone.read_bytes(), retrain_module._train
+
+    def train_then_lose(*arguments):
+        found = original(*arguments)
+        gone.unlink()
+        return found
+
+    def weights() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("retrained-*")}
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(retrain_module, "_train", train_then_lose)
+    with pytest.raises(InputError, match="cannot be read"):
+        retrain_module.retrain(load_config(None, ["run=r", "data=folder", "data.root=d", *FAST]))
+    gc.collect()  # the run's lock, which the error's traceback held
+    kept = weights()
+    assert len(kept) == 1
+    nas("retrain", "run=r", cwd=tmp_path).refused(gone.name, "cannot be read")  # and now before anything is trained
+    assert weights() == kept
+    gone.write_bytes(content)  # as told
+    nas("retrain", "run=r", cwd=tmp_path).ok()
+    found = [json.loads(line) for line in (tmp_path / "r/retrained.jsonl").read_text().splitlines()]
+    assert len({record["digest"] for record in found}) == len(found) == len(list((tmp_path / "r").rglob("retrained-*")))
+    assert weights().items() >= kept.items()
+    assert not list((tmp_path / "r/work/retrain").glob("*.trained.json"))
+
+
+def test_missing_test_images_are_named_before_retraining(tmp_path: Path, nas: Commands, train) -> None:
+    images(tmp_path / "d", *PARTS)
+    train().ok()
+    for verb in ("search", "extract"):
+        nas(verb, "run=r", cwd=tmp_path).ok()
+    for index in (1, 2, 3):
+        (tmp_path / f"d/test/a/{index}.png").unlink()
+    before = contents(tmp_path / "r")
+    given, _, _ = nas("retrain", "run=r", cwd=tmp_path).refused("3 of 20 images cannot be used")
+    assert given.count("cannot be read") == 3
+    assert contents(tmp_path / "r") == before
+
+
+# 2. Which folder is which part
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "testing"),
+    [
+        ("Training", "Validation", "Testing"),
+        ("Train", "eval", "TEST"),
+        ("train", "Val", "Test"),
+        ("TRAINING", "DEV", "testing"),
+        ("training", "Valid", "test"),
+    ],
+)
+def test_parts_have_their_names_in_any_case(
+    training: str, validation: str, testing: str, tmp_path: Path, train
+) -> None:
+    images(tmp_path / "d", *(f"{part}/{name}" for part in (training, validation, testing) for name in "ab"))
+    out = train().ok().out
+    parts = split_of(tmp_path)
+    assert {name: {id.split("/")[0] for id in ids} for name, ids in parts.items()} == {
+        "train": {training}, "validation": {validation}, "test": {testing}
+    }  # fmt: skip
+    assert identity(tmp_path)["classes"] == ["a", "b"]
+    for part, folder in (("train", training), ("validation", validation), ("test", testing)):
+        assert re.search(rf"{part} +20 images, from folder {folder}: a 10, b 10\n", out)
+
+
+@pytest.mark.parametrize(
+    ("folders", "says", "offers"),
+    [
+        (("train2017/a", "train2017/b", "val2017/a", "val2017/b"), "would have the classes train2017 and val2017", "data.layout=classes"),
+        (("test_set/a", "test_set/b", "training_set/a", "training_set/b"), "would have the classes", "data.layout=classes"),
+        (("cat", "dog", "test"), "would have the class test", "data.layout=classes if test is a class"),
+        (("Train", "Test"), "would have the classes Test and Train", "data.layout=classes"),
+        (("train/a", "train/b", "test-images/a", "test-images/b"), "test-images beside train is called like a part", "rename it to test"),
+        (("train/a", "train/b", "cat", "dog"), "holds train and cat: parts, or classes", "data.layout=classes"),
+        (("set/train/a", "set/train/b", "set/test/a", "set/test/b"), "set would be a class, and holds test and train", "d/set"),
+        (("a/train/x", "a/test/x", "b/train/x", "b/test/x"), "a would be a class, and holds test and train", "data.layout=classes"),
+        (("train/a", "train/b", "Training/a", "Training/b"), "has Training and train", "rename or merge"),
+        (("Test/a", "Test/b"), "has a part Test but no train", "put the training images"),
+    ],
+)  # fmt: skip
+def test_a_layout_that_is_a_guess_is_refused(
+    folders: tuple[str, ...], says: str, offers: str, tmp_path: Path, train
+) -> None:
+    images(tmp_path / "d", *folders)
+    _, _, instead = train().refused(says)
+    assert offers in instead
+    assert not (tmp_path / "r").exists()
+    if offers.startswith("data.layout=classes") and not folders[0].startswith(("train/", "a/")):
+        train("data.layout=classes").ok()
+    if offers.startswith("d/"):
+        train(instead).ok()
+
+
+def test_a_layout_can_be_said(tmp_path: Path, train) -> None:
+    images(tmp_path / "d", "train/a", "train/b", "cat", "test_set/a", "test_set/b")
+    train("data.layout=folders").refused("data.layout")
+    out = train("data.layout=parts").ok().out
+    assert identity(tmp_path)["classes"] == ["a", "b"]
+    assert "1 cat: beside the parts, such as cat" in out
+    shutil.rmtree(tmp_path / "r")
+    train("data.layout=classes").ok()
+    assert identity(tmp_path)["classes"] == ["cat", "test_set", "train"]
+
+
+def test_a_vehicle_may_be_called_train(tmp_path: Path, train) -> None:
+    images(tmp_path / "d", "bus", "car", "train station")
+    train().ok()
+    images(tmp_path / "e", "bus", "car", "train")
+    train("data.root=e", "data.layout=classes", "run=s").ok()
+
+
+@pytest.mark.parametrize(
+    "name", ["trainer", "train station", "testa", "evaluate", "validate", "developer", "contest", "testing ground"]
+)
+def test_names_that_are_no_parts(name: str) -> None:
+    assert part_named(name) is None
+    assert like_a_part(name) is None
+
+
+def test_timm_is_told_of_parts_that_it_does_not_know(tmp_path: Path) -> None:
+    images(tmp_path / "d", "Training/a", "Training/b", "Testing/a", "Testing/b")
+    for name in ("timm/", "timm/torch/image_folder"):
+        with pytest.raises(InputError, match=r"the part (Training|Testing), which timm does not know") as caught:
+            make_split(DataConfig(name=name, root=str(tmp_path / "d")), 0)
+        assert "data=folder" in caught.value.instead
+
+
+def test_what_was_read_stands_in_the_report(tmp_path: Path, nas: Commands, train) -> None:
+    images(tmp_path / "d", "Training/a", "Training/b", "TEST/a", "TEST/b")
+    for index in range(3):
+        (tmp_path / f"d/Training/a/{index}.txt").write_text("about it")
+    train(verb="demo").ok()
+    page = (tmp_path / "r/report.html").read_text()
+    assert "<td>from folder Training</td>" in page
+    assert "<td>cut from train</td>" in page
+    assert "3 *.txt of train: no image that Pillow reads, such as Training/a/0.txt" in page
+    again = train().ok().out  # there is nothing left to train
+    assert "from folder Training" in again
+
+
+# 3. Links
+
+
+def test_links_are_followed_once(tmp_path: Path, train) -> None:
+    root = images(tmp_path / "d", "a", "b")
+    (root / "a/me").symlink_to(".", target_is_directory=True)
+    (root / "a/0first").symlink_to("deep", target_is_directory=True)
+    shutil.copytree(
+        root / "a", root / "a/deep", symlinks=True, ignore=lambda folder, names: {*names} - {"0.png", "1.png"}
+    )
+    for index in (0, 1):
+        Image.effect_noise((16, 16), 20 + index).convert("RGB").save(root / f"a/deep/{index}.png")
+    (root / "a/again.png").symlink_to("0.png")
+    os.link(root / "a/1.png", root / "a/hard.png")
+    (root / "a/broken.png").symlink_to("nowhere.png")
+    (root / "a/loop.png").symlink_to("loop.png")
+    os.mkfifo(root / "b/pipe.png")
+    out = train().ok().out
+    ids = sorted(id for part in split_of(tmp_path).values() for id in part)
+    assert sum(id.startswith("a/") for id in ids) == 12
+    assert {"a/deep/0.png", "a/deep/1.png", "a/0.png"} <= {*ids}  # their own paths, not those through links
+    for line in (
+        "1 me of train: link to a folder that is read already, such as a/me",
+        "1 0first of train: link to a folder that is read already",
+        "2 *.png of train: link to a file that is read already",
+        "1 *.png of train: cannot be read (No such file or directory), such as a/broken.png",
+        "1 *.png of train: no regular file, such as b/pipe.png",
+    ):
+        assert line in out, out
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        lambda root: (root / "b/x.png").symlink_to("../a/3.png"),
+        lambda root: os.link(root / "a/3.png", root / "b/x.png"),
+        lambda root: (root / "c").symlink_to("a", target_is_directory=True),
+        lambda root: (root / "b/all").symlink_to("..", target_is_directory=True),
+    ],
+)
+def test_a_file_in_two_classes_is_refused(link: Callable[[Path], None], tmp_path: Path, train) -> None:
+    root = images(tmp_path / "d", "a", "b")
+    link(root)
+    given, _, _ = train().refused("are one file, in the classes")
+    first, second = re.findall(r"(\S+/d/\S+\.png)", given)
+    assert os.path.samefile(first, second)
+    assert not (tmp_path / "r").exists()
+
+
+def test_folders_of_links_are_a_data_set(tmp_path: Path, train) -> None:
+    """As people make subsets: every image a link to one that lies elsewhere, and a part that is a link itself."""
+    images(tmp_path / "all", "train/a", "train/b", "test/a", "test/b")
+    for name in "ab":
+        (tmp_path / "d/train" / name).mkdir(parents=True)
+        for index in range(10):
+            (tmp_path / f"d/train/{name}/{index}.png").symlink_to(tmp_path / f"all/train/{name}/{index}.png")
+    (tmp_path / "d/test").symlink_to(tmp_path / "all/test", target_is_directory=True)
+    train().ok()
+    assert {name: len(ids) for name, ids in split_of(tmp_path).items()} == {"train": 16, "validation": 4, "test": 20}
+
+
+# 4. Pictures as a viewer shows them
+
+
+def config(**changes: object) -> DataConfig:
+    return DataConfig(**{"name": "folder", "root": "x", **changes})  # type: ignore[arg-type]
+
+
+def shown(image: Image.Image, format: str, **how: object) -> np.ndarray:
+    """What is decoded of an image that was saved."""
+    import io
+
+    file = io.BytesIO()
+    image.save(file, format, **how)
+    picture = decode(file.getvalue(), f"x.{format.lower()}", config())
+    assert picture is not None
+    return np.asarray(picture).astype(int)
+
+
+def corner() -> Image.Image:
+    """24 x 16 pixels, of which every turn and mirror image is different."""
+    pixels = np.zeros((16, 24, 3), dtype=np.uint8)
+    pixels[:8, :, 0] = 255
+    pixels[:, :8, 1] = 255
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "MPO", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_stand_upright(format: str, orientation: int) -> None:
+    from PIL import features
+
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = corner()
+    upright.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(upright)).astype(int)
+    found = shown(corner(), format, exif=exif, quality=95)
+    assert found.shape == expected.shape == ((16, 24, 3) if orientation < 5 else (24, 16, 3))
+    assert np.median(abs(found - expected)) <= 2
+    assert abs(found - expected).mean() < 12  # colours of a JPEG run into each other at the edges
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # commands do not show it
+def test_damaged_exif_hides_no_picture(tmp_path: Path) -> None:
+    import io
+
+    file = io.BytesIO()
+    corner().save(file, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
+    picture = decode(file.getvalue(), "x.jpg", config())
+    assert picture is not None
+    assert picture.size == (24, 16)
+
+
+def drawing(mode: str) -> Image.Image:
+    """A black square on a transparent ground."""
+    layer = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    layer.paste((0, 0, 0, 255), (4, 4, 12, 12))
+    return layer.convert(mode)
+
+
+def transparent_files() -> dict[str, bytes]:
+    import io
+
+    found = {}
+
+    def save(name: str, image: Image.Image, format: str, **how: object) -> None:
+        file = io.BytesIO()
+        image.save(file, format, **how)
+        found[name] = file.getvalue()
+
+    square = np.full((16, 16), 255, dtype=np.uint8)
+    square[4:12, 4:12] = 0
+    save("RGBA png", drawing("RGBA"), "PNG")
+    save("LA png", drawing("LA"), "PNG")
+    save("RGBA webp", drawing("RGBA"), "WEBP", lossless=True)
+    save("RGBA tiff", drawing("RGBA"), "TIFF")
+    save("icon", drawing("RGBA"), "ICO", sizes=[(16, 16)])
+    palette = Image.fromarray((square > 0).astype(np.uint8), "P")
+    palette.putpalette([0, 0, 0] * 2)
+    save("palette png", palette, "PNG", transparency=1)
+    save("palette with alphas png", palette, "PNG", transparency=b"\xff\x00")
+    save("gif", palette, "GIF", transparency=1)
+    keyed = Image.fromarray((square > 0).astype(np.uint8) * 7)
+    save("grey with a key png", keyed, "PNG", transparency=7)
+    save("colour with a key png", Image.merge("RGB", [keyed] * 3), "PNG", transparency=(7, 7, 7))
+    deep = Image.fromarray((square > 0).astype(np.uint16) * 9)
+    save("16 bits with a key png", deep, "PNG", transparency=9)
+    return found
+
+
+@pytest.mark.parametrize("name", transparent_files())
+def test_transparent_pixels_have_the_stated_colour(name: str) -> None:
+    content = transparent_files()[name]
+    for setting, colour in (("white", 255), ("black", 0), ("grey", 128), ("#0a1b2c", (10, 27, 44))):
+        picture = decode(content, "x", config(background=setting))
+        assert picture is not None
+        pixels = np.asarray(picture)
+        assert (pixels[:4] == colour).all()
+        assert (pixels[4:12, 4:12] <= 1).all()
+
+
+@pytest.mark.parametrize("background", ["whit", "#12345", "#12345g", "", "255"])
+def test_a_colour_that_is_none(background: str, tmp_path: Path, train) -> None:
+    images(tmp_path / "d", "a", "b")
+    assert train(f"data.background={background}").refused("data.background")[2] == "data.background=white"
+
+
+def test_a_transparent_drawing_is_learnable_by_the_real_command(tmp_path: Path, train) -> None:
+    root = images(tmp_path / "d", "a", "b")
+    for index in range(10):
+        layer = drawing("RGBA")
+        layer.putpixel((5 + index % 6, 5), (index, 0, 0, 255))
+        layer.save(root / f"a/{index}.png")
+    train().ok()
+    split = json.loads((tmp_path / "r/split.json").read_text())
+    assert min(split["mean"]) > 0.4  # white, where it was black
+    assert split["decoding"] == 2
+    train("data.background=black").refused("data.background", "white")
+
+
+MODES = [
+    "1",
+    "L",
+    "P",
+    "RGB",
+    "RGBA",
+    "CMYK",
+    "YCbCr",
+    "LAB",
+    "HSV",
+    "LA",
+    "PA",
+    "RGBX",
+    "RGBa",
+    "La",
+    "I;16",
+    "I;16B",
+    "I;16L",
+    "F",
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_of_pillow_becomes_colours(mode: str) -> None:
+    image = Image.new(mode, (5, 3))
+    picture = as_shown(image, config())
+    assert (picture.mode, picture.size) == ("RGB", (5, 3))
+
+
+def test_lab_is_converted_by_its_own_space() -> None:
+    grey = as_shown(Image.merge("LAB", [Image.new("L", (2, 2), value) for value in (136, 128, 128)]), config())
+    assert abs(np.asarray(grey).astype(int) - 127).max() < 12  # L* = 53 is the middle grey of sRGB
+
+
+@pytest.mark.parametrize(
+    ("values", "format", "settings", "expected"),
+    [
+        (np.array([[0, 256, 65535]], np.uint16), "PNG", {}, [0, 1, 255]),
+        (np.array([[0, 256, 65535]], np.uint16), "TIFF", {}, [0, 1, 255]),
+        (np.array([[0, 2048, 4095]], np.uint16), "PNG", {"white": 4095.0}, [0, 128, 255]),
+        (np.array([[0, 256, 65535]], np.int32), "PPM", {}, [0, 1, 255]),
+        (np.array([[0.0, 0.5, 1.0]], np.float32), "TIFF", {}, [0, 128, 255]),
+        (np.array([[0.0, 100.0, 200.0]], np.float32), "TIFF", {"white": 200.0}, [0, 128, 255]),
+        (np.array([[0, 500, 1000]], np.int32), "TIFF", {"white": 1000.0}, [0, 128, 255]),
+        (np.array([[0, 500, 1000]], np.int32), "TIFF", {}, "no file says which of them is white"),
+        (np.array([[0.0, 100.0, 200.0]], np.float32), "TIFF", {}, "its values go from 0 to 200, and white is 1"),
+        (np.array([[-1.0, 0.0, 1.0]], np.float32), "TIFF", {}, "from -1 to 1"),
+        (np.array([[np.nan, 0.0, 1.0]], np.float32), "TIFF", {}, "from nan"),
+        (np.array([[0, 4096]], np.uint16), "PNG", {"white": 4095.0}, "from 0 to 4096, and white is 4095"),
+    ],
+)
+def test_values_of_more_than_eight_bits(
+    values: np.ndarray, format: str, settings: dict, expected: list[int] | str
+) -> None:
+    import io
+
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, format)
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=expected) as caught:
+            decode(file.getvalue(), "x", config(**settings))
+        assert "data.white=" in caught.value.instead
+    else:
+        picture = decode(file.getvalue(), "x", config(**settings))
+        assert np.asarray(picture)[0, :, 0].tolist() == expected
+
+
+def test_the_first_of_several_frames_is_shown(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    for format in ("GIF", "TIFF", "WEBP", "PNG"):
+        found = shown(frames[0], format, save_all=True, append_images=frames[1:])
+        assert found.shape == (8, 8, 3)
+        assert found[0, 0, 0] > 250 > 5 > found[0, 0, 2]
+
+
+# 5. What is left out is counted
+
+
+def test_an_image_is_what_pillow_opens(tmp_path: Path, train) -> None:
+    root = images(tmp_path / "d", "a", "b", each=40)
+    for index in range(37):
+        (root / f"a/{index}.png").rename(root / f"a/{index}.jfif")
+    (root / "b/0.png").rename(root / "b/no_suffix")
+    (root / "b/1.png").rename(root / "b/old.txt")
+    (root / "b/2.png").rename(root / "b/UPPER.PNG")
+    for name, content in {"a/notes.txt": b"words", "a/BM words.txt": b"BMW and others", "b/P1.csv": b"P1,P2\n1,2\n",
+                          "a/Thumbs.db": b"\xd0\xcf\x11\xe0", ".DS_Store": b"", "b/._3.png": b"\0\x05\x16\x07", "b/x.svg": b"<svg/>",
+                          "a/page.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "readme": b"hello"}.items():  # fmt: skip
+        (root / name).write_bytes(content)
+    out = train().ok().out
+    assert {len([id for ids in split_of(tmp_path).values() for id in ids if id.startswith(name)]) for name in "ab"} == {
+        40
+    }
+    for line in (
+        "2 *.txt of train: no image that Pillow reads",
+        "1 *.csv of train: no image that Pillow reads",
+        "1 *.db of train: no image that Pillow reads",
+        "1 *.eps of train: no image that Pillow reads",  # whose reader would start a program
+        "1 *.svg of train: no image that Pillow reads",
+        "1 ._3.png of train: hidden, such as b/._3.png",
+        "1 .DS_Store of train: hidden",
+        "1 file without a suffix of train: beside the folders of the classes, such as readme",
+    ):
+        assert line in out, out
+
+
+def test_a_class_whose_files_are_no_images_is_named(tmp_path: Path, train) -> None:
+    root = images(tmp_path / "d", "a", "b")
+    (root / "c").mkdir()
+    for index in range(5):
+        (root / f"c/{index}.heic").write_bytes(b"\0\0\0\x18ftypheic not really")
+    train().refused("class 'c' has no image in", "whatever its suffix")
+
+
+def test_an_image_with_two_labels(tmp_path: Path, train) -> None:
+    root = images(tmp_path / "d", *PARTS)
+    for index in range(5):
+        shutil.copy(root / f"train/a/{index}.png", root / f"train/b/same{index}.png")
+    shutil.copy(root / "test/a/0.png", root / "train/b/leak.png")
+    given, _, instead = train().refused("6 images of data set folder have two labels")
+    assert "train/a/3.png (a) = train/b/same3.png (b)" in given
+    assert "train/b/leak.png (b) = test/a/0.png (a)" in given
+    assert not (tmp_path / "r").exists()
+    for setting in ("drop", "keep"):
+        assert f"data.conflicts={setting}" in instead
+    out = train("data.conflicts=drop").ok().out
+    assert {part: len(ids) for part, ids in split_of(tmp_path).items()} == {"train": 15, "validation": 20, "test": 19}
+    assert "11 images of train: the same image has another label elsewhere" in out
+    assert "1 image of test: the same image has another label elsewhere, such as test/a/0.png" in out
+    shutil.rmtree(tmp_path / "r")
+    train("data.conflicts=keep").ok()
+    assert {part: len(ids) for part, ids in split_of(tmp_path).items()} == {"train": 25, "validation": 20, "test": 20}
+
+
+def test_many_images_with_two_labels_are_counted(tmp_path: Path, train) -> None:
+    root = images(tmp_path / "d", "a", "b", each=30)
+    for index in range(25):
+        shutil.copy(root / f"a/{index}.png", root / f"b/same{index}.png")
+    given, _, _ = train().refused("25 images of data set folder have two labels")
+    assert len(given.splitlines()) == 22
+    assert given.endswith("and 5 more")
+
+
+def test_duplicates_are_counted_and_said(tmp_path: Path, train) -> None:
+    root = images(tmp_path / "d", *PARTS)
+    for index in range(4):
+        shutil.copy(root / f"test/a/{index}.png", root / f"train/a/copy{index}.jpeg")
+    out = train().ok().out
+    assert "4 images of train: identical to an image of test or validation, such as train/a/copy0.jpeg" in out
+
+
+# 9. Where the images are
+
+
+def test_a_run_finds_its_images_from_anywhere(tmp_path: Path, nas: Commands, train) -> None:
+    images(tmp_path / "d", *PARTS)
+    train().ok()
+    assert identity(tmp_path)["config"]["data"]["root"] == str(tmp_path / "d")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    nas("search", f"run={tmp_path}/r", cwd=elsewhere).ok()
+    (tmp_path / "d").rename(tmp_path / "moved")
+    _, _, instead = nas("extract", f"run={tmp_path}/r", cwd=elsewhere).refused(f"{tmp_path / 'd'}", "does not exist")
+    assert instead.startswith("data.root=PATH")
+    nas("extract", f"run={tmp_path}/r", "data.root=../moved", cwd=elsewhere).ok()
+    home = nas("retrain", f"run={tmp_path}/r", "data.root=~/moved", cwd=elsewhere, env={"HOME": str(tmp_path)})
+    home.ok()
+
+
+def test_a_home_folder_as_root(tmp_path: Path, nas: Commands) -> None:
+    images(tmp_path / "d", "a", "b")
+    nas("train", "run=r", "data=folder", "data.root=~/d", *FAST, cwd=tmp_path, env={"HOME": str(tmp_path)}).ok()
+    assert identity(tmp_path)["config"]["data"]["root"] == str(tmp_path / "d")
+
+
+def test_an_older_run_of_image_files_is_refused(tmp_path: Path, nas: Commands, train) -> None:
+    """Its images were decoded in another way; a run without files goes on."""
+    images(tmp_path / "d", *PARTS)
+    train().ok()
+    for path, drop in ((tmp_path / "r/split.json", ("decoding",)), (tmp_path / "r/run.json", ("images",))):
+        table = json.loads(path.read_text())
+        for key in drop:
+            del table[key]
+        for key in ("layout", "conflicts", "background", "white"):
+            table.get("config", {}).get("data", {}).pop(key, None)
+        path.write_text(json.dumps(table))
+    nas("search", "run=r", cwd=tmp_path).refused("decoded image files in another way", "run=runs/new")
+
+
+# 13. Strips
+
+
+@pytest.mark.parametrize("size", [(20_000, 3), (3, 20_000), (9_000, 9), (700, 70)])
+@pytest.mark.parametrize("resolution", [224, 64, 32])
+def test_strips_are_cropped_before_they_are_enlarged(size: tuple[int, int], resolution: int) -> None:
+    """And show what an enlargement of the whole would: the middle."""
+    width, height = size
+    ramp = np.arange(width * height, dtype=np.float64).reshape(height, width)
+    pixels = np.rint(127 + 120 * np.sin(ramp / max(size) * 400))[..., None].repeat(3, 2).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    largest = [0]
+    original = Image.Image.resize
+
+    def resize(self, size, *arguments, **keywords):
+        largest[0] = max(largest[0], size[0] * size[1])
+        return original(self, size, *arguments, **keywords)
+
+    Image.Image.resize = resize  # type: ignore[method-assign]
+    try:
+        small = augmentation.evaluation_transform(resolution)(image)
+    finally:
+        Image.Image.resize = original  # type: ignore[method-assign]
+    assert small.shape == (3, resolution, resolution)
+    assert 0 < largest[0] <= 10 * augmentation.ASPECT * resolution**2
+    if resolution >= 64 and max(size) == 700:  # small enough to enlarge as a whole
+        from timm.data.transforms_factory import create_transform
+
+        whole = create_transform(
+            resolution, interpolation="bicubic", crop_pct=0.875, crop_mode="center", normalize=False
+        )(image)
+        assert (small.int() - whole.int()).abs().float().mean() < 12  # at most a pixel of the original aside
+
+
+def test_a_strip_costs_little_memory(tmp_path: Path, nas: Commands) -> None:
+    root = images(tmp_path / "d", "a", "b")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (3, 20_000, 3), dtype=np.uint8)).save(
+        root / "a/strip.png"
+    )
+    folder = DataConfig(name="folder", root=str(root), resolution=224)
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    split = make_split(folder, 0)
+    for part in ("train", "validation", "test"):
+        load_part(folder, split, part)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # KiB; it was 2.6 GB
+
+
+def test_a_picture_too_large_to_be_one_is_named(tmp_path: Path, train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's own limit, by its own reader: 400 million pixels in a few hundred bytes."""
+    root = images(tmp_path / "d", "a", "b")
+    Image.new("1", (20_000, 20_000)).save(root / "a/bomb.png")
+    train().refused("a/bomb.png cannot be decoded (DecompressionBombError")
+
+
+# All at once
+
+
+def test_the_order_of_threads_changes_nothing(tmp_path: Path) -> None:
+    images(tmp_path / "d", *PARTS, each=40)
+    folder = DataConfig(name="folder", root=str(tmp_path / "d"), resolution=16)
+    splits = [make_split(folder, 0) for _ in range(3)]
+    assert splits[0] == splits[1] == splits[2]
+    batches = [torch.cat([x for x, _ in load_part(folder, splits[0], "test").batches(7)]) for _ in range(3)]
+    assert torch.equal(batches[0], batches[1])
+    assert torch.equal(batches[1], batches[2])
