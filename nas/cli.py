@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.config import SECTIONS, Config, describe, load_config
+from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import read_space, space_file, space_names
 
@@ -145,11 +146,11 @@ def spaces(arguments: list[str]) -> int:
         path = space_file(arguments[0])
         space = read_space(path)
         print(path.read_text().rstrip())  # noqa: T201
-        print(f"\n# {space.size:.3g} networks, {len(space.genes)} choices, {len(space.stages)} stages")  # noqa: T201
+        print(f"\n# {worded(space.size)} networks, {len(space.genes)} choices, {len(space.stages)} stages")  # noqa: T201
         return 0
     for name in space_names():
         space = read_space(name)
-        print(f"{name:16} {space.size:>9.2g} networks  {space.about}")  # noqa: T201
+        print(f"{name:16} {worded(space.size, 2):>9} networks  {space.about}")  # noqa: T201
     return 0
 
 

@@ -16,6 +16,7 @@ from nas.config import Config, parse_macs, typed
 from nas.data import Part, Split, load_part, make_split
 from nas.store import RunStore
 from search_spaces.cost import macs
+from search_spaces.counting import decimal
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
 from search_spaces.space import SearchSpace
@@ -165,7 +166,7 @@ def start_run(config: Config) -> Run:
             "config": kept(config),
             "space_name": space.name,
             "space_digest": bound.digest,
-            "space_size": str(bound.size),
+            "space_size": decimal(bound.size),
             "split_digest": split.digest,
             "split_sizes": {name: len(split.parts[name]) for name in ("train", "validation", "test")},
             "classes": list(split.classes),

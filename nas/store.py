@@ -245,7 +245,7 @@ class RunStore:
         """
         try:
             return json.loads(self.read_text(name))
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # no JSON, or a number of thousands of digits
             raise _damaged(self.path(name), str(error)) from None
 
     # Lines
@@ -301,7 +301,7 @@ class RunStore:
         for number, line in enumerate(lines[:-1], 1):
             try:
                 record = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError):
+            except ValueError:
                 record = None
             if not isinstance(record, dict):
                 raise InputError(

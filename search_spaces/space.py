@@ -207,7 +207,7 @@ class SearchSpace:
         """
         try:
             data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # no TOML, or a number of thousands of digits
             raise InputError(f"{where} is not TOML: {error}", "a TOML file", f"mend {where}") from None
         return cls.from_dict(data, where)
 
