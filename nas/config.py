@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import InputError, nearest, unknown
+from search_spaces.textfiles import expanded, read_text
 
 LARGEST = 10**18
 """Of the numbers that count or bound something: far beyond use, and exact wherever they are computed with."""
@@ -404,12 +405,18 @@ def load_config(
     data = (base or Config()).to_dict()
     layers: list[tuple[tuple[str, ...], Any]] = []
     if file is not None:
-        path = Path(file)
+        path = expanded(file)
         try:
-            table = tomllib.loads(path.read_text())
+            table = tomllib.loads(read_text(path))
         except (FileNotFoundError, IsADirectoryError):
             raise InputError(
                 f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"config file {file} cannot be read ({error.strerror})",
+                "a file that you may read",
+                "another config file",
             ) from None
         except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
             raise InputError(f"config file {file} is not TOML: {error}", "TOML", f"mend {file}") from None

@@ -5,9 +5,19 @@ import time
 from typing import TextIO
 
 
-def say(text: str = "") -> None:
-    """One line of a result, on standard output."""
-    print(text, flush=True)  # noqa: T201
+def say(text: str = "", stream: TextIO | None = None) -> None:
+    """One line of a result, on standard output unless another stream is given.
+
+    What the stream cannot write (names of classes and folders may hold any character, and a terminal under the C locale takes ASCII
+    only) is written as Python escapes it.
+    """
+    stream = stream or sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding, getattr(stream, "errors", None) or "strict")
+    except UnicodeEncodeError:
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(text, file=stream, flush=True)
 
 
 class Progress:

@@ -69,9 +69,9 @@ def describe(threads: int = 0) -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     memory = 0.0
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
-        memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
+        memory = int(Path("/proc/meminfo").read_text("utf-8", "replace").split()[1]) / 2**20
     except OSError:
         pass
     return {"cpu": cpu, "cores": cores(), "memory_gib": round(memory, 1), "threads": threads or cores()}
@@ -95,10 +95,18 @@ def commit() -> str:
         return ""
     try:
         head = subprocess.run(
-            ["git", "-C", root, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+            ["git", "-C", root, "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
         ).stdout
         dirty = subprocess.run(
-            ["git", "-C", root, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+            ["git", "-C", root, "status", "--porcelain", "-uno"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -20,6 +20,7 @@ from search_spaces.counting import decimal
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
 from search_spaces.space import SearchSpace
+from search_spaces.textfiles import read_text
 from supernet.optimisation import Optimisation
 from supernet.supernet import Supernet
 
@@ -160,7 +161,7 @@ def start_run(config: Config) -> Run:
         )  # fmt: skip
     store = RunStore.create(config.run)
     store.write_json("split.json", split.to_dict())
-    store.write_text("space.toml", space_file(config.space).read_text())
+    store.write_text("space.toml", read_text(space_file(config.space)))
     store.begin(
         {
             "config": kept(config),

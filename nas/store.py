@@ -28,6 +28,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from search_spaces.errors import InputError
+from search_spaces.textfiles import expanded, read_text
 
 FORMAT = 1
 """Version of the folder's layout; a folder of another version is refused."""
@@ -105,7 +106,7 @@ class RunStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = expanded(folder)
         self._lock: _Lock | None = None
 
     @classmethod
@@ -229,13 +230,13 @@ class RunStore:
     def read_text(self, name: str) -> str:
         """
         Raises:
-            InputError: not there, or not text.
+            InputError: not there, or not UTF-8 text.
         """
         try:
-            return self.path(name).read_text()
+            return read_text(self.path(name))
         except OSError as error:
             raise _damaged(self.path(name), error.strerror or str(error)) from None
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise _damaged(self.path(name), str(error)) from None
 
     def read_json(self, name: str) -> Any:
@@ -243,8 +244,9 @@ class RunStore:
         Raises:
             InputError: not there, or not JSON.
         """
+        text = self.read_text(name)
         try:
-            return json.loads(self.read_text(name))
+            return json.loads(text)
         except ValueError as error:  # no JSON, or a number of thousands of digits
             raise _damaged(self.path(name), str(error)) from None
 

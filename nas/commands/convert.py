@@ -17,6 +17,7 @@ from search_spaces.errors import InputError
 from search_spaces.network import Network
 from search_spaces.official import check_name
 from search_spaces.official import convert as convert_state
+from search_spaces.textfiles import expanded
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts keep the weights beside other things."""
@@ -28,7 +29,7 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
     Raises:
         InputError: no such file, damaged, or holding anything but plain tensors.
     """
-    path = Path(file)
+    path = expanded(file)
     if not path.is_file():
         raise InputError(
             f"{path} is no file", "a checkpoint as the authors published it", "nas convert FILE --model NAME"
