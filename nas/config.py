@@ -216,7 +216,7 @@ class RetrainConfig:
 class ExtractConfig:
     """What `nas extract` does.
 
-    out: folder that gets one sub-folder per network; empty for the run's own networks/.
+    out: folder that gets one sub-folder per network; empty for the run's own networks/. The run is then only read.
     verify: only check the files that are there, against the supernet and the recorded accuracy.
     merge: parallel branches that are one convolution after training (RP-CPE) are written as one, for use and not for retraining;
         needs `out`. Outputs are equal up to rounding.
@@ -228,10 +228,20 @@ class ExtractConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReportConfig:
+    """What `nas report` does.
+
+    out: folder that gets the files of the report; empty for the run's own. The run is then only read.
+    """
+
+    out: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """A whole run.
 
-    run: its folder. Every verb reads and writes this folder only.
+    run: its folder. Every verb reads and writes this folder only, unless `out` names another for what it writes.
     space: a named search space, or the path of a space's TOML file.
     seed: of everything random.
     device: auto, cpu, or a torch device such as cuda:0.
@@ -253,6 +263,7 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
     def __post_init__(self) -> None:
         _at_least(self, seed=0, threads=0)
@@ -267,7 +278,8 @@ class Config:
 
 
 SECTIONS: dict[str, type] = {
-    "data": DataConfig, "train": TrainConfig, "search": SearchConfig, "extract": ExtractConfig, "retrain": RetrainConfig
+    "data": DataConfig, "train": TrainConfig, "search": SearchConfig, "extract": ExtractConfig, "retrain": RetrainConfig,
+    "report": ReportConfig,
 }  # fmt: skip
 
 

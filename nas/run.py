@@ -27,7 +27,7 @@ from supernet.supernet import Supernet
 FREE = {"data.root", "data.workers", "train.checkpoint_steps", "retrain.checkpoint_steps", "retrain.jobs"}
 """Keys that change where or how a run works, not what comes out: they may differ from one command to the next."""
 
-NOT_KEPT = ("run", "digest", "device", "threads", "extract")
+NOT_KEPT = ("run", "digest", "device", "threads", "extract", "report")
 """Keys of the configuration that belong to a command, not to the run."""
 
 
@@ -180,12 +180,13 @@ def start_run(config: Config) -> Run:
     return Run(store, config, bound, split, device)
 
 
-def open_run(config: Config, *, fixed: tuple[str, ...] = ("train", "search")) -> Run:
+def open_run(config: Config, *, fixed: tuple[str, ...] = ("train", "search"), writes: bool = True) -> Run:
     """An existing run, with the settings that it was started with.
 
     Args:
         config: from `configure`, whose base is the run's own configuration.
         fixed: sections that the verb takes as earlier verbs left them, beside space, seed and data.
+        writes: whether the run is written; one that is only read is not locked.
 
     Raises:
         InputError: no run, a damaged one, one of another version, or one of another space.
@@ -193,7 +194,8 @@ def open_run(config: Config, *, fixed: tuple[str, ...] = ("train", "search")) ->
     import_plugins(config)
     device = machine.prepare(config.threads, config.device)
     store = RunStore.open(config.run)
-    store.lock()
+    if writes:
+        store.lock()
     identity = store.read_json("run.json")
     for key in ("space", "seed", "data", *fixed):
         was, now = (_bound(key, settings[key]) for settings in (identity["config"], kept(config)))

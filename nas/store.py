@@ -1,5 +1,8 @@
 """The run folder, and the only writer of it.
 
+Whoever writes a run holds its lock. Readers take no lock and write nothing: they work while another process writes the run, and in a
+folder that cannot be written.
+
     run.json             what the run is: configuration, space, data, versions, machine, commit, command
     space.toml           the space as it was searched
     split.json           which images train, choose and test, with content hashes
@@ -13,7 +16,7 @@
     work/                checkpoints and clocks: what a resumed run needs and a finished one does not
 
 Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole;
-a line cut off by a kill is dropped when the file is next opened for writing.
+a line cut off by a kill, or not yet whole, is no line for readers, and is dropped when the file is next opened for writing.
 """
 
 import errno
@@ -21,12 +24,14 @@ import fcntl
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from nas.log import say
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded, read_text
 
@@ -34,6 +39,9 @@ FORMAT = 1
 """Version of the folder's layout; a folder of another version is refused."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+"""What a file system without locks says: some network file systems, as they are mounted on some clusters."""
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 """A file that is being written, with the process that writes it."""
@@ -55,6 +63,19 @@ def _damaged(path: Path, how: str) -> InputError:
     )
 
 
+class Unwritable(InputError):
+    """A file or folder cannot be written, for another reason than a full disk."""
+
+
+@contextmanager
+def offering(instead: str) -> Iterator[None]:
+    """Lets an error about what cannot be written offer `instead`: what is typed depends on the command."""
+    try:
+        yield
+    except Unwritable as error:
+        raise InputError(error.given, "a folder that can be written", instead) from None
+
+
 @contextmanager
 def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
     """Turns a full disk, and a path that cannot be written, into an error that says so; `but` not this error."""
@@ -69,7 +90,7 @@ def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
                 "a disk with free space",
                 "free some space, then run the same command again: it continues where it stopped",
             ) from None
-        raise InputError(
+        raise Unwritable(
             f"{path} cannot be written ({error.strerror or error})",
             "a run in a folder that can be written",
             "run=PATH of such a folder",
@@ -79,13 +100,24 @@ def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
 class _Lock:
     """A lock file, held by this process for as long as this object is referred to.
 
+    Where the file system has no locks nothing is held, and a line on standard error says so.
+
     Raises:
         BlockingIOError: another process holds it.
     """
 
     def __init__(self, path: Path) -> None:
         self.file = open(path, "w")  # noqa: SIM115 - held until the end
-        fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            say(
+                f"nas: the file system of {path.parent.parent} has no locks ({error.strerror}): nothing keeps two commands "
+                "from writing this run at once, so start one after the other",
+                sys.stderr,
+            )
 
     def __del__(self) -> None:
         if hasattr(self, "file"):
@@ -118,7 +150,13 @@ class RunStore:
         """
         store = cls(folder)
         path = store.folder / "run.json"
-        if not path.exists():
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be read ({error.strerror})", "a run that you may read", "run=PATH of such a folder"
+            ) from None
+        if not there:
             raise InputError(
                 f"{folder} holds no run (run.json is missing)",
                 "a folder that `nas train` made",

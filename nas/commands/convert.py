@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from nas.commands.extract import ARCH, WEIGHTS, load_network
 from nas.log import say
 from nas.run import save_tensors
-from nas.store import RunStore
+from nas.store import RunStore, offering
 from search_spaces.errors import InputError
 from search_spaces.network import Network
 from search_spaces.official import check_name
@@ -84,8 +84,9 @@ def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
     text = network.arch.to_json(indent=1) + "\n"
     if store.exists(ARCH) and not (store.read_text(ARCH) == text and _holds(store, network)):
         raise InputError(f"{store.folder} holds another network", "a folder of its own", f"--out {store.folder}-2")
-    save_tensors(store, WEIGHTS, network.state_dict(), {"digest": network.arch.digest, "source": Path(file).name})
-    store.write_text(ARCH, text)
+    with offering("--out PATH of such a folder"):
+        save_tensors(store, WEIGHTS, network.state_dict(), {"digest": network.arch.digest, "source": Path(file).name})
+        store.write_text(ARCH, text)
     params = sum(parameter.numel() for parameter in load_network(store.folder).parameters())
     say(f"{model}: {len(network.state_dict())} tensors, {params:,} parameters -> {store.folder}")
     say(f'load it: from nas import load_network; network = load_network("{store.folder}")')
