@@ -142,6 +142,7 @@ def start_run(config: Config) -> Run:
     Raises:
         InputError: the folder holds another run; the space or the data cannot be used, or not with these settings.
     """
+    machine.check_guarded()
     if RunStore(config.run).exists("run.json"):
         return open_run(config, fixed=("train",))
     import_plugins(config)
@@ -191,6 +192,7 @@ def open_run(config: Config, *, fixed: tuple[str, ...] = ("train", "search"), wr
     Raises:
         InputError: no run, a damaged one, one of another version, or one of another space.
     """
+    machine.check_guarded()
     import_plugins(config)
     device = machine.prepare(config.threads, config.device)
     store = RunStore.open(config.run)
