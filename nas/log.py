@@ -48,7 +48,9 @@ class Progress:
         self.last = now
         seconds = max(1e-9, now - self.start)
         words = [f"{self.label} {done}/{self.total}"]
-        words += [f"{key} {value:.4g}" for key, value in numbers.items()]
+        words += [
+            f"{key} {value:,}" if isinstance(value, int) else f"{key} {value:.4g}" for key, value in numbers.items()
+        ]
         if images:
             words.append(f"{images / seconds:,.0f} images/s")
         if not finished and done > self.first:

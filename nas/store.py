@@ -33,7 +33,7 @@ from weakref import WeakValueDictionary
 
 from nas.log import say
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded, read_text
+from search_spaces.textfiles import decode, expanded, read_text
 
 FORMAT = 1
 """Version of the folder's layout; a folder of another version is refused."""
@@ -194,10 +194,12 @@ class RunStore:
             InputError: the folder holds a run, or files that are no run's.
         """
         made_first = {"split.json", "space.toml", "work"}  # a run killed while it was made has these and no run.json
-        if self.folder.exists() and (
-            not self.folder.is_dir()
-            or any(p.name not in made_first and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
-        ):
+        with _disk(self.folder):
+            used = self.folder.exists() and (
+                not self.folder.is_dir()
+                or any(p.name not in made_first and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
+            )
+        if used:
             raise InputError(
                 f"{self.folder} is not empty and holds no run to go on with", "a new or empty folder", "run=runs/new"
             )
@@ -211,7 +213,7 @@ class RunStore:
         return self.folder / name
 
     def exists(self, name: str) -> bool:
-        return self.path(name).exists()
+        return os.path.exists(self.path(name))  # unlike pathlib's, False where nothing can be read
 
     def lock(self) -> None:
         """Holds the folder for this process, as long as this store lives, and removes what killed ones left half-written.
@@ -336,7 +338,14 @@ class RunStore:
         path = self.path(name)
         if not path.exists():
             return []
-        lines = path.read_bytes().split(b"\n")
+        content = path.read_bytes()
+        try:
+            decode(content)
+        except UnicodeDecodeError:
+            pass  # in a line, which is named below
+        except UnicodeError as error:
+            raise _damaged(path, str(error)) from None
+        lines = content.split(b"\n")
         found = []
         for number, line in enumerate(lines[:-1], 1):
             try:

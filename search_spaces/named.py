@@ -120,4 +120,12 @@ def check(space: SearchSpace) -> SearchSpace:
                 raise InputError(
                     f"{where} of space {space.name}: {error.given}", error.allowed, error.instead
                 ) from None
+            except (OverflowError, RuntimeError, TypeError) as error:  # torch raises each of them for such sizes
+                if "overflow" not in str(error).lower():
+                    raise
+                raise InputError(
+                    f"{where} of space {space.name}: {part.name} cannot be built, its sizes are beyond those of a tensor",
+                    "sizes that fit into memory",
+                    f"smaller options of {part.name}, or a smaller width",
+                ) from None
     return checked

@@ -114,8 +114,8 @@ def _run_jobs(jobs: list[Job], run: Run) -> Iterator[tuple[Job, dict[str, Any]]]
     ) as pool:
         # The longest first within a seed, so that none is left to run alone at the end.
         longest = sorted(jobs, key=lambda job: (job.seed, -cost(Architecture.from_dict(job.architecture)).macs))
-        futures = {job.name: pool.submit(run_job, job) for job in longest}
         try:
+            futures = {job.name: pool.submit(run_job, job) for job in longest}
             for job in jobs:
                 yield job, futures[job.name].result()
         except BrokenProcessPool:
