@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.config import SECTIONS, Config, describe, load_config
+from nas.log import say
+from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import read_space, space_file, space_names
 
@@ -67,13 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 141
     except InputError as error:
-        print(f"nas: {error}", file=sys.stderr)  # noqa: T201
+        say(f"nas: {error}", sys.stderr)
         return 2
     except FloatingPointError as error:
-        print(f"nas: {error}", file=sys.stderr)  # noqa: T201
+        say(f"nas: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nnas: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        say("\nnas: interrupted; the same command goes on from here", sys.stderr)
         return 130
 
 
@@ -85,18 +87,18 @@ def run(arguments: list[str]) -> int:
     """
     verb = arguments[0] if arguments else "--help"
     if verb in HELP_WORDS:
-        print(HELP.format(verbs="\n".join(f"  {name:9}{what}" for name, what in VERBS.items())))  # noqa: T201
+        say(HELP.format(verbs="\n".join(f"  {name:9}{what}" for name, what in VERBS.items())))
         return 0
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS, "nas {}")
     rest = arguments[1:]
     if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert"):
-        print(f"nas {verb}: {VERBS[verb]}")  # noqa: T201
+        say(f"nas {verb}: {VERBS[verb]}")
         return 0
     if any(word in ("-h", "--help") for word in rest):
         note = "\nwithout a file, and without data= or space=, it takes nas/demo.toml" if verb == "demo" else ""
         about = f"nas {verb}: {VERBS[verb]}{note}"
-        print(f"{about}\n\nkeys and defaults (one TOML table a section, or key=value):\n{describe()}")  # noqa: T201
+        say(f"{about}\n\nkeys and defaults (one TOML table a section, or key=value):\n{describe()}")
         return 0
     if verb == "spaces":
         return spaces(rest)
@@ -154,7 +156,7 @@ def spaces(arguments: list[str]) -> int:
         return 0
     for name in space_names():
         space = read_space(name)
-        print(f"{name:16} {space.size:>9.2g} networks  {space.about}")  # noqa: T201
+        say(f"{name:16} {worded(space.size, 2):>9} networks  {space.about}")
     return 0
 
 

@@ -12,10 +12,22 @@ import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import InputError, nearest, unknown
+from search_spaces.textfiles import expanded, read_text
+
+LARGEST = 10**18
+"""Of the numbers that count or bound something: far beyond use, and exact wherever they are computed with."""
+
+
+def _short(value: Any) -> str:
+    """A value as Python writes it, for a message, without the middle of a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:40]}...{text[-10:]}"
+
 
 _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}
 
@@ -29,9 +41,13 @@ def _typed(section: Any, key: str) -> str:
 
 def _at_least(section: Any, **least: float) -> None:
     for key, bound in least.items():
-        if getattr(section, key) < bound:
-            name = _typed(section, key)
-            raise InputError(f"{name} is {getattr(section, key)}", f"{bound} or more", f"{name}={bound}")
+        name, value = _typed(section, key), getattr(section, key)
+        if value < bound:
+            raise InputError(f"{name} is {_short(value)}", f"{bound} or more", f"{name}={bound}")
+        # Shares of it are floats in places, such as the time left. A seed is only hashed.
+        if type(value) is int and key != "seed" and value > LARGEST:
+            default = typed(section.__dataclass_fields__[key].default)
+            raise InputError(f"{name} is {_short(value)}", f"{bound} to {LARGEST:,}", f"{name}={default}")
 
 
 def _one_of(section: Any, **allowed: tuple[str, ...]) -> None:
@@ -90,6 +106,8 @@ class DataConfig:
                 "data=folder without a folder", "a folder with one sub-folder of images per class", "data.root=PATH"
             )
         _at_least(self, resolution=4, workers=0, white=0)
+        if self.resolution > 4096:
+            raise InputError(f"data.resolution is {_short(self.resolution)}", "4 to 4096 pixels", "data.resolution=224")
         _fraction(self, "validation_fraction", "test_fraction")
         _one_of(self, layout=("auto", "classes", "parts"), conflicts=("error", "drop", "keep"))
         if self.background not in _COLOURS and not _HEXADECIMAL.fullmatch(self.background):
@@ -232,7 +250,7 @@ class RetrainConfig:
 class ExtractConfig:
     """What `nas extract` does.
 
-    out: folder that gets one sub-folder per network; empty for the run's own networks/.
+    out: folder that gets one sub-folder per network; empty for the run's own networks/. The run is then only read.
     verify: only check the files that are there, against the supernet and the recorded accuracy.
     merge: parallel branches that are one convolution after training (RP-CPE) are written as one, for use and not for retraining;
         needs `out`. Outputs are equal up to rounding.
@@ -244,10 +262,20 @@ class ExtractConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReportConfig:
+    """What `nas report` does.
+
+    out: folder that gets the files of the report; empty for the run's own. The run is then only read.
+    """
+
+    out: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """A whole run.
 
-    run: its folder. Every verb reads and writes this folder only.
+    run: its folder. Every verb reads and writes this folder only, unless `out` names another for what it writes.
     space: a named search space, or the path of a space's TOML file.
     seed: of everything random.
     device: auto, cpu, or a torch device such as cuda:0.
@@ -269,9 +297,12 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
     def __post_init__(self) -> None:
         _at_least(self, seed=0, threads=0)
+        if self.threads > 4096:
+            raise InputError(f"threads is {self.threads}", "0 to 4096", "threads=1, or 0 for the number of cores")
         if not self.run:
             raise InputError("run is empty", "the path of a folder", "run=runs/mine")
 
@@ -281,7 +312,8 @@ class Config:
 
 
 SECTIONS: dict[str, type] = {
-    "data": DataConfig, "train": TrainConfig, "search": SearchConfig, "extract": ExtractConfig, "retrain": RetrainConfig
+    "data": DataConfig, "train": TrainConfig, "search": SearchConfig, "extract": ExtractConfig, "retrain": RetrainConfig,
+    "report": ReportConfig,
 }  # fmt: skip
 
 
@@ -302,12 +334,15 @@ def _convert(value: Any, annotation: Any, key: str, example: str) -> Any:
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(_convert(item, typing.get_args(annotation)[0], key, example) for item in items)
     if annotation is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise InputError(f"{key} is {_short(value)}", "a number below 1.8e308", f"{key}={example}") from None
     if annotation is str and type(value) in (int, float):
         return str(value)
     if type(value) is not annotation:
         words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-        raise InputError(f"{key} is {value!r}", words[annotation], f"{key}={example}")
+        raise InputError(f"{key} is {_short(value)}", words[annotation], f"{key}={example}")
     if annotation is float and not math.isfinite(value):
         raise InputError(f"{key} is {value}", "a finite number", f"{key}={example}")
     return value
@@ -353,12 +388,17 @@ def parse_macs(text: str) -> int | None:
     scale = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text.strip()[-1:].upper(), 1)
     digits = text.strip() if scale == 1 else text.strip()[:-1]
     try:
-        macs = round(float(digits) * scale)
-    except (ValueError, OverflowError):
-        macs = 0
+        number = Decimal(digits)  # a float would lose digits, or overflow
+    except InvalidOperation:
+        number = Decimal(0)
+    if number.is_finite() and number > LARGEST // scale:  # not yet a whole number: 1e999999999 would fill the memory
+        raise InputError(
+            f"search.budget is {_short(text)}", f"at most {LARGEST // 10**9:,}G MACs, or none", "search.budget=none"
+        )
+    macs = round(number * scale) if number.is_finite() else 0
     if macs < 1:
         raise InputError(
-            f"search.budget is {text!r}", "a number above 0 with K, M or G for MACs, or none", "search.budget=3M"
+            f"search.budget is {_short(text)}", "a number above 0 with K, M or G for MACs, or none", "search.budget=3M"
         )
     return macs
 
@@ -396,7 +436,7 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
         return path, [item for item in items if item]
     try:
         return path, tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or a number of thousands of digits
         return path, raw
 
 
@@ -411,14 +451,20 @@ def load_config(
     data = (base or Config()).to_dict()
     layers: list[tuple[tuple[str, ...], Any]] = []
     if file is not None:
-        path = Path(file)
+        path = expanded(file)
         try:
-            table = tomllib.loads(path.read_text())
+            table = tomllib.loads(read_text(path))
         except (FileNotFoundError, IsADirectoryError):
             raise InputError(
                 f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise InputError(
+                f"config file {file} cannot be read ({error.strerror})",
+                "a file that you may read",
+                "another config file",
+            ) from None
+        except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
             raise InputError(f"config file {file} is not TOML: {error}", "TOML", f"mend {file}") from None
         try:
             _values(Config, table, "")

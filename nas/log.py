@@ -5,9 +5,19 @@ import time
 from typing import TextIO
 
 
-def say(text: str = "") -> None:
-    """One line of a result, on standard output."""
-    print(text, flush=True)  # noqa: T201
+def say(text: str = "", stream: TextIO | None = None) -> None:
+    """One line of a result, on standard output unless another stream is given.
+
+    What the stream cannot write (names of classes and folders may hold any character, and a terminal under the C locale takes ASCII
+    only) is written as Python escapes it.
+    """
+    stream = stream or sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding, getattr(stream, "errors", None) or "strict")
+    except UnicodeEncodeError:
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(text, file=stream, flush=True)
 
 
 class Progress:
@@ -38,7 +48,9 @@ class Progress:
         self.last = now
         seconds = max(1e-9, now - self.start)
         words = [f"{self.label} {done}/{self.total}"]
-        words += [f"{key} {value:.4g}" for key, value in numbers.items()]
+        words += [
+            f"{key} {value:,}" if isinstance(value, int) else f"{key} {value:.4g}" for key, value in numbers.items()
+        ]
         if images:
             words.append(f"{images / seconds:,.0f} images/s")
         if not finished and done > self.first:

@@ -1,6 +1,7 @@
 """The machine a run is on: what it is, and the settings that make it fast."""
 
 import ctypes
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -10,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from nas.log import say
 from search_spaces.errors import InputError
 
 
@@ -69,12 +71,33 @@ def describe(threads: int = 0) -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     memory = 0.0
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
-        memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
+        memory = int(Path("/proc/meminfo").read_text("utf-8", "replace").split()[1]) / 2**20
     except OSError:
         pass
     return {"cpu": cpu, "cores": cores(), "memory_gib": round(memory, 1), "threads": threads or cores()}
+
+
+def unguarded() -> InputError:
+    """The error of a script that calls nas while another process imports it."""
+    return InputError(
+        f'{sys.argv[0] or "the script"} calls nas outside of `if __name__ == "__main__":`, and the processes that train networks import it first',
+        "calls that stand under this line, as in README.md",
+        'if __name__ == "__main__": and the calls indented below it, or retrain.jobs=1, which starts no processes',
+    )
+
+
+def check_guarded() -> None:
+    """
+    Raises:
+        InputError: this process was started to do a part of the work, and is still importing the script that it came from.
+    """
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):  # as multiprocessing itself tells; nobody is there to catch the error
+        # A sentence instead of a traceback, and from one of many that end alike; the process that started them says it too.
+        sys.excepthook = lambda _, error, __: say(f"nas: {error}", sys.stderr) if process.name.endswith("-1") else None
+        raise unguarded()
 
 
 def versions() -> dict[str, str]:
@@ -95,10 +118,18 @@ def commit() -> str:
         return ""
     try:
         head = subprocess.run(
-            ["git", "-C", root, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+            ["git", "-C", root, "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
         ).stdout
         dirty = subprocess.run(
-            ["git", "-C", root, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+            ["git", "-C", root, "status", "--porcelain", "-uno"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -21,16 +21,18 @@ from nas.data import Part, Split, check_part, load_part, make_split
 from nas.store import RunStore
 from search_spaces.checking import check_parts
 from search_spaces.cost import macs
+from search_spaces.counting import decimal
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
 from search_spaces.space import SearchSpace
+from search_spaces.textfiles import expanded, read_text
 from supernet.optimisation import Optimisation
 from supernet.supernet import Supernet
 
 FREE = {"data.root", "data.workers", "train.checkpoint_steps", "retrain.checkpoint_steps", "retrain.jobs"}
 """Keys that change where or how a run works, not what comes out: they may differ from one command to the next."""
 
-NOT_KEPT = ("run", "digest", "device", "threads", "extract")
+NOT_KEPT = ("run", "digest", "device", "threads", "extract", "report")
 """Keys of the configuration that belong to a command, not to the run."""
 
 
@@ -124,7 +126,7 @@ def _absolute(config: Config) -> Config:
     """With the folder of the images as an absolute path, which means the same wherever later commands are typed."""
     if not config.data.root:
         return config
-    root = os.path.abspath(os.path.expanduser(config.data.root))
+    root = os.path.abspath(expanded(config.data.root))
     return replace(config, data=replace(config.data, root=root))
 
 
@@ -177,6 +179,7 @@ def start_run(config: Config) -> Run:
     Raises:
         InputError: the folder holds another run; the space or the data cannot be used, or not with these settings.
     """
+    machine.check_guarded()
     if RunStore(config.run).exists("run.json"):
         return open_run(config, fixed=("train",))
     config = _absolute(config)
@@ -199,13 +202,13 @@ def start_run(config: Config) -> Run:
         )  # fmt: skip
     store = RunStore.create(config.run)
     store.write_json("split.json", split.to_dict())
-    store.write_text("space.toml", space_file(config.space).read_text())
+    store.write_text("space.toml", read_text(space_file(config.space)))
     store.begin(
         {
             "config": kept(config),
             "space_name": space.name,
             "space_digest": bound.digest,
-            "space_size": str(bound.size),
+            "space_size": decimal(bound.size),
             "split_digest": split.digest,
             "split_sizes": {name: len(split.parts[name]) for name in ("train", "validation", "test")},
             "classes": list(split.classes),
@@ -219,21 +222,24 @@ def start_run(config: Config) -> Run:
     return Run(store, config, bound, split, device)
 
 
-def open_run(config: Config, *, fixed: tuple[str, ...] = ("train", "search")) -> Run:
+def open_run(config: Config, *, fixed: tuple[str, ...] = ("train", "search"), writes: bool = True) -> Run:
     """An existing run, with the settings that it was started with.
 
     Args:
         config: from `configure`, whose base is the run's own configuration.
         fixed: sections that the verb takes as earlier verbs left them, beside space, seed and data.
+        writes: whether the run is written; one that is only read is not locked.
 
     Raises:
         InputError: no run, a damaged one, one of another version, or one of another space.
     """
+    machine.check_guarded()
     config = _absolute(config)
     import_plugins(config)
     device = machine.prepare(config.threads, config.device)
     store = RunStore.open(config.run)
-    store.lock()
+    if writes:
+        store.lock()
     identity = store.read_json("run.json")
     before = kept(config_from({**identity["config"], "run": config.run}))  # with the defaults of keys that are newer
     for key in ("space", "seed", "data", *fixed):

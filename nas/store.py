@@ -1,5 +1,8 @@
 """The run folder, and the only writer of it.
 
+Whoever writes a run holds its lock. Readers take no lock and write nothing: they work while another process writes the run, and in a
+folder that cannot be written.
+
     run.json             what the run is: configuration, space, data, versions, machine, commit, command
     space.toml           the space as it was searched
     split.json           which images train, choose and test, with content hashes
@@ -13,7 +16,7 @@
     work/                checkpoints and clocks: what a resumed run needs and a finished one does not
 
 Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole;
-a line cut off by a kill is dropped when the file is next opened for writing.
+a line cut off by a kill, or not yet whole, is no line for readers, and is dropped when the file is next opened for writing.
 """
 
 import errno
@@ -21,18 +24,24 @@ import fcntl
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from nas.log import say
 from search_spaces.errors import InputError
+from search_spaces.textfiles import decode, expanded, read_text
 
 FORMAT = 1
 """Version of the folder's layout; a folder of another version is refused."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+"""What a file system without locks says: some network file systems, as they are mounted on some clusters."""
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 """A file that is being written, with the process that writes it."""
@@ -54,6 +63,19 @@ def _damaged(path: Path, how: str) -> InputError:
     )
 
 
+class Unwritable(InputError):
+    """A file or folder cannot be written, for another reason than a full disk."""
+
+
+@contextmanager
+def offering(instead: str) -> Iterator[None]:
+    """Lets an error about what cannot be written offer `instead`: what is typed depends on the command."""
+    try:
+        yield
+    except Unwritable as error:
+        raise InputError(error.given, "a folder that can be written", instead) from None
+
+
 @contextmanager
 def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
     """Turns a full disk, and a path that cannot be written, into an error that says so; `but` not this error."""
@@ -68,7 +90,7 @@ def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
                 "a disk with free space",
                 "free some space, then run the same command again: it continues where it stopped",
             ) from None
-        raise InputError(
+        raise Unwritable(
             f"{path} cannot be written ({error.strerror or error})",
             "a run in a folder that can be written",
             "run=PATH of such a folder",
@@ -78,13 +100,24 @@ def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
 class _Lock:
     """A lock file, held by this process for as long as this object is referred to.
 
+    Where the file system has no locks nothing is held, and a line on standard error says so.
+
     Raises:
         BlockingIOError: another process holds it.
     """
 
     def __init__(self, path: Path) -> None:
         self.file = open(path, "w")  # noqa: SIM115 - held until the end
-        fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            say(
+                f"nas: the file system of {path.parent.parent} has no locks ({error.strerror}): nothing keeps two commands "
+                "from writing this run at once, so start one after the other",
+                sys.stderr,
+            )
 
     def __del__(self) -> None:
         if hasattr(self, "file"):
@@ -105,7 +138,7 @@ class RunStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = expanded(folder)
         self._lock: _Lock | None = None
 
     @classmethod
@@ -117,7 +150,13 @@ class RunStore:
         """
         store = cls(folder)
         path = store.folder / "run.json"
-        if not path.exists():
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be read ({error.strerror})", "a run that you may read", "run=PATH of such a folder"
+            ) from None
+        if not there:
             raise InputError(
                 f"{folder} holds no run (run.json is missing)",
                 "a folder that `nas train` made",
@@ -155,10 +194,12 @@ class RunStore:
             InputError: the folder holds a run, or files that are no run's.
         """
         made_first = {"split.json", "space.toml", "work"}  # a run killed while it was made has these and no run.json
-        if self.folder.exists() and (
-            not self.folder.is_dir()
-            or any(p.name not in made_first and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
-        ):
+        with _disk(self.folder):
+            used = self.folder.exists() and (
+                not self.folder.is_dir()
+                or any(p.name not in made_first and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
+            )
+        if used:
             raise InputError(
                 f"{self.folder} is not empty and holds no run to go on with", "a new or empty folder", "run=runs/new"
             )
@@ -172,7 +213,7 @@ class RunStore:
         return self.folder / name
 
     def exists(self, name: str) -> bool:
-        return self.path(name).exists()
+        return os.path.exists(self.path(name))  # unlike pathlib's, False where nothing can be read
 
     def lock(self) -> None:
         """Holds the folder for this process, as long as this store lives, and removes what killed ones left half-written.
@@ -229,13 +270,13 @@ class RunStore:
     def read_text(self, name: str) -> str:
         """
         Raises:
-            InputError: not there, or not text.
+            InputError: not there, or not UTF-8 text.
         """
         try:
-            return self.path(name).read_text()
+            return read_text(self.path(name))
         except OSError as error:
             raise _damaged(self.path(name), error.strerror or str(error)) from None
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise _damaged(self.path(name), str(error)) from None
 
     def read_json(self, name: str) -> Any:
@@ -243,9 +284,10 @@ class RunStore:
         Raises:
             InputError: not there, or not JSON.
         """
+        text = self.read_text(name)
         try:
-            return json.loads(self.read_text(name))
-        except json.JSONDecodeError as error:
+            return json.loads(text)
+        except ValueError as error:  # no JSON, or a number of thousands of digits
             raise _damaged(self.path(name), str(error)) from None
 
     # Lines
@@ -296,12 +338,19 @@ class RunStore:
         path = self.path(name)
         if not path.exists():
             return []
-        lines = path.read_bytes().split(b"\n")
+        content = path.read_bytes()
+        try:
+            decode(content)
+        except UnicodeDecodeError:
+            pass  # in a line, which is named below
+        except UnicodeError as error:
+            raise _damaged(path, str(error)) from None
+        lines = content.split(b"\n")
         found = []
         for number, line in enumerate(lines[:-1], 1):
             try:
                 record = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError):
+            except ValueError:
                 record = None
             if not isinstance(record, dict):
                 raise InputError(

@@ -224,7 +224,7 @@ class Architecture:
         """
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # no JSON, or a number of thousands of digits
             raise InputError(
                 f"the architecture is not JSON ({error})",
                 "the text of an arch.json",

@@ -191,5 +191,11 @@ def build(kind: str, part: Part, dims: tuple[int, ...]) -> nn.Module:
     except InputError:
         raise
     except Exception as error:
+        if "overflow" in str(error).lower():  # torch raises errors of several kinds for such sizes
+            raise InputError(
+                f"{part.name} cannot be built, its sizes are beyond those of a tensor",
+                "sizes that fit into memory",
+                f"smaller options of {part.name}, or a smaller width",
+            ) from None
         what = f"cannot be built of {dims} channels ({type(error).__name__}: {_first_line(error)}, {_line(kind, part, error)})"
         raise _fault(kind, part, what, "a constructor that takes any width, on torch's meta device too") from error

@@ -5,6 +5,7 @@ from pathlib import Path
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError, unknown
 from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace
+from search_spaces.textfiles import expanded, read_text
 
 FOLDER = Path(__file__).with_name("spaces")
 
@@ -20,7 +21,7 @@ def space_file(name: str | Path) -> Path:
     Raises:
         InputError: neither; the nearest name is offered.
     """
-    path = Path(name)
+    path = expanded(name)
     if path.suffix == ".toml":
         if not path.is_file():
             raise InputError(
@@ -38,9 +39,13 @@ def read_space(name: str | Path) -> SearchSpace:
     """A space as its file says, not yet checked against the registered parts."""
     path = space_file(name)
     try:
-        text = path.read_text()
-    except UnicodeDecodeError as error:
+        text = read_text(path)
+    except UnicodeError as error:
         raise InputError(f"{path.name} is not TOML: {error}", "a TOML file", f"mend {path.name}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror})", "a file that you may read", "space=FILE"
+        ) from None
     return SearchSpace.from_toml(text, path.name)
 
 

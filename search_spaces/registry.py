@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value
+from search_spaces.counting import decimal
 from search_spaces.errors import InputError, unknown
 
 Axes = Mapping[str, tuple[int, ...]]
@@ -252,7 +253,12 @@ def _check(value: Value, annotation: Any, where: str, default: Any) -> Value:
             raise InputError(f"{where} is {value!r}", "a list inside the list of choices", example)
         return tuple(_check(item, typing.get_args(annotation)[0], where, default) for item in value)
     if annotation is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise InputError(
+                f"{where} is a number of {len(decimal(value))} digits", "a number", f"{where} = 1"
+            ) from None
     if type(value) is not annotation:
         words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
         raise InputError(f"{where} is {value!r}", words[annotation], example)

@@ -153,19 +153,22 @@ def _slot(data: Any, where: str) -> Slot:
     return choices
 
 
-def _numbers(data: Any, where: str, least: int) -> tuple[int, ...]:
+def _numbers(data: Any, where: str, least: int, most: int) -> tuple[int, ...]:
     values = tuple(data) if isinstance(data, list) else (data,)
-    if not values or any(type(v) is not int or v < least for v in values) or list(values) != sorted(set(values)):
-        usable = sorted({v for v in values if type(v) is int and v >= least}) or [16, 32] if least else [1, 2]
+    whole = [v for v in values if type(v) is int and least <= v <= most]
+    if not values or len(whole) < len(values) or whole != sorted(set(whole)):
+        usable = sorted(set(whole)) or ([16, 32] if least else [1, 2])
         raise InputError(
-            f"{where} is {data!r}", f"ascending whole numbers from {least} up", f"{where.split('.')[-1]} = {usable}"
+            f"{where} is {data!r}",
+            f"ascending whole numbers from {least} to {most:,}",
+            f"{where.split('.')[-1]} = {usable}",
         )
     return values
 
 
 def _number(data: Any, where: str) -> int:
-    if type(data) is not int or data < 1:
-        raise InputError(f"{where} is {data!r}", "one whole number from 1 up", f"{where.split('.')[-1]} = 3")
+    if type(data) is not int or not 1 <= data <= 10**9:
+        raise InputError(f"{where} is {data!r}", f"one whole number from 1 to {10**9:,}", f"{where.split('.')[-1]} = 3")
     return data
 
 
@@ -213,7 +216,7 @@ class SearchSpace:
         """
         try:
             data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # no TOML, or a number of thousands of digits
             raise InputError(f"{where} is not TOML: {error}", "a TOML file", f"mend {where}") from None
         return cls.from_dict(data, where)
 
@@ -243,8 +246,8 @@ class SearchSpace:
                     raise unknown(f"entry of {here}.per_stage:", tie, allowed, 'per_stage = ["{}"]')
             stages.append(
                 StageSpace(
-                    width=_numbers(table["width"], f"{here}.width", 1),
-                    depth=_numbers(table["depth"], f"{here}.depth", 0),
+                    width=_numbers(table["width"], f"{here}.width", 1, 10**6),
+                    depth=_numbers(table["depth"], f"{here}.depth", 0, 10**4),
                     embedding=_slot(table["embedding"], f"{here}.embedding"),
                     blocks=blocks,
                     per_stage=ties,

@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 from nas.commands.extract import ARCH, WEIGHTS, load_network
 from nas.log import say
 from nas.run import save_tensors
-from nas.store import RunStore
+from nas.store import RunStore, offering
 from search_spaces.errors import InputError
 from search_spaces.network import Network
 from search_spaces.official import check_name
 from search_spaces.official import convert as convert_state
+from search_spaces.textfiles import expanded
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts keep the weights beside other things."""
@@ -28,7 +29,7 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
     Raises:
         InputError: no such file, damaged, or holding anything but plain tensors.
     """
-    path = Path(file)
+    path = expanded(file)
     if not path.is_file():
         raise InputError(
             f"{path} is no file", "a checkpoint as the authors published it", "nas convert FILE --model NAME"
@@ -83,8 +84,9 @@ def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
     text = network.arch.to_json(indent=1) + "\n"
     if store.exists(ARCH) and not (store.read_text(ARCH) == text and _holds(store, network)):
         raise InputError(f"{store.folder} holds another network", "a folder of its own", f"--out {store.folder}-2")
-    save_tensors(store, WEIGHTS, network.state_dict(), {"digest": network.arch.digest, "source": Path(file).name})
-    store.write_text(ARCH, text)
+    with offering("--out PATH of such a folder"):
+        save_tensors(store, WEIGHTS, network.state_dict(), {"digest": network.arch.digest, "source": Path(file).name})
+        store.write_text(ARCH, text)
     params = sum(parameter.numel() for parameter in load_network(store.folder).parameters())
     say(f"{model}: {len(network.state_dict())} tensors, {params:,} parameters -> {store.folder}")
     say(f'load it: from nas import load_network; network = load_network("{store.folder}")')

@@ -3,6 +3,7 @@
 A network's folder has arch.json (what it is) and weights.safetensors (its weights and normalisation statistics).
 """
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nas.evaluate import evaluate
 from nas.log import say
 from nas.pareto import spread_over
 from nas.run import Run, load_tensors, open_run, save_tensors
-from nas.store import RunStore
+from nas.store import RunStore, offering
 from search_spaces.architecture import Architecture
 from search_spaces.cost import macs
 from search_spaces.errors import InputError
@@ -103,12 +104,18 @@ def extract(config: Config) -> dict[str, Path]:
         raise InputError(
             "merge=true without out", "a folder for networks that are not retrained", "out=models merge=true"
         )
-    run = open_run(config)
+    out = config.extract.out
+    store = RunStore(out or config.run)
+    # Networks that go elsewhere, and checks, only read the run: it may be in use, or in a folder that cannot be written.
+    within = store.folder.resolve().is_relative_to(RunStore(config.run).folder.resolve())
+    chosen_one = f" digest={config.digest}" if config.digest else ""
+    elsewhere = "out=PATH of such a folder" if out else f"nas extract run={shlex.quote(config.run)}{chosen_one} out=DIR"
+    with offering(elsewhere):
+        run = open_run(config, writes=within and not config.extract.verify)
     chosen = selected(run)
     evaluator = Evaluator.of(run)
-    store = RunStore(config.extract.out) if config.extract.out else run.store
-    place = "" if config.extract.out else "networks/"
-    others = f" out={config.extract.out}" if config.extract.out else ""
+    place = "" if out else "networks/"
+    others = f" out={out}" if out else ""
     others += " merge=true" if config.extract.merge else ""
     folders = {}
     for digest, entry in chosen.items():
@@ -119,8 +126,9 @@ def extract(config: Config) -> dict[str, Path]:
             if config.extract.merge:
                 network = reparameterise(network)
             about = {"digest": network.arch.digest, "split": run.split.digest}
-            save_tensors(store, f"{folder}/{WEIGHTS}", network.state_dict(), about)
-            store.write_text(f"{folder}/{ARCH}", network.arch.to_json(indent=1) + "\n")
+            with offering(elsewhere):
+                save_tensors(store, f"{folder}/{WEIGHTS}", network.state_dict(), about)
+                store.write_text(f"{folder}/{ARCH}", network.arch.to_json(indent=1) + "\n")
         network = load_network(store.path(folder)).to(run.device)
         expected = reparameterised(arch).digest if config.extract.merge else digest
         if network.arch.digest != expected:

@@ -7,11 +7,14 @@ import itertools
 import math
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 from typing import Any
 
@@ -102,23 +105,47 @@ def _run_jobs(jobs: list[Job], run: Run) -> Iterator[tuple[Job, dict[str, Any]]]
         for job in jobs:
             yield job, run_job(job)
         return
+    if getattr(sys.modules["__main__"], "__file__", None) == "<stdin>":
+        raise InputError(
+            "the script comes from standard input, and the processes that train networks have to import it",
+            "a script in a file",
+            "retrain.jobs=1, which starts no processes, or save the script",
+        )
     context = multiprocessing.get_context("spawn")
+    started = context.Semaphore(0)
     with ProcessPoolExecutor(
-        min(workers, len(jobs)), context, initializer=_end_with_parent, initargs=(os.getpid(),)
+        min(workers, len(jobs)), context, initializer=_start_worker, initargs=(os.getpid(), started)
     ) as pool:
         # The longest first within a seed, so that none is left to run alone at the end.
         longest = sorted(jobs, key=lambda job: (job.seed, -cost(Architecture.from_dict(job.architecture)).macs))
-        futures = {job.name: pool.submit(run_job, job) for job in longest}
         try:
+            futures = {job.name: pool.submit(run_job, job) for job in longest}
             for job in jobs:
                 yield job, futures[job.name].result()
+        except BrokenProcessPool:
+            raise _ended(run, script_imported=started.acquire(block=False)) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _end_with_parent(parent: int) -> None:
-    """Ends this worker when its parent is gone: a killed run must not go on writing."""
+def _ended(run: Run, script_imported: bool) -> InputError:
+    """Why a worker ended without a result: the operating system, or a script that no other process can import."""
+    main = sys.modules["__main__"]
+    file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    ours = spec.name == "nas.cli" if spec else Path(file or "nas").name == "nas"  # guarded
+    if not script_imported and not ours:
+        return machine.unguarded()
+    return InputError(
+        f"{run.store.folder}: a training process was ended from outside, most often because memory ran out",
+        "memory for all networks that train at once; what is finished is kept, and the same command resumes",
+        "the same command with retrain.jobs=1, or a new run with a smaller retrain.batch_size",
+    )
+
+
+def _start_worker(parent: int, started: Semaphore) -> None:
+    """Says that this worker could import the script, and ends it when its parent is gone: a killed run must not go on writing."""
+    started.release()
 
     def watch() -> None:
         while os.getppid() == parent:

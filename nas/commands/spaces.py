@@ -6,7 +6,9 @@ from nas.config import Config
 from nas.log import say
 from nas.run import import_plugins
 from search_spaces.checking import check_parts
+from search_spaces.counting import worded
 from search_spaces.named import load_space
+from search_spaces.textfiles import read_text
 
 
 def show(path: Path, config: Config) -> None:
@@ -21,5 +23,5 @@ def show(path: Path, config: Config) -> None:
     import_plugins(config)
     space = load_space(path)
     check_parts(space)
-    say(path.read_text().rstrip())
-    say(f"\n# {space.size:.3g} networks, {len(space.genes)} choices, {len(space.stages)} stages")
+    say(read_text(path).rstrip())
+    say(f"\n# {worded(space.size)} networks, {len(space.genes)} choices, {len(space.stages)} stages")

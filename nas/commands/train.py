@@ -6,6 +6,7 @@ from nas.config import Config
 from nas.images import lines
 from nas.log import Progress, say
 from nas.run import Run, load_checkpoint, save_checkpoint, save_tensors, start_run
+from search_spaces.counting import worded
 from supernet.optimisation import Optimisation, Schedule
 from supernet.seeding import derive_seed
 from supernet.supernet import Supernet
@@ -51,7 +52,7 @@ def train(config: Config) -> Run:
     )
     progress = Progress("train supernet", total, first)
     say(
-        f"{config.run}: supernet of space {run.space.name} ({run.space.size:.3g} networks, "
+        f"{config.run}: supernet of space {run.space.name} ({worded(run.space.size)} networks, "
         f"{sum(p.numel() for p in supernet.parameters()):,} shared weights), {total} steps of {settings.batch_size} images"
         + (f", going on from step {first}" if first else "")
     )

@@ -6,7 +6,7 @@
     drawing.py    a chart drawn twice: as SVG into the page, by matplotlib into front.png
     page.py       report.html, with report.css; from markup.py (HTML), mixers.py (blocks as coloured cells) and
     words.py      how numbers and names are written
-    write.py      write_report: all of these, into the run folder
+    write.py      write_report: all of these, into the run folder or another
 
 Equal folders give equal bytes: there is no clock in any output. matplotlib and pandas are imported here, when first
 needed, and nowhere else.

@@ -21,6 +21,7 @@ from nas.reporting.markup import Html, boxed_table, h, headings, join, number_ce
 from nas.reporting.mixers import CELLS, Mixers
 from nas.reporting.words import compact, plural, sampler_name, spoken
 from nas.store import RunStore
+from search_spaces.counting import scientific
 
 
 def page_html(found: Findings, store: RunStore) -> str:
@@ -144,7 +145,13 @@ def _big(value: object) -> Html:
     digits = str(value)
     if len(digits) <= 9:
         return Html(f"{int(digits):,}")
-    return Html(f"{int(digits[0])}.{int(digits[1:3]):02} × 10<sup>{len(digits) - 1}</sup>")
+    mantissa, power = scientific(digits)
+    return Html(f"{mantissa} × 10<sup>{power}</sup>")
+
+
+def _whole(value: object) -> object:
+    """The same with every digit, unless they would fill lines."""
+    return value if len(str(value)) <= 60 else _big(value)
 
 
 def _networks(found: Findings, mixers: Mixers) -> Html:
@@ -337,7 +344,9 @@ def _conditions(found: Findings) -> Html:
         "split": f"{splits['train']:,} train, {splits['validation']:,} search-validation, {splits['test']:,} test",
         "split digest": h("code", run["split_digest"]),
         "classes": classes + more,
-        "space": join([run["space_name"], ", ", h("code", run["space_digest"]), f", {run['space_size']} networks"]),
+        "space": join(
+            [run["space_name"], ", ", h("code", run["space_digest"]), ", ", _whole(run["space_size"]), " networks"]
+        ),
         "seeds": f"{config['seed']} (supernet and search){retraining}",
         "machine": f"{machine['cpu']}; {plural(machine['cores'], 'core')}, {plural(machine['threads'], 'thread')} used; "
         + (f"{machine['memory_gib']:g} GiB" if machine["memory_gib"] else "memory unknown"),

@@ -23,6 +23,7 @@ import pytest
 from nas import extract, load_config, report, retrain, search, train
 from nas.cli import VERBS, configure
 from nas.store import RunStore
+from search_spaces.counting import decimal, worded
 from search_spaces.named import load_space, space_names
 from tests.command_line import HEAVY, SPACE, Commands, Runs, cold, contents, environment, make_images, results, study
 
@@ -88,6 +89,49 @@ def test_a_space_is_shown(place: Path) -> None:
     assert "networks" in cold("spaces", "tiny.toml", cwd=place).ok().out
 
 
+HUGE = """\
+name = "huge"
+about = "Many blocks with many options."
+head = {{ part = "linear_head" }}
+
+[block]
+position = [{{ part = "none" }}, {{ part = "dpe", kernel_size = [3, 5] }}]
+norm = [{{ part = "layer_norm" }}]
+mixer = [{{ part = "identity" }}, {{ part = "depthwise_conv", kernel_size = [3, 5, 7] }}]
+ffn = [{{ part = "mlp", ratio = [1, 2, 3] }}]
+scale = [{{ part = "none" }}]
+
+[[stages]]
+width = [4]
+depth = [{depth}]
+embedding = [{{ part = "conv_stem", stride = 4 }}]
+"""
+"""36 ** depth networks."""
+
+
+@pytest.mark.parametrize(
+    ("depth", "words"),
+    [(3, "46,656"), (198, "1.41e+308"), (199, "5.06e+309"), (258, "3.36e+401"), (3213, "2.51e+5000")],
+)
+def test_the_size_of_a_huge_space(depth: int, words: str, place: Path) -> None:
+    """A float ends at 1.8e308, and Python refuses to write integers of more than 4,300 digits."""
+    (place / "huge.toml").write_text(HUGE.format(depth=depth))
+    result = cold("spaces", "huge.toml", cwd=place).ok()
+    assert f"# {words} networks, {5 * depth} choices, 1 stages\n" in result.out
+    assert not result.imported & set(HEAVY)
+
+
+HUGE_RUN = ("config.toml", "space=huge.toml", "train.random_paths=0", "train.batch_size=1024")
+
+
+@pytest.mark.parametrize("depth", [258, pytest.param(3213, marks=pytest.mark.slow)])
+def test_a_huge_space_is_trained(depth: int, nas: Commands, place: Path) -> None:
+    (place / "huge.toml").write_text(HUGE.format(depth=depth))
+    printed = nas("train", *HUGE_RUN, cwd=place).ok().out
+    assert f"supernet of space huge ({worded(36**depth)} networks, " in printed
+    assert json.loads((place / "run" / "run.json").read_text())["space_size"] == decimal(36**depth)
+
+
 BAD_ARGUMENTS = [
     # verb and good arguments, the bad one, what the message names, what it offers
     ("train", "sed=3", "unknown key 'sed'", "seed=3"),
@@ -122,6 +166,15 @@ BAD_ARGUMENTS = [
     ("train", "space=missing.toml", "missing.toml does not exist", "space=digits"),
     ("train", "search.budget=5X", "search.budget is '5X'", "search.budget=3M"),
     ("train", "search.budget=0", "search.budget is '0'", "search.budget=3M"),
+    ("train", "search.budget=1e400M", "search.budget is '1e400M'", "search.budget=none"),
+    ("train", "search.budget=1e999999999", "search.budget is '1e999999999'", "search.budget=none"),
+    ("train", "search.budget=1000000001G", "search.budget is '1000000001G'", "search.budget=none"),
+    ("train", f"search.budget={'1' * 5000}", "search.budget is '1111", "search.budget=none"),
+    ("train", f"search.evaluations={'1' * 400}", "search.evaluations is 1111", "search.evaluations=100"),
+    ("train", f"train.epochs={'1' * 5000}", "train.epochs is '1111", "train.epochs=40"),
+    ("train", f"train.lr={'1' * 400}", "train.lr is 1111", "train.lr=0.002"),
+    ("train", f"threads={'1' * 400}", "threads is 1111", "threads=1"),
+    ("train", "threads=5000", "threads is 5000", "threads=1"),
     ("train", "search.budget=nan", "search.budget is 'nan'", "search.budget=3M"),
     ("train", "search.samplers=[]", "search.samplers are []", "search.samplers=nsga2,random"),
     ("train", "search.samplers=nsga2", "search.samplers are ['nsga2']", "search.samplers=nsga2,random"),
@@ -142,7 +195,9 @@ BAD_ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("good", "bad", "names", "offers"), BAD_ARGUMENTS, ids=[bad for _, bad, _, _ in BAD_ARGUMENTS])
+@pytest.mark.parametrize(
+    ("good", "bad", "names", "offers"), BAD_ARGUMENTS, ids=[bad[:40] for _, bad, _, _ in BAD_ARGUMENTS]
+)
 def test_bad_arguments(good: str, bad: str, names: str, offers: str, place: Path) -> None:
     verb, *arguments = good.split()
     with untouched(place):
@@ -167,6 +222,7 @@ def test_an_unknown_verb(place: Path) -> None:
     ("text", "names", "offers"),
     [
         ("epochs = = 3", "config file bad.toml is not TOML", "mend bad.toml"),
+        (f"seed = {'1' * 5000}", "config file bad.toml is not TOML: Exceeds the limit", "mend bad.toml"),
         (b"\xff\xfe\x00", "config file bad.toml is not TOML", "mend bad.toml"),
         ("sed = 3", "config file bad.toml: unknown key 'sed'", "seed=VALUE"),
         ("[tran]\nepochs = 3", "config file bad.toml: unknown key 'tran'", "[train]"),
@@ -254,6 +310,11 @@ def tiny(old: str, new: str) -> str:
         ("attention_ratio = [0.25, 0.5]", "attention_ratio = [0.01, 0.5]", ["stages.0.blocks", "attention_ratio 0.01 of 16 channels is 0"], "attention_ratio = 0.5", "attention_ratio = 0.5"),
         ("width = [16, 32]", "width = [32, 16]", ["stage 0.width is [32, 16]"], "width = [16, 32]", "width = [16, 32]"),
         ("depth = [1, 2]", 'depth = "deep"', ["stage 0.depth is 'deep'"], "depth = [1, 2]", "depth = [1, 2]"),
+        ("depth = [1, 2]", f"depth = [1, {10**30}]", ["stage 0.depth is [1, 1000000"], "depth = [1, 2]", "depth = [1, 2]"),
+        ("width = [16, 32]", f"width = [16, {10**400}]", ["stage 0.width is [16, 1000000"], "width = [1, 2]", "width = [16]"),
+        ("kernel_size = [3, 5]", f"kernel_size = [3, {10**30 + 1}]", ["stages.0.blocks", "depthwise_conv cannot be built"], "smaller options of depthwise_conv", "kernel_size = 3"),
+        ("ratio = [1, 2]", f"ratio = [1, {10**400}]", ["mlp.ratio"], "ratio = 1", "ratio = 1"),
+        ("ratio = [1, 2]", f"ratio = [1, 1{'0' * 5000}]", ["bad.toml is not TOML: Exceeds the limit"], "mend bad.toml", "ratio = 1"),
         ("depth = ", "dept = ", ["key in bad.toml: stage 0: 'dept'"], "depth = ...", "depth = "),
         ("about = ", "abuot = ", ["key in bad.toml: 'abuot'"], "about = ...", "about = "),
         ('norm = [{ part = "layer_norm" }]', "", ["lacks norm"], "norm = ...", 'norm = [{ part = "layer_norm" }]'),

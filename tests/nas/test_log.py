@@ -38,3 +38,9 @@ def test_time_left_counts_from_where_a_resumed_run_started() -> None:
     progress.start -= 10  # ten seconds for five steps: ten more for the rest
     progress.update(95)
     assert stream.getvalue() == "train 95/100  10 s left\n"
+
+
+def test_whole_numbers_are_written_whole() -> None:
+    stream = io.StringIO()
+    Progress("search", 1, stream=stream).update(1, top1=0.12345, macs=197_112, skipped=0, more=10**400)
+    assert stream.getvalue() == f"search 1/1  top1 0.1235  macs 197,112  skipped 0  more {10**400:,}\n"

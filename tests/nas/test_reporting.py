@@ -310,6 +310,25 @@ def test_what_is_retrained_is_what_is_reported(tmp_path: Path, budget: str, step
             assert ours <= theirs if role == "front" and points < 100 else ours == theirs
 
 
+@pytest.mark.parametrize(
+    ("size", "tile", "row"),
+    [
+        ("46656", "46,656 networks in the space", ", 46656 networks"),
+        ("1999999999", "2 × 10 9 networks in the space", ", 1999999999 networks"),
+        ("9" * 60, "1 × 10 60 networks in the space", f", {'9' * 60} networks"),
+        ("1234" + "0" * 398, "1.23 × 10 401 networks in the space", ", 1.23 × 10 401 networks"),
+        ("25" + "1" * 4999, "2.51 × 10 5000 networks in the space", ", 2.51 × 10 5000 networks"),
+    ],
+    ids=lambda value: f"{len(value)} characters",
+)
+def test_spaces_of_any_size(tmp_path: Path, size: str, tile: str, row: str) -> None:
+    """Their digits are never read as one integer, which Python refuses from 4,301 digits up."""
+    write_report(store := build_run(tmp_path, space_size=size))
+    text = check_page(store).text
+    assert tile in text
+    assert row in text
+
+
 def test_front_columns(full: RunStore) -> None:
     listed = rows(full, "front.csv")
     assert list(listed[0]) == list(FRONT_COLUMNS)
