@@ -68,7 +68,7 @@ def retrain(config: Config) -> Run:
     run = open_run(config)
     done = {f"{r['digest']}-{r['init']}-{r['seed']}" for r in run.store.records(RETRAINED)}
     jobs = [
-        Job(config, digest, tuple(entry["roles"]), entry["arch"].to_dict(), init, seed)
+        Job(run.config, digest, tuple(entry["roles"]), entry["arch"].to_dict(), init, seed)
         for seed in range(config.retrain.seeds)
         for init in config.retrain.inits
         for digest, entry in selected(run).items()

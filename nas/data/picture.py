@@ -74,7 +74,7 @@ def decode(content: bytes | np.ndarray, where: str, config: DataConfig) -> Image
     suffixes, signed = _formats()
     suffix = os.path.splitext(where)[1].lower()
     named = suffixes.get(suffix)
-    formats = signed if named is None or named in signed else [*signed, named]
+    formats = signed if named is None else [named, *signed]  # the likeliest first
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=formats)
     except Image.DecompressionBombError as error:
@@ -126,7 +126,7 @@ def as_shown(image: Image.Image, config: DataConfig) -> Image.Image:
         picture = Image.new("RGB", layer.size, config.background_colour)
         picture.paste(layer, mask=layer.getchannel("A"))
     else:
-        picture = image.convert("RGB")
+        picture = image if image.mode == "RGB" else image.convert("RGB")  # which would copy
     return picture if method is None else picture.transpose(method)
 
 

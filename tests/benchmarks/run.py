@@ -7,6 +7,7 @@ is a test with a time limit.
     cost lookup      fvcore's count of a network, over ours of the same, with equal MACs
     forward          TransXNet-Tiny and HAT-Net-Tiny at 224 x 224, plain implementation over ours (forward.py)
     compiled         the same behind torch.compile, both ways; ten minutes, only with --only compiled
+    reading          splitting a folder of 20,000 images with all checks, over decoding them alone, on all cores (reading.py)
     memory           peak of a training step of each part, straightforward over ours (memory.py)
 """
 
@@ -33,7 +34,7 @@ from search_spaces.network import build
 from supernet.supernet import Supernet
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from tests.benchmarks import forward, memory
+from tests.benchmarks import forward, memory, reading
 
 SPACES = ("digits", "images32")
 
@@ -131,9 +132,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--only", choices=("step", "cost", "forward", "compiled", "memory"), nargs="*", default=[])
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument(
+        "--only", choices=("step", "cost", "forward", "compiled", "reading", "memory"), nargs="*", default=[]
+    )
     options = parser.parse_args()
-    only = options.only or ("step", "cost", "forward", "memory")
+    only = options.only or ("step", "cost", "forward", "reading", "memory")
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     tuned = machine.tune_allocator()
@@ -146,6 +150,7 @@ def main() -> None:
         ("cost", "cost of a network", lambda: cost_lookup(options.networks)),
         ("forward", "forward at 224 x 224: plain (default allocator, NCHW) over ours", lambda: forward.rows(options.repeats)),
         ("compiled", "the same, compiled", lambda: forward.rows(options.repeats, forward.COMPILED)),
+        ("reading", "a folder of image files of about 300 x 300", lambda: reading.rows(options.images)),
         ("memory", f"peak memory of a training step of a part, {memory.DIM} channels, {memory.SIDE} x {memory.SIDE}, batch {memory.BATCH}: ours, straightforward", memory.rows),
     ):  # fmt: skip
         if name in only:
