@@ -28,8 +28,6 @@ PARTS = ("train", "validation", "test")
 WITHOUT_FILES = ("digits", "fashion_mnist")
 """Data sets of which no image is a file."""
 
-STATISTICS_IMAGES = 2048
-"""The most images of train that mean and std are computed from."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,8 @@ class Split:
     name, seed, resolution: what it was made from.
     classes: their names; a label is an index into them.
     in_channels: 1 or 3.
-    mean, std: per channel of at most 2048 images of train at the resolution, with pixels in [0, 1]; std is at least
-        1/255.
+    mean, std: per channel of some images of train (`Source.statistics_images`) at the resolution, with pixels in [0, 1];
+        std is at least 1/255.
     parts: the ids of train, validation and test: paths from the root for folder, POOL/INDEX for the others. Each list
         is in a random order in which every class is spread evenly, so that its first n images are a stratified sample.
     labels, hashes: of the images in `parts`, in the same order.
@@ -190,8 +188,7 @@ def make_split(config: DataConfig, seed: int) -> Split:
         kept[part], kept["train"] = _cut(kept["train"], fraction, leave, source.classes, config, rng)
     parts = {part: _spread(kept[part], rng) for part in PARTS}
     _every_class(parts, source.classes, config)
-    sample = parts["train"][:STATISTICS_IMAGES]
-    mean, std = _statistics(source.pixels(sample, "train"))
+    mean, std = _statistics(source.pixels(parts["train"][: source.statistics_images], "train"))
     return Split(
         name=config.name,
         seed=seed,
