@@ -4,6 +4,7 @@ import math
 
 from nas.config import Config
 from nas.log import Progress, say
+from nas.memory import explained
 from nas.run import Run, load_checkpoint, save_checkpoint, save_tensors, start_run
 from supernet.optimisation import Optimisation, Schedule
 from supernet.seeding import derive_seed
@@ -13,6 +14,7 @@ from supernet.training import sandwich_paths, train_step
 CHECKPOINT = "work/train.pt"
 
 
+@explained
 def train(config: Config) -> Run:
     """Trains the supernet of `config.run` on its supernet-train images; goes on from the last checkpoint if there is one.
 
