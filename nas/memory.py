@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import math
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +24,11 @@ from supernet.memory import MemoryNeed, in_words, training_need
 
 SLACK = 0.95
 """Share of the memory that an offered setting may need: free memory changes from one command to the next."""
+
+
+ADDRESSES = 96 * 2**20
+"""Address space that training takes beyond the memory it uses: the heap grows by 64 MiB at a time, and libraries and the stacks of
+threads come on top. Measured: 60 to 80 MiB."""
 
 
 # The machine
@@ -95,7 +101,7 @@ def _of_the_address_space(proc: Path) -> Iterator[Available]:
     pages = [line.split()[0] for line in _lines(proc / "self" / "statm")]
     if limit != resource.RLIM_INFINITY and pages:
         used = int(pages[0]) * resource.getpagesize()
-        yield Available(max(0, limit - used), "left by the limit of the address space (ulimit -v)")
+        yield Available(max(0, limit - used - ADDRESSES), "left by the limit of the address space (ulimit -v)")
 
 
 def _lines(path: Path) -> list[str]:
@@ -187,9 +193,11 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
     offers = typed(space, train.ema > 0)
     if train.ema and (not offers or fits(space, train.batch_size, False)):
         offers += typed(space, False)
+    need = need_of(config, space, device)
+    images_need_it = need.total - need.activations - need.temporaries <= room
     for resolution in sorted({config.data.resolution * share // 4 // 4 * 4 for share in (1, 2, 3)}, reverse=True):
-        # Weights do not depend on the resolution: where two images are too many, smaller ones mostly are too.
-        if offers and resolution >= 4:
+        # Weights do not depend on the resolution: where they alone are too much, smaller images do not help.
+        if images_need_it and resolution >= 4:
             smaller = space.bind(space.in_channels, space.num_classes, resolution)
             try:
                 helps = fits(smaller, train.batch_size, train.ema > 0)
@@ -202,10 +210,13 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
 
 
 def _smaller_space(space: SearchSpace, typed: Callable[[SearchSpace], list[str]]) -> Iterator[str]:
-    """The largest named space that fits, as it is typed."""
-    named = sorted((read_space(name) for name in space_names()), key=lambda found: found.size, reverse=True)
-    for other in named:
-        if other.size >= space.size or other.name not in space_names():
+    """A named space that fits, as it is typed: made for images of about this size, and the largest of those."""
+
+    def order(other: SearchSpace) -> tuple[float, int]:
+        return abs(math.log2(other.resolution / space.resolution)), -other.size
+
+    for other in sorted((read_space(name) for name in space_names()), key=order):
+        if other.name == space.name:
             continue
         try:
             bound = check_space(other).bind(space.in_channels, space.num_classes, space.resolution)
@@ -275,12 +286,25 @@ def _advice(verb: str, config: Config, error: BaseException) -> tuple[str, str, 
             )  # fmt: skip
         return given, "more free memory, or a new run with a smaller batch: the settings of this one are fixed", smaller
     if verb == "search" and not store.exists("evaluations.jsonl") and config.search.batch_size > 2:
-        return given, "a smaller batch, or more free memory", f"search.batch_size={config.search.batch_size // 2}"
+        return (
+            given,
+            "a smaller batch, or more free memory",
+            f"search.batch_size={max(2, config.search.batch_size // 4)}",
+        )
+    if verb == "search":
+        return (
+            given, "more free memory, or a search from the start with a smaller batch: its results depend on it",
+            f"{more}; or rm {store.path('evaluations.jsonl')}, and then search.batch_size={max(2, config.search.batch_size // 4)}",
+        )  # fmt: skip
     if verb == "retrain":
         jobs = config.retrain.jobs or machine.cores()
         if jobs > 1:
             return given, "fewer networks at once, or more free memory", "retrain.jobs=1"
         started = store.exists("retrained.jsonl") or any(store.path("work/retrain").glob("*"))
         if not started and config.retrain.batch_size > 2:
-            return given, "a smaller batch, or more free memory", f"retrain.batch_size={config.retrain.batch_size // 2}"
+            return (
+                given,
+                "a smaller batch, or more free memory",
+                f"retrain.batch_size={max(2, config.retrain.batch_size // 4)}",
+            )
     return given, f"more free memory, as the settings of {verb} are fixed once it has results", more
