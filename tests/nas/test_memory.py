@@ -41,7 +41,7 @@ def refuse(nas: Commands, place: Path, size: int, *settings: str) -> str:
 # Refused before the start
 
 
-FEW = ("data=folder", "data.root=images")
+FEW = ("data=folder", "data.root=images", "train.random_paths=0")
 """Few images, so that what is offered can be tried."""
 
 
@@ -89,9 +89,11 @@ def test_averaged_weights_are_left_out_where_that_is_enough(nas: Commands, wide:
 
 
 def test_a_smaller_space_is_offered_where_no_setting_helps(nas: Commands, wide: Path) -> None:
-    instead = refuse(nas, wide, 400 * MIB, "space=wide.toml", "train.batch_size=16")
+    make_images(wide / "images")
+    settings = (*FEW, "train.batch_size=16", "data.resolution=16")
+    instead = refuse(nas, wide, 400 * MIB, "space=wide.toml", *settings)
     assert instead == "space=digits"
-    nas("train", "config.toml", "train.batch_size=16", "train.epochs=1", instead, cwd=wide, memory=400 * MIB).ok()
+    nas("train", "config.toml", *settings, instead, cwd=wide, memory=400 * MIB).ok()
 
 
 def test_nothing_fits(nas: Commands, wide: Path) -> None:
@@ -237,11 +239,12 @@ def test_memory_that_runs_out_in_search_extract_and_retrain(nas: Commands, hungr
     nas(*both, instead, cwd=hungry, env=env).ok()
 
 
+@pytest.mark.slow
 def test_a_search_batch_that_is_too_large(nas: Commands, place: Path) -> None:
     """For real: the limit is enough for training with few images at once, and not for a search with many."""
     make_images(place / "images", each=64)
     settings = ("config.toml", *FEW, "data.resolution=64", "train.batch_size=2")
-    nas("train", *settings, "train.checkpoint_steps=999", "train.random_paths=0", cwd=place, memory=500 * MIB).ok()
+    nas("train", *settings, "train.checkpoint_steps=999", cwd=place, memory=500 * MIB).ok()
     tried = ["search.batch_size=1024", "search.calibration_images=1024"]
     for _ in range(6):
         result = nas("search", "run=run", *tried, cwd=place, memory=300 * MIB)
