@@ -11,7 +11,7 @@ import torch
 from nas import memory
 from nas.cli import configure
 from search_spaces.named import load_space
-from tests.command_line import SPACE, Commands, Runs, contents, make_images, results
+from tests.command_line import SPACE, Commands, Runs, cold, contents, make_images, results
 
 MIB = 2**20
 CPU = torch.device("cpu")
@@ -232,10 +232,11 @@ def test_memory_that_runs_out_in_search_extract_and_retrain(nas: Commands, hungr
     _, _, instead = nas("retrain", "run=run", digest, cwd=hungry, env=none).refused("nas retrain run=run ran out of")
     assert instead == "retrain.batch_size=16"
     both = ("retrain", "run=run", digest, "retrain.jobs=2", 'retrain.inits=["scratch","inherited"]')
-    for killed in ({}, {"KILL": "1"}):
-        result = nas(*both, cwd=hungry, env={**none, **killed})
-        _, _, instead = result.refused("ran out of memory", "ended without a word" if killed else "allocate")
-        assert instead == "retrain.jobs=1"
+    assert nas(*both, cwd=hungry, env=none).refused("ran out of memory", "allocate")[2] == "retrain.jobs=1"
+    # In an interpreter that ends as in a shell: it takes the semaphores of the broken pool away without a warning.
+    result = cold(*both, cwd=hungry, **none, KILL="1")
+    _, _, instead = result.refused("ran out of memory", "ended without a word")
+    assert instead == "retrain.jobs=1"
     nas(*both, instead, cwd=hungry, env=env).ok()
 
 
