@@ -71,6 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         say(f"nas: {error}", sys.stderr)
         return 2
+    except (MemoryError, ImportError) as error:
+        # While torch is imported, want of memory is an error of the loader. What a verb needs later is said by nas.memory.
+        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+            raise
+        refusal = InputError(
+            f"there is not enough memory to start ({error or 'MemoryError'})",
+            "about 4 GiB of address space for the libraries, and what the verb needs",
+            "ulimit -v unlimited",
+        )
+        print(f"nas: {refusal}", file=sys.stderr)  # noqa: T201
+        return 2
     except FloatingPointError as error:
         say(f"nas: {error}", sys.stderr)
         return 1

@@ -15,7 +15,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from nas import machine
+from nas import machine, memory
 from nas.config import Config, config_from, parse_macs, typed
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.store import RunStore
@@ -181,7 +181,10 @@ def start_run(config: Config) -> Run:
     """
     machine.check_guarded()
     if RunStore(config.run).exists("run.json"):
-        return open_run(config, fixed=("train",))
+        run = open_run(config, fixed=("train",))
+        if not run.store.exists("supernet.safetensors"):
+            memory.check(config, run.space, run.device, started=True)
+        return run
     config = _absolute(config)
     import_plugins(config)
     space = read_space(config.space)
@@ -200,6 +203,7 @@ def start_run(config: Config) -> Run:
             f"train.batch_size is {config.train.batch_size} and there are {images} supernet-train images",
             f"2 to {images}", f"train.batch_size={max(2, images // 8)}",
         )  # fmt: skip
+    memory.check(config, bound, device)
     store = RunStore.create(config.run)
     store.write_json("split.json", split.to_dict())
     store.write_text("space.toml", read_text(space_file(config.space)))
@@ -343,8 +347,11 @@ def load_checkpoint(store: RunStore, name: str, optimisation: Optimisation) -> N
         return
     try:
         # Onto the CPU: `load_state_dict` moves what belongs on the device, and Adam's step counts stay where they are read.
-        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        # From the file and not from its bytes in memory, which would be there beside the tensors.
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its zip reader, its unpickler or its storages raise
+        if memory.ran_out(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"checkpoint {path} is damaged ({reason[:120]})",

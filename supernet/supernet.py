@@ -118,6 +118,69 @@ def network_skeleton(arch: Architecture, training: bool) -> Network:
     return Network(arch, lambda spec: skeleton(spec, training)).train(training)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Group:
+    """What the bank holds of one part in one place, as shapes; nothing is allocated.
+
+    Args:
+        place, copies: a piece, or "stages.S.blocks" and the number of those blocks.
+        kind, name: of the part.
+        shapes: of the bank tensors by name, each as large as the largest option value and width needs.
+        buffers: the names of those that are no parameters.
+        builders: the options and sizes that are really built for the initial values, in this order.
+    """
+
+    place: str
+    copies: int
+    kind: str
+    name: str
+    shapes: Mapping[str, tuple[int, ...]]
+    buffers: frozenset[str]
+    builders: tuple[tuple[Part, tuple[int, ...]], ...]
+
+    def places(self) -> Iterator[str]:
+        """Where in the bank the tensors stand: once for each piece, and in blocks for each child that the part makes."""
+        is_block = self.kind in SLOTS and self.place.endswith(".blocks")
+        for copy in range(self.copies):
+            for child in CHILDREN[self.kind] if is_block else ("",):
+                yield ".".join(filter(None, (self.place, str(copy) if is_block else "", child)))
+
+
+@lru_cache(maxsize=8)
+def bank_groups(space: SearchSpace) -> tuple[Group, ...]:
+    """The groups of a space's bank, in the order in which they are filled.
+
+    For each place and part, all option values and widths are built on the meta device for their shapes. The result is
+    remembered, because the estimate of the memory needs it before the supernet does.
+    """
+    members_of: dict[tuple[str, int, str, str], list[tuple[Part, tuple[int, ...]]]] = {}
+    for place, copies, kind, part, dims in space.part_specs():
+        members_of.setdefault((place, copies, kind, part.name), []).append((part, dims))
+    groups = []
+    for (place, copies, kind, name), members in members_of.items():
+        shapes: dict[str, list[tuple[int, ...]]] = {}
+        users: dict[str, list[int]] = {}
+        buffers: set[str] = set()
+        with torch.device("meta"), registry.SkipInit():
+            for index, (part, dims) in enumerate(members):
+                for key, tensor, is_buffer in _tensors(registry.make(kind, part, *dims)):
+                    shapes.setdefault(key, []).append(tuple(tensor.shape))
+                    users.setdefault(key, []).append(index)
+                    if is_buffer:
+                        buffers.add(key)
+        full = {key: tuple(map(max, zip(*found, strict=True))) for key, found in shapes.items()}
+        needed: set[int] = set()
+        for key, found in shapes.items():
+            # Slices nest, so the shapes that no other shape contains cover all of them; mostly it is one, the whole tensor.
+            for shape in _maximal(set(found)):
+                whole = [index for index, other in zip(users[key], found, strict=True) if other == shape]
+                if not needed.intersection(whole):
+                    needed.add(whole[0])
+        builders = tuple(members[index] for index in sorted(needed, key=lambda i: sum(members[i][1])))
+        groups.append(Group(place, copies, kind, name, full, frozenset(buffers), builders))
+    return tuple(groups)
+
+
 class Supernet(nn.Module):
     """Shared weights over a space.
 
@@ -139,45 +202,19 @@ class Supernet(nn.Module):
     def _fill(self) -> None:
         """Makes every bank tensor, each initialised by the constructors of the parts that use it.
 
-        For each place and part, all option values and widths are built on the meta device for their shapes. Those that are
-        the largest in some tensor are then really built, and their values copied in; so every used element starts as its part
-        starts it.
+        The members of a group that are the largest in some tensor are really built, and their values copied in; so every used
+        element starts as its part starts it.
         """
-        groups: dict[tuple[str, int, str, str], list[tuple[Part, tuple[int, ...]]]] = {}
-        for place, copies, kind, part, dims in self.space.part_specs():
-            groups.setdefault((place, copies, kind, part.name), []).append((part, dims))
-        for (place, copies, kind, name), members in groups.items():
-            module = registry.lookup(kind, name)
-            shapes: dict[str, list[tuple[int, ...]]] = {}
-            users: dict[str, list[int]] = {}
-            buffers: set[str] = set()
-            with torch.device("meta"), registry.SkipInit():
-                for index, (part, dims) in enumerate(members):
-                    for key, tensor, is_buffer in _tensors(registry.make(kind, part, *dims)):
-                        shapes.setdefault(key, []).append(tuple(tensor.shape))
-                        users.setdefault(key, []).append(index)
-                        if is_buffer:
-                            buffers.add(key)
-            full = {key: tuple(map(max, zip(*found, strict=True))) for key, found in shapes.items()}
-            needed: set[int] = set()
-            for key, found in shapes.items():
-                # Slices nest, so the shapes that no other shape contains cover all of them; mostly it is one, the whole tensor.
-                for shape in _maximal(set(found)):
-                    whole = [index for index, other in zip(users[key], found, strict=True) if other == shape]
-                    if not needed.intersection(whole):
-                        needed.add(whole[0])
-            is_block = kind in SLOTS and place.endswith(".blocks")
-            for copy in range(copies):
-                for child in CHILDREN[kind] if is_block else ("",):
-                    bank = {key: torch.zeros(shape) for key, shape in full.items()}
-                    for index in sorted(needed, key=lambda i: sum(members[i][1])):
-                        part, dims = members[index]
-                        for key, tensor, _ in _tensors(registry.make(kind, part, *dims)):
-                            cut = registry.axes(module.centred, key), registry.axes(module.trailing, key)
-                            slice_like(bank[key], tensor.shape, *cut).copy_(tensor.detach())
-                    for key, tensor in bank.items():
-                        where = ".".join(filter(None, (place, str(copy) if is_block else "", child, name, key)))
-                        self._put(where, tensor, key in buffers)
+        for group in bank_groups(self.space):
+            module = registry.lookup(group.kind, group.name)
+            for where in group.places():
+                bank = {key: torch.zeros(shape) for key, shape in group.shapes.items()}
+                for part, dims in group.builders:
+                    for key, tensor, _ in _tensors(registry.make(group.kind, part, *dims)):
+                        cut = registry.axes(module.centred, key), registry.axes(module.trailing, key)
+                        slice_like(bank[key], tensor.shape, *cut).copy_(tensor.detach())
+                for key, tensor in bank.items():
+                    self._put(".".join(filter(None, (where, group.name, key))), tensor, key in group.buffers)
 
     def _put(self, name: str, tensor: Tensor, is_buffer: bool) -> None:
         *path, last = name.split(".")

@@ -143,6 +143,7 @@ class Commands:
         *arguments: str,
         cwd: Path,
         limit: int | None = None,
+        memory: int | None = None,
         kill: float | None = None,
         env: Mapping[str, str] | None = None,
         obedient: bool = False,
@@ -151,14 +152,23 @@ class Commands:
 
         Args:
             limit: the most bytes that a file may have; writing more fails as on a full disk.
+            memory: the most bytes that its address space may grow by, as with `ulimit -v`.
             kill: seconds after which the process is killed.
             obedient: root too is bound by the permissions of files.
         """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         with tempfile.TemporaryDirectory() as folder:
-            job = {"arguments": arguments, "cwd": str(cwd), "limit": limit, "kill": kill, "env": dict(env or {})}
-            job |= {"output": folder, "obedient": obedient}
+            job = {
+                "arguments": arguments,
+                "cwd": str(cwd),
+                "limit": limit,
+                "memory": memory,
+                "kill": kill,
+                "env": dict(env or {}),
+                "output": folder,
+                "obedient": obedient,
+            }
             for name in ("out", "err"):
                 (Path(folder) / name).touch()  # also if it is killed at once
             self._server.stdin.write(json.dumps(job) + "\n")
@@ -315,6 +325,10 @@ def _become(job: dict[str, Any]) -> NoReturn:
     sys.argv = ["nas", *job["arguments"]]
     if job["limit"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["limit"], job["limit"]))
+    if job["memory"] is not None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        size = pages * resource.getpagesize() + job["memory"]
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
     code = 1
     try:
         if job["obedient"]:

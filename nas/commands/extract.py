@@ -13,6 +13,7 @@ from nas.commands.search import EVALUATIONS, Evaluator, front_of
 from nas.config import Config, parse_macs
 from nas.evaluate import evaluate
 from nas.log import say
+from nas.memory import explained
 from nas.pareto import spread_over
 from nas.run import Run, load_tensors, open_run, save_tensors
 from nas.store import RunStore, offering
@@ -91,6 +92,7 @@ def selected(run: Run) -> dict[str, dict[str, Any]]:
     return found
 
 
+@explained
 def extract(config: Config) -> dict[str, Path]:
     """Writes the selected networks, each compared with the supernet on a batch and with its recorded accuracy.
 

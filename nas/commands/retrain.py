@@ -27,6 +27,7 @@ from nas.config import Config
 from nas.data import Split, load_part
 from nas.evaluate import evaluate
 from nas.log import Progress, say
+from nas.memory import explained
 from nas.run import Run, import_plugins, load_checkpoint, open_run, save_checkpoint, save_tensors
 from nas.store import RunStore
 from search_spaces.architecture import Architecture
@@ -59,6 +60,7 @@ class Job:
         return f"{self.digest}-{self.init}-{self.seed}"
 
 
+@explained
 def retrain(config: Config) -> Run:
     """Trains the selected networks of a run from each start and seed, and appends what they reach to retrained.jsonl.
 

@@ -16,6 +16,7 @@ from nas.data import Part
 from nas.data.part import MEMORY_LIMIT
 from nas.evaluate import evaluate
 from nas.log import Progress, say
+from nas.memory import explained
 from nas.pareto import front
 from nas.run import Run, open_run
 from nas.samplers import Proposer, mirror
@@ -138,6 +139,7 @@ class _Search:
         say(f"{proposer.name}: stopped at {len(seen)} different networks, it proposed no new ones")
 
 
+@explained
 def search(config: Config) -> Run:
     """Searches the run's space within its budget, by each sampler on equal numbers of evaluations; goes on where it stopped.
 

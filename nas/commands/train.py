@@ -5,6 +5,7 @@ import math
 from nas.config import Config
 from nas.images import lines
 from nas.log import Progress, say
+from nas.memory import explained
 from nas.run import Run, load_checkpoint, save_checkpoint, save_tensors, start_run
 from search_spaces.counting import worded
 from supernet.optimisation import Optimisation, Schedule
@@ -25,6 +26,7 @@ def say_images(run: Run) -> None:
             say(line)
 
 
+@explained
 def train(config: Config) -> Run:
     """Trains the supernet of `config.run` on its supernet-train images; goes on from the last checkpoint if there is one.
 

@@ -1,5 +1,6 @@
 """Data sets of image files in a folder per class."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,11 +145,12 @@ class _FileReader(Reader):
     root: str
 
     def where(self, id: str) -> str:
-        return str(Path(self.root, id))
+        return os.path.join(self.root, id)  # not pathlib, which takes a tenth as long as decoding does
 
     def raw(self, id: str) -> bytes:
         try:
-            return Path(self.root, id).read_bytes()
+            with open(self.where(id), "rb") as file:
+                return file.read()
         except OSError as error:
             raise InputError(
                 f"{self.where(id)} cannot be read ({error.strerror})",

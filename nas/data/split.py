@@ -29,7 +29,6 @@ WITHOUT_FILES = ("digits", "fashion_mnist")
 """Data sets of which no image is a file."""
 
 
-
 @dataclass(frozen=True)
 class Split:
     """Which image belongs to which part of a data set.

@@ -1,0 +1,310 @@
+"""What memory a command may use, whether training fits into it, and what to say when memory runs out all the same."""
+
+import errno
+import functools
+import math
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from nas import machine
+from nas.config import Config
+from nas.log import say
+from nas.store import RunStore
+from search_spaces.errors import InputError
+from search_spaces.named import check as check_space
+from search_spaces.named import read_space, space_names
+from search_spaces.space import SearchSpace
+from supernet.memory import MemoryNeed, in_words, training_need
+
+SLACK = 0.95
+"""Share of the memory that an offered setting may need: free memory changes from one command to the next."""
+
+
+ADDRESSES = 96 * 2**20
+"""Address space that training takes beyond the memory it uses: the heap grows by 64 MiB at a time, and libraries and the stacks of
+threads come on top. Measured: 60 to 80 MiB."""
+
+
+# The machine
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """Memory that may still be taken: bytes, and what bounds them."""
+
+    size: int
+    bound: str
+
+
+def available(
+    device: torch.device, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
+) -> Available | None:
+    """The memory that this process can still get on a device; None where nothing says so.
+
+    On the CPU it is the least of what the kernel has, what the control group leaves, and what the limit of the address space
+    leaves (`ulimit -v`). On a GPU it is what the driver reports as free, and what torch holds there without using it.
+
+    Args:
+        proc, cgroups: where the kernel tells.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return Available(free + unused, f"free on {torch.cuda.get_device_name(device)}")
+    if device.type != "cpu":
+        return None
+    found = [*_of_the_kernel(proc), *_of_control_groups(proc, cgroups), *_of_the_address_space(proc)]
+    return min(found, key=lambda bound: bound.size, default=None)
+
+
+def _of_the_kernel(proc: Path) -> Iterator[Available]:
+    for line in _lines(proc / "meminfo"):
+        if line.startswith("MemAvailable:"):
+            yield Available(int(line.split()[1]) * 1024, "available on this machine")
+
+
+def _of_control_groups(proc: Path, root: Path) -> Iterator[Available]:
+    """Of the group of this process and of those around it, by version 2 and by version 1."""
+    for line in _lines(proc / "self" / "cgroup"):
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers == "":
+            base, limit, usage, reclaimable = root, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            base, limit, usage, reclaimable = (
+                root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
+            )  # fmt: skip
+        else:
+            continue
+        inner = Path(path.lstrip("/"))
+        # In a container the path may be that of the host, which is not there; its own group is then the root.
+        for folder in (base / inner, *(base / parent for parent in inner.parents)):
+            size, used = _number(folder / limit), _number(folder / usage)
+            if size is None or used is None:
+                continue
+            # Cached files count as used, and the kernel gives them up when memory is short.
+            cached = [int(row.split()[1]) for row in _lines(folder / "memory.stat") if row.split()[0] == reclaimable]
+            yield Available(max(0, size - used + sum(cached)), "left by the limit of the control group")
+
+
+def _of_the_address_space(proc: Path) -> Iterator[Available]:
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = [line.split()[0] for line in _lines(proc / "self" / "statm")]
+    if limit != resource.RLIM_INFINITY and pages:
+        used = int(pages[0]) * resource.getpagesize()
+        yield Available(max(0, limit - used - ADDRESSES), "left by the limit of the address space (ulimit -v)")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text().splitlines() if line.strip()]
+    except OSError:
+        return []
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file; None without one, such as "max"."""
+    text = "".join(_lines(path)).strip()
+    return int(text) if text.isdigit() else None
+
+
+# Before training
+
+
+def need_of(config: Config, space: SearchSpace, device: torch.device) -> MemoryNeed:
+    """What training needs with the settings of a configuration, in a space that is bound to the data."""
+    train = config.train
+    return training_need(
+        space, train.batch_size, ema=train.ema > 0, paths=2 + train.random_paths, on_cpu=device.type == "cpu"
+    )
+
+
+def check(config: Config, space: SearchSpace, device: torch.device, *, started: bool = False) -> None:
+    """Prints what training needs and what the machine has. Nothing is allocated and nothing is written.
+
+    Args:
+        space: checked and bound to the data.
+        started: whether the run exists, so that its settings are fixed.
+
+    Raises:
+        InputError: it does not fit; what fits is offered.
+    """
+    need, has = need_of(config, space, device), available(device)
+    if has is None:
+        say(f"memory: training needs {need.describe()}")
+        return
+    say(f"memory: training needs about {need.describe()}; {in_words(has.size)} are {has.bound}")
+    if need.total <= has.size:
+        return
+    given = (
+        f"training the supernet of space {space.name} needs about {need.describe()}, "
+        f"and {in_words(has.size)} are {has.bound}"
+    )
+    offers = fitting(config, space, device, int(SLACK * has.size))
+    more = f"a machine with {in_words(need.total)} of free memory"
+    if started:
+        anew = f", or a new run with other settings: run=runs/new {offers[0]}" if offers else ""
+        raise InputError(
+            given, "more memory, as the settings of a run are fixed; the run is as it was",
+            f"nas train run={config.run} on {more}, which resumes it{anew}",
+        )  # fmt: skip
+    raise InputError(given, " or ".join([*offers, more]), offers[0] if offers else more)
+
+
+def fitting(config: Config, space: SearchSpace, device: torch.device, room: int) -> list[str]:
+    """Settings with which training fits into `room` bytes, the mildest change first; each is computed to fit.
+
+    A smaller space is looked for only when nothing milder helps, because each takes a while to measure.
+    """
+    train = config.train
+    on_cpu, paths = device.type == "cpu", 2 + train.random_paths
+
+    def fits(bound: SearchSpace, batch_size: int, ema: bool) -> bool:
+        return training_need(bound, batch_size, ema=ema, paths=paths, on_cpu=on_cpu).total <= room
+
+    def largest_batch(bound: SearchSpace, ema: bool) -> int:
+        """The largest batch size up to the configured one; 0 when not even two images fit."""
+        if not fits(bound, 2, ema):
+            return 0
+        low, high = 2, train.batch_size
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if fits(bound, middle, ema) else (low, middle - 1)
+        return low
+
+    def typed(bound: SearchSpace, ema: bool) -> list[str]:
+        """What to type for a space: nothing when the configured batch size fits."""
+        batch_size = largest_batch(bound, ema)
+        if not batch_size:
+            return []
+        words = [f"train.batch_size={batch_size}"] if batch_size < train.batch_size else []
+        words += ["train.ema=0"] if train.ema and not ema else []
+        return [" ".join(words)]
+
+    offers = typed(space, train.ema > 0)
+    if train.ema and (not offers or fits(space, train.batch_size, False)):
+        offers += typed(space, False)
+    need = need_of(config, space, device)
+    images_need_it = need.total - need.activations - need.temporaries <= room
+    for resolution in sorted({config.data.resolution * share // 4 // 4 * 4 for share in (1, 2, 3)}, reverse=True):
+        # Weights do not depend on the resolution: where they alone are too much, smaller images do not help.
+        if images_need_it and resolution >= 4:
+            smaller = space.bind(space.in_channels, space.num_classes, resolution)
+            try:
+                helps = fits(smaller, train.batch_size, train.ema > 0)
+            except (InputError, RuntimeError):  # the space cannot have such small images
+                break
+            if helps:
+                offers.append(f"data.resolution={resolution}")
+                break
+    return offers or list(_smaller_space(space, lambda bound: typed(bound, train.ema > 0)))
+
+
+def _smaller_space(space: SearchSpace, typed: Callable[[SearchSpace], list[str]]) -> Iterator[str]:
+    """A named space that fits, as it is typed: made for images of about this size, and the largest of those."""
+
+    def order(other: SearchSpace) -> tuple[float, int]:
+        return abs(math.log2(other.resolution / space.resolution)), -other.size
+
+    for other in sorted((read_space(name) for name in space_names()), key=order):
+        if other.name == space.name:
+            continue
+        try:
+            bound = check_space(other).bind(space.in_channels, space.num_classes, space.resolution)
+            words = typed(bound)
+        except (InputError, RuntimeError):  # not for images of this size
+            continue
+        if words:
+            yield f"space={other.name} {words[0]}".strip()
+            return
+
+
+# When memory runs out all the same
+
+_SIGNS = (
+    "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "bad_alloc", "unable to allocate",
+    "could not create a memory", "failed to allocate",
+)  # fmt: skip
+"""What libraries say in exceptions of other types."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an exception says that there was no more memory. torch's CPU allocator raises a plain RuntimeError."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | BrokenProcessPool):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+Verb = TypeVar("Verb", bound=Callable[[Config], Any])
+
+
+def explained(verb: Verb) -> Verb:
+    """Decorates a verb: when memory runs out, its error says what to do. Files are whole, because each is written atomically."""
+
+    @functools.wraps(verb)
+    def run(config: Config) -> Any:
+        try:
+            return verb(config)
+        except (MemoryError, RuntimeError, OSError) as error:
+            if not ran_out(error):
+                raise
+            # The tensors of the failed step are still referred to by its frames.
+            traceback.clear_frames(error.__traceback__)
+            given, allowed, instead = _advice(verb.__name__, config, error)
+        raise InputError(given, allowed, instead)
+
+    return run  # type: ignore[return-value]
+
+
+def _advice(verb: str, config: Config, error: BaseException) -> tuple[str, str, str]:
+    """What was given, what is allowed and what to type instead, for a verb that ran out of memory."""
+    store = RunStore(config.run)
+    again = f"nas {verb} run={config.run}"
+    more = "the same command with more free memory, which continues where this one stopped"
+    if isinstance(error, BrokenProcessPool):
+        reason = "one of its processes ended without a word, and mostly the kernel does that when memory is short"
+    else:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    given = f"{again} ran out of memory ({reason}); all files of the run are intact"
+    if verb == "train":
+        smaller = f"run=runs/new train.batch_size={max(2, config.train.batch_size // 2)}"
+        if store.exists("work/train.pt"):
+            return (
+                given, "more free memory, or a new run with a smaller batch: the settings of this one are fixed",
+                f"{again} on a machine with more free memory, which resumes from the last checkpoint, or {smaller}",
+            )  # fmt: skip
+        return given, "more free memory, or a new run with a smaller batch: the settings of this one are fixed", smaller
+    if verb == "search" and not store.exists("evaluations.jsonl") and config.search.batch_size > 2:
+        return (
+            given,
+            "a smaller batch, or more free memory",
+            f"search.batch_size={max(2, config.search.batch_size // 4)}",
+        )
+    if verb == "search":
+        return (
+            given, "more free memory, or a search from the start with a smaller batch: its results depend on it",
+            f"{more}; or rm {store.path('evaluations.jsonl')}, and then search.batch_size={max(2, config.search.batch_size // 4)}",
+        )  # fmt: skip
+    if verb == "retrain":
+        jobs = config.retrain.jobs or machine.cores()
+        if jobs > 1:
+            return given, "fewer networks at once, or more free memory", "retrain.jobs=1"
+        started = store.exists("retrained.jsonl") or any(store.path("work/retrain").glob("*"))
+        if not started and config.retrain.batch_size > 2:
+            return (
+                given,
+                "a smaller batch, or more free memory",
+                f"retrain.batch_size={max(2, config.retrain.batch_size // 4)}",
+            )
+    return given, f"more free memory, as the settings of {verb} are fixed once it has results", more

@@ -1,0 +1,88 @@
+"""The memory that training a supernet needs: `supernet.memory`'s estimate beside the true peak.
+
+Each row is a process of its own that trains a few steps on random images and saves a checkpoint, as `nas train` does. Measured is
+the largest resident size of the process (ru_maxrss) less its size before the supernet was made. The allocator is set as in every
+command, so freed memory is kept and the peak of the process is the peak of its needs.
+
+    python tests/benchmarks/training_memory.py [SPACE BATCH_SIZE [STEPS]]
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROWS = (
+    ("digits", 64), ("digits", 256), ("digits", 1024),
+    ("images32", 64), ("images32", 256), ("images32", 1024),
+    ("transxnet", 2), ("transxnet", 4),
+)  # fmt: skip
+STEPS = 6
+
+
+def measure(name: str, batch_size: int, steps: int = STEPS, ema: float = 0.99, amp: str = "none") -> dict[str, Any]:
+    """Trains in this process, once: its peak is that of the whole process."""
+    import io
+
+    import torch
+
+    from nas import machine
+    from search_spaces.named import load_space
+    from supernet.memory import training_need
+    from supernet.optimisation import Optimisation, Schedule
+    from supernet.supernet import Supernet
+    from supernet.training import sandwich_paths, train_step
+
+    machine.prepare(1, "cpu")
+    space = load_space(name)
+    need = training_need(space, batch_size, ema=bool(ema), paths=4)
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    supernet = Supernet(space, 0)
+    schedule = Schedule(lr=1e-3, warmup_steps=1, total_steps=steps)
+    optimisation = Optimisation(supernet, schedule, weight_decay=0.05, clip=1.0, ema=ema)
+    paths = sandwich_paths(supernet, 0, 2)
+    labels = torch.arange(batch_size) % space.num_classes
+    for step in range(steps):
+        images = torch.randn(batch_size, space.in_channels, space.resolution, space.resolution)
+        images = images.contiguous(memory_format=torch.channels_last)
+        train_step(
+            supernet, images, labels, paths(step), optimisation, distill=0.5, label_smoothing=0.1, seed=step, amp=amp
+        )
+    step_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    buffer = io.BytesIO()
+    torch.save(optimisation.state_dict(), buffer)
+    content = buffer.getvalue()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return {"predicted": need.total, "measured": peak, "step": step_peak, "checkpoint": len(content)}
+
+
+def row(name: str, batch_size: int, steps: int = STEPS, amp: str = "none") -> dict[str, Any]:
+    """The same in a process of its own."""
+    code = f"import json; from tests.benchmarks.training_memory import measure; print(json.dumps(measure({name!r}, {batch_size}, {steps}, amp={amp!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def rows(which: tuple[tuple[str, int], ...] = ROWS, steps: int = STEPS) -> list[str]:
+    """A line for every space and batch size."""
+    lines = []
+    for name, batch_size in which:
+        found = row(name, batch_size, steps)
+        lines.append(
+            f"  {name:10} batch {batch_size:5}   predicted {found['predicted'] / 2**20:8.1f} MiB   "
+            f"measured {found['measured'] / 2**20:8.1f} MiB   ratio {found['predicted'] / found['measured']:.2f}"
+        )
+        print(lines[-1], flush=True)  # noqa: T201
+    return lines
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    rows(((given[0], int(given[1])),) if given else ROWS, int(given[2]) if len(given) > 2 else STEPS)

@@ -1,0 +1,346 @@
+"""Memory: what training needs is known before it starts, what does not fit is refused before anything is written, and memory that runs
+out all the same is a sentence."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas import memory
+from nas.cli import configure
+from search_spaces.named import load_space
+from tests.command_line import SPACE, Commands, Runs, cold, contents, make_images, results
+
+MIB = 2**20
+CPU = torch.device("cpu")
+
+WIDE = SPACE.replace("width = [16, 32]", "width = [16, 512]").replace("ratio = [1, 2]", "ratio = [1, 8]")
+"""A space whose weights, and not its activations, need the memory."""
+
+
+@pytest.fixture
+def wide(place: Path) -> Path:
+    (place / "wide.toml").write_text(WIDE)
+    return place
+
+
+def refuse(nas: Commands, place: Path, size: int, *settings: str) -> str:
+    """What is offered to a training that does not fit into `size` bytes, and that must leave nothing behind."""
+    before = contents(place)
+    result = nas("train", "config.toml", *settings, cwd=place, memory=size)
+    given, allowed, instead = result.refused("training the supernet", "ulimit -v")
+    assert contents(place) == before
+    assert "memory: training needs about" in result.out
+    assert instead in allowed
+    assert "GiB" in given or "MiB" in given
+    return instead
+
+
+# Refused before the start
+
+
+FEW = ("data=folder", "data.root=images", "train.random_paths=0")
+"""Few images, so that what is offered can be tried."""
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "offers"),
+    [
+        (600, ["data.resolution=64", "train.batch_size=32"], r"train\.batch_size=\d+"),
+        (400, ["data.resolution=128", "train.batch_size=2"], r"data\.resolution=\d+"),
+    ],
+    ids=["batch", "resolution"],
+)
+def test_what_does_not_fit_is_refused_and_what_is_offered_fits(
+    size: int, settings: list[str], offers: str, nas: Commands, place: Path
+) -> None:
+    make_images(place / "images")
+    instead = refuse(nas, place, size * MIB, *FEW, *settings)
+    assert re.fullmatch(offers, instead)
+    nas("train", "config.toml", *FEW, *settings, instead, cwd=place, memory=size * MIB).ok()
+
+
+def test_autocast_is_bounded_by_float32(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(SPACE)
+    assert need(tmp_path / "tiny.toml") == need(tmp_path / "tiny.toml", "train.amp=bf16")
+
+
+def test_a_batch_that_is_too_large_for_digits(nas: Commands, place: Path) -> None:
+    settings = ("data.resolution=16", "train.batch_size=1000")
+    instead = refuse(nas, place, 400 * MIB, *settings)
+    assert re.fullmatch(r"train\.batch_size=\d{2,3}", instead)
+    nas("train", "config.toml", *settings, instead, cwd=place, memory=400 * MIB).ok()
+
+
+def need(space: Path, *settings: str) -> int:
+    config = configure("train", ["run=unused", f"space={space}", "data.resolution=8", *settings])
+    return memory.need_of(config, load_space(space).bind(1, 10, 8), CPU).total
+
+
+def test_averaged_weights_are_left_out_where_that_is_enough(nas: Commands, wide: Path) -> None:
+    settings = ("train.batch_size=2",)
+    more, less = (need(wide / "wide.toml", *settings, f"train.ema={ema}") for ema in ("0.9", "0"))
+    assert more > 1.1 * less
+    # What a process takes before the check is not training's.
+    instead = refuse(nas, wide, int(less / memory.SLACK) + memory.ADDRESSES + 80 * MIB, "space=wide.toml", *settings)
+    assert instead == "train.ema=0"
+
+
+def test_a_smaller_space_is_offered_where_no_setting_helps(nas: Commands, wide: Path) -> None:
+    make_images(wide / "images")
+    settings = (*FEW, "train.batch_size=16", "data.resolution=16")
+    instead = refuse(nas, wide, 400 * MIB, "space=wide.toml", *settings)
+    assert instead == "space=digits"
+    nas("train", "config.toml", *settings, instead, cwd=wide, memory=400 * MIB).ok()
+
+
+def test_nothing_fits(nas: Commands, wide: Path) -> None:
+    assert re.fullmatch(r"a machine with .+ of free memory", refuse(nas, wide, 200 * MIB, "space=wide.toml"))
+
+
+@pytest.mark.slow
+def test_the_unified_space_is_refused(nas: Commands, tmp_path: Path) -> None:
+    result = nas("train", "run=run", "space=unified", cwd=tmp_path, memory=4 * 2**30)
+    _, _, instead = result.refused("space unified", "GiB")
+    assert contents(tmp_path) == {}
+    nas("train", "run=run", instead, "train.epochs=1", cwd=tmp_path, memory=4 * 2**30).ok()
+
+
+def test_too_little_to_import_torch(place: Path) -> None:
+    """As with `ulimit -v` of one GiB, in a shell."""
+    import subprocess
+    import sys
+
+    from tests.command_line import environment
+
+    before = contents(place)
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -v 1000000; exec {sys.executable} -m nas.cli train config.toml"],
+        cwd=place, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "not enough memory to start" in done.stderr
+    assert contents(place) == before
+
+
+def test_the_need_is_printed(nas: Commands, place: Path, runs: Runs) -> None:
+    out = nas("train", "config.toml", cwd=place).ok().out
+    assert re.search(
+        r"^memory: training needs about .+ \(weights .+, activations of 128 images .+\); .+ are ", out, re.MULTILINE
+    )
+    assert results(place) == results(runs["train"])
+    # A run that is trained needs nothing any more.
+    assert "memory:" not in nas("train", "config.toml", cwd=place, memory=150 * MIB).ok().out
+
+
+# Memory that runs out all the same
+
+HUNGRY = '''
+"""A mixer that at some time needs more memory than any machine has, or that the kernel ends."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from search_spaces.registry import TokenMixer, register
+
+calls = 0
+
+
+@register("hungry_mixer")
+class HungryMixer(TokenMixer):
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        size: int = 1
+
+    examples = (Options(),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        global calls
+        if x.device.type != "meta":
+            calls += 1
+            if calls > int(os.environ.get("CALLS", "1000000")):
+                if "KILL" in os.environ:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                torch.empty(2**50)
+        return x
+'''
+
+
+@pytest.fixture
+def hungry(place: Path) -> Path:
+    (place / "hungry.py").write_text(HUNGRY)
+    text = SPACE.replace('"global_attention", head_dim = 8', '"hungry_mixer"')
+    (place / "tiny.toml").write_text(text)
+    config = (place / "config.toml").read_text()
+    (place / "config.toml").write_text(config.replace('run = "run"', 'run = "run"\nplugins = ["hungry"]'))
+    return place
+
+
+def with_calls(place: Path, calls: int, **more: str) -> dict[str, str]:
+    return {"PYTHONPATH": str(place), "CALLS": str(calls), **more}
+
+
+def test_memory_that_runs_out_in_training(nas: Commands, hungry: Path, tmp_path: Path) -> None:
+    """The last checkpoint is whole: the same command resumes, and ends where it would have ended."""
+    whole = Path(shutil.copytree(hungry, tmp_path / "whole"))
+    nas("train", "config.toml", cwd=whole, env=with_calls(whole, 10**6)).ok()
+    result = nas("train", "config.toml", cwd=hungry, env=with_calls(hungry, 6))
+    _, allowed, instead = result.refused("nas train run=run ran out of memory", "allocate")
+    assert "fixed" in allowed
+    assert "resumes from the last checkpoint" in instead
+    assert torch.load(hungry / "run" / "work" / "train.pt", weights_only=True)["counts"][0] > 0
+    before = contents(hungry)
+    # On a smaller machine it is refused before anything is allocated.
+    refused = nas("train", "config.toml", cwd=hungry, memory=150 * MIB, env=with_calls(hungry, 10**6))
+    _, _, instead = refused.refused("training the supernet", "the run is as it was")
+    assert "which resumes it" in instead
+    assert contents(hungry) == before
+    assert "going on from step" in nas("train", "config.toml", cwd=hungry, env=with_calls(hungry, 10**6)).ok().out
+    assert results(hungry) == results(whole)
+
+
+def test_memory_that_runs_out_before_the_first_checkpoint(nas: Commands, hungry: Path) -> None:
+    _, _, instead = nas("train", "config.toml", cwd=hungry, env=with_calls(hungry, 0)).refused("ran out of memory")
+    assert instead == "run=runs/new train.batch_size=64"
+    nas("train", "config.toml", *instead.split(), cwd=hungry, env=with_calls(hungry, 10**6)).ok()
+
+
+def test_memory_that_runs_out_in_search_extract_and_retrain(nas: Commands, hungry: Path) -> None:
+    env, none = with_calls(hungry, 10**6), with_calls(hungry, 0)
+    nas("train", "config.toml", cwd=hungry, env=env).ok()
+    drawn = ("search.samplers=random", "search.evaluations=12")
+    settings = ("search", "config.toml", *drawn)
+    # Whether the first network has the mixer is left to the draw: with or without records, the message says what can be changed.
+    _, _, instead = nas(*settings, cwd=hungry, env=none).refused("nas search run=run ran out of memory")
+    assert instead == "search.batch_size=64" or "continues where this one stopped" in instead
+    nas(*settings, cwd=hungry, env=env).ok()
+    chosen = next(
+        line.split('"digest":"')[1][:12]
+        for line in (hungry / "run" / "evaluations.jsonl").read_text().splitlines()
+        if "hungry_mixer" in line
+    )
+    digest = f"digest={chosen}"
+    nas("extract", "run=run", digest, cwd=hungry, env=none).refused("nas extract run=run ran out of memory")
+    nas("extract", "run=run", cwd=hungry, env=env).ok()
+    nas("extract", "run=run", digest, cwd=hungry, env=env).ok()
+    _, _, instead = nas("retrain", "run=run", digest, cwd=hungry, env=none).refused("nas retrain run=run ran out of")
+    assert instead == "retrain.batch_size=16"
+    both = ("retrain", "run=run", digest, "retrain.jobs=2", 'retrain.inits=["scratch","inherited"]')
+    assert nas(*both, cwd=hungry, env=none).refused("ran out of memory", "allocate")[2] == "retrain.jobs=1"
+    # In an interpreter that ends as in a shell: it takes the semaphores of the broken pool away without a warning.
+    result = cold(*both, cwd=hungry, **none, KILL="1")
+    _, _, instead = result.refused("ran out of memory", "ended without a word")
+    assert instead == "retrain.jobs=1"
+    nas(*both, instead, cwd=hungry, env=env).ok()
+
+
+@pytest.mark.slow
+def test_a_search_batch_that_is_too_large(nas: Commands, place: Path) -> None:
+    """For real: the limit is enough for training with few images at once, and not for a search with many."""
+    make_images(place / "images", each=64)
+    settings = ("config.toml", *FEW, "data.resolution=64", "train.batch_size=2")
+    nas("train", *settings, "train.checkpoint_steps=999", cwd=place, memory=500 * MIB).ok()
+    tried = ["search.batch_size=1024", "search.calibration_images=1024"]
+    for _ in range(6):
+        result = nas("search", "run=run", *tried, cwd=place, memory=300 * MIB)
+        if result.code == 0:
+            break
+        *_, tried[0] = result.refused("nas search run=run ran out of memory")[2].split()
+        (place / "run" / "evaluations.jsonl").unlink(missing_ok=True)
+    assert result.code == 0
+    assert tried[0] != "search.batch_size=1024"
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (OSError(28, "No space left on device"), False),
+        (ValueError("out of memory"), False),
+    ],
+)  # fmt: skip
+def test_what_is_want_of_memory(error: BaseException, found: bool) -> None:
+    assert memory.ran_out(error) == found
+
+
+# What the machine has
+
+
+def files(root: Path, **texts: str) -> tuple[Path, Path]:
+    """/proc and /sys/fs/cgroup with these files; `__` in a name is a slash."""
+    for name, text in texts.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root / "proc", root / "cgroup"
+
+
+def available(root: Path, **texts: str) -> tuple[int, str]:
+    found = memory.available(CPU, *files(root, **{"proc__meminfo": "MemTotal: 9 kB\nMemAvailable:  8192 kB\n"} | texts))
+    assert found is not None
+    return found.size, found.bound
+
+
+def test_the_kernel_is_asked(tmp_path: Path) -> None:
+    assert available(tmp_path) == (8 * MIB, "available on this machine")
+
+
+def test_nobody_says_anything(tmp_path: Path) -> None:
+    assert memory.available(CPU, tmp_path, tmp_path) is None
+
+
+def group(folder: str, limit: str, used: int, cached: int) -> dict[str, str]:
+    """The files of a group of version 2."""
+    names = {
+        "memory.max": limit + "\n",
+        "memory.current": f"{used}\n",
+        "memory.stat": f"anon 5\ninactive_file {cached}\n",
+    }
+    return {f"cgroup__{folder}{name}": text for name, text in names.items()}
+
+
+def test_control_groups_of_version_2(tmp_path: Path) -> None:
+    own = {"proc__self__cgroup": "0::/user/job\n"}
+    size, bound = available(tmp_path / "a", **own, **group("user__job__", "4194304", 3 * MIB, MIB))
+    assert (size, "control group" in bound) == (2 * MIB, True)
+    # An outer group bounds as well, and "max" is none.
+    outer = group("user__", str(2 * MIB), MIB, 0) | group("user__job__", "max", MIB, 0)
+    assert available(tmp_path / "b", **own, **outer)[0] == MIB
+    assert available(tmp_path / "c", **own, **group("user__job__", "max", MIB, 0))[0] == 8 * MIB
+    # In a container the root is the group's own, whatever the path says.
+    assert available(tmp_path / "d", **own, **group("", str(3 * MIB), MIB, 0))[0] == 2 * MIB
+    # Full is full, and not less than nothing.
+    assert available(tmp_path / "e", **own, **group("", str(MIB), 2 * MIB, 0))[0] == 0
+
+
+def test_control_groups_of_version_1(tmp_path: Path) -> None:
+    texts = {
+        "proc__self__cgroup": "5:cpu,cpuacct:/job\n3:memory:/job\n",
+        "cgroup__memory__job__memory.limit_in_bytes": "4194304",
+        "cgroup__memory__job__memory.usage_in_bytes": "3145728",
+        "cgroup__memory__job__memory.stat": "inactive_file 1\ntotal_inactive_file 524288\n",
+        "cgroup__memory__memory.limit_in_bytes": "9223372036854771712",
+        "cgroup__memory__memory.usage_in_bytes": "3145728",
+    }
+    assert available(tmp_path, **texts)[0] == MIB + 524288
+
+
+def test_the_address_space_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    pages = 1000
+    limit = pages * resource.getpagesize() + memory.ADDRESSES + MIB
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit if kind == resource.RLIMIT_AS else -1, -1))
+    assert available(tmp_path, proc__self__statm=f"{pages} 5 5 1 0 5 0\n")[0] == MIB
