@@ -648,7 +648,7 @@ def test_flop_counter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["transxnet_tiny"])
-def test_outputs_can_be_hooked_compiled_and_written_into(name: str) -> None:
+def test_outputs_can_be_hooked_and_written_into(name: str) -> None:
     """At the size of its tables: torch.func, hooks that change an output in place, and the FLOP counter after extraction."""
     model, x = small(name), noise(1, 3, SIZE, SIZE)
     state = {key: value.clone() for key, value in model.state_dict().items()}
