@@ -54,6 +54,67 @@ def split_heads(dim: int, head_dim: int) -> tuple[int, int]:
     return dim // size, size
 
 
+def map_size(x: Float[Tensor, "b c h w"]) -> tuple[int, int]:
+    """Height and width of a map, to compute with: numbers, or symbols where torch.export leaves them open."""
+    height, width = x.shape[2:]
+    # torch.jit.trace gives sizes as tensors. Only those are converted: `int` would fix a symbol to the size of the example.
+    return (int(height), int(width)) if isinstance(height, Tensor) else (height, width)
+
+
+def is_known(condition: bool) -> bool:
+    """Whether a condition on sizes holds.
+
+    False where torch.export leaves the sizes open: code that asks then takes its general path, and the exported program is not
+    fixed to the sizes of the example.
+    """
+    if not torch.compiler.is_exporting():
+        return condition
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # slow to import, and only needed here
+
+    return statically_known_true(condition)
+
+
+def ceil_div(number: int, divisor: int) -> int:
+    """Quotient, rounded up. With symbols torch.export simplifies this form, and not -(-number // divisor)."""
+    return (number + divisor - 1) // divisor
+
+
+def crop(x: Float[Tensor, "b c h w"], height: int, width: int) -> Float[Tensor, "b c height width"]:
+    """The first rows and columns of a map."""
+    if is_known(height <= x.shape[2]) and is_known(width <= x.shape[3]):
+        return x[:, :, :height, :width]
+    # torch.export cannot prove that such a slice lies inside the map, but it accepts a negative padding.
+    return F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]))
+
+
+def pad_to_multiple(
+    x: Float[Tensor, "b c h w"], size: int, value: float = 0.0
+) -> Float[Tensor, "b c padded_h padded_w"]:
+    """The map, padded at the right and the bottom to sides that `size` divides."""
+    h, w = map_size(x)
+    return F.pad(x, (0, ceil_div(w, size) * size - w, 0, ceil_div(h, size) * size - h), value=value)
+
+
+def _remainder_is_open(size: int, *sides: int) -> bool:
+    """Whether torch.export leaves open if `size` divides the sides."""
+    return not all(is_known(side % size == 0) or is_known(side % size != 0) for side in sides)
+
+
+def max_pool(x: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c h2 w2"]:
+    """Maxima of cells of size x size; the last ones are smaller where `size` does not divide the map."""
+    if _remainder_is_open(size, *map_size(x)):  # torch.export cannot prove which cells `ceil_mode` keeps
+        return F.max_pool2d(pad_to_multiple(x, size, -math.inf), size, size)
+    return F.max_pool2d(x, size, size, ceil_mode=True)
+
+
+def avg_pool(x: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c h2 w2"]:
+    """Means of cells of size x size; the last ones are smaller where `size` does not divide the map."""
+    if _remainder_is_open(size, *map_size(x)):
+        inside = pad_to_multiple(torch.ones_like(x[:1, :1]), size)
+        return F.avg_pool2d(pad_to_multiple(x, size), size) / F.avg_pool2d(inside, size)
+    return F.avg_pool2d(x, size, ceil_mode=True, count_include_pad=False)
+
+
 def trunc_normal(*shape: int, fan_in: int) -> nn.Parameter:
     """A parameter drawn from a normal of standard deviation fan_in ** -0.5, truncated at two of them."""
     return nn.Parameter(fill_trunc_normal(torch.empty(*shape), fan_in))
@@ -150,11 +211,11 @@ def resize_grids(
 ) -> Float[Tensor, "heads height width key_height key_width"]:
     """A bias between two maps, for maps of other sizes: bicubic in the queries' grid, then in the keys'."""
     heads, h, w, h2, w2 = bias.shape
-    if (h, w) != (height, width):
+    if not (is_known(h == height) and is_known(w == width)):
         y = bias.reshape(heads, h * w, h2 * w2).transpose(1, 2).reshape(1, heads * h2 * w2, h, w)
         y = F.interpolate(y, size=(height, width), mode="bicubic", align_corners=False)
-        bias = y.reshape(heads, h2 * w2, height * width).transpose(1, 2).reshape(heads, height, width, h2, w2)
-    if (h2, w2) != (key_height, key_width):
+        bias = y.reshape(heads, h2, w2, height, width).permute(0, 3, 4, 1, 2)
+    if not (is_known(h2 == key_height) and is_known(w2 == key_width)):
         y = bias.reshape(1, heads * height * width, h2, w2)
         y = F.interpolate(y, size=(key_height, key_width), mode="bicubic", align_corners=False)
         bias = y.reshape(heads, height, width, key_height, key_width)
@@ -179,14 +240,18 @@ def to_windows(x: Float[Tensor, "b c h w"], size: int) -> tuple[Float[Tensor, "b
         The tokens of each window, windows of an image in row-major order behind each other; and what may be attended to, bool
         (b * windows, 1, 1, size * size), or None when nothing was padded.
     """
-    b, c, h, w = x.shape
-    down, right = -int(h) % size, -int(w) % size
-    rows, columns = (int(h) + down) // size, (int(w) + right) // size
+    b, c = x.shape[:2]
+    h, w = map_size(x)
+    if _remainder_is_open(size, h, w):
+        # The same with operators of torch, because torch.export cannot prove the reshapes below.
+        inside = _unshuffle(pad_to_multiple(x.new_ones(1, 1, h, w), size), size)
+        mask = inside.bool().expand(b, -1, -1, -1).reshape(-1, 1, 1, size * size)
+        return _unshuffle(pad_to_multiple(x, size), size).flatten(0, 1), mask
+    rows, columns = ceil_div(h, size), ceil_div(w, size)
     mask = None
-    if down or right:
-        x = F.pad(x, (0, right, 0, down))
-        inside = x.new_zeros(rows * size, columns * size, dtype=torch.bool)
-        inside[: int(h), : int(w)] = True
+    if h % size or w % size:
+        padding = (0, columns * size - w, 0, rows * size - h)
+        x, inside = F.pad(x, padding), F.pad(x.new_ones(h, w, dtype=torch.bool), padding)
         windows = (
             inside.reshape(rows, size, columns, size).transpose(1, 2).reshape(1, rows * columns, 1, 1, size * size)
         )
@@ -195,10 +260,20 @@ def to_windows(x: Float[Tensor, "b c h w"], size: int) -> tuple[Float[Tensor, "b
     return x.transpose(2, 3).reshape(b * rows * columns, size * size, c), mask
 
 
+def _unshuffle(x: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b n t c"]:
+    """Windows of a map that they divide, as `to_windows` orders them."""
+    b, c = x.shape[:2]
+    windows = x.unfold(2, size, size).unfold(3, size, size).permute(0, 2, 3, 4, 5, 1)
+    return windows.reshape(b, windows.shape[1] * windows.shape[2], size * size, c)
+
+
 def from_windows(tokens: Float[Tensor, "bn t c"], size: int, height: int, width: int) -> Float[Tensor, "b c h w"]:
     """The inverse of `to_windows`, without what was padded."""
-    rows, columns = -(-height // size), -(-width // size)
+    rows, columns = ceil_div(height, size), ceil_div(width, size)
     c = tokens.shape[-1]
+    if _remainder_is_open(size, height, width):
+        x = tokens.reshape(-1, rows, columns, size * size, c).permute(0, 4, 3, 1, 2)
+        return crop(F.pixel_shuffle(x.reshape(-1, c * size * size, rows, columns), size), height, width)
     x = tokens.reshape(-1, rows, columns, size, size, c).transpose(2, 3)
     x = x.reshape(x.shape[0], rows * size, columns * size, c)
     return x[:, :height, :width].permute(0, 3, 1, 2)

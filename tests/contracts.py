@@ -40,6 +40,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import cost, registry
 from search_spaces.architecture import SLOTS, Architecture, Part
@@ -389,11 +390,72 @@ class PartLaws:
                     norm.eval()  # frozen, as one does to fine-tune
         assert module(*inputs).isfinite().all()
 
+    def test_no_output_is_a_parameter(self, case: Case) -> None:
+        """Nor a buffer, nor a view of one: whoever hooks a module's output or writes into it would reach the weights."""
+        sides = {value for key, value in dataclasses.asdict(case.options).items() if key == "map_size"}
+        for module in (case.make(), case.make().for_inference()):
+            held = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), *module.buffers())}
+
+            def check_output(child: nn.Module, inputs: Any, output: Any, held: set[int] = held) -> None:
+                assert output.untyped_storage().data_ptr() not in held, type(child).__name__
+
+            for child in module.modules():
+                child.register_forward_hook(check_output)
+            for height, width in (*SIZES, *((side, side) for side in sides)):
+                with torch.no_grad(), FlopCounterMode(display=False):
+                    module(*case.inputs(height, width))
+            with FlopCounterMode(display=False):
+                module(*case.inputs(height, width))
+
+    @pytest.mark.parametrize("form", ["evaluation", "training", "inference", "bfloat16"])
+    def test_empty_batch(self, case: Case, form: str) -> None:
+        dtype = torch.bfloat16 if form == "bfloat16" else torch.float32
+        module = case.make().to(dtype).train(form == "training")
+        if form == "inference":
+            module = module.for_inference()
+        inputs = case.inputs(7, 5, batch=0, dtype=dtype)
+        inputs[0].requires_grad_()
+        y = module(*inputs)
+        assert tuple(y.shape) == case.output_shape(7, 5, batch=0)
+        assert y.dtype == dtype
+        if form != "inference":
+            full = copy.deepcopy(module)
+            two = case.inputs(7, 5, batch=2, dtype=dtype)
+            two[0].requires_grad_()
+            full(*two).sum().backward()
+            y.sum().backward()
+            for (name, found), other in zip(module.named_parameters(), full.parameters(), strict=True):
+                assert (found.grad is None) == (other.grad is None), name
+                assert found.grad is None or case.kind == "position_bias" or not found.grad.any(), name
+
     def test_export(self, case: Case) -> None:
         module, inputs = case.make(), case.inputs(7, 5, batch=2)
         with torch.no_grad():
             exported = torch.export.export(module, inputs, strict=False).module()
             torch.testing.assert_close(exported(*inputs), module(*inputs), atol=1e-6, rtol=1e-5)
+
+    @pytest.mark.parametrize("form", ["part", "inference"])
+    def test_export_for_any_size(self, case: Case, form: str) -> None:
+        """Batch, height and width are dynamic: one program for odd sizes, and for sizes that windows divide or do not."""
+        module = case.make()
+        if form == "inference":
+            if type(module).for_inference is registry.PartModule.for_inference:
+                pytest.skip("it is the part itself")
+            module = module.for_inference()
+        sizes = {0: torch.export.Dim("b"), 2: torch.export.Dim("h", min=9), 3: torch.export.Dim("w", min=9)}
+        inputs = case.inputs(13, 11, batch=3)
+        with torch.no_grad(), no_shape_checks():
+            program = torch.export.export(module, inputs, dynamic_shapes=(sizes,) * len(inputs), strict=False).module()
+            for batch, height, width in ((2, 16, 28), (1, 9, 9), (5, 21, 14)):
+                inputs = case.inputs(height, width, batch=batch)
+                torch.testing.assert_close(program(*inputs), module(*inputs), atol=1e-5, rtol=1e-4)
+
+    @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::FutureWarning")
+    def test_jit_trace(self, case: Case) -> None:
+        module, inputs = case.make(), case.inputs(7, 5, batch=2)
+        with torch.no_grad(), no_shape_checks():
+            traced = torch.jit.trace(module, inputs)
+            torch.testing.assert_close(traced(*inputs), module(*inputs), atol=1e-6, rtol=1e-5)
 
     @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5), (1, 1)])
     def test_inference_form(self, case: Case, height: int, width: int) -> None:
@@ -789,6 +851,14 @@ class SupernetLaws:
                 network.train()
                 torch.manual_seed(3)
                 assert_same(y, network(x), f"training outputs of {arch.to_json()}")
+
+    def test_empty_batch(self, space: SearchSpace) -> None:
+        supernet, x = supernet_of(space), images(space, 2)[:0]
+        for arch in members(space, 2):
+            with torch.no_grad():
+                y = supernet(x, arch)
+                assert_same(y, supernet.extract(arch)(x))
+            assert y.shape == (0, space.num_classes)
 
     def test_extraction_copies(self, space: SearchSpace) -> None:
         supernet, x = supernet_of(space), images(space)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Part
 from search_spaces.folding import fold_norms
-from search_spaces.layers import Conv, DepthwiseConv
+from search_spaces.layers import Conv, DepthwiseConv, map_size
 from search_spaces.registry import Embedding, make, register
 
 
@@ -43,7 +43,7 @@ class BilinearEmbedding(Embedding):
 
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
         offset = self.offset(F.gelu(self.offset_norm(self.offset_conv(x)))).tanh()
-        h, w = int(offset.shape[2]), int(offset.shape[3])
+        h, w = map_size(offset)
         dtype = torch.promote_types(x.dtype, torch.float32)
         across = (torch.arange(w, device=x.device, dtype=dtype) * 2 + (1 - w)) / w  # centres of the cells in [-1, 1]
         down = (torch.arange(h, device=x.device, dtype=dtype) * 2 + (1 - h)) / h

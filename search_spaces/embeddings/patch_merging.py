@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from search_spaces.layers import trunc_normal
+from search_spaces.layers import ceil_div, map_size, pad_to_multiple, trunc_normal
 from search_spaces.registry import Embedding, register
 
 
@@ -29,9 +29,10 @@ class PatchMerging(Embedding):
         self.weight = trunc_normal(dim, 4, in_dim, fan_in=4 * in_dim)
 
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
-        b, c, h, w = x.shape
-        x = F.pad(x, (0, int(w) % 2, 0, int(h) % 2))
-        rows, columns = (int(h) + 1) // 2, (int(w) + 1) // 2
+        b, c = x.shape[:2]
+        h, w = map_size(x)
+        rows, columns = ceil_div(h, 2), ceil_div(w, 2)
+        x = pad_to_multiple(x, 2)
         patches = x.reshape(b, c, rows, 2, columns, 2).permute(0, 2, 4, 3, 5, 1).reshape(b, rows, columns, 4 * c)
         y = F.layer_norm(patches, (4 * int(c),), self.norm_weight.reshape(-1), self.norm_bias.reshape(-1), 1e-6)
         return F.linear(y, self.weight.reshape(self.weight.shape[0], -1)).permute(0, 3, 1, 2)

@@ -10,7 +10,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from search_spaces.layers import Conv, DepthwiseConv, check_positive, split_heads, trunc_normal
+from search_spaces.layers import (
+    Conv,
+    DepthwiseConv,
+    ceil_div,
+    check_positive,
+    crop,
+    map_size,
+    max_pool,
+    split_heads,
+    trunc_normal,
+)
 from search_spaces.registry import TokenMixer, register
 
 K = 3
@@ -34,14 +44,15 @@ class CMHSA(nn.Module):
         self.value = Conv(dim, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        b, c, h, w = x.shape
+        b, c = x.shape[:2]
         heads, size = self.num_heads, c // self.num_heads
         a = F.conv2d(self.reduce(x), self.scores[self.bank].reshape(heads * K**4, c, 1, 1))
-        a = a.reshape(b, heads, K * K, K * K, -1).permute(0, 1, 4, 2, 3).softmax(dim=-1)
+        windows = a.shape[2] * a.shape[3]
+        a = a.reshape(b, heads, K * K, K * K, windows).permute(0, 1, 4, 2, 3).softmax(dim=-1)
         v = F.unfold(self.value(x), K, padding=1, stride=2)
-        v = v.reshape(b, heads, size, K * K, -1).permute(0, 1, 4, 3, 2)
-        y = (a @ v).permute(0, 1, 4, 3, 2).reshape(b, c * K * K, -1)
-        return F.fold(y, (int(h), int(w)), K, padding=1, stride=2)
+        v = v.reshape(b, heads, size, K * K, windows).permute(0, 1, 4, 3, 2)
+        y = (a @ v).permute(0, 1, 4, 3, 2).reshape(b, c * K * K, windows)
+        return F.fold(y, map_size(x), K, padding=1, stride=2)
 
 
 class Propagation(nn.Module):
@@ -59,7 +70,7 @@ class Propagation(nn.Module):
     def forward(self, x: Float[Tensor, "b c h2 w2"], height: int, width: int) -> Float[Tensor, "b c h w"]:
         kernel = self.kernels[str(self.patch_size)]
         y = F.conv_transpose2d(x, kernel, stride=self.patch_size, groups=kernel.shape[0])
-        return y[:, :, :height, :width]
+        return crop(y, height, width)
 
 
 class Sample(nn.Module):
@@ -73,8 +84,9 @@ class Sample(nn.Module):
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
         p = self.patch_size
         if self.maximum:
-            return self.conv(F.max_pool2d(x, p, p, ceil_mode=True))
-        return self.conv(F.adaptive_avg_pool2d(x, (-(-int(x.shape[2]) // p), -(-int(x.shape[3]) // p))))
+            return self.conv(max_pool(x, p))
+        h, w = map_size(x)
+        return self.conv(F.adaptive_avg_pool2d(x, (ceil_div(h, p), ceil_div(w, p))))
 
 
 class SparseCMHSA(nn.Module):
@@ -87,7 +99,7 @@ class SparseCMHSA(nn.Module):
         self.propagate = Propagation(expansion * in_dim, patch_size)
 
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h w"]:
-        return self.propagate(self.attention(self.sample(x)), int(x.shape[2]), int(x.shape[3]))
+        return self.propagate(self.attention(self.sample(x)), *map_size(x))
 
 
 @register("c_mhsa")
@@ -127,4 +139,4 @@ class CMHSAMixer(TokenMixer):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = self.attention(self.sample(x))
-        return self.project(self.propagate(y, int(x.shape[2]), int(x.shape[3])))
+        return self.project(self.propagate(y, *map_size(x)))

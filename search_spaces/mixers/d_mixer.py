@@ -25,6 +25,8 @@ from search_spaces.layers import (
     attention,
     check_odd,
     check_positive,
+    is_known,
+    map_size,
     match_keys,
     merge_heads,
     split_heads,
@@ -64,12 +66,14 @@ class IDConv(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
         k = self.kernel_size
-        if self.norm.training and b == 1:
+        if self.norm.training and is_known(b == 1):
             raise InputError(
                 "IDConv trains on a batch of 1 image", "2 or more: its norm sees one position", "batch_size=2"
             )
         kernels = (self.group_weights(F.adaptive_avg_pool2d(x, k)) * self.kernels).sum(dim=1)
         biases = (self.group_weights(x.mean(dim=(2, 3), keepdim=True))[..., 0, 0] * self.biases).sum(dim=1)
+        if is_known(b == 0):  # torch has no convolution of 0 groups
+            return x * kernels.sum(dim=(2, 3), keepdim=True) + biases[:, :, None, None]
         # One convolution with b * c groups: the fastest form on CPU, in plain NCHW memory.
         y = F.conv2d(
             x.reshape(1, b * c, h, w), kernels.reshape(b * c, 1, k, k), biases.reshape(-1), padding=k // 2, groups=b * c
@@ -117,7 +121,7 @@ class OSRA(nn.Module):
         query = self.query(x)
         bias = None
         if position_bias is not None:
-            bias = match_keys(position_bias, query.shape[1], int(y.shape[2]), int(y.shape[3]))
+            bias = match_keys(position_bias, query.shape[1], *map_size(y))
         return merge_heads(attention(query, self.key(y), self.value(y), bias), x.shape[2], x.shape[3])
 
 
@@ -160,6 +164,8 @@ class FoldedIDConv(nn.Module):
         share = y.reshape(b, self.groups, c, k * k + 1).softmax(dim=1)
         kernels = (share[..., :-1] * self.kernels).sum(dim=1).reshape(b * c, 1, k, k)
         biases = (share[..., -1] * self.biases).sum(dim=1).reshape(-1)
+        if is_known(b == 0):
+            return x * biases.reshape(b, c, 1, 1)
         y = F.conv2d(x.reshape(1, b * c, h, w), kernels, biases, padding=k // 2, groups=b * c)
         return y.reshape(b, c, h, w)
 
@@ -191,10 +197,10 @@ class FoldedOSRA(nn.Module):
             y = gelu_(F.conv2d(x, self.reduce, self.reduce_bias, self.stride, self.padding, groups=x.shape[1]))
             y = torch.addcmul(self.summand, y, self.factor)
         y = self.refine(y)
-        key, value = self.both(y).reshape(y.shape[0], *self.shape, -1).transpose(3, 4).unbind(1)
+        key, value = self.both(y).reshape(y.shape[0], *self.shape, y.shape[2] * y.shape[3]).transpose(3, 4).unbind(1)
         bias = None
         if position_bias is not None:
-            bias = match_keys(position_bias, self.shape[1], int(y.shape[2]), int(y.shape[3]))
+            bias = match_keys(position_bias, self.shape[1], *map_size(y))
         return merge_heads(attention(self.query(x), key, value, bias), x.shape[2], x.shape[3])
 
 

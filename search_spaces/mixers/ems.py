@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.errors import InputError, unknown
-from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive
+from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive, map_size
 from search_spaces.mixers.c_mhsa import Propagation, Sample, SparseCMHSA
 from search_spaces.mixers.coordinate_conv import CoordinateConv
 from search_spaces.mixers.g_mhsa import SparseGMHSA
@@ -59,7 +59,7 @@ class Segment(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
         if not self.samples:
             return x
-        return self.propagate(self.coordinate(self.sample(x)), int(x.shape[2]), int(x.shape[3]))
+        return self.propagate(self.coordinate(self.sample(x)), *map_size(x))
 
 
 class StaticBranch(nn.Module):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from search_spaces.layers import Conv, ToHeads, attention, check_positive, merge_heads, split_heads
+from search_spaces.layers import Conv, ToHeads, attention, check_positive, map_size, merge_heads, split_heads
 from search_spaces.mixers.c_mhsa import Propagation, Sample
 from search_spaces.registry import TokenMixer, register
 
@@ -21,7 +21,7 @@ class GMHSA(nn.Module):
         self.value = ToHeads(dim, heads, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return merge_heads(attention(self.query(x), self.key(x), self.value(x)), int(x.shape[2]), int(x.shape[3]))
+        return merge_heads(attention(self.query(x), self.key(x), self.value(x)), *map_size(x))
 
 
 class SparseGMHSA(nn.Module):
@@ -34,7 +34,7 @@ class SparseGMHSA(nn.Module):
         self.propagate = Propagation(dim, patch_size)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return self.propagate(self.attention(self.sample(x)), int(x.shape[2]), int(x.shape[3]))
+        return self.propagate(self.attention(self.sample(x)), *map_size(x))
 
 
 @register("g_mhsa")
@@ -67,4 +67,4 @@ class GMHSAMixer(TokenMixer):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = self.attention(self.sample(x))
-        return self.project(self.propagate(y, int(x.shape[2]), int(x.shape[3])))
+        return self.project(self.propagate(y, *map_size(x)))

@@ -13,8 +13,10 @@ from search_spaces.layers import (
     FromHeads,
     ToHeads,
     attention,
+    avg_pool,
     check_positive,
     from_windows,
+    map_size,
     merge_heads,
     split_heads,
     to_windows,
@@ -93,7 +95,7 @@ class HMHSA(TokenMixer):
             self.project = FromHeads(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        h, w = x.shape[2:]
+        h, w = map_size(x)
         u = self.norm(x)
         if self.window_size == 1:
             y = attention(self.whole.query(u), self.whole.key(u), self.whole.value(u))
@@ -104,8 +106,7 @@ class HMHSA(TokenMixer):
         query, key, value = tokens.reshape(count, size, 3, heads, c // heads).permute(2, 0, 3, 1, 4).unbind(0)
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         y = y.transpose(1, 2).reshape(count, size, c)
-        g = self.grid_norm(x + from_windows(y, self.window_size, int(h), int(w)))
-        size = (min(self.pool_size, int(h)), min(self.pool_size, int(w)))
-        p = self.pool_norm(F.avg_pool2d(g, size, ceil_mode=True, count_include_pad=False))
+        g = self.grid_norm(x + from_windows(y, self.window_size, h, w))
+        p = self.pool_norm(avg_pool(g, self.pool_size))
         y = attention(self.pooled.query(g), self.pooled.key(p), self.pooled.value(p))
         return self.project(merge_heads(y, h, w) + g)

@@ -16,8 +16,10 @@ from search_spaces.layers import (
     FromHeads,
     ToHeads,
     attention,
+    ceil_div,
     check_positive,
     from_windows,
+    map_size,
     split_heads,
     to_windows,
     trunc_normal,
@@ -66,7 +68,8 @@ class MATAttention(TokenMixer):
     fuse_value: ToHeads
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        b, c, h, w = x.shape
+        b, c = x.shape[:2]
+        h, w = map_size(x)
         tokens, mask = to_windows(x, self.window_size)
         count, size, _ = tokens.shape
         query, key, value = self.query.tokens(tokens), self.key.tokens(tokens), self.value.tokens(tokens)
@@ -79,7 +82,8 @@ class MATAttention(TokenMixer):
         y = F.scaled_dot_product_attention(
             torch.cat((query, token), 2), torch.cat((key, token), 2), torch.cat((value, token), 2), attn_mask=mask
         )
-        abstract = y[:, :, size].reshape(b, -1, c)
+        windows = ceil_div(h, self.window_size) * ceil_div(w, self.window_size)
+        abstract = y[:, :, size].reshape(b, windows, c)
 
         # Mix: attention among the windows of an image.
         y = y[:, :, :size]
@@ -89,8 +93,7 @@ class MATAttention(TokenMixer):
         mixed = self.mix_project.tokens(mixed)
 
         # Fuse: every position asks the mixed tokens, with the query it had in its window.
-        windows = count // b
         query = query.reshape(b, windows, heads, size, d).transpose(1, 2).reshape(b, heads, windows * size, d)
         fused = attention(query, self.fuse_key.tokens(mixed), self.fuse_value.tokens(mixed))
         fused = fused.reshape(b, heads, windows, size, d).transpose(1, 2).reshape(count, heads, size, d)
-        return from_windows(self.project.tokens(y + fused), self.window_size, int(h), int(w))
+        return from_windows(self.project.tokens(y + fused), self.window_size, h, w)

@@ -6,7 +6,9 @@ keys; the bridging query is not projected; it is read after the output projectio
 block's (`background_residual` adds the normalised token as well, which is the equation to the letter).
 """
 
+import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.errors import InputError
-from search_spaces.layers import Conv, FromHeads, ToHeads, attention, check_positive, split_heads, trunc_normal
+from search_spaces.layers import (
+    Conv,
+    FromHeads,
+    ToHeads,
+    attention,
+    check_positive,
+    is_known,
+    map_size,
+    split_heads,
+    trunc_normal,
+)
 from search_spaces.registry import TokenMixer, register
 
 
@@ -106,8 +118,8 @@ class PartialAttention(TokenMixer):
 
     def forward(self, x: Float[Tensor, "b c h w"], residual: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
-        n = int(h * w)  # a tensor under jit tracing
-        count = min(n, max(1, round(self.foreground_ratio * n)))
+        n = math.prod(map_size(x))
+        count = cast(int, torch.sym_min(n, torch.sym_max(1, round(self.foreground_ratio * n))))
         score = residual.float().mean(dim=1).reshape(b, n)
         order = score.argsort(dim=1, descending=True, stable=True)[:, :, None].expand(b, n, c)
         tokens = x.permute(0, 2, 3, 1).reshape(b, n, c).gather(1, order)  # foreground first
@@ -124,7 +136,7 @@ class PartialAttention(TokenMixer):
         parts = [mixed[:, :count]]
 
         # SQA: what the bridging query now knows asks the background once; every background token gets the same answer.
-        if count < n:
+        if not is_known(count == n):
             single = mixed[:, count:].reshape(b, 1, heads, d).transpose(1, 2)
             answer = attention(single, key[:, :, count:], value[:, :, count:]).transpose(1, 2).reshape(b, 1, c)
             background = self.channel_mlp(answer).expand(b, n - count, c)

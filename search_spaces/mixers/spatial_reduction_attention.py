@@ -2,12 +2,20 @@
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.architecture import Part
-from search_spaces.layers import Conv, FromHeads, ToHeads, attention, check_positive, merge_heads, split_heads
+from search_spaces.layers import (
+    Conv,
+    FromHeads,
+    ToHeads,
+    attention,
+    check_positive,
+    merge_heads,
+    pad_to_multiple,
+    split_heads,
+)
 from search_spaces.registry import TokenMixer, make, register
 
 
@@ -22,8 +30,7 @@ class Reduction(nn.Module):
         self.norm = make("norm", Part("layer_norm"), dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        h, w = x.shape[2:]
-        return self.norm(self.conv(F.pad(x, (0, -int(w) % self.stride, 0, -int(h) % self.stride))))
+        return self.norm(self.conv(pad_to_multiple(x, self.stride)))
 
 
 @register("spatial_reduction_attention")

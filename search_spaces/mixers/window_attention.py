@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from search_spaces.layers import FromHeads, ToHeads, check_positive, from_windows, split_heads, to_windows
+from search_spaces.layers import FromHeads, ToHeads, check_positive, from_windows, map_size, split_heads, to_windows
 from search_spaces.registry import TokenMixer, register
 
 
@@ -40,8 +40,7 @@ class WindowAttention(TokenMixer):
         self.project = FromHeads(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        h, w = x.shape[2:]
         tokens, mask = to_windows(x, self.window_size)
         query, key, value = self.query.tokens(tokens), self.key.tokens(tokens), self.value.tokens(tokens)
         y = self.project.tokens(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
-        return from_windows(y, self.window_size, int(h), int(w))
+        return from_windows(y, self.window_size, *map_size(x))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.errors import unknown
-from search_spaces.layers import check_positive, resize_grids
+from search_spaces.layers import ceil_div, check_positive, is_known, map_size, resize_grids
 from search_spaces.registry import PositionBias, register
 
 RESIZE = ("grid", "flat")
@@ -51,19 +51,20 @@ class DenseTable(PositionBias):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self.map_size, self.sr_ratio, self.resize = options.map_size, options.sr_ratio, options.resize
-        self.keys = -(-options.map_size // options.sr_ratio)
+        self.keys = ceil_div(options.map_size, options.sr_ratio)
         self.name = f"{options.map_size}_by_{self.keys}"
         table = torch.zeros(options.num_heads, options.map_size**2, self.keys**2)
         self.tables = nn.ParameterDict({self.name: nn.Parameter(table)})
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "heads h w h2 w2"]:
-        h, w = int(x.shape[2]), int(x.shape[3])
-        size = (h, w, -(-h // self.sr_ratio), -(-w // self.sr_ratio))
+        h, w = map_size(x)
+        size = (h, w, ceil_div(h, self.sr_ratio), ceil_div(w, self.sr_ratio))
         table = self.tables[self.name]
         heads, own = table.shape[0], (self.map_size, self.map_size, self.keys, self.keys)
-        if size == own:
-            return table.reshape(heads, *own)
+        if all(is_known(side == made) for side, made in zip(size, own, strict=True)):
+            # A copy: hooks on modules, such as those of torch's FLOP counter, take no output that is a parameter.
+            return table.reshape(heads, *own).clone()
         if self.resize == "grid":
             return resize_grids(table.reshape(heads, *own), *size)
         flat = F.interpolate(table[None], size=(h * w, size[2] * size[3]), mode="bicubic", align_corners=False)
-        return flat.reshape(heads, *size)
+        return flat.squeeze(0).reshape(heads, *size)

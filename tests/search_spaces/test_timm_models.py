@@ -1,11 +1,12 @@
 """The papers' networks as models of timm: what timm's own tests ask of a model, and that the weights fit ours.
 
-Shapes of all networks are checked on the meta device, numbers on the smallest of each family. TorchScript does not apply:
-sizes are read while running. torch.fx, with parts as leaves, and torch.export do.
+Shapes of all networks are checked on the meta device, numbers on the smallest of each family. torch.jit.script is not
+supported; torch.jit.trace, torch.export and, with parts as leaves, torch.fx are.
 """
 
 import inspect
 import math
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -26,6 +27,7 @@ from timm.models import (
 )
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from search_spaces.architecture import Architecture
@@ -549,6 +551,146 @@ def test_export(name: str) -> None:
     program = torch.export.export(model, (x,))
     with torch.no_grad():
         assert torch.allclose(program.module()(x), model(x), atol=1e-5)
+
+
+SMALLEST_SIDE = {
+    "emsnet_xxtiny": 257,
+    "hat_net_tiny": 113,
+    "linglo_b0": 33,
+    "mat_1": 225,
+    "partialformer_b0": 65,
+    "transxnet_tiny": 33,
+}
+"""Where a range of dynamic image sides may start; search_spaces/README.md has the table and the reason."""
+
+quickest = pytest.mark.parametrize(
+    "name", [name if name == "linglo_b0" else pytest.param(name, marks=pytest.mark.slow) for name in SMALLEST]
+)
+
+
+def check_program(model: Any, dynamic: dict[int, Any], shapes: list[tuple[int, int, int]]) -> None:
+    """Exports for the first shape (batch, height, width), and runs the program at all of them."""
+    with torch.no_grad(), no_shape_checks():
+        batch, height, width = shapes[0]
+        x = noise(batch, 3, height, width)
+        program = torch.export.export(model, (x,), dynamic_shapes=(dynamic,), strict=False).module()
+        for batch, height, width in shapes:
+            x = noise(batch, 3, height, width, seed=height)
+            y = model(x)
+            assert (program(x) - y).abs().max() <= 1e-4 * y.abs().max()
+
+
+@quickest
+def test_export_for_any_size(name: str) -> None:
+    side = SMALLEST_SIDE[name]
+    dim = torch.export.Dim
+    dynamic = {0: dim("b"), 2: dim("h", min=side, max=1024), 3: dim("w", min=side, max=1024)}
+    check_program(
+        small(name), dynamic, [(2, side + 32, side + 64), (3, side, side), (1, side + 63, side + 1), (2, 384, 256 + 32)]
+    )
+
+
+@quickest
+def test_ranges_start_where_the_readme_says(name: str) -> None:
+    """And one below, a map or a grid of windows has a single row."""
+    side = SMALLEST_SIDE[name] - 1
+    readme = (Path(__file__).parents[2] / "search_spaces" / "README.md").read_text()
+    family = paper_network(name).family
+    assert re.search(rf"\| {family} .*\| {side + 1} \|", readme)
+    dynamic = {2: torch.export.Dim("h", min=side), 3: torch.export.Dim("w", min=side)}
+    with pytest.raises((AssertionError, torch._dynamo.exc.UserError), match=r"Guard failed|Constraints violated"):
+        check_program(small(name), dynamic, [(2, side + 33, side + 65), (2, side, side)])
+
+
+@pytest.mark.parametrize("form", ["reparameterised", "inference", "height", "features"])
+def test_export_of_other_forms_for_any_size(form: str) -> None:
+    """Merged forms, the map before the head, and a dynamic height beside a static width."""
+    model = small("linglo_b0", **({"num_classes": 0, "global_pool": ""} if form == "features" else {}))
+    if form in ("reparameterised", "inference"):
+        model = (reparameterise if form == "reparameterised" else inference_form)(model)
+    dim = torch.export.Dim
+    dynamic: dict[int, Any] = {2: dim("h", min=33, max=512), 3: dim("w", min=33, max=512)}
+    if form == "height":
+        dynamic = {2: dim.DYNAMIC}
+    check_program(model, dynamic, [(2, 65, 97), (2, 33, 97), (2, 100, 97)])
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::FutureWarning")
+@quickest
+def test_jit_trace(name: str) -> None:
+    model, x = small(name), noise(2, 3, SIZE, SIZE)
+    with torch.no_grad(), no_shape_checks():
+        traced = torch.jit.trace(model, (x,))
+        y = model(x)
+        assert (traced(x) - y).abs().max() <= 1e-5 * y.abs().max()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_jit_script_is_not_supported() -> None:
+    """As README.md says."""
+    with pytest.raises(Exception, match="annotation"):
+        torch.jit.script(Network(paper_arch("linglo_b0")))
+
+
+# Hooks, empty batches
+
+
+@every
+def test_flop_counter(name: str) -> None:
+    """torch's own counter hooks every module and its inputs."""
+    model, counts = meta(name, img_size=SIZE), set()
+    for grad in (False, True) if name in SMALLEST else (False,):
+        with torch.set_grad_enabled(grad), FlopCounterMode(display=False) as counter:
+            model(images(SIZE))
+        counts.add(counter.get_total_flops())
+    assert len(counts) == 1
+    assert counts.pop() > 1e6
+
+
+@pytest.mark.parametrize("name", ["transxnet_tiny"])
+def test_outputs_can_be_hooked_and_written_into(name: str) -> None:
+    """At the size of its tables: torch.func, hooks that change an output in place, and the FLOP counter after extraction."""
+    model, x = small(name), noise(1, 3, SIZE, SIZE)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    with torch.no_grad(), FlopCounterMode(display=False):
+        y = Network(model.arch).eval()(x)
+    assert y.isfinite().all()
+    expected = model(x)
+    assert torch.equal(torch.func.functional_call(model, state, (x,)), expected)
+    table = model.stages[0].position_bias
+    handle = table.register_forward_hook(lambda module, inputs, output: output.mul_(2))
+    changed = model(x)
+    changed.sum().backward()
+    handle.remove()
+    assert not torch.equal(changed, expected)
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+@every
+def test_empty_batch_shapes(name: str) -> None:
+    x = torch.empty(0, 3, SIZE, SIZE, device="meta")
+    model = meta(name)
+    assert model(x).shape == (0, 1000)
+    assert model.forward_features(x).shape == (0, model.num_features, 2, 2)
+    if name in SMALLEST:
+        assert [map_.shape[0] for map_ in meta(name, features_only=True)(x)] == [0, 0, 0, 0]
+
+
+@smallest
+def test_empty_batch(name: str) -> None:
+    model, x = small(name), noise(2, 3, SIZE, SIZE)[:0]
+    with torch.no_grad():
+        for form in (model, inference_form(model), reparameterise(model)):
+            assert form(x).shape == (0, 7)
+            assert form(x.contiguous(memory_format=torch.channels_last)).shape == (0, 7)
+            with torch.autocast("cpu", torch.bfloat16):
+                assert form(x).shape == (0, 7)
+    model.set_grad_checkpointing()
+    for training in (False, True):
+        y = model.train(training)(x)
+        assert y.shape == (0, 7)
+        y.sum().backward()
+        assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 
 @pytest.mark.filterwarnings("ignore:NOTE. The nodes obtained by tracing")
