@@ -124,19 +124,37 @@ def apply(pixels: UInt8[Tensor, "b r r c"], draws: Draws, fill: UInt8[Tensor, " 
     return torch.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, out)
 
 
-def evaluation_transform(resolution: int) -> Callable[[Any], Tensor]:
+def evaluation_transform(resolution: int) -> Callable[[Image.Image], Tensor]:
     """From a PIL image in RGB to UInt8[Tensor, "3 r r"], without chance.
 
     At 64 pixels or more the short side is resized to resolution / 0.875 and the middle square kept, as timm evaluates;
-    below, the whole image is resized, whatever its aspect.
+    below, the whole image is resized, whatever its aspect. These are timm's transforms to the pixel, by Pillow alone, as
+    importing timm takes longer than decoding a thousand images.
     """
-    from timm.data.transforms_factory import create_transform
+    if resolution < CROP_FROM:
 
-    crop, mode = (CROP_SHARE, "center") if resolution >= CROP_FROM else (1.0, "squash")
-    transform: Any = create_transform(
-        resolution, interpolation="bicubic", crop_pct=crop, crop_mode=mode, normalize=False
-    )
-    return transform if mode == "squash" else lambda image: transform(_without_ends(image))
+        def squash(image: Image.Image) -> Tensor:
+            return _tensor(image.resize((resolution, resolution), Image.Resampling.BICUBIC))
+
+        return squash
+    short = math.floor(resolution / CROP_SHARE)
+
+    def crop(image: Image.Image) -> Tensor:
+        image = _without_ends(image)
+        width, height = image.size
+        if width <= height:
+            width, height = short, int(short * height / width)
+        else:
+            width, height = int(short * width / height), short
+        left, top = round((width - resolution) / 2), round((height - resolution) / 2)
+        large = image.resize((width, height), Image.Resampling.BICUBIC)
+        return _tensor(large.crop((left, top, left + resolution, top + resolution)))
+
+    return crop
+
+
+def _tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def _without_ends(image: Image.Image) -> Image.Image:

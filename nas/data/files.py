@@ -11,7 +11,7 @@ from torch import Tensor
 from nas.config import DataConfig
 from nas.data.decoder import Decoder, Reader, gather, read_all
 from nas.data.item import NEW_RUN, Item
-from nas.data.layout import PART_NAMES, Walk, parts_of, subfolders, suffix_of, told
+from nas.data.layout import PART_NAMES, Walk, identified, parts_of, subfolders, suffix_of, told
 from nas.data.picture import RULE, is_image_name
 from nas.data.source import Source
 from search_spaces.errors import InputError
@@ -22,7 +22,7 @@ class Folder(Source):
 
     in_channels = 3
     decoding = RULE
-    statistics_images = 512
+    statistics_images = 256
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)
@@ -36,7 +36,7 @@ class Folder(Source):
         self._check_names(files, folders)
         self._tell(root, folders)
         listed = [
-            (part, name, path.relative_to(root).as_posix())
+            (part, name, identified(path, str(root)))
             for part, classes in files.items()
             for name, paths in classes.items()
             for path in paths
@@ -48,7 +48,7 @@ class Folder(Source):
         for (part, name, id), digest in zip(listed, outcomes, strict=True):
             pool = pools[part]
             if digest is None:
-                self.tally.add(part, suffix_of(id), "no image that Pillow reads", told(root / id, root))
+                self.tally.add(part, suffix_of(id), "no image that Pillow reads", told(os.path.join(root, id), root))
             elif pool is not None:
                 pool.append(Item(id, labels[name], digest))
         for part, pool in pools.items():
@@ -58,7 +58,7 @@ class Folder(Source):
                     self._no_image(folders[part] / name)
         return pools
 
-    def _files(self, part: str, folder: Path) -> dict[str, list[Path]]:
+    def _files(self, part: str, folder: Path) -> dict[str, list[str]]:
         """The files of each class of a part, images or not."""
         walk = Walk(Path(self.config.root), part, self.tally)
         walk.beside(folder)
@@ -81,7 +81,7 @@ class Folder(Source):
                 )
         return {path.name: walk.files(path) for path in classes}
 
-    def _check_names(self, files: Mapping[str, Mapping[str, list[Path]]], folders: Mapping[str, Path]) -> None:
+    def _check_names(self, files: Mapping[str, Mapping[str, list[str]]], folders: Mapping[str, Path]) -> None:
         """What names alone tell, before any file is read.
 
         Raises:

@@ -3,8 +3,8 @@
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces.errors import InputError
@@ -70,7 +70,15 @@ def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder that are not hidden, by name."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    with os.scandir(folder) as entries:  # which knows folders without asking for each file
+        return sorted(folder / entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def part_named(name: str) -> str | None:
@@ -184,9 +192,10 @@ def no_train(root: Path, part: str) -> InputError:
     )
 
 
-@dataclass
 class Walk:
     """Every regular file below the classes of one part, each once, whatever links lead to it.
+
+    Paths are strings here: for small images, objects would take a tenth of the time that decoding takes.
 
     Args:
         root: of the data set; paths are told from there.
@@ -194,79 +203,89 @@ class Walk:
         tally: counts what is left out.
     """
 
-    root: Path
-    part: str
-    tally: Tally
-    _seen: dict[tuple[int, int], tuple[Path, str]] = field(default_factory=dict)
+    def __init__(self, root: Path, part: str, tally: Tally) -> None:
+        self._root, self._part, self._tally = str(root), part, tally
+        self._seen: dict[tuple[int, int], tuple[str, str]] = {}  # device and inode: path and class
 
-    def files(self, folder: Path) -> list[Path]:
+    def files(self, folder: Path) -> list[str]:
         """The files of the class in `folder`, sorted.
 
         Real files and folders are visited before links, so that a file keeps the path without a link if it has one.
 
         Raises:
-            InputError: a file belongs to another class too, by a link.
+            InputError: a folder cannot be listed, or a file belongs to another class too, by a link.
         """
-        found: list[Path] = []
+        found: list[str] = []
         folders: set[tuple[int, int]] = set()
-        waiting: list[Path] = [folder]
-        links: list[Path] = []
+        waiting, links = [str(folder)], list[str]()
         while waiting or links:
             path = waiting.pop() if waiting else links.pop(0)
             try:
-                status = path.stat()
+                status = os.stat(path)
             except OSError as error:  # a link to nothing, or to itself
                 self._leave(path, f"cannot be read ({error.strerror})")
                 continue
-            key = status.st_dev, status.st_ino
-            if stat.S_ISDIR(status.st_mode):
-                if key in folders:
-                    self._leave(path, "link to a folder that is read already", name=True)
-                    continue
-                folders.add(key)
-                for entry in _entries(path, self.root):
-                    if entry.name.startswith("."):
-                        self._leave(path / entry.name, "hidden", name=True)
-                    else:
-                        (links if entry.is_symlink() else waiting).append(path / entry.name)
-                links.sort()
-            elif not stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode):
+                self._take(path, (status.st_dev, status.st_ino), folder.name, found)
+                continue
+            if not stat.S_ISDIR(status.st_mode):
                 self._leave(path, "no regular file")
-            elif key not in self._seen:
-                self._seen[key] = path, folder.name
-                found.append(path)
-            elif self._seen[key][1] == folder.name:
-                self._leave(path, "link to a file that is read already")
-            else:
-                other = self._seen[key][0]
-                raise InputError(
-                    f"{other} and {path} are one file, in the classes {self._seen[key][1]!r} and {folder.name!r}",
-                    "one class for each file",
-                    "remove one of the two links",
-                )
+                continue
+            if (status.st_dev, status.st_ino) in folders:
+                self._leave(path, "link to a folder that is read already", name=True)
+                continue
+            folders.add((status.st_dev, status.st_ino))
+            for entry in _entries(path, self._root):
+                if entry.name.startswith("."):
+                    self._leave(entry.path, "hidden", name=True)
+                elif entry.is_symlink():
+                    links.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):  # known without asking, and on the device of its folder
+                    self._take(entry.path, (status.st_dev, entry.inode()), folder.name, found)
+                else:
+                    waiting.append(entry.path)
+            links.sort()
         return sorted(found)
+
+    def _take(self, path: str, key: tuple[int, int], name: str, found: list[str]) -> None:
+        """Adds a file of class `name`, unless it has been reached before.
+
+        Raises:
+            InputError: it has, in another class.
+        """
+        other, its = self._seen.setdefault(key, (path, name))
+        if other == path:
+            found.append(path)
+        elif its == name:
+            self._leave(path, "link to a file that is read already")
+        else:
+            raise InputError(
+                f"{other} and {path} are one file, in the classes {its!r} and {name!r}",
+                "one class for each file",
+                "remove one of the two links",
+            )
 
     def beside(self, folder: Path) -> None:
         """Counts the files that lie beside the classes of the part, not in one."""
-        for entry in _entries(folder, self.root):
-            path = folder / entry.name
+        for entry in _entries(str(folder), self._root):
             if entry.name.startswith("."):
-                self._leave(path, "hidden", name=True)
-            elif not path.is_dir():
-                self._leave(path, "beside the folders of the classes")
+                self._leave(entry.path, "hidden", name=True)
+            elif not _is_folder(entry):
+                self._leave(entry.path, "beside the folders of the classes")
 
-    def _leave(self, path: Path, why: str, name: bool = False) -> None:
-        self.tally.add(self.part, path.name if name else suffix_of(path.name), why, told(path, self.root))
+    def _leave(self, path: str, why: str, name: bool = False) -> None:
+        base = os.path.basename(path)
+        self._tally.add(self._part, base if name else suffix_of(base), why, told(path, self._root))
 
 
-def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: str, root: str) -> list[os.DirEntry[str]]:
     """
     Raises:
         InputError: the folder cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            yield from sorted(entries, key=lambda entry: entry.name)
+            return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be listed ({error.strerror})",
@@ -275,6 +294,11 @@ def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
         ) from None
 
 
-def told(path: Path, root: Path) -> str:
+def told(path: str | Path, root: str | Path) -> str:
     """A path as messages and records tell it: from the root, and printable whatever its bytes are."""
-    return path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
+    return identified(str(path), str(root)).encode("utf-8", "replace").decode()
+
+
+def identified(path: str, root: str) -> str:
+    """A path below the root, told from there, with / on every system: what a split calls an image."""
+    return path[len(root.rstrip(os.sep)) + 1 :].replace(os.sep, "/")

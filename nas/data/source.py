@@ -20,7 +20,7 @@ class Source(abc.ABC):
     in_channels: 1 or 3.
     decoding: version of how its files become pixels, `nas.data.picture.RULE`; 0 where no file is decoded.
     statistics_images: the most images of train that mean and std are computed from. Of files, which take longer to decode
-        and resize, fewer: the standard error of a mean of 512 images is about one hundredth.
+        and resize, fewer: with 256 images the standard error of a mean is one or two hundredths.
     classes: their names, by label; known once `pools` has been called.
     folders: where each part comes from, for people; parts that are not named are cut from train.
     tally: what is left out of the parts, counted by `pools`.

@@ -55,7 +55,7 @@ class Timm(Source):
 
     in_channels = 3
     decoding = RULE
-    statistics_images = 512
+    statistics_images = 256
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
@@ -726,6 +726,22 @@ def test_evaluation_crops_the_middle_of_large_images():
     resized = np.asarray(image.resize((160, 80), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(large.permute(1, 2, 0).numpy(), resized[5:75, 45:115])
     assert large.dtype == torch.uint8
+
+
+@settings(LAW, max_examples=60)
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    resolution=st.sampled_from([4, 16, 32, 63, 64, 70, 96, 224, 225]),
+)
+def test_evaluation_is_timms_to_the_pixel(width: int, height: int, resolution: int):
+    from timm.data.transforms_factory import create_transform
+
+    assume(max(width, height) <= augmentation.ASPECT * min(width, height))
+    crop, mode = (0.875, "center") if resolution >= 64 else (1.0, "squash")
+    theirs = create_transform(resolution, interpolation="bicubic", crop_pct=crop, crop_mode=mode, normalize=False)
+    image = noise(width, height, width)
+    assert torch.equal(augmentation.evaluation_transform(resolution)(image), theirs(image))
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
