@@ -9,7 +9,7 @@ from nas import machine
 from nas.log import Progress
 from search_spaces.errors import InputError
 
-CHUNK = 16
+CHUNK = 64
 """Images that a thread takes at once."""
 
 LISTED = 20
