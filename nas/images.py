@@ -9,6 +9,9 @@ from typing import Any
 LISTED = 12
 """Classes up to which each is named with its number of images."""
 
+_PLURAL = {"images": "image", "files without a suffix": "file without a suffix"}
+"""Kinds of files that are counted, and how one of them is called."""
+
 
 def spread(counts: Sequence[int], classes: Sequence[str]) -> str:
     """How many images each class has: each of a few, the range of many.
@@ -27,11 +30,15 @@ def spread(counts: Sequence[int], classes: Sequence[str]) -> str:
 
 def left_out(entry: Mapping[str, Any]) -> str:
     """One kind of files that are in no part: how many, what, where, why, and one of them."""
-    what = entry["what"]
-    if entry["count"] == 1:
-        what = {"images": "image", "files without a suffix": "file without a suffix"}.get(what, what)
+    what, count = entry["what"], f"{entry['count']:,}"
+    if what in _PLURAL:
+        what = f"{count} {_PLURAL[what] if entry['count'] == 1 else what}"
+    elif what.startswith("*"):
+        what = f"{count} {what}"
+    elif entry["count"] > 1:  # a name
+        what = f"{what} ({count} times)"
     part = f" of {entry['part']}" if entry["part"] else ""
-    return f"{entry['count']:,} {what}{part}: {entry['why']}, such as {entry['first']}"
+    return f"{what}{part}: {entry['why']}, such as {entry['first']}"
 
 
 def lines(images: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:

@@ -5,7 +5,6 @@ import functools
 import math
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -239,7 +238,7 @@ _SIGNS = (
 
 def ran_out(error: BaseException) -> bool:
     """Whether an exception says that there was no more memory. torch's CPU allocator raises a plain RuntimeError."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError | BrokenProcessPool):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
@@ -272,10 +271,7 @@ def _advice(verb: str, config: Config, error: BaseException) -> tuple[str, str, 
     store = RunStore(config.run)
     again = f"nas {verb} run={config.run}"
     more = "the same command with more free memory, which continues where this one stopped"
-    if isinstance(error, BrokenProcessPool):
-        reason = "one of its processes ended without a word, and mostly the kernel does that when memory is short"
-    else:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
     given = f"{again} ran out of memory ({reason}); all files of the run are intact"
     if verb == "train":
         smaller = f"run=runs/new train.batch_size={max(2, config.train.batch_size // 2)}"

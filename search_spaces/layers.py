@@ -61,14 +61,14 @@ def map_size(x: Float[Tensor, "b c h w"]) -> tuple[int, int]:
     return (int(height), int(width)) if isinstance(height, Tensor) else (height, width)
 
 
-def is_known(condition: bool) -> bool:
+def is_known(condition: bool | torch.SymBool) -> bool:
     """Whether a condition on sizes holds.
 
     False where torch.export leaves the sizes open: code that asks then takes its general path, and the exported program is not
     fixed to the sizes of the example.
     """
     if not torch.compiler.is_exporting():
-        return condition
+        return bool(condition)
     from torch.fx.experimental.symbolic_shapes import statically_known_true  # slow to import, and only needed here
 
     return statically_known_true(condition)

@@ -122,8 +122,9 @@ class Folder(Source):
         self.folders = {part: f"folder {folder.name}" for part, folder in folders.items()}
         for path in sorted(root.iterdir()):
             if path not in folders.values():
-                why = "hidden" if path.name.startswith(".") else "beside the parts"
-                self.tally.add("", path.name, why, told(path, root))
+                hidden = path.name.startswith(".")
+                what = path.name if hidden or path.is_dir() else suffix_of(path.name)
+                self.tally.add("", what, "hidden" if hidden else "beside the parts", told(path, root))
 
     def pixels(self, items: Sequence[Item], part: str) -> UInt8[Tensor, "n r r c"]:
         return gather(self.decoder(items, part, ()))

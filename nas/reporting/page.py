@@ -325,7 +325,8 @@ def _images(images: Mapping[str, Any], classes: list[str]) -> Html:
     for part, counts in images["counts"].items():
         cells = h("td", images["origins"][part] or "the data set's own"), number_cell(f"{sum(counts):,}")
         rows.append(h("tr", h("th", part, scope="row"), *cells, h("td", spread(counts, classes))))
-    head = h("tr", *(h("th", name, scope="col") for name in ("part", "origin", "images", "images per class")))
+    names = ("part", "origin", "images", "images per class")
+    head = h("tr", *(h("th", name, scope="col", class_="num" if name == "images" else None) for name in names))
     parts = [boxed_table("Images", h("thead", head), h("tbody", *rows), class_="conditions")]
     if images["left_out"]:
         parts += [h("h3", "Left out"), h("ul", *(h("li", left_out(entry)) for entry in images["left_out"]))]

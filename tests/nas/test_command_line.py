@@ -113,12 +113,11 @@ embedding = [{{ part = "conv_stem", stride = 4 }}]
     ("depth", "words"),
     [(3, "46,656"), (198, "1.41e+308"), (199, "5.06e+309"), (258, "3.36e+401"), (3213, "2.51e+5000")],
 )
-def test_the_size_of_a_huge_space(depth: int, words: str, place: Path) -> None:
+def test_the_size_of_a_huge_space(depth: int, words: str, nas: Commands, place: Path) -> None:
     """A float ends at 1.8e308, and Python refuses to write integers of more than 4,300 digits."""
     (place / "huge.toml").write_text(HUGE.format(depth=depth))
-    result = cold("spaces", "huge.toml", cwd=place).ok()
-    assert f"# {words} networks, {5 * depth} choices, 1 stages\n" in result.out
-    assert not result.imported & set(HEAVY)
+    out = nas("spaces", "huge.toml", cwd=place).ok().out
+    assert f"# {words} networks, {5 * depth} choices, 1 stages\n" in out
 
 
 HUGE_RUN = ("config.toml", "space=huge.toml", "train.random_paths=0", "train.batch_size=1024")
@@ -310,8 +309,8 @@ def tiny(old: str, new: str) -> str:
         ("attention_ratio = [0.25, 0.5]", "attention_ratio = [0.01, 0.5]", ["stages.0.blocks", "attention_ratio 0.01 of 16 channels is 0"], "attention_ratio = 0.5", "attention_ratio = 0.5"),
         ("width = [16, 32]", "width = [32, 16]", ["stage 0.width is [32, 16]"], "width = [16, 32]", "width = [16, 32]"),
         ("depth = [1, 2]", 'depth = "deep"', ["stage 0.depth is 'deep'"], "depth = [1, 2]", "depth = [1, 2]"),
-        ("depth = [1, 2]", f"depth = [1, {10**30}]", ["stage 0.depth is [1, 1000000"], "depth = [1, 2]", "depth = [1, 2]"),
-        ("width = [16, 32]", f"width = [16, {10**400}]", ["stage 0.width is [16, 1000000"], "width = [1, 2]", "width = [16]"),
+        ("depth = [1, 2]", f"depth = [1, {10**30}]", ["stage 0.depth is [1, 1000000"], "depth = [1]", "depth = [1]"),
+        ("width = [16, 32]", f"width = [16, {10**400}]", ["stage 0.width is [16, 1000000"], "width = [16]", "width = [16]"),
         ("kernel_size = [3, 5]", f"kernel_size = [3, {10**30 + 1}]", ["stages.0.blocks", "depthwise_conv cannot be built"], "smaller options of depthwise_conv", "kernel_size = 3"),
         ("ratio = [1, 2]", f"ratio = [1, {10**400}]", ["mlp.ratio"], "ratio = 1", "ratio = 1"),
         ("ratio = [1, 2]", f"ratio = [1, 1{'0' * 5000}]", ["bad.toml is not TOML: Exceeds the limit"], "mend bad.toml", "ratio = 1"),

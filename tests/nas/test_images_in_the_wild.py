@@ -213,7 +213,7 @@ def test_a_layout_can_be_said(tmp_path: Path, train) -> None:
     train("data.layout=folders").refused("data.layout")
     out = train("data.layout=parts").ok().out
     assert identity(tmp_path)["classes"] == ["a", "b"]
-    assert "1 cat: beside the parts, such as cat" in out
+    assert "left out   cat: beside the parts, such as cat" in out
     shutil.rmtree(tmp_path / "r")
     train("data.layout=classes").ok()
     assert identity(tmp_path)["classes"] == ["cat", "test_set", "train"]
@@ -277,8 +277,8 @@ def test_links_are_followed_once(tmp_path: Path, train) -> None:
     assert sum(id.startswith("a/") for id in ids) == 12
     assert {"a/deep/0.png", "a/deep/1.png", "a/0.png"} <= {*ids}  # their own paths, not those through links
     for line in (
-        "1 me of train: link to a folder that is read already, such as a/me",
-        "1 0first of train: link to a folder that is read already",
+        "left out   me of train: link to a folder that is read already, such as a/me",
+        "left out   0first of train: link to a folder that is read already",
         "2 *.png of train: link to a file that is read already",
         "1 *.png of train: cannot be read (No such file or directory), such as a/broken.png",
         "1 *.png of train: no regular file, such as b/pipe.png",
@@ -537,8 +537,8 @@ def test_an_image_is_what_pillow_opens(tmp_path: Path, train) -> None:
         "1 *.db of train: no image that Pillow reads",
         "1 *.eps of train: no image that Pillow reads",  # whose reader would start a program
         "1 *.svg of train: no image that Pillow reads",
-        "1 ._3.png of train: hidden, such as b/._3.png",
-        "1 .DS_Store of train: hidden",
+        "left out   ._3.png of train: hidden, such as b/._3.png",
+        "left out   .DS_Store of train: hidden",
         "1 file without a suffix of train: beside the folders of the classes, such as readme",
     ):
         assert line in out, out
