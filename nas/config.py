@@ -465,7 +465,9 @@ def load_config(
                 "another config file",
             ) from None
         except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-            raise InputError(f"config file {file} is not TOML: {error}", "TOML", f"mend {file}") from None
+            raise InputError(
+                f"config file {file} is not TOML: {error}", "TOML, saved as UTF-8", f"mend {file}"
+            ) from None
         try:
             _values(Config, table, "")
         except InputError as error:

@@ -3,6 +3,7 @@
 run.json keeps it under "images", as `nas.data.make_split` found it.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,12 +14,18 @@ _PLURAL = {"images": "image", "files without a suffix": "file without a suffix"}
 """Kinds of files that are counted, and how one of them is called."""
 
 
+def printable(text: str) -> str:
+    """Text in one line: line ends and other control characters as Python escapes them."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
+
+
 def spread(counts: Sequence[int], classes: Sequence[str]) -> str:
     """How many images each class has: each of a few, the range of many.
 
     Args:
         counts: by label.
     """
+    classes = list(map(printable, classes))
     pairs = sorted(zip(counts, classes, strict=True), key=lambda pair: pair[0])
     if len(pairs) <= LISTED:
         return ", ".join(f"{name} {count:,}" for count, name in zip(counts, classes, strict=True))

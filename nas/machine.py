@@ -79,6 +79,10 @@ def describe(threads: int = 0) -> dict[str, Any]:
     return {"cpu": cpu, "cores": cores(), "memory_gib": round(memory, 1), "threads": threads or cores()}
 
 
+UNGUARDED = "NAS_UNGUARDED_MARK"
+"""Environment variable with the file that tells the process that trains networks of a script without the guard."""
+
+
 def unguarded() -> InputError:
     """The error of a script that calls nas while another process imports it."""
     return InputError(
@@ -95,6 +99,8 @@ def check_guarded() -> None:
     """
     process = multiprocessing.current_process()
     if getattr(process, "_inheriting", False):  # as multiprocessing itself tells; nobody is there to catch the error
+        if mark := os.environ.get(UNGUARDED):
+            Path(mark).touch()  # for the process that started this one
         # A sentence instead of a traceback, and from one of many that end alike; the process that started them says it too.
         sys.excepthook = lambda _, error, __: say(f"nas: {error}", sys.stderr) if process.name.endswith("-1") else None
         raise unguarded()

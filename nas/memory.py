@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from nas import machine
 from nas.config import Config
@@ -137,7 +138,9 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
     Raises:
         InputError: it does not fit; what fits is offered.
     """
-    need, has = need_of(config, space, device), available(device)
+    need = need_of(config, space, device)
+    _load_what_is_loaded_late()
+    has = available(device)
     if has is None:
         say(f"memory: training needs {need.describe()}")
         return
@@ -154,9 +157,26 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
         anew = f", or a new run with other settings: run=runs/new {offers[0]}" if offers else ""
         raise InputError(
             given, "more memory, as the settings of a run are fixed; the run is as it was",
-            f"nas train run={config.run} on {more}, which resumes it{anew}",
+            f"the same command on {more}, which resumes the run{anew}",
         )  # fmt: skip
     raise InputError(given, " or ".join([*offers, more]), offers[0] if offers else more)
+
+
+def _load_what_is_loaded_late() -> None:
+    """Runs one tiny step where the address space is limited: libraries that torch loads when they are first used take some
+    hundred megabytes of it, which would else count as free.
+    """
+    if not any(_of_the_address_space(Path("/proc"))):
+        return
+    with torch.random.fork_rng(devices=[]):
+        module = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.Flatten(), nn.Linear(144, 2))
+        module = module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        optimizer = torch.optim.AdamW(module.parameters(), foreach=True)
+        images = torch.zeros(2, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+        nn.functional.cross_entropy(module(images), torch.zeros(2, dtype=torch.int64)).backward()
+        optimizer.step()
+        query = torch.zeros(1, 1, 4, 4, requires_grad=True)
+        nn.functional.scaled_dot_product_attention(query, query, query).sum().backward()
 
 
 def fitting(config: Config, space: SearchSpace, device: torch.device, room: int) -> list[str]:
@@ -231,7 +251,7 @@ def _smaller_space(space: SearchSpace, typed: Callable[[SearchSpace], list[str]]
 
 _SIGNS = (
     "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "bad_alloc", "unable to allocate",
-    "could not create a memory", "failed to allocate",
+    "could not create a memory", "could not create a primitive", "failed to allocate",
 )  # fmt: skip
 """What libraries say in exceptions of other types."""
 
@@ -278,7 +298,7 @@ def _advice(verb: str, config: Config, error: BaseException) -> tuple[str, str, 
         if store.exists("work/train.pt"):
             return (
                 given, "more free memory, or a new run with a smaller batch: the settings of this one are fixed",
-                f"{again} on a machine with more free memory, which resumes from the last checkpoint, or {smaller}",
+                f"the same command with more free memory, which resumes from the last checkpoint, or {smaller}",
             )  # fmt: skip
         return given, "more free memory, or a new run with a smaller batch: the settings of this one are fixed", smaller
     if verb == "search" and not store.exists("evaluations.jsonl") and config.search.batch_size > 2:

@@ -24,6 +24,7 @@ from search_spaces.cost import macs
 from search_spaces.counting import decimal
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
+from search_spaces.registry import parts
 from search_spaces.space import SearchSpace
 from search_spaces.textfiles import expanded, read_text
 from supernet.optimisation import Optimisation
@@ -144,6 +145,10 @@ def import_plugins(config: Config) -> None:
     Raises:
         InputError: one cannot be imported.
     """
+    if config.plugins:
+        parts(
+            "mixer"
+        )  # the project's own parts first, so that a plugin that takes one of their names is the one to be told
     for name in config.plugins:
         try:
             importlib.import_module(name)
@@ -160,7 +165,8 @@ def import_plugins(config: Config) -> None:
                 f"mend line {error.lineno}",
             ) from None
         except (
-            Exception
+            Exception,
+            SystemExit,
         ) as error:  # what a module does when it is imported, and what `register` finds wrong with a part
             frames = traceback.extract_tb(error.__traceback__)
             last = next((frame for frame in reversed(frames) if frame.filename == _source(name)), frames[-1])
@@ -290,7 +296,7 @@ def read_tensors(store: RunStore, name: str) -> dict[str, Tensor]:
     """
     try:
         return load_safetensors(store.path(name).read_bytes())
-    except (SafetensorError, FileNotFoundError) as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(
             f"{store.path(name)} cannot be read ({error})",
             "a whole safetensors file",

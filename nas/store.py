@@ -76,6 +76,10 @@ def offering(instead: str) -> Iterator[None]:
         raise InputError(error.given, "a folder that can be written", instead) from None
 
 
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read ({error.strerror})", "files that you may read", "make it readable")
+
+
 @contextmanager
 def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
     """Turns a full disk, and a path that cannot be written, into an error that says so; `but` not this error."""
@@ -213,7 +217,17 @@ class RunStore:
         return self.folder / name
 
     def exists(self, name: str) -> bool:
-        return os.path.exists(self.path(name))  # unlike pathlib's, False where nothing can be read
+        """
+        Raises:
+            InputError: nobody can tell, because a folder on the way cannot be read.
+        """
+        try:
+            os.stat(self.path(name))
+        except PermissionError as error:
+            raise _unreadable(self.path(name), error) from None
+        except (OSError, ValueError):
+            return False
+        return True
 
     def lock(self) -> None:
         """Holds the folder for this process, as long as this store lives, and removes what killed ones left half-written.
@@ -274,6 +288,8 @@ class RunStore:
         """
         try:
             return read_text(self.path(name))
+        except PermissionError as error:
+            raise _unreadable(self.path(name), error) from None
         except OSError as error:
             raise _damaged(self.path(name), error.strerror or str(error)) from None
         except UnicodeError as error:
@@ -338,7 +354,10 @@ class RunStore:
         path = self.path(name)
         if not path.exists():
             return []
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(path, error) from None
         try:
             decode(content)
         except UnicodeDecodeError:

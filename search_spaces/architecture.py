@@ -31,7 +31,9 @@ def _freeze(value: Any, where: str) -> Value:
         return tuple(_freeze(item, where) for item in value)
     if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise InputError(f"{where} is {value!r}", "true, false, a number, a string, or a list of such", f"{where} = 1")
+    raise InputError(
+        f"{where} is {value!r}", "true, false, a number, a string, or a list of such", f"{where.rpartition('.')[2]} = 1"
+    )
 
 
 def _thaw(value: Value) -> Any:

@@ -4,6 +4,7 @@ What a part's author got wrong shows here with the part, its file and the rule, 
 """
 
 import inspect
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -65,12 +66,19 @@ def _ends(widths: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys((widths[0], widths[-1])))
 
 
+COMBINATIONS = 32
+"""Of a part's options, up to which all are tried."""
+
+
 def _members(slot: Slot) -> Iterator[Part]:
-    """Of each part the smallest, the largest, and with each value of each option beside the smallest others. All
-    combinations would take minutes in a large space.
+    """Of each part all combinations of options where they are few; else the smallest, the largest, and each value of each
+    option beside the smallest others. All combinations would take minutes in a large space.
     """
     for choice in slot:
         if choice.name == NO_BIAS and not choice.options:
+            continue
+        if math.prod(len(values) for _, values in choice.options) <= COMBINATIONS:
+            yield from choice.members()
             continue
         ends = [tuple((key, values[end]) for key, values in choice.options) for end in (0, -1)]
         tried = [
@@ -108,35 +116,10 @@ class _ContractError(InputError):
 
 @lru_cache(maxsize=100_000)
 def _try(kind: str, part: Part, dims: tuple[int, ...], size: Size, channels: int) -> Size:
-    rule = f"forward maps {MAPS.get(kind, '(b, c, h, w) to the same shape')}, in the type of its input"
-    shape = (2, dims[0] if dims else channels, *size)  # two images: some parts cannot train on one
-    with torch.no_grad(), torch.device("meta"):
-        try:
-            with SkipInit():
-                module = make(kind, part, *dims).train()
-            needs_residual = isinstance(module, TokenMixer) and module.needs_residual
-            y = module(*(torch.empty(shape) for _ in range(1 + needs_residual)))
-        except InputError as error:
-            raise _ContractError(error.given, error.allowed, error.instead) from None
-        except Exception as error:  # whatever the author's code raises
-            raise _fault(
-                kind, part, f"fails on {shape} ({type(error).__name__}: {_first_line(error)}, {_line(kind, part, error)})",
-                f"{rule}, by shapes alone: it also runs on torch's meta device, where tensors have no values",
-            ) from error  # fmt: skip
-    if not isinstance(y, Tensor):
-        raise _fault(kind, part, f"gives {type(y).__name__} for an input of {shape}", f"{rule}: one tensor")
-    given = tuple(y.shape)
-    fits = {
-        "embedding": lambda: len(given) == 4 and given[:2] == (2, dims[-1]) and min(given[2:]) > 0,
-        "position_bias": lambda: len(given) == 5 and given[1:3] == size,
-        "head": lambda: given == (2, dims[-1]),
-    }
-    if not fits.get(kind, lambda: given == shape)():
-        raise _fault(kind, part, f"gives {given} for an input of {shape}", rule)
-    if y.dtype != torch.float32:
-        raise _fault(kind, part, f"gives {y.dtype} for an input of torch.float32", rule)
-    if any(y is tensor for tensor in (*module.parameters(), *module.buffers())):
-        raise _fault(kind, part, "gives one of its own parameters or buffers", f"{rule}, and never a parameter itself")
+    # Two images, because some parts cannot train on one; and another number where nothing may depend on it.
+    after = _run(kind, part, dims, (2, dims[0] if dims else channels, *size), training=True)
+    _run(kind, part, dims, (3, dims[0] if dims else channels, *size), training=False)
+    rule = _rule(kind)
     try:
         found = part_cost(kind, part, dims, *size) if kind != "position_bias" else None
         if found is None:  # its input has channels that it does not ask for
@@ -151,10 +134,66 @@ def _try(kind: str, part: Part, dims: tuple[int, ...], size: Size, channels: int
         raise _fault(
             kind, part, f"fails while its cost is counted ({type(error).__name__}: {_first_line(error)})", rule
         ) from error
+    return after
+
+
+def _rule(kind: str) -> str:
+    return f"forward maps {MAPS.get(kind, '(b, c, h, w) to the same shape')}, in the type of its input"
+
+
+def _run(kind: str, part: Part, dims: tuple[int, ...], shape: tuple[int, ...], training: bool) -> Size:
+    """One forward pass, and what came out against the contract. Returns what `try_part` does."""
+    rule, when = _rule(kind), "" if training else " in evaluation mode"
+    with torch.no_grad(), torch.device("meta"):
+        try:
+            with SkipInit():
+                module = make(kind, part, *dims).train(training)
+            needs_residual = isinstance(module, TokenMixer) and module.needs_residual
+            y = module(*(torch.empty(shape) for _ in range(1 + needs_residual)))
+        except InputError as error:
+            raise _ContractError(error.given, error.allowed, error.instead) from None
+        except (Exception, SystemExit) as error:  # whatever the author's code raises
+            if _overflows(error):
+                raise _too_large(part) from None
+            raise _fault(
+                kind, part,
+                f"fails on {shape}{when} ({type(error).__name__}: {_first_line(error)}, {_line(kind, part, error)})",
+                f"{rule}, by shapes alone: it also runs on torch's meta device, where tensors have no values, "
+                "and makes constants on the device of its input",
+            ) from error  # fmt: skip
+    if not isinstance(y, Tensor):
+        raise _fault(kind, part, f"gives {type(y).__name__} for an input of {shape}{when}", f"{rule}: one tensor")
+    given, size = tuple(y.shape), (shape[2], shape[3])
+    fits = {
+        "embedding": lambda: len(given) == 4 and given[:2] == (shape[0], dims[-1]) and min(given[2:]) > 0,
+        "position_bias": lambda: len(given) == 5 and given[1:3] == size,
+        "head": lambda: given == (shape[0], dims[-1]),
+    }
+    if not fits.get(kind, lambda: given == shape)():
+        raise _fault(kind, part, f"gives {given} for an input of {shape}{when}", rule)
+    if y.dtype != torch.float32:
+        raise _fault(kind, part, f"gives {y.dtype} for an input of torch.float32{when}", rule)
+    own = {tensor.untyped_storage()._cdata for tensor in (*module.parameters(), *module.buffers())}
+    if y.untyped_storage()._cdata in own:
+        what = f"gives a parameter or buffer of its own, or a view of one{when}"
+        raise _fault(kind, part, what, f"{rule}, and never one of its own tensors")
     return (given[2], given[3]) if len(given) == 4 else size if kind == "position_bias" else (0, 0)
 
 
-def _first_line(error: Exception) -> str:
+def _overflows(error: BaseException) -> bool:
+    """Whether sizes are too large to be numbers of elements; torch raises errors of several kinds for them."""
+    return isinstance(error, OverflowError) or "overflow" in str(error).lower()
+
+
+def _too_large(part: Part) -> "_ContractError":
+    return _ContractError(
+        f"{part.name} cannot be built, its sizes are beyond those of a tensor",
+        "sizes that fit into memory",
+        f"smaller options of {part.name}, or a smaller width or resolution",
+    )
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
@@ -162,7 +201,7 @@ def _file(kind: str, part: Part) -> str:
     return inspect.getsourcefile(lookup(kind, part.name)) or lookup(kind, part.name).__module__
 
 
-def _line(kind: str, part: Part, error: Exception) -> str:
+def _line(kind: str, part: Part, error: BaseException) -> str:
     """The innermost line of the part's own file that an error went through."""
     trace, line, file = error.__traceback__, 0, _file(kind, part)
     while trace is not None:
@@ -191,11 +230,7 @@ def build(kind: str, part: Part, dims: tuple[int, ...]) -> nn.Module:
     except InputError:
         raise
     except Exception as error:
-        if "overflow" in str(error).lower():  # torch raises errors of several kinds for such sizes
-            raise InputError(
-                f"{part.name} cannot be built, its sizes are beyond those of a tensor",
-                "sizes that fit into memory",
-                f"smaller options of {part.name}, or a smaller width",
-            ) from None
+        if _overflows(error):
+            raise _too_large(part) from None
         what = f"cannot be built of {dims} channels ({type(error).__name__}: {_first_line(error)}, {_line(kind, part, error)})"
         raise _fault(kind, part, what, "a constructor that takes any width, on torch's meta device too") from error

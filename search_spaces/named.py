@@ -41,7 +41,9 @@ def read_space(name: str | Path) -> SearchSpace:
     try:
         text = read_text(path)
     except UnicodeError as error:
-        raise InputError(f"{path.name} is not TOML: {error}", "a TOML file", f"mend {path.name}") from None
+        raise InputError(
+            f"{path.name} is not TOML: {error}", "a TOML file, saved as UTF-8", f"mend {path.name}, or save it as UTF-8"
+        ) from None
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror})", "a file that you may read", "space=FILE"
@@ -67,7 +69,14 @@ def check(space: SearchSpace) -> SearchSpace:
     from search_spaces.checking import build
     from search_spaces.registry import complete_part
 
-    def slot(kind: str, choices: Slot) -> Slot:
+    def slot(kind: str, choices: Slot, where: str) -> Slot:
+        try:
+            return completed(kind, choices)
+        except InputError as error:
+            given = f"{where} of space {space.name}: {error.given}"
+            raise InputError(given, error.allowed, error.instead) from None
+
+    def completed(kind: str, choices: Slot) -> Slot:
         complete = []
         for choice in choices:
             if (kind, choice.name) == ("position_bias", NO_BIAS):
@@ -98,14 +107,17 @@ def check(space: SearchSpace) -> SearchSpace:
             StageSpace(
                 width=stage.width,
                 depth=stage.depth,
-                embedding=slot("embedding", stage.embedding),
-                blocks=tuple(slot(kind, choices) for kind, choices in zip(SLOTS, stage.blocks, strict=True)),
+                embedding=slot("embedding", stage.embedding, f"stages.{number}.embedding"),
+                blocks=tuple(
+                    slot(kind, choices, f"stages.{number}.{kind}")
+                    for kind, choices in zip(SLOTS, stage.blocks, strict=True)
+                ),
                 per_stage=stage.per_stage,
-                position_bias=slot("position_bias", stage.position_bias),
+                position_bias=slot("position_bias", stage.position_bias, f"stages.{number}.position_bias"),
             )
-            for stage in space.stages
+            for number, stage in enumerate(space.stages)
         ),
-        head=slot("head", space.head),
+        head=slot("head", space.head, "head"),
     )
     built: set[tuple[str, Part, tuple[int, ...]]] = set()
     for where, _, kind, part, dims in checked.part_specs():

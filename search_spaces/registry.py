@@ -256,9 +256,7 @@ def _check(value: Value, annotation: Any, where: str, default: Any) -> Value:
         try:
             return float(value)
         except OverflowError:
-            raise InputError(
-                f"{where} is a number of {len(decimal(value))} digits", "a number", f"{where} = 1"
-            ) from None
+            raise InputError(f"{where} is a number of {len(decimal(value))} digits", "a number", example) from None
     if type(value) is not annotation:
         words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
         raise InputError(f"{where} is {value!r}", words[annotation], example)

@@ -282,9 +282,9 @@ def activations(space: SearchSpace) -> Activations:
 
 def in_words(size: float) -> str:
     """A number of bytes, such as "3.1 GiB"."""
-    for unit, scale in (("GiB", 2**30), ("MiB", 2**20)):
+    for unit, scale in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):
         if size >= scale:
-            return f"{size / scale:.1f} {unit}"
+            return f"{size / scale:,.1f} {unit}"
     return f"{size / 2**10:.0f} KiB"
 
 

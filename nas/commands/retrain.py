@@ -85,9 +85,8 @@ def retrain(config: Config) -> Run:
     run.settle("retrain", started, grows=("points", "seeds"))
     waiting = [job for job in jobs if job.name not in done]
     if waiting:
-        run.check_images(
-            "test"
-        )  # which is read at the end only: what is wrong with it shows before anything is trained
+        for part in ("validation", "test"):  # which are read at the end only: what is wrong with them shows now
+            run.check_images(part)
     if len(waiting) < len(jobs):
         say(f"{config.run}: {len(jobs) - len(waiting)} of {len(jobs)} networks are retrained")
     for job, record in _run_jobs(waiting, run):
@@ -115,6 +114,8 @@ def _run_jobs(jobs: list[Job], run: Run) -> Iterator[tuple[Job, dict[str, Any]]]
         )
     context = multiprocessing.get_context("spawn")
     started = context.Semaphore(0)
+    mark = run.store.path(f"work/unguarded-{os.getpid()}").absolute()
+    os.environ[machine.UNGUARDED] = str(mark)  # which the workers inherit
     with ProcessPoolExecutor(
         min(workers, len(jobs)), context, initializer=_start_worker, initargs=(os.getpid(), started)
     ) as pool:
@@ -125,7 +126,9 @@ def _run_jobs(jobs: list[Job], run: Run) -> Iterator[tuple[Job, dict[str, Any]]]
             for job in jobs:
                 yield job, futures[job.name].result()
         except BrokenProcessPool:
-            raise _ended(run, script_imported=started.acquire(block=False)) from None
+            unguarded = mark.exists()
+            mark.unlink(missing_ok=True)
+            raise machine.unguarded() if unguarded else _ended(run, started.acquire(block=False)) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -135,9 +138,13 @@ def _ended(run: Run, script_imported: bool) -> InputError:
     """Why a worker ended without a result: the operating system, or a script that no other process can import."""
     main = sys.modules["__main__"]
     file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
-    ours = spec.name == "nas.cli" if spec else Path(file or "nas").name == "nas"  # guarded
+    ours = spec.name == "nas.cli" if spec else Path(file or "nas").name == "nas"
     if not script_imported and not ours:
-        return machine.unguarded()
+        return InputError(
+            f"the processes that train networks cannot import {file}; their own error stands above, if there is one",
+            "a script in a file, whose import succeeds in any process",
+            "retrain.jobs=1, which starts no processes, or mend the script",
+        )
     return InputError(
         f"{run.store.folder}: a training process was ended from outside, most often because memory ran out",
         "memory for all networks that train at once; what is finished is kept, and the same command resumes",

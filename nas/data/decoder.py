@@ -31,6 +31,10 @@ class Reader(abc.ABC):
     def where(self, id: str) -> str:
         """The image as messages name it."""
 
+    def may_be_image(self, id: str) -> bool:
+        """Whether its name or its first bytes say that it is an image; what is none is not read whole."""
+        return True
+
     @abc.abstractmethod
     def raw(self, id: str) -> bytes | np.ndarray:
         """An encoded file, or a decoded image UInt8["h w 3"].
@@ -178,8 +182,16 @@ def read_all(reader: Reader, ids: Sequence[str], config: DataConfig) -> list[str
     """
 
     def examine(id: str) -> str | InputError | None:
+        where = reader.where(id)
         try:
-            content, where = reader.raw(id), reader.where(id)
+            if not reader.may_be_image(id):
+                return None
+            content = reader.raw(id)
+        except InputError as error:  # which speaks of a split that there is not yet
+            return InputError(
+                error.given, "files that can be read", "make it readable or remove it, then run the same command again"
+            )
+        try:
             return None if picture.decode(content, where, config) is None else content_hash(content)
         except InputError as error:
             return error

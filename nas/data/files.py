@@ -12,7 +12,7 @@ from nas.config import DataConfig
 from nas.data.decoder import Decoder, Reader, gather, read_all
 from nas.data.item import NEW_RUN, Item
 from nas.data.layout import PART_NAMES, Walk, identified, parts_of, subfolders, suffix_of, told
-from nas.data.picture import RULE, is_image_name
+from nas.data.picture import RULE, SIGNATURE, begins_as_image, is_image_name
 from nas.data.source import Source
 from search_spaces.errors import InputError
 
@@ -148,10 +148,20 @@ class _FileReader(Reader):
     def where(self, id: str) -> str:
         return os.path.join(self.root, id)  # not pathlib, which takes a tenth as long as decoding does
 
+    def may_be_image(self, id: str) -> bool:
+        return is_image_name(id) or begins_as_image(self._read(id, SIGNATURE))
+
     def raw(self, id: str) -> bytes:
+        return self._read(id)
+
+    def _read(self, id: str, size: int = -1) -> bytes:
+        """
+        Raises:
+            InputError: it cannot be read.
+        """
         try:
             with open(self.where(id), "rb") as file:
-                return file.read()
+                return file.read(size)
         except OSError as error:
             raise InputError(
                 f"{self.where(id)} cannot be read ({error.strerror})",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.images import printable
 from search_spaces.errors import InputError
 
 PART_NAMES = {
@@ -67,11 +68,15 @@ def suffix_of(name: str) -> str:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder that are not hidden, by name."""
+    """The folders in a folder that are not hidden, by name; none where there is no such folder.
+
+    Raises:
+        InputError: it cannot be listed.
+    """
     if not folder.is_dir():
         return []
-    with os.scandir(folder) as entries:  # which knows folders without asking for each file
-        return sorted(folder / entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
+    entries = _entries(str(folder))  # which know folders without asking for each file
+    return [folder / entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -90,6 +95,12 @@ def like_a_part(name: str) -> str | None:
     """The part that a name suggests, also where it does not say it outright."""
     found = _LIKE_A_PART.fullmatch(name)
     return part_named(found["word"]) if found else None
+
+
+def _words(name: str) -> set[str]:
+    """The parts whose names are words of a name: seg_train, PublicTest."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return {part for word in words if (part := part_named(word))}
 
 
 def parts_of(root: Path, layout: str) -> dict[str, Path]:
@@ -144,17 +155,18 @@ def _parts(
     others = [folder for folder in folders if part_named(folder.name) is None]
     if layout == "auto":
         for folder in others:
-            if part := like_a_part(folder.name):
+            if part := like_a_part(folder.name) or min(_words(folder.name), default=None):
                 raise InputError(
                     f"{folder} beside {whole['train'][0].name} is called like a part, but not so that it is sure",
                     f"the names {', '.join(name for names in PART_NAMES.values() for name in names)}, in any case",
                     f"rename it to {part}, or data.layout=parts to leave it out",
                 )
         if others and not whole["validation"] and not whole["test"]:
+            names = ", ".join(folder.name for folder in others[:5]) + ", ..." * (len(others) > 5)
             raise InputError(
-                f"{root} holds {whole['train'][0].name} and {others[0].name}: parts, or classes of which one has that name",
+                f"{root} holds {whole['train'][0].name} and {names}: parts, or classes of which one has that name",
                 "parts alone, or classes alone",
-                f"data.layout=classes, or data.layout=parts, which leaves {others[0].name} out",
+                f"data.layout=classes, or data.layout=parts, which leaves {names} out",
             )
     return {part: found[0] for part, found in whole.items() if found}
 
@@ -165,6 +177,9 @@ def _no_parts_among(root: Path, classes: list[Path]) -> None:
         InputError: what would be classes are parts by their names, or hold parts.
     """
     suspects = [folder for folder in classes if like_a_part(folder.name)]
+    words = {folder: _words(folder.name) for folder in classes}
+    if len(set().union(*words.values())) > 1:  # one alone may be a train station
+        suspects = [folder for folder in classes if words[folder]]
     if suspects:
         names = " and ".join(folder.name for folder in suspects[:3])
         raise InputError(
@@ -235,7 +250,7 @@ class Walk:
                 self._leave(path, "link to a folder that is read already", name=True)
                 continue
             folders.add((status.st_dev, status.st_ino))
-            for entry in _entries(path, self._root):
+            for entry in _entries(path):
                 if entry.name.startswith("."):
                     self._leave(entry.path, "hidden", name=True)
                 elif entry.is_symlink():
@@ -259,15 +274,16 @@ class Walk:
         elif its == name:
             self._leave(path, "link to a file that is read already")
         else:
+            link = _link(path, self._root) or _link(other, self._root)
             raise InputError(
                 f"{other} and {path} are one file, in the classes {its!r} and {name!r}",
                 "one class for each file",
-                "remove one of the two links",
+                f"remove the link {link}" if link else "remove one of the two, which are links to the same file",
             )
 
     def beside(self, folder: Path) -> None:
         """Counts the files that lie beside the classes of the part, not in one."""
-        for entry in _entries(str(folder), self._root):
+        for entry in _entries(str(folder)):
             if entry.name.startswith("."):
                 self._leave(entry.path, "hidden", name=True)
             elif not _is_folder(entry):
@@ -278,8 +294,9 @@ class Walk:
         self._tally.add(self._part, base if name else suffix_of(base), why, told(path, self._root))
 
 
-def _entries(folder: str, root: str) -> list[os.DirEntry[str]]:
-    """
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """By name.
+
     Raises:
         InputError: the folder cannot be listed.
     """
@@ -289,14 +306,21 @@ def _entries(folder: str, root: str) -> list[os.DirEntry[str]]:
     except OSError as error:
         raise InputError(
             f"{folder} cannot be listed ({error.strerror})",
-            f"folders below {root} that can be read",
-            "make it readable",
+            "folders that can be read",
+            "make it readable, or remove it",
         ) from None
+
+
+def _link(path: str, root: str) -> str | None:
+    """The first link on the way from the root to a path."""
+    parts = path[len(root.rstrip(os.sep)) + 1 :].split(os.sep)
+    ways = (os.path.join(root, *parts[:end]) for end in range(1, len(parts) + 1))
+    return next((way for way in ways if os.path.islink(way)), None)
 
 
 def told(path: str | Path, root: str | Path) -> str:
     """A path as messages and records tell it: from the root, and printable whatever its bytes are."""
-    return identified(str(path), str(root)).encode("utf-8", "replace").decode()
+    return printable(identified(str(path), str(root)).encode("utf-8", "replace").decode())
 
 
 def identified(path: str, root: str) -> str:

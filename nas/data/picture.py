@@ -26,6 +26,9 @@ RULE = 2
 _NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats that Pillow recognises and does not decode by itself; EPS would run a program of its own."""
 
+SIGNATURE = 16
+"""Bytes by which Pillow tells formats apart."""
+
 _ORIENTATION = 0x0112
 
 # By the value of EXIF's orientation. ImageOps.exif_transpose does the same, but fails on images whose other tags are damaged.
@@ -57,6 +60,15 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in _formats()[0]
 
 
+def begins_as_image(start: bytes) -> bool:
+    """Whether the first `SIGNATURE` bytes of a file are those of an image format; most of what is none is told by them."""
+    for name in _formats()[1]:
+        accept = Image.OPEN[name][1]
+        if accept is not None and accept(start):
+            return True
+    return False
+
+
 def decode(content: bytes | np.ndarray, where: str, config: DataConfig) -> Image.Image | None:
     """The picture in RGB, wholly decoded. None where the content is no image.
 
@@ -86,17 +98,39 @@ def decode(content: bytes | np.ndarray, where: str, config: DataConfig) -> Image
     with image:
         try:
             image.load()
+            if image.format == "PNG":
+                _scale_key(image, content)
             return as_shown(image, config)
         except _UnknownWhiteError as error:
             raise InputError(
-                f"{where}: {error}", "images whose white is known, all of one range", "data.white=VALUE that is white"
+                f"{where}: {error}",
+                "values from 0 to a white that is known, the same in all images",
+                f"data.white={error.white:g}, if that is white" if error.white else "save it with values from 0 up",
             ) from None
         except Exception as error:
             raise _undecodable(where, error) from None
 
 
+def _scale_key(image: Image.Image, content: bytes) -> None:
+    """Brings the transparent value of a PNG to the scale of its pixels, which Pillow takes from 2, 4 or 16 bits to 8."""
+    depth, colour = content[24], content[25]
+    key = image.info.get("transparency")
+    if colour == 0 and depth in (2, 4) and isinstance(key, int):
+        image.info["transparency"] = key * 255 // (2**depth - 1)
+    elif colour == 2 and depth == 16 and isinstance(key, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
 class _UnknownWhiteError(ValueError):
-    """Values that cannot be scaled to 0 to 255."""
+    """Values that cannot be scaled to 0 to 255.
+
+    Args:
+        white: what may be meant as white; 0 where no white helps.
+    """
+
+    def __init__(self, what: str, white: float) -> None:
+        super().__init__(what)
+        self.white = white
 
 
 def _undecodable(where: str, error: Exception) -> InputError:
@@ -149,13 +183,16 @@ def _from_deep(image: Image.Image, config: DataConfig) -> Image.Image:
     elif image.mode == "I":
         # Pillow gives 16-bit PNM, and did give 16-bit PNG, as 32-bit whole numbers of that range.
         white = config.white or (65535.0 if image.format in ("PNG", "PPM") else 0.0)
-        if not white:
-            raise _UnknownWhiteError("it has whole numbers of 32 bits, and no file says which of them is white")
     else:
         white = config.white or 1.0
     low, high = float(values.min()), float(values.max())
+    if not white:
+        raise _UnknownWhiteError(
+            "it has whole numbers of 32 bits, and no file says which of them is white", _likely_white(low, high)
+        )
     if not (math.isfinite(low) and math.isfinite(high) and low >= 0 and high <= white):
-        raise _UnknownWhiteError(f"its values go from {low:g} to {high:g}, and white is {white:g}")
+        what = f"its values go from {low:g} to {high:g}, and white is {white:g}"
+        raise _UnknownWhiteError(what, _likely_white(low, high))
     if white == 65535:
         grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
     else:
@@ -168,6 +205,14 @@ def _from_deep(image: Image.Image, config: DataConfig) -> Image.Image:
         ground.paste(picture, mask=shown)
         return ground
     return picture
+
+
+def _likely_white(low: float, high: float) -> float:
+    """The largest value of so many bits as `high` needs; 0 where values are negative or not finite."""
+    if not (math.isfinite(low) and math.isfinite(high) and low >= 0):
+        return 0.0
+    whites = (1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 32)))
+    return next((white for white in whites if high <= white), high)
 
 
 @functools.cache

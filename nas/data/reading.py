@@ -63,6 +63,12 @@ def all_of_them(errors: Iterable[InputError], total: int) -> None:
         lines.append(f"and {len(found) - LISTED:,} more")
     raise InputError(
         f"{len(found):,} of {total:,} images cannot be used:" + "".join(f"\n    {line}" for line in lines),
-        "; ".join(dict.fromkeys(error.allowed for error in found)),
-        "; ".join(dict.fromkeys(error.instead.replace(" it,", " them,") for error in found)),
+        _each_once(error.allowed for error in found),
+        _each_once(error.instead.replace(" it,", " them,") for error in found),
     )
+
+
+def _each_once(texts: Iterable[str]) -> str:
+    """The different texts, without those that another one contains."""
+    found = list(dict.fromkeys(texts))
+    return "; ".join(text for text in found if not any(text != other and text in other for other in found))

@@ -48,6 +48,10 @@ class Source(abc.ABC):
     def pixels(self, items: Sequence[Item], part: str) -> UInt8[Tensor, "n r r c"]:
         """These images at the resolution, each checked against its hash."""
 
+    def where(self, item: Item) -> str:
+        """An image as messages name it."""
+        return item.id
+
     def decoder(self, items: Sequence[Item], part: str, mean: tuple[float, ...]) -> Decoder | None:
         """Reads these images from files one by one; None where they are no files."""
         return None

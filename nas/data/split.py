@@ -236,10 +236,12 @@ def _one_label_each(pools: dict[str, list[Item] | None], source: Source, conflic
     if not torn or conflicts == "keep":
         return
     if conflicts == "error":
-        lines = [
-            " = ".join(dict.fromkeys(f"{item.id} ({source.classes[item.label]})" for item in items))
-            for items in list(torn.values())[:LISTED]
-        ]
+        lines = []
+        for items in list(torn.values())[:LISTED]:
+            one_each = {item.label: item for item in reversed(items)}.values()  # the first copy of each label
+            copies_left = len(items) - len(one_each)
+            names = [f"{source.where(item)} ({source.classes[item.label]})" for item in sorted(one_each)]
+            lines.append(" = ".join(names) + (f" and {copies_left:,} more" if copies_left else ""))
         more = [f"and {len(torn) - LISTED:,} more"] if len(torn) > LISTED else []
         raise InputError(
             f"{len(torn):,} image{'s' * (len(torn) > 1)} of data set {source.config.name} "
@@ -272,7 +274,9 @@ def _cut(
         groups.setdefault(item.hash, []).append(item)
     by_class: dict[int, list[list[Item]]] = {label: [] for label in range(len(classes))}
     for group in groups.values():
-        by_class[group[0].label].append(group)
+        for label in dict.fromkeys(item.label for item in group):  # two only where data.conflicts is keep
+            by_class[label].append(group)
+    remaining = {label: len(members) for label, members in by_class.items()}
     taken: set[str] = set()
     for label, members in by_class.items():
         if len(members) <= leave:
@@ -281,15 +285,19 @@ def _cut(
                 f"at least {leave + 1}: one for each part that is cut from them",
                 "add images of that class, or remove it",
             )
-        wanted = max(1, round(fraction * sum(map(len, members))))
-        count = 0
+        own = [sum(item.label == label for item in group) for group in members]
+        wanted = max(1, round(fraction * sum(own)))
+        count = sum(size for group, size in zip(members, own, strict=True) if group[0].hash in taken)
         for rank, index in enumerate(rng.permutation(len(members))):
-            group = members[index]
+            group, size = members[index], own[index]
             if rank >= len(members) - leave or count >= wanted:
                 break
-            if count == 0 or count + len(group) <= wanted:
+            labels = {item.label for item in group}
+            spare = all(remaining[other] > leave for other in labels)
+            if group[0].hash not in taken and spare and (count == 0 or count + size <= wanted):
                 taken.add(group[0].hash)
-                count += len(group)
+                remaining.update({other: remaining[other] - 1 for other in labels})
+                count += size
     return [item for item in items if item.hash in taken], [item for item in items if item.hash not in taken]
 
 

@@ -74,6 +74,7 @@ class Timm(Source):
         if self._kind in ("", "torch") and not config.root:
             raise InputError(f"data={config.name} without a root", "the folder that holds it", "data.root=PATH")
         self._open: dict[str, Any] = {}
+        self._seen: dict[tuple[str, int, int], tuple[str, int]] = {}
 
     def _splits(self, part: str) -> tuple[str, ...]:
         """The names under which timm may know this part, the first that is there to be taken."""
@@ -203,6 +204,7 @@ class Timm(Source):
                     "two classes or more, and a label for each image",
                     "another data set, or data.root=PATH",
                 )
+        paths = _paths(data)
         items = []
         own = {name: index for index, name in enumerate(self.classes)}
         for index, (label, digest) in enumerate(found):
@@ -213,13 +215,35 @@ class Timm(Source):
                     "the classes of train",
                     "another data set, or remove the class there",
                 )
-            items.append(Item(f"{split}/{index}", own[name], digest))
+            if paths is None or not self._again(part, paths[index], own[name]):
+                items.append(Item(f"{split}/{index}", own[name], digest))
         return items
+
+    def _again(self, part: str, path: str, label: int) -> bool:
+        """Whether the list of a part has this file already, by a link; timm follows links without memory.
+
+        Raises:
+            InputError: it has, in another class.
+        """
+        status = os.stat(path)
+        other, its = self._seen.setdefault((part, status.st_dev, status.st_ino), (path, label))
+        if other != path and its != label:
+            raise InputError(
+                f"{other} and {path} are one file, in the classes {self.classes[its]!r} and {self.classes[label]!r}",
+                "one class for each file",
+                "remove the link among them",
+            )
+        if other != path:
+            self.tally.add(part, suffix_of(path), "link to a file that is read already", told(path, self.config.root))
+        return other != path
+
+    def where(self, item: Item) -> str:
+        split = item.id.partition("/")[0]
+        return _TimmReader(self.config, {split: self.dataset(split)}).where(item.id)
 
     def _tally_unlisted(self, part: str, data: Any) -> None:
         """Counts the files in the folders of a part that timm, which goes by suffixes, does not list."""
-        samples = getattr(getattr(data, "reader", data), "samples", ())
-        listed = {sample[0] for sample in samples if isinstance(sample[0], str)}
+        listed = set(_paths(data) or ())
         root = Path(self.config.root) / self._folder_of(part)
         if not listed or not root.is_dir():
             return
@@ -342,6 +366,13 @@ def _has_files(data: Any) -> bool:
     from torchvision.datasets import DatasetFolder
 
     return isinstance(data, DatasetFolder)
+
+
+def _paths(data: Any) -> list[str] | None:
+    """The files of a data set, in its order; None where they are no files of their own."""
+    samples = getattr(getattr(data, "reader", data), "samples", None)
+    paths = [sample[0] for sample in samples] if samples is not None and len(samples) else []
+    return paths if paths and all(isinstance(path, str) and os.path.isfile(path) for path in paths) else None
 
 
 def _is_folder(data: Any) -> bool:

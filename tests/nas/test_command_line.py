@@ -312,7 +312,7 @@ def tiny(old: str, new: str) -> str:
         ("depth = [1, 2]", f"depth = [1, {10**30}]", ["stage 0.depth is [1, 1000000"], "depth = [1]", "depth = [1]"),
         ("width = [16, 32]", f"width = [16, {10**400}]", ["stage 0.width is [16, 1000000"], "width = [16]", "width = [16]"),
         ("kernel_size = [3, 5]", f"kernel_size = [3, {10**30 + 1}]", ["stages.0.blocks", "depthwise_conv cannot be built"], "smaller options of depthwise_conv", "kernel_size = 3"),
-        ("ratio = [1, 2]", f"ratio = [1, {10**400}]", ["mlp.ratio"], "ratio = 1", "ratio = 1"),
+        ("ratio = [1, 2]", f"ratio = [1, {10**400}]", ["mlp.ratio"], "ratio = 4.0", "ratio = 4.0"),
         ("ratio = [1, 2]", f"ratio = [1, 1{'0' * 5000}]", ["bad.toml is not TOML: Exceeds the limit"], "mend bad.toml", "ratio = 1"),
         ("depth = ", "dept = ", ["key in bad.toml: stage 0: 'dept'"], "depth = ...", "depth = "),
         ("about = ", "abuot = ", ["key in bad.toml: 'abuot'"], "about = ...", "about = "),

@@ -45,6 +45,11 @@ FAULTS = {
     "nothing": ("        self.last = x\n", "gives NoneType for an input of"),
     "a wrong attribute": ("        return self.scales * x\n", "AttributeError"),
     "a mixture of types": ("        return x @ x.double()\n", "RuntimeError"),
+    "another shape in evaluation": ("        return x if self.training else x.mean((2, 3))\n", "gives (3, 16) for an input of (3, 16, 4, 4) in evaluation mode"),
+    "another type in evaluation": ("        return x if self.training else x.double()\n", "gives torch.float64 for an input of torch.float32 in evaluation"),
+    "another batch": ("        return x if x.shape[0] < 3 else x[:2]\n", "gives (2, 16, 4, 4) for an input of (3, 16, 4, 4)"),
+    "a view of its parameter": ("        return self.scale.expand(x.shape)\n", "gives a parameter or buffer of its own, or a view of one"),
+    "the end of the program": ("        raise SystemExit(0)\n", "fails on (2, 16, 4, 4) (SystemExit: 0"),
     "the batch forgotten": ("        return self.scale * x.mean(0)\n", "gives (16, 4, 4) for an input of"),
 }  # fmt: skip
 
@@ -105,6 +110,8 @@ def test_an_unknown_operator_can_be_named_free(nas: Commands, place: Path) -> No
         ),
         (PART.replace("own_mixer", "d_mixer"), "'d_mixer' is already", 10),
         (PART.replace("TokenMixer)", "nn.Module)"), "OwnMixer is no part", 10),
+        ("import sys\n\nsys.exit(0)\n", "SystemExit", 3),
+        (PART.replace("own_mixer", "identity"), "'identity' is already search_spaces", 10),
         ("import torch\n\nwidth = 3 / 0\n", "ZeroDivisionError", 3),
         ("import torch\nraise SystemError('by hand')\n", "by hand", 2),
     ],
@@ -151,3 +158,16 @@ def test_spaces_takes_one_space_and_plugins(nas: Commands, place: Path) -> None:
     nas("spaces", "plugins=own", cwd=place).refused("arguments ['plugins=own']")
     out = nas("spaces", "own.toml", "plugins=own", cwd=place, env={"PYTHONPATH": str(place)}).ok().out
     assert "own_mixer" in out
+
+
+def test_a_fault_of_two_options_together(nas: Commands, place: Path) -> None:
+    source = PART.replace("size: int = 1", "size: int = 1\n        depth: int = 1").replace(
+        "        self.scale =", "        self.bad = options.size == 3 and options.depth == 3\n        self.scale ="
+    )
+    write(place)
+    (place / "own.py").write_text(source.replace(BODY, "        return x[..., 1:] if self.bad else x\n"))
+    text = (place / "own.toml").read_text()
+    (place / "own.toml").write_text(
+        text.replace('part = "own_mixer"', 'part = "own_mixer", size = [1, 2, 3, 4], depth = [1, 2, 3, 4]')
+    )
+    nas("spaces", "own.toml", "plugins=own", cwd=place, env={"PYTHONPATH": str(place)}).refused("gives (2, 16, 4, 3)")

@@ -80,7 +80,7 @@ def test_a_folder_that_cannot_be_read(nas: Commands, after: After) -> None:
     try:
         for verb in ("report", "search"):
             nas(verb, "run=run", cwd=place, obedient=True).refused("run cannot be read (Permission denied)")
-        nas("train", "config.toml", cwd=place, obedient=True).refused("run cannot be written (Permission denied)")
+        nas("train", "config.toml", cwd=place, obedient=True).refused("run/run.json cannot be read (Permission denied)")
     finally:
         (place / "run").chmod(0o755)
 

@@ -173,7 +173,7 @@ def test_a_part_that_gives_its_parameter_is_named(known: Callable[[type[PartModu
 
     name = known(part(PositionBias, lambda self, x: self.table, build))
     space = check(space_with("position_bias", name))
-    with pytest.raises(InputError, match="gives one of its own parameters"):
+    with pytest.raises(InputError, match="gives a parameter or buffer of its own"):
         check_parts(space)
 
 
