@@ -130,6 +130,8 @@ def _try(kind: str, part: Part, dims: tuple[int, ...], size: Size, channels: int
             "operators that search_spaces.cost counts (COUNTED) or knows to have no multiply-adds (FREE)",
             f"in {_file(kind, part)}: search_spaces.cost.FREE.add({error.name!r}), or an entry of search_spaces.cost.COUNTED",
         ) from error  # fmt: skip
+    except MemoryError:
+        raise
     except Exception as error:
         raise _fault(
             kind, part, f"fails while its cost is counted ({type(error).__name__}: {_first_line(error)})", rule
@@ -152,6 +154,8 @@ def _run(kind: str, part: Part, dims: tuple[int, ...], shape: tuple[int, ...], t
             y = module(*(torch.empty(shape) for _ in range(1 + needs_residual)))
         except InputError as error:
             raise _ContractError(error.given, error.allowed, error.instead) from None
+        except MemoryError:
+            raise  # not the part's fault
         except (Exception, SystemExit) as error:  # whatever the author's code raises
             if _overflows(error):
                 raise _too_large(part) from None
@@ -227,7 +231,7 @@ def build(kind: str, part: Part, dims: tuple[int, ...]) -> nn.Module:
     try:
         with torch.device("meta"), SkipInit():
             return make(kind, part, *dims)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         if _overflows(error):
