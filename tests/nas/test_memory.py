@@ -268,7 +268,7 @@ def test_a_search_batch_that_is_too_large(nas: Commands, place: Path) -> None:
     """For real: the limit is enough for training with few images at once, and not for a search with many."""
     make_images(place / "images", each=64)
     settings = ("config.toml", *FEW, "data.resolution=64", "train.batch_size=2")
-    nas("train", *settings, "train.checkpoint_steps=999", cwd=place, memory=500 * MIB + BESIDE).ok()
+    nas("train", *settings, "train.checkpoint_steps=999", cwd=place, memory=600 * MIB + BESIDE).ok()
     tried = ["search.batch_size=1024", "search.calibration_images=1024"]
     for _ in range(6):
         result = nas("search", "run=run", *tried, cwd=place, memory=300 * MIB)
