@@ -99,6 +99,7 @@ def test_a_smaller_space_is_offered_where_no_setting_helps(nas: Commands, wide: 
     nas("train", "config.toml", *settings, instead, cwd=wide, memory=400 * MIB + BESIDE).ok()
 
 
+@pytest.mark.slow
 def test_nothing_fits(nas: Commands, wide: Path) -> None:
     assert re.fullmatch(r"a machine with .+ of free memory", refuse(nas, wide, 200 * MIB, "space=wide.toml"))
 

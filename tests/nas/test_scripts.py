@@ -51,9 +51,9 @@ def python(place: Path, *arguments: str, text: str | None = None) -> subprocess.
     ("arguments", "script"),
     [
         (["script.py"], CALLS.format(verbs="retrain")),
-        (["-m", "script"], CALLS.format(verbs="retrain")),
+        pytest.param(["-m", "script"], CALLS.format(verbs="retrain"), marks=pytest.mark.slow),
         (["script.py"], CALLS.format(verbs="train, search, extract, retrain, report")),
-        (["script.py"], CALLS.format(verbs="demo")),
+        pytest.param(["script.py"], CALLS.format(verbs="demo"), marks=pytest.mark.slow),
         (["script.py"], GUARDED.replace('if __name__ == "__main__":', "def main() -> None:") + "\n\nmain()\n"),
     ],
     ids=["retrain", "module", "all verbs", "demo", "function"],
@@ -70,6 +70,19 @@ def test_a_script_without_the_guard(arguments: list[str], script: str, after: Af
     assert "script.py calls nas" in done.stderr
     assert "in use by another process" not in done.stderr
     assert done.stderr.endswith("or retrain.jobs=1, which starts no processes\n")
+
+
+def test_a_guarded_script_that_fails_in_other_processes(after: After) -> None:
+    """It is not said to lack the guard that it has."""
+    place = after("extract")
+    fault = 'import multiprocessing\n\nif multiprocessing.current_process().name != "MainProcess":\n    raise RuntimeError("my own fault")\n'
+    (place / "script.py").write_text(fault + GUARDED)
+    done = python(place, "script.py")
+    assert done.returncode == 1
+    assert SENTENCE not in done.stderr
+    assert "my own fault" in done.stderr
+    assert "the processes that train networks cannot import" in done.stderr
+    assert "script.py; their own error stands above" in done.stderr
 
 
 @pytest.mark.parametrize(
