@@ -1,7 +1,7 @@
 """The memory that training a supernet needs: `supernet.memory`'s estimate beside the true peak.
 
 Each row is a process of its own that trains a few steps on random images and saves a checkpoint, as `nas train` does. Measured is
-the largest resident size of the process (ru_maxrss) less its size before the supernet was made. The allocator is set as in every
+the largest resident size of the process (VmHWM; ru_maxrss starts at that of the parent) less its size before the supernet was made. The allocator is set as in every
 command, so freed memory is kept and the peak of the process is the peak of its needs.
 
     python tests/benchmarks/training_memory.py [SPACE BATCH_SIZE [STEPS]]
@@ -9,7 +9,6 @@ command, so freed memory is kept and the peak of the process is the peak of its 
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +39,7 @@ def measure(name: str, batch_size: int, steps: int = STEPS, ema: float = 0.99, a
     machine.prepare(1, "cpu")
     space = load_space(name)
     need = training_need(space, batch_size, ema=bool(ema), paths=4)
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     supernet = Supernet(space, 0)
     schedule = Schedule(lr=1e-3, warmup_steps=1, total_steps=steps)
     optimisation = Optimisation(supernet, schedule, weight_decay=0.05, clip=1.0, ema=ema)
@@ -52,12 +51,18 @@ def measure(name: str, batch_size: int, steps: int = STEPS, ema: float = 0.99, a
         train_step(
             supernet, images, labels, paths(step), optimisation, distill=0.5, label_smoothing=0.1, seed=step, amp=amp
         )
-    step_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    step_peak = _peak() - before
     buffer = io.BytesIO()
     torch.save(optimisation.state_dict(), buffer)
     content = buffer.getvalue()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    peak = _peak() - before
     return {"predicted": need.total, "measured": peak, "step": step_peak, "checkpoint": len(content)}
+
+
+def _peak() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def row(name: str, batch_size: int, steps: int = STEPS, amp: str = "none") -> dict[str, Any]:
