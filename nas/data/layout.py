@@ -266,20 +266,12 @@ class Walk:
         """Adds a file of class `name`, unless it has been reached before.
 
         Raises:
-            InputError: it has, in another class.
+            InputError: see `reached_before`.
         """
-        other, its = self._seen.setdefault(key, (path, name))
-        if other == path:
-            found.append(path)
-        elif its == name:
-            self._leave(path, "link to a file that is read already")
+        if reached_before(self._seen, key, path, name, self._root):
+            self._leave(path, AGAIN)
         else:
-            link = _link(path, self._root) or _link(other, self._root)
-            raise InputError(
-                f"{other} and {path} are one file, in the classes {its!r} and {name!r}",
-                "one class for each file",
-                f"remove the link {link}" if link else "remove one of the two, which are links to the same file",
-            )
+            found.append(path)
 
     def beside(self, folder: Path) -> None:
         """Counts the files that lie beside the classes of the part, not in one."""
@@ -309,6 +301,34 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             "folders that can be read",
             "make it readable, or remove it",
         ) from None
+
+
+AGAIN = "link to a file that is read already"
+
+
+def reached_before(
+    seen: dict[tuple[int, int], tuple[str, str]], key: tuple[int, int], path: str, name: str, root: str
+) -> bool:
+    """Whether a file of a part has been reached by another path; if not, it is noted.
+
+    Args:
+        seen: device and inode of each file so far, with its path and class.
+        key: of this file.
+        name: of its class.
+        root: of the data set.
+
+    Raises:
+        InputError: it has, in another class.
+    """
+    other, its = seen.setdefault(key, (path, name))
+    if its != name:
+        link = _link(path, root) or _link(other, root)
+        raise InputError(
+            f"{other} and {path} are one file, in the classes {its!r} and {name!r}",
+            "one class for each file",
+            f"remove the link {link}" if link else "remove one of the two, which are links to the same file",
+        )
+    return other != path
 
 
 def _link(path: str, root: str) -> str | None:

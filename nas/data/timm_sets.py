@@ -19,7 +19,7 @@ from nas.config import DataConfig
 from nas.data import augment as augmentation
 from nas.data.decoder import Decoder, Reader, gather
 from nas.data.item import NEW_RUN, Item, check_content, content_hash
-from nas.data.layout import PART_NAMES, part_named, parts_of, subfolders, suffix_of, told
+from nas.data.layout import AGAIN, PART_NAMES, part_named, parts_of, reached_before, subfolders, suffix_of, told
 from nas.data.picture import RULE, as_shown, decode
 from nas.data.reading import all_of_them, on_all_cores
 from nas.data.source import Source, no_files
@@ -74,7 +74,6 @@ class Timm(Source):
         if self._kind in ("", "torch") and not config.root:
             raise InputError(f"data={config.name} without a root", "the folder that holds it", "data.root=PATH")
         self._open: dict[str, Any] = {}
-        self._seen: dict[tuple[str, int, int], tuple[str, int]] = {}
 
     def _splits(self, part: str) -> tuple[str, ...]:
         """The names under which timm may know this part, the first that is there to be taken."""
@@ -205,6 +204,7 @@ class Timm(Source):
                     "another data set, or data.root=PATH",
                 )
         paths = _paths(data)
+        seen: dict[tuple[int, int], tuple[str, str]] = {}  # timm follows links without memory
         items = []
         own = {name: index for index, name in enumerate(self.classes)}
         for index, (label, digest) in enumerate(found):
@@ -215,27 +215,13 @@ class Timm(Source):
                     "the classes of train",
                     "another data set, or remove the class there",
                 )
-            if paths is None or not self._again(part, paths[index], own[name]):
-                items.append(Item(f"{split}/{index}", own[name], digest))
+            if paths is not None:
+                path, status = paths[index], os.stat(paths[index])
+                if reached_before(seen, (status.st_dev, status.st_ino), path, name, self.config.root):
+                    self.tally.add(part, suffix_of(path), AGAIN, told(path, self.config.root))
+                    continue
+            items.append(Item(f"{split}/{index}", own[name], digest))
         return items
-
-    def _again(self, part: str, path: str, label: int) -> bool:
-        """Whether the list of a part has this file already, by a link; timm follows links without memory.
-
-        Raises:
-            InputError: it has, in another class.
-        """
-        status = os.stat(path)
-        other, its = self._seen.setdefault((part, status.st_dev, status.st_ino), (path, label))
-        if other != path and its != label:
-            raise InputError(
-                f"{other} and {path} are one file, in the classes {self.classes[its]!r} and {self.classes[label]!r}",
-                "one class for each file",
-                "remove the link among them",
-            )
-        if other != path:
-            self.tally.add(part, suffix_of(path), "link to a file that is read already", told(path, self.config.root))
-        return other != path
 
     def where(self, item: Item) -> str:
         split = item.id.partition("/")[0]
