@@ -1,0 +1,174 @@
+"""The schema of what is known of a network: evaluations and retrainings, where networks come from, and which of them may win.
+
+Search writes these records; extraction, retraining and the report read them. Standard library only.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from nas.budget import Budget
+from nas.objectives import Objective
+from search_spaces.architecture import Architecture
+
+SAMPLER, BASELINE, GIVEN = "sampler", "baseline", "given"
+
+KINDS = {
+    SAMPLER: "proposed by a sampler of the search",
+    BASELINE: "evaluated for comparison: the smallest, the largest and the hand-designed network",
+    GIVEN: "given by the user (search.networks)",
+}
+"""Kinds of origin. Only what a sampler proposed may win."""
+
+BASELINES = ("smallest", "hand_designed", "largest")
+
+INITS = {"scratch": "fresh weights", "inherited": "weights extracted from the supernet"}
+"""Where retraining starts from."""
+
+
+class RecordError(ValueError):
+    """A line that is no record of this version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a network comes from: a kind of `KINDS`, and the sampler, the baseline or the file."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """A line of evaluations.jsonl: a sub-network with inherited weights on the search-validation images.
+
+    Args:
+        n: number of the line in its search, from 0.
+        trial: number of the proposal of its sampler, which counts proposals that were not evaluated too; else of the network
+            among those of the same origin.
+        costs: all that are known.
+        top1: in [0, 1]. loss: mean cross-entropy in nats. images: how many of them.
+    """
+
+    n: int
+    origin: Origin
+    trial: int
+    digest: str
+    architecture: Architecture
+    costs: Mapping[str, float]
+    top1: float
+    loss: float
+    images: int
+
+    @property
+    def error(self) -> float:
+        """Binomial standard error of `top1`, in units of top-1."""
+        return math.sqrt(self.top1 * (1 - self.top1) / self.images)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written; `Evaluation.from_dict(e.to_dict()) == e`."""
+        return _plain(self) | {"origin": {"kind": self.origin.kind, "name": self.origin.name}}
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any], known: dict[str, Architecture] | None = None) -> Self:
+        """
+        Args:
+            known: architectures by digest; lines of one digest share one.
+
+        Raises:
+            RecordError: a key is missing or of another type.
+        """
+        values = _values(cls, line, known)
+        origin = values["origin"]
+        if (
+            not isinstance(origin, Mapping)
+            or origin.get("kind") not in KINDS
+            or not isinstance(origin.get("name"), str)
+        ):
+            raise RecordError("origin")
+        return cls(**values | {"origin": Origin(origin["kind"], origin["name"])})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retraining:
+    """A line of retrained.jsonl: one network trained by itself, from one initialisation of `INITS`, with one seed.
+
+    Args:
+        roles: why it was retrained.
+        skipped_steps: steps whose gradients were not finite.
+    """
+
+    digest: str
+    roles: tuple[str, ...]
+    init: str
+    seed: int
+    architecture: Architecture
+    costs: Mapping[str, float]
+    epochs: int
+    skipped_steps: int
+    validation_top1: float
+    test_top1: float
+    test_loss: float
+    test_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written; `Retraining.from_dict(r.to_dict()) == r`."""
+        return _plain(self) | {"roles": list(self.roles)}
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any], known: dict[str, Architecture] | None = None) -> Self:
+        """As `Evaluation.from_dict`."""
+        values = _values(cls, line, known)
+        if not isinstance(values["roles"], list | tuple) or values["init"] not in INITS:
+            raise RecordError("roles" if values["init"] in INITS else "init")
+        return cls(**values | {"roles": tuple(values["roles"])})
+
+
+def _plain(record: Evaluation | Retraining) -> dict[str, Any]:
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return values | {"architecture": record.architecture.to_dict(), "costs": dict(record.costs)}
+
+
+_NUMBERS = {"n": int, "trial": int, "images": int, "seed": int, "epochs": int, "skipped_steps": int, "test_images": int}
+_NUMBERS |= dict.fromkeys(("top1", "loss", "validation_top1", "test_top1", "test_loss"), float)
+
+
+def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] | None) -> dict[str, Any]:
+    """The fields of a record from its line, with its Architecture."""
+    known = {} if known is None else known
+    values = {}
+    for field in fields(kind):
+        if field.name not in line:
+            raise RecordError(field.name)
+        value = values[field.name] = line[field.name]
+        wanted = _NUMBERS.get(field.name)
+        if wanted and (isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else int)):
+            raise RecordError(field.name)
+    digest, costs = values["digest"], values["costs"]
+    if not isinstance(digest, str):
+        raise RecordError("digest")
+    if not isinstance(costs, Mapping) or any(
+        isinstance(c, bool) or not isinstance(c, int | float) for c in costs.values()
+    ):
+        raise RecordError("costs")
+    if digest not in known:
+        known[digest] = Architecture.from_dict(values["architecture"])
+    return values | {"architecture": known[digest]}
+
+
+def eligible(evaluations: Iterable[Evaluation], budget: Budget, objectives: Sequence[Objective]) -> list[Evaluation]:
+    """Those that may win, each architecture once, in order of evaluation.
+
+    A network may win when a sampler proposed it, it is within the budget, and every objective has a value. Whether it is that of one
+    sampler or of another does not matter; baselines and networks that the user gave are shown beside the Pareto front.
+    """
+    found: dict[str, Evaluation] = {}
+    for evaluation in evaluations:
+        if (
+            evaluation.origin.kind == SAMPLER
+            and budget.allows(evaluation.costs)
+            and all(objective.of(evaluation) is not None for objective in objectives)
+        ):
+            found.setdefault(evaluation.digest, evaluation)
+    return list(found.values())
