@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from nas.commands.convert import convert as convert
     from nas.commands.demo import demo as demo
     from nas.commands.extract import extract as extract
-    from nas.commands.extract import load_network as load_network
     from nas.commands.models import models as models
     from nas.commands.report import report as report
     from nas.commands.retrain import retrain as retrain
     from nas.commands.search import search as search
     from nas.commands.train import train as train
     from nas.config import Config as Config
-    from nas.config import load_config as load_config
+    from nas.parsing import load_config as load_config
+    from nas.weights import load_network as load_network
 
 _WHERE = {
     "Config": "nas.config",
-    "load_config": "nas.config",
+    "load_config": "nas.parsing",
     "train": "nas.commands.train",
     "search": "nas.commands.search",
     "extract": "nas.commands.extract",
-    "load_network": "nas.commands.extract",
+    "load_network": "nas.weights",
     "retrain": "nas.commands.retrain",
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.config import SECTIONS, Config, describe, load_config
+from nas.config import SECTIONS, Config
+from nas.helping import help_of
 from nas.log import say
+from nas.parsing import load_config
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import read_space, space_file, space_names
@@ -20,8 +22,8 @@ VERBS = {
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "train": "train the weight-sharing supernet of a run",
-    "search": "search the trained supernet under a budget",
-    "extract": "write networks of the front as stand-alone files",
+    "search": "search the trained supernet under a budget; a run has any number of searches",
+    "extract": "write networks of the Pareto front as stand-alone files",
     "retrain": "train the winners and the baselines as stand-alone networks",
     "report": "write report.html, front.png, front.csv and trials.csv",
     "demo": "all of these, one after the other",
@@ -38,14 +40,15 @@ Neural architecture search over hybrid token mixers for vision.
 verbs:
 {verbs}
 
-A verb goes on where it was interrupted: type the same command again. Keys without a section are looked for in the verb's own
-section first (`nas search budget=3M`). `nas VERB --help` lists all keys with their defaults.
+Interrupted commands resume: run the same command again. Keys without a section are looked for in the verb's own section first
+(`nas search budget=3M`). `nas VERB --help` explains the keys of that verb.
 
 examples:
   nas demo                                        digits, a few minutes on two cores
   nas train run=runs/mine data=folder data.root=IMAGES data.resolution=32 space=digits
   nas search run=runs/mine budget=3M
-  nas extract run=runs/mine
+  nas search run=runs/mine budget=macs=3M,params=100K objectives=top1,macs,params
+  nas extract run=runs/mine                       all searches of the run, or search=NAME
   nas retrain run=runs/mine
   nas report run=runs/mine"""
 
@@ -107,9 +110,7 @@ def run(arguments: list[str]) -> int:
         say(f"nas {verb}: {VERBS[verb]}")
         return 0
     if any(word in ("-h", "--help") for word in rest):
-        note = "\nwithout a file, and without data= or space=, it takes nas/demo.toml" if verb == "demo" else ""
-        about = f"nas {verb}: {VERBS[verb]}{note}"
-        say(f"{about}\n\nkeys and defaults (one TOML table a section, or key=value):\n{describe()}")
+        say(help_of(verb, VERBS[verb]))
         return 0
     if verb == "spaces":
         return spaces(rest)
@@ -117,16 +118,19 @@ def run(arguments: list[str]) -> int:
         return models(rest)
     if verb == "convert":
         return convert(rest)
-    config = configure(verb, rest)
-    getattr(importlib.import_module("nas"), verb)(config)
+    for config in configure(verb, rest):
+        getattr(importlib.import_module("nas"), verb)(config)
     return 0
 
 
-def configure(verb: str, arguments: list[str]) -> Config:
-    """The configuration of a command: the run's own where there is one, then the file, then the overrides.
+def configure(verb: str, arguments: list[str]) -> list[Config]:
+    """The configuration of a command: the run's own where there is one, then its search's, then the file, then the overrides.
+
+    Returns:
+        One configuration; for `extract` and `retrain` without a search, one for each search of the run.
 
     Raises:
-        InputError: see `nas.config.load_config`; also when a verb that needs a run is given a folder without one.
+        InputError: see `nas.parsing.load_config`; also when a verb that needs a run is given a folder without one.
     """
     file = None
     if arguments and "=" not in arguments[0]:
@@ -140,14 +144,12 @@ def configure(verb: str, arguments: list[str]) -> Config:
     asked = load_config(file, arguments, section=section)
     if verb in ("train", "demo"):
         space_file(asked.space)
-        return asked
+        return [asked]
+    from nas.searches import layered
     from nas.store import RunStore
 
-    identity = RunStore.open(asked.run).read_json("run.json")
-    from nas.config import config_from
-
-    base = config_from({**identity["config"], "run": asked.run})
-    return load_config(file, arguments, section=section, base=base)
+    store = RunStore.open(asked.run)
+    return layered(store, verb, asked.run, lambda base: load_config(file, arguments, section=section, base=base))
 
 
 def spaces(arguments: list[str]) -> int:

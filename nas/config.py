@@ -1,29 +1,28 @@
-"""What a run is configured with: a tree of frozen dataclasses, read from a TOML file and `key=value` overrides.
+"""What a run is configured with: a tree of frozen dataclasses. `nas.parsing` reads it from a TOML file and `key=value` overrides.
 
-Standard library only. Every key, value and type is checked here, before anything heavy is imported; what a key means is said
-once, in the docstring of its section.
+Standard library only. Every value is checked here, before anything heavy is imported. What a key means is said once, beside its
+default; `nas VERB --help` prints it.
 """
 
 import dataclasses
 import json
-import math
 import re
-import tomllib
-import typing
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from search_spaces.errors import InputError, nearest, unknown
-from search_spaces.textfiles import expanded, read_text
+from nas.budget import LARGEST, Budget, quantity
+from nas.objectives import parse_objectives
+from search_spaces.errors import InputError, unknown
 
-LARGEST = 10**18
-"""Of the numbers that count or bound something: far beyond use, and exact wherever they are computed with."""
+Value = TypeVar("Value")
 
 
-def _short(value: Any) -> str:
+def key(default: Value, meaning: str) -> Value:
+    """A key of the configuration with its default and what `--help` says of it."""
+    return field(default=default, metadata={"meaning": meaning})  # type: ignore[return-value]
+
+
+def short(value: Any) -> str:
     """A value as Python writes it, for a message, without the middle of a long one."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:40]}...{text[-10:]}"
@@ -43,11 +42,11 @@ def _at_least(section: Any, **least: float) -> None:
     for key, bound in least.items():
         name, value = _typed(section, key), getattr(section, key)
         if value < bound:
-            raise InputError(f"{name} is {_short(value)}", f"{bound} or more", f"{name}={bound}")
+            raise InputError(f"{name} is {short(value)}", f"{bound} or more", f"{name}={bound}")
         # Shares of it are floats in places, such as the time left. A seed is only hashed.
         if type(value) is int and key != "seed" and value > LARGEST:
             default = typed(section.__dataclass_fields__[key].default)
-            raise InputError(f"{name} is {_short(value)}", f"{bound} to {LARGEST:,}", f"{name}={default}")
+            raise InputError(f"{name} is {short(value)}", f"{bound} to {LARGEST:,}", f"{name}={default}")
 
 
 def _one_of(section: Any, **allowed: tuple[str, ...]) -> None:
@@ -64,39 +63,58 @@ def _fraction(section: Any, *keys: str) -> None:
             raise InputError(f"{name} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{name}=0.2")
 
 
+SAMPLERS = ("random", "nsga2", "nsga3", "tpe", "gp", "evolution")
+"""Samplers with a name of their own; any other is the dotted path of an Optuna sampler."""
+
+EXECUTORS = ("auto", "here", "processes")
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
+
+_OPTION = re.compile(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*=.+")
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed after `key=`, without quotes, which a shell would take away."""
+    if isinstance(value, list | tuple):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """Which images, and how they are cut and augmented.
+    """Which images, and how they are cut and augmented."""
 
-    name: digits, fashion_mnist, folder, or timm/NAME for whatever timm's create_dataset reaches
-        (timm/hfds/user/set, timm/wds/set, timm/tfds/set).
-    root: the folder of the files; empty for digits, and for fashion_mnist where Debian's package puts them.
-    resolution: side of the square image that networks see, in pixels.
-    validation_fraction: share of the training images set aside for search.
-    test_fraction: share set aside for the test where a data set has no test part of its own.
-    augment: none; light (random crop with padding of an eighth); standard (light, with horizontal flip and random erasing);
-        timm (timm's RandAugment and random resized crop, for image files only).
-    workers: processes that decode image files in every pass, where they are too many to be kept; 0 decodes in the main process.
-    layout: how data=folder reads `root`. classes: one sub-folder per class. parts: train, validation and test, each with
-        one sub-folder per class. auto: parts where there is a folder train, else classes; refused where that is a guess.
-    conflicts: what becomes of an image that has two labels. error: it is refused. drop: all its copies are left out.
-        keep: each copy keeps its label.
-    background: the colour on which transparent images are laid: white, black, grey or "#rrggbb".
-    white: the value that is white in images of 16 or 32 bits per pixel. 0 takes 65535 for 16 bits and 1.0 for floats, and
-        refuses whole numbers of 32 bits, whose white no file states.
-    """
-
-    name: str = "digits"
-    root: str = ""
-    resolution: int = 16
-    validation_fraction: float = 0.2
-    test_fraction: float = 0.2
-    augment: str = "light"
-    workers: int = 0
-    layout: str = "auto"
-    conflicts: str = "error"
-    background: str = "white"
-    white: float = 0.0
+    name: str = key(
+        "digits",
+        "digits, fashion_mnist, folder, or timm/NAME for whatever timm's create_dataset reaches (timm/hfds/user/set, timm/wds/set, timm/tfds/set)",
+    )
+    root: str = key("", "folder of the files; empty for digits, and for fashion_mnist where Debian's package puts them")
+    resolution: int = key(16, "side of the square image that networks see, in pixels")
+    validation_fraction: float = key(0.2, "share of the training images set aside for search")
+    test_fraction: float = key(0.2, "share set aside for the test where a data set has no test part of its own")
+    augment: str = key(
+        "light",
+        "none; light (random crop with padding of an eighth); standard (light, with horizontal flip and random erasing); timm (timm's RandAugment and random resized crop, for image files only)",
+    )
+    workers: int = key(
+        0,
+        "processes that decode image files in every pass, where they are too many to be kept; 0 decodes in the main process",
+    )
+    layout: str = key(
+        "auto",
+        "how data=folder reads root. classes: one sub-folder per class; parts: train, validation and test, each with one sub-folder per class; auto: parts where there is a folder train, else classes, and refused where that is a guess",
+    )
+    conflicts: str = key(
+        "error",
+        "what becomes of an image that has two labels. error: it is refused; drop: all its copies are left out; keep: each copy keeps its label",
+    )
+    background: str = key("white", 'colour on which transparent images are laid: white, black, grey or "#rrggbb"')
+    white: float = key(
+        0.0,
+        "value that is white in images of 16 or 32 bits per pixel. 0 takes 65535 for 16 bits and 1.0 for floats, and refuses whole numbers of 32 bits, whose white no file states",
+    )
 
     def __post_init__(self) -> None:
         if self.name not in ("digits", "fashion_mnist", "folder") and not self.name.startswith("timm/"):
@@ -107,7 +125,7 @@ class DataConfig:
             )
         _at_least(self, resolution=4, workers=0, white=0)
         if self.resolution > 4096:
-            raise InputError(f"data.resolution is {_short(self.resolution)}", "4 to 4096 pixels", "data.resolution=224")
+            raise InputError(f"data.resolution is {short(self.resolution)}", "4 to 4096 pixels", "data.resolution=224")
         _fraction(self, "validation_fraction", "test_fraction")
         _one_of(self, layout=("auto", "classes", "parts"), conflicts=("error", "drop", "keep"))
         if self.background not in _COLOURS and not _HEXADECIMAL.fullmatch(self.background):
@@ -135,33 +153,23 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """How the supernet is trained (sandwich rule with in-place distillation; arXiv:2003.11142).
+    """How the supernet is trained (sandwich rule with in-place distillation; arXiv:2003.11142)."""
 
-    epochs, batch_size: passes over the supernet-train images, and images per step.
-    lr, warmup_epochs, weight_decay, clip: AdamW's peak rate, linear warm-up then cosine to zero, decay of weights with
-        two or more axes, and the largest gradient norm (0 for none).
-    random_paths: sub-networks drawn per step beside the largest and the smallest.
-    largest_only_epochs: epochs at the start that train the largest network alone.
-    distill: share of the soft loss for all but the largest network, reached linearly by half of the run.
-    label_smoothing: for the largest network's loss.
-    ema: decay of the averaged weights that search evaluates (0 for none), with a warm-up.
-    amp: none or bf16 (autocast).
-    checkpoint_steps: steps between checkpoints.
-    """
-
-    epochs: int = 40
-    batch_size: int = 64
-    lr: float = 2e-3
-    warmup_epochs: float = 2.0
-    weight_decay: float = 0.05
-    clip: float = 1.0
-    random_paths: int = 2
-    largest_only_epochs: float = 0.0
-    distill: float = 0.5
-    label_smoothing: float = 0.1
-    ema: float = 0.99
-    amp: str = "none"
-    checkpoint_steps: int = 100
+    epochs: int = key(40, "passes over the supernet-train images")
+    batch_size: int = key(64, "images per step")
+    lr: float = key(2e-3, "peak learning rate of AdamW; linear warm-up, then cosine to zero")
+    warmup_epochs: float = key(2.0, "epochs of linear warm-up")
+    weight_decay: float = key(0.05, "decay of weights with two or more axes")
+    clip: float = key(1.0, "largest gradient norm; 0 for none")
+    random_paths: int = key(2, "sub-networks drawn per step beside the largest and the smallest")
+    largest_only_epochs: float = key(0.0, "epochs at the start that train the largest network alone")
+    distill: float = key(
+        0.5, "share of the soft loss for all but the largest network, reached linearly by half of the run"
+    )
+    label_smoothing: float = key(0.1, "for the largest network's loss")
+    ema: float = key(0.99, "decay of the averaged weights that search evaluates, with a warm-up; 0 for none")
+    amp: str = key("none", "none or bf16 (autocast)")
+    checkpoint_steps: int = key(100, "steps between checkpoints")
 
     def __post_init__(self) -> None:
         _at_least(self, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0, clip=0, random_paths=0)
@@ -174,63 +182,92 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchConfig:
-    """How sub-networks are searched.
+    """How sub-networks are searched."""
 
-    budget: the most MACs a network may have: a number with K, M or G, or "none".
-    evaluations: networks evaluated by each sampler.
-    samplers: which propose; random is always among them.
-    population: of NSGA-II.
-    calibration_images: supernet-train images that recompute the normalisation statistics of each candidate.
-    batch_size: images at once.
-    """
-
-    budget: str = "none"
-    evaluations: int = 100
-    samplers: tuple[str, ...] = ("nsga2", "random")
-    population: int = 20
-    calibration_images: int = 256
-    batch_size: int = 256
+    name: str = key(
+        "", "name of the search in its run; empty for one made from its budget, objectives, samplers and seed"
+    )
+    budget: str = key("none", "the most that a network may cost: 4M (MACs), macs=4M,params=100K (any costs), or none")
+    objectives: tuple[str, ...] = key(("top1", "macs"), "one to four of top1 (up), loss (down) and any costs (down)")
+    samplers: tuple[str, ...] = key(
+        ("nsga2", "random"),
+        "who proposes networks: random, nsga2, nsga3, tpe, gp, evolution, or the dotted path of an Optuna sampler; random is always added",
+    )
+    options: tuple[str, ...] = key((), "options of samplers, such as tpe.n_startup_trials=20")
+    evaluations: int = key(100, "different networks evaluated for each sampler; a search resumes when it is raised")
+    population: int = key(20, "population of nsga2, nsga3 and evolution")
+    batch: int = key(4, "networks that a sampler proposes before it is told their results")
+    seed: int = key(0, "of the samplers, beside the run's own")
+    calibration_images: int = key(
+        256, "supernet-train images that recompute the normalisation statistics of each candidate"
+    )
+    batch_size: int = key(256, "images at once")
+    networks: tuple[str, ...] = key((), "arch.json files of networks of the space that are evaluated beside the search")
+    measured: tuple[str, ...] = key((), "CSV files of measured costs: a column digest, and a column per cost")
+    jobs: int = key(0, "networks evaluated at once, each by a process of its own; 0 takes the number of cores")
+    close: bool = key(False, "finish the search with what it has evaluated")
 
     def __post_init__(self) -> None:
-        parse_macs(self.budget)
-        _at_least(self, evaluations=1, population=2, calibration_images=2, batch_size=2)
+        Budget.parse(self.budget)
+        parse_objectives(self.objectives)
+        _at_least(self, evaluations=1, population=2, calibration_images=2, batch_size=2, batch=1, seed=0, jobs=0)
+        if "random" not in self.samplers:
+            object.__setattr__(self, "samplers", (*self.samplers, "random"))  # no result is shown without it
         for name in self.samplers:
-            if name not in ("nsga2", "random"):
-                raise unknown("sampler", name, ("nsga2", "random"), "search.samplers=nsga2,random")
-        if "random" not in self.samplers or len(set(self.samplers)) != len(self.samplers):
+            if name not in SAMPLERS and not _DOTTED.fullmatch(name):
+                raise unknown("sampler", name, (*SAMPLERS, "my_package.MySampler"), "search.samplers={},random")
+        if len(set(self.samplers)) != len(self.samplers):
+            once = ",".join(dict.fromkeys(self.samplers))
             raise InputError(
-                f"search.samplers are {list(self.samplers)}",
-                "each at most once, and random among them: no result is shown without it",
-                "search.samplers=nsga2,random",
+                f"search.samplers are {list(self.samplers)}", "each at most once", f"search.samplers={once}"
             )
+        if self.name and not _NAME.fullmatch(self.name):
+            plain = re.sub("[^A-Za-z0-9._=+-]+", "-", self.name).strip(".-")[:100] or "mine"
+            raise InputError(
+                f"search.name is {short(self.name)}",
+                "up to 100 letters, digits and . _ - + =, starting with a letter or digit",
+                f"search.name={plain}",
+            )
+        for option in self.options:
+            if not _OPTION.fullmatch(option):
+                raise InputError(
+                    f"search.options has {option!r}", "SAMPLER.OPTION=VALUE", "search.options=tpe.n_startup_trials=20"
+                )
+
+    @property
+    def title(self) -> str:
+        """The name of the search: the one given, or one made from its budget, objectives, samplers and seed."""
+        if self.name:
+            return self.name
+        budget = Budget.parse(self.budget)
+        limits = "-".join(f"{name}{quantity(limit)}" for name, limit in budget.limits) or "nobudget"
+        samplers = "-".join(name.rpartition(".")[2].lower() for name in self.samplers)
+        return f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetrainConfig:
-    """How winners and baselines are trained as stand-alone networks: one recipe for all of them.
+    """How winners and baselines are trained as stand-alone networks: one recipe for all of them."""
 
-    points: networks of the front that are retrained, spread over its MACs (the best of them always included).
-    inits: scratch (fresh weights) and inherited (extracted weights).
-    seeds: repeats of each, for the spread.
-    jobs: networks trained at once, each with one thread; 0 takes the number of cores.
-    the others: as in `train`.
-    """
-
-    points: int = 5
-    inits: tuple[str, ...] = ("scratch", "inherited")
-    seeds: int = 1
-    jobs: int = 0
-    epochs: int = 30
-    batch_size: int = 64
-    lr: float = 2e-3
-    warmup_epochs: float = 2.0
-    weight_decay: float = 0.05
-    clip: float = 1.0
-    label_smoothing: float = 0.1
-    drop_path: float = 0.0
-    ema: float = 0.99
-    amp: str = "none"
-    checkpoint_steps: int = 200
+    points: int = key(
+        5, "networks of the Pareto front that are retrained, spread over its costs; the best of them is always included"
+    )
+    inits: tuple[str, ...] = key(
+        ("scratch", "inherited"), "initialisations: scratch (fresh weights), inherited (extracted weights)"
+    )
+    seeds: int = key(1, "repeats of each, for the spread")
+    jobs: int = key(0, "networks trained at once, each with one thread; 0 takes the number of cores")
+    epochs: int = key(30, "passes over the training images")
+    batch_size: int = key(64, "images per step")
+    lr: float = key(2e-3, "peak learning rate of AdamW; linear warm-up, then cosine to zero")
+    warmup_epochs: float = key(2.0, "epochs of linear warm-up")
+    weight_decay: float = key(0.05, "decay of weights with two or more axes")
+    clip: float = key(1.0, "largest gradient norm; 0 for none")
+    label_smoothing: float = key(0.1, "of the loss")
+    drop_path: float = key(0.0, "stochastic depth of the last block, rising linearly from 0 at the first")
+    ema: float = key(0.99, "decay of the averaged weights that are tested, with a warm-up; 0 for none")
+    amp: str = key("none", "none or bf16 (autocast)")
+    checkpoint_steps: int = key(200, "steps between checkpoints")
 
     def __post_init__(self) -> None:
         _at_least(self, points=1, seeds=1, jobs=0, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0)
@@ -248,50 +285,49 @@ class RetrainConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractConfig:
-    """What `nas extract` does.
+    """What `nas extract` does."""
 
-    out: folder that gets one sub-folder per network; empty for the run's own networks/. The run is then only read.
-    verify: only check the files that are there, against the supernet and the recorded accuracy.
-    merge: parallel branches that are one convolution after training (RP-CPE) are written as one, for use and not for retraining;
-        needs `out`. Outputs are equal up to rounding.
-    """
-
-    out: str = ""
-    verify: bool = False
-    merge: bool = False
+    out: str = key(
+        "",
+        "folder that gets one sub-folder per network; empty for the search's own networks/. The run is then only read",
+    )
+    verify: bool = key(False, "only check the files that are there, against the supernet and the recorded accuracy")
+    merge: bool = key(
+        False,
+        "write parallel branches that are one convolution after training (RP-CPE) as one, for use and not for retraining; needs out. Outputs are equal up to rounding",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportConfig:
-    """What `nas report` does.
+    """What `nas report` does."""
 
-    out: folder that gets the files of the report; empty for the run's own. The run is then only read.
-    """
-
-    out: str = ""
+    out: str = key("", "folder that gets the files of the report; empty for the run's own. The run is then only read")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """A whole run.
+    """A whole run."""
 
-    run: its folder. Every verb reads and writes this folder only, unless `out` names another for what it writes.
-    space: a named search space, or the path of a space's TOML file.
-    seed: of everything random.
-    device: auto, cpu, or a torch device such as cuda:0.
-    threads: of one process; 0 takes the number of cores. More than one pays on a quiet machine only: beside a busy neighbour
-        two threads wait for each other and are slower than one. Results are reproducible for one number of threads.
-    digest: one network, by the first digits of its digest, instead of the front's (extract, retrain).
-    plugins: modules to import first, whose parts register themselves.
-    """
-
-    run: str = "runs/demo"
-    space: str = "digits"
-    seed: int = 0
-    device: str = "auto"
-    threads: int = 1
-    digest: str = ""
-    plugins: tuple[str, ...] = ()
+    run: str = key(
+        "runs/demo",
+        "folder of the run. Every verb reads and writes this folder only, unless out names another for what it writes",
+    )
+    space: str = key("digits", "a named search space (nas spaces), or the path of a space's TOML file")
+    seed: int = key(0, "of everything random")
+    device: str = key("auto", "auto, cpu, or a torch device such as cuda:0")
+    threads: int = key(
+        1,
+        "threads of one process; 0 takes the number of cores. More than one pays on a quiet machine only: beside a busy neighbour two "
+        "threads wait for each other and are slower than one. Results are reproducible for one number of threads",
+    )
+    executor: str = key(
+        "auto",
+        "where networks are evaluated and retrained: here (this process), processes (one for each of jobs), auto (processes where they pay), "
+        "or the dotted path of an executor",
+    )
+    digest: str = key("", "one network, by the first digits of its digest, instead of the Pareto front's")
+    plugins: tuple[str, ...] = key((), "modules to import first, whose parts and costs register themselves")
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -301,13 +337,15 @@ class Config:
 
     def __post_init__(self) -> None:
         _at_least(self, seed=0, threads=0)
+        if self.executor not in EXECUTORS and not _DOTTED.fullmatch(self.executor):
+            raise unknown("executor", self.executor, (*EXECUTORS, "my_package.MyExecutor"), "executor={}")
         if self.threads > 4096:
             raise InputError(f"threads is {self.threads}", "0 to 4096", "threads=1, or 0 for the number of cores")
         if not self.run:
             raise InputError("run is empty", "the path of a folder", "run=runs/mine")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and scalars; `config_from(c.to_dict()) == c`."""
+        """Plain dicts, lists and scalars; `nas.parsing.config_from(c.to_dict()) == c`."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
@@ -315,183 +353,3 @@ SECTIONS: dict[str, type] = {
     "data": DataConfig, "train": TrainConfig, "search": SearchConfig, "extract": ExtractConfig, "retrain": RetrainConfig,
     "report": ReportConfig,
 }  # fmt: skip
-
-
-def typed(value: Any) -> str:
-    """A value as it is typed after `key=`, without quotes, which a shell would take away."""
-    if isinstance(value, list | tuple):
-        return ",".join(value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _convert(value: Any, annotation: Any, key: str, example: str) -> Any:
-    """`value` as the field's type; ints pass as floats, lists become tuples.
-
-    Args:
-        example: a value as it is typed, for messages.
-    """
-    if typing.get_origin(annotation) is tuple:
-        items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_convert(item, typing.get_args(annotation)[0], key, example) for item in items)
-    if annotation is float and type(value) is int:
-        try:
-            return float(value)
-        except OverflowError:
-            raise InputError(f"{key} is {_short(value)}", "a number below 1.8e308", f"{key}={example}") from None
-    if annotation is str and type(value) in (int, float):
-        return str(value)
-    if type(value) is not annotation:
-        words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-        raise InputError(f"{key} is {_short(value)}", words[annotation], f"{key}={example}")
-    if annotation is float and not math.isfinite(value):
-        raise InputError(f"{key} is {value}", "a finite number", f"{key}={example}")
-    return value
-
-
-def _values(kind: Any, data: Any, prefix: str) -> dict[str, Any]:
-    """The fields of `kind` that `data` gives, each of its type; sections as such dicts."""
-    if not isinstance(data, Mapping):
-        raise InputError(f"{prefix.rstrip('.')} is {data!r}", "a table of keys", f"[{prefix.rstrip('.')}]")
-    hints = typing.get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key not in hints:
-            names = [prefix + name for name in hints]
-            table = kind is Config and nearest(key, names) in SECTIONS
-            raise unknown("key", prefix + key, names, "[{}]" if table else "{}=VALUE")
-        if key in SECTIONS and kind is Config:
-            values[key] = _values(SECTIONS[key], value, f"{key}.")
-        else:
-            default = kind.__dataclass_fields__[key].default
-            values[key] = _convert(value, hints[key], prefix + key, typed(default))
-    return values
-
-
-def config_from(data: Mapping[str, Any]) -> Config:
-    """The configuration that a mapping (from TOML or JSON) describes; what it leaves out has the default.
-
-    Raises:
-        InputError: an unknown key (the nearest is offered), a value of the wrong type or out of range.
-    """
-    values = _values(Config, data, "")
-    return Config(**{key: SECTIONS[key](**value) if key in SECTIONS else value for key, value in values.items()})
-
-
-def parse_macs(text: str) -> int | None:
-    """MACs from "3.5M", "900K", "1.8G" or a plain number; None for "none".
-
-    Raises:
-        InputError: anything else.
-    """
-    if text.strip().lower() == "none":
-        return None
-    scale = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text.strip()[-1:].upper(), 1)
-    digits = text.strip() if scale == 1 else text.strip()[:-1]
-    try:
-        number = Decimal(digits)  # a float would lose digits, or overflow
-    except InvalidOperation:
-        number = Decimal(0)
-    if number.is_finite() and number > LARGEST // scale:  # not yet a whole number: 1e999999999 would fill the memory
-        raise InputError(
-            f"search.budget is {_short(text)}", f"at most {LARGEST // 10**9:,}G MACs, or none", "search.budget=none"
-        )
-    macs = round(number * scale) if number.is_finite() else 0
-    if macs < 1:
-        raise InputError(
-            f"search.budget is {_short(text)}", "a number above 0 with K, M or G for MACs, or none", "search.budget=3M"
-        )
-    return macs
-
-
-def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any]:
-    """One `key=value` of the command line as (path, value).
-
-    Args:
-        section: the verb's own section, in which a key without a dot is looked for first.
-
-    Raises:
-        InputError: no "=", or an unknown key.
-    """
-    key, equals, raw = text.partition("=")
-    if not equals or not key:
-        instead = f"{text} before all key=value" if text.endswith(".toml") else f"{key or 'run'}=VALUE"
-        raise InputError(f"argument {text!r}", "key=value, after at most one config file", instead)
-    path = tuple(key.split("."))
-    if path == ("data",):
-        path = ("data", "name")
-    if len(path) == 1 and section and path[0] in {f.name for f in dataclasses.fields(SECTIONS[section])}:
-        path = (section, path[0])
-    top = {f.name for f in dataclasses.fields(Config)} - set(SECTIONS)
-    known = top | {f"{name}.{f.name}" for name, kind in SECTIONS.items() for f in dataclasses.fields(kind)}
-    if ".".join(path) not in known:
-        # A bare key of another section, or a misspelt one: offer the nearest full name, by its last part first.
-        bare = [name for name in known if name.split(".")[-1] == key]
-        raise unknown("key", key, bare or known, "{}=" + raw)
-    kind = SECTIONS[path[0]] if len(path) == 2 else Config
-    annotation = typing.get_type_hints(kind)[path[-1]]
-    if annotation is str:
-        return path, raw  # as typed: a digest such as 93e457123456 is no number
-    if typing.get_origin(annotation) is tuple:  # a,b or ["a", "b"], with or without the quotes
-        items = (item.strip(" \"'") for item in raw.strip("[] ").split(","))
-        return path, [item for item in items if item]
-    try:
-        return path, tomllib.loads(f"value = {raw}")["value"]
-    except ValueError:  # no TOML, or a number of thousands of digits
-        return path, raw
-
-
-def load_config(
-    file: str | Path | None, overrides: Iterable[str] = (), *, section: str | None = None, base: Config | None = None
-) -> Config:
-    """Defaults, or `base`, then the file, then the overrides.
-
-    Raises:
-        InputError: the file does not exist or is not TOML, or a key or value is wrong.
-    """
-    data = (base or Config()).to_dict()
-    layers: list[tuple[tuple[str, ...], Any]] = []
-    if file is not None:
-        path = expanded(file)
-        try:
-            table = tomllib.loads(read_text(path))
-        except (FileNotFoundError, IsADirectoryError):
-            raise InputError(
-                f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"
-            ) from None
-        except OSError as error:
-            raise InputError(
-                f"config file {file} cannot be read ({error.strerror})",
-                "a file that you may read",
-                "another config file",
-            ) from None
-        except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-            raise InputError(
-                f"config file {file} is not TOML: {error}", "TOML, saved as UTF-8", f"mend {file}"
-            ) from None
-        try:
-            _values(Config, table, "")
-        except InputError as error:
-            raise InputError(f"config file {file}: {error.given}", error.allowed, error.instead) from None
-        for key, value in table.items():
-            if key in SECTIONS:
-                layers += [((key, name), item) for name, item in value.items()]
-            else:
-                layers.append(((key,), value))
-    layers += [parse_override(text, section) for text in overrides]
-    for path, value in layers:
-        table = data
-        for key in path[:-1]:
-            table = table[key]
-        table[path[-1]] = value
-    return config_from(data)
-
-
-def describe() -> str:
-    """Every key with its default, one a line, for `--help`."""
-    lines = []
-    for name, kind in {"": Config, **SECTIONS}.items():
-        for item in dataclasses.fields(kind):
-            if item.name in SECTIONS and kind is Config:
-                continue
-            lines.append(f"  {name + '.' if name else ''}{item.name}={typed(item.default)}")
-    return "\n".join(lines)

@@ -301,23 +301,19 @@ def _advice(verb: str, config: Config, error: BaseException) -> tuple[str, str, 
                 f"the same command with more free memory, which resumes from the last checkpoint, or {smaller}",
             )  # fmt: skip
         return given, "more free memory, or a new run with a smaller batch: the settings of this one are fixed", smaller
-    if verb == "search" and not store.exists("evaluations.jsonl") and config.search.batch_size > 2:
+    if verb == "search" and config.search.batch_size > 2:
+        smaller = max(2, config.search.batch_size // 4)
+        if not store.exists(f"searches/{config.search.title}/evaluations.jsonl"):
+            return given, "a smaller batch, or more free memory", f"search.batch_size={smaller}"
         return (
-            given,
-            "a smaller batch, or more free memory",
-            f"search.batch_size={max(2, config.search.batch_size // 4)}",
-        )
-    if verb == "search":
-        return (
-            given, "more free memory, or a search from the start with a smaller batch: its results depend on it",
-            f"{more}; or rm {store.path('evaluations.jsonl')}, and then search.batch_size={max(2, config.search.batch_size // 4)}",
+            given, "more free memory, or a search of its own with a smaller batch: results depend on it",
+            f"{more}; or search.batch_size={smaller} search.name=batch{smaller}",
         )  # fmt: skip
     if verb == "retrain":
         jobs = config.retrain.jobs or machine.cores()
-        if jobs > 1:
+        if jobs > 1 and config.executor != "here":
             return given, "fewer networks at once, or more free memory", "retrain.jobs=1"
-        started = store.exists("retrained.jsonl") or any(store.path("work/retrain").glob("*"))
-        if not started and config.retrain.batch_size > 2:
+        if not any(store.path("work/retrain").glob("*/*")) and config.retrain.batch_size > 2:
             return (
                 given,
                 "a smaller batch, or more free memory",

@@ -8,11 +8,9 @@ folder that cannot be written.
     split.json           which images train, choose and test, with content hashes
     train.jsonl          one line per report of supernet training
     supernet.safetensors the trained shared weights
-    evaluations.jsonl    one line per evaluated sub-network: the truth of a search; all else is rebuilt from it
-    retrained.jsonl      one line per retrained network
-    networks/DIGEST/     arch.json and weights.safetensors of each extracted network
+    searches/NAME/       one folder per search: settings, evaluations, retrainings and extracted networks (`nas.searches`)
     front.csv, trials.csv, report.html, front.png
-    study.db             a copy of the search for Optuna's own tools
+    study.db             a copy of all searches for Optuna's own tools
     work/                checkpoints and clocks: what a resumed run needs and a finished one does not
 
 Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole;
@@ -35,8 +33,11 @@ from nas.log import say
 from search_spaces.errors import InputError
 from search_spaces.textfiles import decode, expanded, read_text
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
+
+OLDER = 1
+"""The layout of runs with one search, at the top of the folder. Their supernets are searched as any other."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -138,7 +139,7 @@ _LOCKS: WeakValueDictionary[Path, _Lock] = WeakValueDictionary()
 class RunStore:
     """A run folder.
 
-    Use `RunStore.create` from the verb that starts a run and `RunStore.open` from those that go on with one.
+    Use `RunStore.create` from the verb that starts a run and `RunStore.open` from those that continue one.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -168,10 +169,11 @@ class RunStore:
             )
         identity = store.read_json("run.json")
         if not isinstance(identity, dict) or (
-            identity.get("format") == FORMAT and not {"config", "space_digest", "split_digest"} <= identity.keys()
+            identity.get("format") in (FORMAT, OLDER)
+            and not {"config", "space_digest", "split_digest"} <= identity.keys()
         ):
             raise _damaged(path, "it does not say what the run is")
-        if identity.get("format") != FORMAT:
+        if identity.get("format") not in (FORMAT, OLDER):
             raise InputError(
                 f"{folder} was made by another version of nas (layout {identity.get('format')!r})",
                 f"layout {FORMAT}",
@@ -211,6 +213,14 @@ class RunStore:
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Writes run.json, last of what a run starts with."""
         self.write_json("run.json", {"format": FORMAT, **identity})
+
+    def renew(self) -> None:
+        """Makes a run of the older layout one of this layout, before the first search of this version is written into it. Its own
+        search stays where it is, unread.
+        """
+        identity = self.read_json("run.json")
+        if identity["format"] != FORMAT:
+            self.write_json("run.json", {**identity, "format": FORMAT})
 
     def path(self, name: str) -> Path:
         """Where `name` lies in the folder."""

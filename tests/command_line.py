@@ -26,6 +26,8 @@ from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = ("train", "search", "extract", "retrain", "report")
+SEARCH = "searches/small"
+"""The folder of the search of `CONFIG` in its run."""
 SPACE = """\
 name = "tiny"
 about = "Four mixers in one stage."
@@ -64,6 +66,7 @@ random_paths = 1
 checkpoint_steps = 2
 
 [search]
+name = "small"
 evaluations = 4
 population = 2
 calibration_images = 64
@@ -189,7 +192,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def results(place: Path) -> dict[str, object]:
-    """What a run has found: every file but those of `work`, which are for going on, and Optuna's copy, which has dates."""
+    """What a run has found: every file but those of `work`, which a resumed run needs, and Optuna's copy, which has dates."""
     found: dict[str, object] = {
         name: value
         for name, value in contents(place / "run").items()
@@ -199,6 +202,9 @@ def results(place: Path) -> dict[str, object]:
         identity = json.loads((place / "run" / "run.json").read_text())
         identity["config"]["data"]["root"] = Path(identity["config"]["data"]["root"]).name  # absolute, wherever it lies
         found["run.json"] = {key: value for key, value in identity.items() if key not in ("commit", "command")}
+    for name in [name for name in found if name.endswith("/search.json")]:
+        about = json.loads((place / "run" / name).read_text())
+        found[name] = {key: value for key, value in about.items() if key not in ("commit", "command")}
     return found
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from nas.cli import VERBS
-from nas.config import SECTIONS, config_from, load_config
+from nas.config import SECTIONS
+from nas.parsing import config_from, load_config
 from nas.reporting import FRONT_COLUMNS, TRIAL_COLUMNS
 from search_spaces.named import load_space, space_names
 from search_spaces.registry import KINDS, parts

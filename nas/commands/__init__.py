@@ -1,1 +1,1 @@
-"""The verbs: one file each, with the function of the same name."""
+"""The verbs: arguments in, the library called, the result said. No verb imports a verb."""

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from nas.commands.extract import ARCH, WEIGHTS, load_network
 from nas.log import say
-from nas.run import save_tensors
 from nas.store import RunStore, offering
+from nas.weights import ARCH, WEIGHTS, load_network, save_tensors
 from search_spaces.errors import InputError
 from search_spaces.network import Network
 from search_spaces.official import check_name

@@ -1,30 +1,30 @@
-"""`nas demo`: the whole way in one command. Every step goes on where an earlier, interrupted one stopped."""
+"""`nas demo`: the whole way in one command. Every step resumes where an earlier, interrupted one stopped."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from nas.commands.extract import extract
-from nas.commands.report import report
-from nas.commands.retrain import retrain
-from nas.commands.search import search
-from nas.commands.train import train
+import nas
 from nas.config import Config
 from nas.log import say
 from nas.store import RunStore
+
+STEPS = ("train", "search", "extract", "retrain")
 
 
 def demo(config: Config) -> Path:
     """Trains, searches, extracts, retrains and reports.
 
     Returns:
-        The path of the report.
+        The path of the report, which shows all searches of the run.
     """
     clock = time.monotonic()
     store = RunStore(config.run)
-    for step in (train, search, extract, retrain):
-        step(config)
+    own = replace(config, search=replace(config.search, name=config.search.title))
+    for step in STEPS:
+        getattr(nas, step)(own)
         seconds, clock = time.monotonic() - clock, time.monotonic()
-        say(f"-- {step.__name__}: {seconds:.0f} s")
-        store.append("work/clock.jsonl", {"verb": step.__name__, "seconds": round(seconds, 1)})
+        say(f"-- {step}: {seconds:.0f} s")
+        store.append("work/clock.jsonl", {"verb": step, "seconds": round(seconds, 1)})
     say()
-    return report(config)
+    return nas.report(replace(config, search=replace(config.search, name="")))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nas.config import Config
 from nas.log import say
-from nas.run import import_plugins
+from nas.plugins import import_plugins
 from search_spaces.checking import check_parts
 from search_spaces.counting import worded
 from search_spaces.named import load_space

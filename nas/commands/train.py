@@ -1,4 +1,4 @@
-"""`nas train`: trains the supernet of a run, or goes on with it."""
+"""`nas train`: trains the supernet of a run, or resumes its training."""
 
 import math
 
@@ -6,7 +6,8 @@ from nas.config import Config
 from nas.images import lines
 from nas.log import Progress, say
 from nas.memory import explained
-from nas.run import Run, load_checkpoint, save_checkpoint, save_tensors, start_run
+from nas.run import Run, start_run
+from nas.weights import load_checkpoint, save_checkpoint, save_tensors
 from search_spaces.counting import worded
 from supernet.optimisation import Optimisation, Schedule
 from supernet.seeding import derive_seed
@@ -28,7 +29,7 @@ def say_images(run: Run) -> None:
 
 @explained
 def train(config: Config) -> Run:
-    """Trains the supernet of `config.run` on its supernet-train images; goes on from the last checkpoint if there is one.
+    """Trains the supernet of `config.run` on its supernet-train images; resumes from the last checkpoint if there is one.
 
     Raises:
         InputError: another run in the folder, unusable data or space, or a damaged checkpoint.
@@ -56,7 +57,7 @@ def train(config: Config) -> Run:
     say(
         f"{config.run}: supernet of space {run.space.name} ({worded(run.space.size)} networks, "
         f"{sum(p.numel() for p in supernet.parameters()):,} shared weights), {total} steps of {settings.batch_size} images"
-        + (f", going on from step {first}" if first else "")
+        + (f", resuming from step {first}" if first else "")
     )
     step, seen = first, 0
     while step < total:

@@ -25,7 +25,19 @@ from nas.cli import VERBS, configure
 from nas.store import RunStore
 from search_spaces.counting import decimal, worded
 from search_spaces.named import load_space, space_names
-from tests.command_line import HEAVY, SPACE, Commands, Runs, cold, contents, environment, make_images, results, study
+from tests.command_line import (
+    HEAVY,
+    SEARCH,
+    SPACE,
+    Commands,
+    Runs,
+    cold,
+    contents,
+    environment,
+    make_images,
+    results,
+    study,
+)
 
 After = Callable[[str], Path]
 
@@ -352,7 +364,7 @@ def test_a_budget_that_no_network_meets(nas: Commands, after: After, place: Path
         assert nas("train", "config.toml", "search.budget=1K", cwd=place).refused()[2] == instead
         assert nas("demo", "config.toml", "search.budget=1K", cwd=place).refused()[2] == instead
     nas("search", "run=run", instead, cwd=trained).ok()
-    records = [json.loads(line) for line in (trained / "run" / "evaluations.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (trained / "run" / SEARCH / "evaluations.jsonl").read_text().splitlines()]
     assert min(record["macs"] for record in records) == least
     nas("search", "run=run", "budget=1K", cwd=trained).refused("1,000 MACs", given.split(" has ")[0])
 
@@ -471,7 +483,7 @@ def test_an_unknown_digest(nas: Commands, after: After) -> None:
         with untouched(place):
             _, _, instead = nas(verb, "run=run", "digest=0a1b2c3d4e5f", cwd=place).refused("'0a1b2c3d4e5f' names 0")
     nas("extract", "run=run", instead, cwd=place).ok()
-    assert [path.name for path in (place / "run" / "networks").iterdir()] == [instead.removeprefix("digest=")]
+    assert [path.name for path in (place / "run" / SEARCH / "networks").iterdir()] == [instead.removeprefix("digest=")]
 
 
 OTHER_SETTINGS = [
@@ -751,11 +763,11 @@ def test_retraining_that_diverges(nas: Commands, after: After) -> None:
     """Exit code 1, what to change, and no network of numbers that are none; then the change is accepted."""
     place = after("extract")
     settings = ("retrain", "config.toml", "checkpoint_steps=2")
-    before = contents(place / "run" / "networks")
+    before = contents(place / "run" / SEARCH / "networks")
     result = nas(*settings, "lr=1e30", "clip=0", cwd=place)
     assert (result.code, "Traceback" in result.err) == (1, False)
     assert result.err.splitlines()[-1].endswith("ended with a loss that is not finite: lower retrain.lr")
-    assert contents(place / "run" / "networks") == before
+    assert contents(place / "run" / SEARCH / "networks") == before
     nas(*settings, "lr=0.001", "clip=1", cwd=place).ok()
 
 
@@ -830,7 +842,7 @@ def test_a_mixer_of_ones_own(nas: Commands, place: Path) -> None:
     assert "torch" in result.imported  # so it would have been seen where it must not be
     for verb in ("search", "extract", "retrain", "report"):
         nas(verb, "run=run", cwd=place, env={"PYTHONPATH": str(place / "plugins")}).ok()
-    assert "mean_mixer" in (place / "run" / "evaluations.jsonl").read_text()
+    assert "mean_mixer" in (place / "run" / SEARCH / "evaluations.jsonl").read_text()
     with untouched(place):
         nas("search", "run=run", cwd=place).refused("plugin 'my_mixers' cannot be imported")
     (place / "plugins" / "my_mixers.py").write_text("import torch\n\nclass MeanMixer\n")

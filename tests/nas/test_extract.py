@@ -11,15 +11,16 @@ from safetensors.torch import load_file, save_file
 
 from nas import load_network
 from nas.cli import configure
-from nas.commands.extract import WEIGHTS, selected
-from nas.commands.search import Evaluator
-from nas.evaluate import evaluate
+from nas.evaluation import Evaluator, evaluate
 from nas.run import open_run
+from nas.searches import chosen_searches
+from nas.selection import selected
+from nas.weights import WEIGHTS
 from search_spaces.architecture import Architecture
 from search_spaces.cost import macs
 from search_spaces.errors import InputError
 from supernet.calibration import calibrate
-from tests.command_line import Commands, Runs, contents, prepare
+from tests.command_line import SEARCH, Commands, Runs, contents, prepare
 
 
 @pytest.fixture
@@ -28,29 +29,31 @@ def extracted(image_runs: Runs, tmp_path: Path) -> Path:
 
 
 def networks(place: Path) -> list[Path]:
-    return sorted((place / "run" / "networks").iterdir())
+    return sorted((place / "run" / SEARCH / "networks").iterdir())
 
 
 def test_a_loaded_network_is_what_the_supernet_computed(extracted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit by bit, on the images that chose it and on noise; and its accuracy is the recorded one."""
     monkeypatch.chdir(extracted)
-    run = open_run(configure("extract", ["run=run"]))
-    evaluator = Evaluator.of(run)
-    found = selected(run)
+    [config] = configure("extract", ["run=run"])
+    run = open_run(config)
+    evaluator = Evaluator.of(config, run.split, run.supernet(), run.device)
+    [search] = chosen_searches(run.store, config.search)
+    found = selected(search, config.retrain.points, "", "run")
     assert {folder.name for folder in networks(extracted)} == set(found)
-    assert {role for entry in found.values() for role in entry["roles"]} == {
-        "front", "smallest", "largest", "random_best", "hand_made"
+    assert {role for entry in found.values() for role in entry.roles} == {
+        "front", "smallest", "largest", "random_best", "hand_designed"
     }  # fmt: skip
     noise = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     for digest, entry in found.items():
-        network = load_network(Path("run", "networks", digest))
+        network = load_network(Path("run", SEARCH, "networks", digest))
         assert not network.training
-        assert network.arch == entry["arch"]
-        buffers = calibrate(evaluator.supernet, entry["arch"], evaluator.calibration)
+        assert network.arch == entry.arch
+        buffers = calibrate(evaluator.supernet, entry.arch, evaluator.calibration)
         with torch.no_grad():
             for images in (noise, *(images for images, _ in evaluator.validation)):
-                assert torch.equal(network(images), evaluator.supernet(images, entry["arch"], buffers))
-        assert evaluate(network, evaluator.validation).top1 == entry["record"]["top1"]
+                assert torch.equal(network(images), evaluator.supernet(images, entry.arch, buffers))
+        assert evaluate(network, evaluator.validation).top1 == entry.record.top1
 
 
 def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path) -> None:
@@ -84,26 +87,26 @@ def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path) -> None:
 def test_extraction_to_another_folder(nas: Commands, extracted: Path) -> None:
     nas("extract", "run=run", "out=models/mine", cwd=extracted).ok()
     found = contents(extracted / "models" / "mine")
-    assert found == contents(extracted / "run" / "networks")
+    assert found == contents(extracted / "run" / SEARCH / "networks")
     nas("extract", "run=run", "out=models/mine", "verify=true", cwd=extracted).ok()
     nas("extract", "run=run", "out=config.toml", cwd=extracted).refused("config.toml/")
 
 
 def test_one_network_by_the_beginning_of_its_digest(nas: Commands, extracted: Path) -> None:
-    lines = [json.loads(line) for line in (extracted / "run" / "evaluations.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (extracted / "run" / SEARCH / "evaluations.jsonl").read_text().splitlines()]
     known = {path.name for path in networks(extracted)}
     digest = next(record["digest"] for record in lines if record["digest"] not in known)
     nas("extract", "run=run", f"digest={digest[:8]}", cwd=extracted).ok()
-    assert load_network(extracted / "run" / "networks" / digest).arch.digest == digest
+    assert load_network(extracted / "run" / SEARCH / "networks" / digest).arch.digest == digest
 
 
 def test_good_files_are_verified_and_not_written(nas: Commands, extracted: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (extracted / "run" / "networks").rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in (extracted / "run" / SEARCH / "networks").rglob("*")}
     result = nas("extract", "run=run", "verify=true", cwd=extracted).ok()
     for folder in networks(extracted):
-        assert f"run/networks/{folder.name}" in result.out
+        assert f"run/{SEARCH}/networks/{folder.name}" in result.out
     assert result.out.count("largest difference from the supernet on 12 images: 0\n") == len(networks(extracted))
-    assert {path: path.stat().st_mtime_ns for path in (extracted / "run" / "networks").rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in (extracted / "run" / SEARCH / "networks").rglob("*")} == before
 
 
 def change_a_weight(folder: Path) -> None:
@@ -182,7 +185,7 @@ def test_damaged_files_are_not_verified(damage, file: str, says: str, nas: Comma
     good = contents(folder)
     damage(folder)
     damaged = contents(folder)
-    nas("extract", "run=run", "verify=true", cwd=extracted).refused(f"run/networks/{folder.name}{file}", says)
+    nas("extract", "run=run", "verify=true", cwd=extracted).refused(f"run/{SEARCH}/networks/{folder.name}{file}", says)
     assert contents(folder) == damaged
     if file or "missing" in says:
         with pytest.raises(InputError):

@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from nas.commands import retrain as retrain_module
-from nas.config import DataConfig, load_config
+from nas.config import DataConfig
 from nas.data import load_part, make_split
 from nas.data.layout import like_a_part, part_named
+from nas.parsing import load_config
 from search_spaces.errors import InputError
 from tests.command_line import Commands, Result, contents
 
@@ -133,7 +134,10 @@ def test_retrained_weights_outlive_a_test_image_that_is_gone(
     assert weights() == kept
     gone.write_bytes(content)  # as told
     nas("retrain", "run=r", cwd=tmp_path).ok()
-    found = [json.loads(line) for line in (tmp_path / "r/retrained.jsonl").read_text().splitlines()]
+    found = [
+        json.loads(line)
+        for line in (next((tmp_path / "r/searches").glob("*/retrained.jsonl"))).read_text().splitlines()
+    ]
     assert len({record["digest"] for record in found}) == len(found) == len(list((tmp_path / "r").rglob("retrained-*")))
     assert weights().items() >= kept.items()
     assert not list((tmp_path / "r/work/retrain").glob("*.trained.json"))

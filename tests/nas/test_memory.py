@@ -11,7 +11,7 @@ import torch
 from nas import memory
 from nas.cli import configure
 from search_spaces.named import load_space
-from tests.command_line import SPACE, Commands, Runs, cold, contents, make_images, results
+from tests.command_line import SEARCH, SPACE, Commands, Runs, cold, contents, make_images, results
 
 MIB = 2**20
 CPU = torch.device("cpu")
@@ -246,7 +246,7 @@ def test_memory_that_runs_out_in_search_extract_and_retrain(nas: Commands, hungr
     nas(*settings, cwd=hungry, env=env).ok()
     chosen = next(
         line.split('"digest":"')[1][:12]
-        for line in (hungry / "run" / "evaluations.jsonl").read_text().splitlines()
+        for line in (hungry / "run" / SEARCH / "evaluations.jsonl").read_text().splitlines()
         if "hungry_mixer" in line
     )
     digest = f"digest={chosen}"
@@ -276,7 +276,7 @@ def test_a_search_batch_that_is_too_large(nas: Commands, place: Path) -> None:
         if result.code == 0:
             break
         *_, tried[0] = result.refused("nas search run=run ran out of memory")[2].split()
-        (place / "run" / "evaluations.jsonl").unlink(missing_ok=True)
+        (place / "run" / SEARCH / "evaluations.jsonl").unlink(missing_ok=True)
     assert result.code == 0
     assert tried[0] != "search.batch_size=1024"
 

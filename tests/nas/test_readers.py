@@ -12,7 +12,7 @@ import pytest
 
 from nas import load_network
 from nas.store import RunStore
-from tests.command_line import Commands, Runs, contents, results
+from tests.command_line import SEARCH, Commands, Runs, contents, results
 from tests.nas.test_command_line import untouched
 from tests.nas.test_reporting import OUTPUTS
 
@@ -40,15 +40,15 @@ def check_readers(nas: Commands, place: Path, run: str) -> None:
     assert "report: page/report.html" in found.out
     assert sorted(path.name for path in (place / "page").iterdir()) == sorted(OUTPUTS)
     nas("extract", f"run={run}", "out=models", cwd=place, obedient=True).ok()
-    extracted = {k: v for k, v in contents(place / run / "networks").items() if "/retrained" not in k}
+    extracted = {k: v for k, v in contents(place / run / SEARCH / "networks").items() if "/retrained" not in k}
     assert contents(place / "models") == extracted
     nas("extract", f"run={run}", "out=models", "verify=true", cwd=place, obedient=True).ok()
     nas("extract", f"run={run}", "verify=true", cwd=place, obedient=True).ok()
-    digest = min((place / run / "networks").iterdir()).name
+    digest = min((place / run / SEARCH / "networks").iterdir()).name
     nas("extract", f"run={run}", "out=one/deep", f"digest={digest}", cwd=place, obedient=True).ok()
     assert contents(place / "one" / "deep") == {k: v for k, v in extracted.items() if k.startswith(digest)}
     nas("extract", f"run={run}", "out=merged", "merge=true", cwd=place, obedient=True).ok()
-    assert load_network(place / run / "networks" / digest).arch == load_network(place / "models" / digest).arch
+    assert load_network(place / run / SEARCH / "networks" / digest).arch == load_network(place / "models" / digest).arch
 
 
 @linux
@@ -103,14 +103,14 @@ def test_a_run_that_is_being_written(nas: Commands, after: After) -> None:
     place = after("report")
     with open(place / "run" / "work" / "lock") as held, untouched(place / "run"):
         fcntl.flock(held, fcntl.LOCK_EX)
-        with open(place / "run" / "evaluations.jsonl", "ab") as lines:
-            lines.write(b'{"n": 99, "sampler": "nsga2"')  # a line that is not yet whole
+        with open(place / "run" / SEARCH / "evaluations.jsonl", "ab") as lines:
+            lines.write(b'{"n": 99, "origin": {"kind"')  # a line that is not yet whole
         check_readers(nas, place, "run")
         nas("report", "run=run", cwd=place).ok()
         for arguments in (("search",), ("extract",), ("retrain",), ("extract", "extract.out=run/networks")):
             nas(arguments[0], "config.toml", *arguments[1:], cwd=place).refused("run is in use by another process")
-        with open(place / "run" / "evaluations.jsonl", "rb+") as lines:
-            lines.truncate((place / "run" / "evaluations.jsonl").read_bytes().rfind(b"\n") + 1)
+        with open(place / "run" / SEARCH / "evaluations.jsonl", "rb+") as lines:
+            lines.truncate((place / "run" / SEARCH / "evaluations.jsonl").read_bytes().rfind(b"\n") + 1)
 
 
 def test_a_report_elsewhere_is_no_setting_of_the_run(nas: Commands, after: After, runs: Runs) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import Commands, Runs, contents, environment
+from tests.command_line import SEARCH, Commands, Runs, contents, environment
 from tests.nas.test_command_line import without_page
 
 After = Callable[[str], Path]
@@ -102,7 +102,7 @@ def test_scripts_that_work(arguments: list[str], script: str, text: str | None, 
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     found, expected = without_page(place), without_page(runs["retrain"])
-    assert found["retrained.jsonl"] == expected["retrained.jsonl"]
+    assert found[f"{SEARCH}/retrained.jsonl"] == expected[f"{SEARCH}/retrained.jsonl"]
 
 
 def test_a_script_from_standard_input(after: After) -> None:
@@ -119,7 +119,7 @@ def test_a_script_from_standard_input(after: After) -> None:
 def test_a_training_process_that_is_killed(guarded: bool, nas: Commands, after: After) -> None:
     """As by the kernel when memory runs out: what was reached is kept."""
     place = after("extract")
-    digest = min((place / "run" / "networks").iterdir()).name
+    digest = min((place / "run" / SEARCH / "networks").iterdir()).name
     settings = [
         f"digest={digest}",
         "retrain.jobs=2",
@@ -132,7 +132,7 @@ def test_a_training_process_that_is_killed(guarded: bool, nas: Commands, after: 
     process = subprocess.Popen(
         [sys.executable, *command], cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # fmt: skip
-    checkpoints = place / "run" / "work" / "retrain"
+    checkpoints = place / "run" / "work" / "retrain" / "small"
     while process.poll() is None and not list(checkpoints.glob("*.pt")):
         time.sleep(0.01)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -146,4 +146,4 @@ def test_a_training_process_that_is_killed(guarded: bool, nas: Commands, after: 
     kept = list(checkpoints.glob("*.pt")) + list(checkpoints.glob("*.json"))
     assert kept
     nas("retrain", "config.toml", *settings[:1], "retrain.jobs=1", *settings[2:], cwd=place).ok()
-    assert len((place / "run" / "retrained.jsonl").read_text().splitlines()) == 2
+    assert len((place / "run" / SEARCH / "retrained.jsonl").read_text().splitlines()) == 2

@@ -8,11 +8,11 @@ from typing import Any
 import optuna
 import pytest
 
-from tests.command_line import Commands, Runs, contents, study
+from tests.command_line import SEARCH, Commands, Runs, contents, study
 
 
 def records(place: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (place / "run" / "evaluations.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (place / "run" / SEARCH / "evaluations.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def test_a_larger_search_goes_on(nas: Commands, searched: Path, trained: Path) -
         found = [record["digest"] for record in after if record["sampler"] == sampler]
         assert len(found) == len(set(found)) == 7
     assert study(searched) == study(trained)
-    again = (searched / "run" / "evaluations.jsonl").read_bytes()
+    again = (searched / "run" / SEARCH / "evaluations.jsonl").read_bytes()
     nas("search", "config.toml", "evaluations=7", cwd=searched).ok()
-    assert (searched / "run" / "evaluations.jsonl").read_bytes() == again
+    assert (searched / "run" / SEARCH / "evaluations.jsonl").read_bytes() == again
 
 
 def test_samplers_get_equal_numbers_of_networks_within_the_budget(

@@ -15,7 +15,7 @@ from nas.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.named import read_space, space_file
 from search_spaces.textfiles import decode, expanded
-from tests.command_line import HEAVY, SPACE, Commands, Runs, cold, contents, results
+from tests.command_line import HEAVY, SEARCH, SPACE, Commands, Runs, cold, contents, results
 from tests.nas.test_command_line import untouched
 
 After = Callable[[str], Path]
@@ -45,7 +45,7 @@ def test_files_with_a_byte_order_mark(nas: Commands, place: Path, runs: Runs) ->
 
 def test_a_network_with_a_byte_order_mark(nas: Commands, after: After) -> None:
     place = after("extract")
-    folder = min((place / "run" / "networks").iterdir())
+    folder = min((place / "run" / SEARCH / "networks").iterdir())
     mark(folder / "arch.json")
     assert load_network(folder).arch.digest == folder.name
     for name in ("evaluations.jsonl", "run.json"):
@@ -75,7 +75,7 @@ def test_other_encodings_are_named(encoding: str, names: str, nas: Commands, run
             result = cold(*arguments, cwd=place) if arguments[0] == "spaces" else nas(*arguments, cwd=place)
             assert "mend other.toml" in result.refused("other.toml is not TOML: ", names)[2]
             assert not result.imported & set(HEAVY)
-    folder = Path(shutil.copytree(min((runs["extract"] / "run" / "networks").iterdir()), place / "network"))
+    folder = Path(shutil.copytree(min((runs["extract"] / "run" / SEARCH / "networks").iterdir()), place / "network"))
     (folder / "arch.json").write_bytes(("/* für */" + (folder / "arch.json").read_text()).encode(encoding))
     with pytest.raises(InputError, match=r"arch\.json is damaged"):
         load_network(folder)
@@ -163,9 +163,9 @@ def test_paths_from_home(nas: Commands, place: Path, tmp_path: Path, runs: Runs)
 def test_paths_from_home_in_python(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copytree(runs["extract"], tmp_path / "place")
-    network = min((tmp_path / "place" / "run" / "networks").iterdir())
-    assert load_network(f"~/place/run/networks/{network.name}").arch.digest == network.name
-    assert load_network(Path("~/place/run/networks") / network.name).arch.digest == network.name
+    network = min((tmp_path / "place" / "run" / SEARCH / "networks").iterdir())
+    assert load_network(f"~/place/run/{SEARCH}/networks/{network.name}").arch.digest == network.name
+    assert load_network(Path(f"~/place/run/{SEARCH}/networks") / network.name).arch.digest == network.name
     assert load_config("~/place/config.toml").train.epochs == 1
     assert read_space("~/place/tiny.toml") == read_space(tmp_path / "place" / "tiny.toml")
     assert space_file(Path("~/place/tiny.toml")) == tmp_path / "place" / "tiny.toml"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nas.evaluate import evaluate
+from nas.evaluation import evaluate
 
 
 def test_equals_a_plain_loop_whatever_the_batches() -> None:

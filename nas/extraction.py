@@ -1,0 +1,95 @@
+"""Extraction: a sub-network with the statistics it was evaluated with, as a network of its own, and the proof that both do the same.
+
+A network's folder has arch.json (what it is) and weights.safetensors (its weights and normalisation statistics).
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from search_spaces.costs.macs import macs
+from torch import Tensor
+
+from nas.evaluation import Evaluator, evaluate
+from nas.records import Evaluation
+from nas.run import Run
+from nas.searches import EVALUATED_BY, Search
+from nas.store import RunStore
+from nas.weights import ARCH, WEIGHTS, load_network, save_tensors
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+from search_spaces.reparameterisation import reparameterise, reparameterised
+from supernet.calibration import calibrate
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Extracts networks of a run's supernet, as searches with these settings evaluated them."""
+
+    run: Run
+    search: Search
+    evaluator: Evaluator
+
+    @classmethod
+    def of(cls, run: Run, search: Search) -> "Extraction":
+        config = replace(run.config, search=search.settings)
+        return cls(run, search, Evaluator.of(config, run.split, run.supernet(), run.device))
+
+    def serves(self, search: Search) -> bool:
+        """Whether another search evaluated with the same images and batches."""
+        return all(getattr(self.search.settings, key) == getattr(search.settings, key) for key in EVALUATED_BY)
+
+    def _statistics(self, arch: Architecture) -> dict[str, Tensor]:
+        return calibrate(self.evaluator.supernet, arch, self.evaluator.calibration)
+
+    def write(self, store: RunStore, folder: str, arch: Architecture, *, merge: bool) -> None:
+        """Writes a network into a folder of the store.
+
+        Args:
+            merge: parallel branches that are one convolution after training become one.
+        """
+        network = self.evaluator.supernet.extract(arch, self._statistics(arch))
+        if merge:
+            network = reparameterise(network)
+        about = {"digest": network.arch.digest, "split": self.run.split.digest}
+        save_tensors(store, f"{folder}/{WEIGHTS}", network.state_dict(), about)
+        store.write_text(f"{folder}/{ARCH}", network.arch.to_json(indent=1) + "\n")
+
+    def check(self, folder: Path, record: Evaluation, again: str, *, merged: bool) -> str:
+        """Compares the network in a folder with the supernet on a batch, and with its recorded accuracy.
+
+        Args:
+            again: the command that writes the folder anew, for messages.
+
+        Returns:
+            What was found, in one line.
+
+        Raises:
+            InputError: it is another network, or does not do what was evaluated.
+        """
+        run, arch = self.run, record.architecture
+        network = load_network(folder).to(run.device)
+        expected = reparameterised(arch).digest if merged else arch.digest
+        if network.arch.digest != expected:
+            raise InputError(f"{folder} holds network {network.arch.digest}", expected, again)
+        buffers = self._statistics(arch)
+        images = next(iter(self.evaluator.validation))[0]
+        with torch.no_grad():
+            logits = self.evaluator.supernet(images, arch, buffers)
+            difference = (network(images) - logits).abs().max().item()
+        accuracy = evaluate(network, self.evaluator.validation)
+        # Bitwise on the CPU. The accuracy may be from another device or number of threads, which round differently.
+        exact = run.device.type == "cpu" and expected == arch.digest
+        rounding = 1e-4 if run.device.type == "cpu" else 1e-2
+        close = difference <= (0 if exact else rounding * max(1.0, logits.abs().max().item()))
+        if not close or abs(accuracy.top1 - record.top1) * accuracy.images > max(1, accuracy.images / 500):
+            raise InputError(
+                f"{folder} does not do what was evaluated: its logits differ from the supernet's by up to {difference:g}, "
+                f"its top-1 is {accuracy.top1:.6f} and was {record.top1:.6f}",
+                "the files as nas wrote them, and the machine and number of threads that searched",
+                again,
+            )
+        return (
+            f"{folder}  {macs(network.arch):>13,} MACs  top-1 {accuracy.top1:.4f} (evaluated {record.top1:.4f})  "
+            f"largest difference from the supernet on {len(images)} images: {difference:g}"
+        )

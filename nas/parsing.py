@@ -1,0 +1,151 @@
+"""The configuration from a TOML file and `key=value` overrides, each key and type checked. Standard library only."""
+
+import dataclasses
+import math
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.config import SECTIONS, Config, short, typed
+from search_spaces.errors import InputError, nearest, unknown
+from search_spaces.textfiles import expanded, read_text
+
+SHORT = {"data": ("data", "name"), "search": ("search", "name")}
+"""Sections whose name stands for one of their keys: data=digits, search=NAME."""
+
+
+def _convert(value: Any, annotation: Any, key: str, example: str) -> Any:
+    """`value` as the field's type; ints pass as floats, lists become tuples.
+
+    Args:
+        example: a value as it is typed, for messages.
+    """
+    if typing.get_origin(annotation) is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_convert(item, typing.get_args(annotation)[0], key, example) for item in items)
+    if annotation is float and type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            raise InputError(f"{key} is {short(value)}", "a number below 1.8e308", f"{key}={example}") from None
+    if annotation is str and type(value) in (int, float):
+        return str(value)
+    if type(value) is not annotation:
+        words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+        raise InputError(f"{key} is {short(value)}", words[annotation], f"{key}={example}")
+    if annotation is float and not math.isfinite(value):
+        raise InputError(f"{key} is {value}", "a finite number", f"{key}={example}")
+    return value
+
+
+def values_of(kind: Any, data: Any, prefix: str) -> dict[str, Any]:
+    """The fields of `kind` that `data` gives, each of its type; sections as such dicts."""
+    if not isinstance(data, Mapping):
+        raise InputError(f"{prefix.rstrip('.')} is {data!r}", "a table of keys", f"[{prefix.rstrip('.')}]")
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in hints:
+            names = [prefix + name for name in hints]
+            table = kind is Config and nearest(key, names) in SECTIONS
+            raise unknown("key", prefix + key, names, "[{}]" if table else "{}=VALUE")
+        if key in SECTIONS and kind is Config:
+            values[key] = values_of(SECTIONS[key], value, f"{key}.")
+        else:
+            default = kind.__dataclass_fields__[key].default
+            values[key] = _convert(value, hints[key], prefix + key, typed(default))
+    return values
+
+
+def config_from(data: Mapping[str, Any]) -> Config:
+    """The configuration that a mapping (from TOML or JSON) describes; what it leaves out has the default.
+
+    Raises:
+        InputError: an unknown key (the nearest is offered), a value of the wrong type or out of range.
+    """
+    values = values_of(Config, data, "")
+    return Config(**{key: SECTIONS[key](**value) if key in SECTIONS else value for key, value in values.items()})
+
+
+def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any]:
+    """One `key=value` of the command line as (path, value).
+
+    Args:
+        section: the verb's own section, in which a key without a dot is looked for first.
+
+    Raises:
+        InputError: no "=", or an unknown key.
+    """
+    key, equals, raw = text.partition("=")
+    if not equals or not key:
+        instead = f"{text} before all key=value" if text.endswith(".toml") else f"{key or 'run'}=VALUE"
+        raise InputError(f"argument {text!r}", "key=value, after at most one config file", instead)
+    path = tuple(key.split("."))
+    path = SHORT.get(key, path)
+    if len(path) == 1 and section and path[0] in {f.name for f in dataclasses.fields(SECTIONS[section])}:
+        path = (section, path[0])
+    top = {f.name for f in dataclasses.fields(Config)} - set(SECTIONS)
+    known = top | {f"{name}.{f.name}" for name, kind in SECTIONS.items() for f in dataclasses.fields(kind)}
+    if ".".join(path) not in known:
+        # A bare key of another section, or a misspelt one: offer the nearest full name, by its last part first.
+        bare = [name for name in known if name.split(".")[-1] == key]
+        raise unknown("key", key, bare or known, "{}=" + raw)
+    kind = SECTIONS[path[0]] if len(path) == 2 else Config
+    annotation = typing.get_type_hints(kind)[path[-1]]
+    if annotation is str:
+        return path, raw  # as typed: a digest such as 93e457123456 is no number
+    if typing.get_origin(annotation) is tuple:  # a,b or ["a", "b"], with or without the quotes
+        items = (item.strip(" \"'") for item in raw.strip("[] ").split(","))
+        return path, [item for item in items if item]
+    try:
+        return path, tomllib.loads(f"value = {raw}")["value"]
+    except ValueError:  # no TOML, or a number of thousands of digits
+        return path, raw
+
+
+def load_config(
+    file: str | Path | None, overrides: Iterable[str] = (), *, section: str | None = None, base: Config | None = None
+) -> Config:
+    """Defaults, or `base`, then the file, then the overrides.
+
+    Raises:
+        InputError: the file does not exist or is not TOML, or a key or value is wrong.
+    """
+    data = (base or Config()).to_dict()
+    layers: list[tuple[tuple[str, ...], Any]] = []
+    if file is not None:
+        path = expanded(file)
+        try:
+            table = tomllib.loads(read_text(path))
+        except (FileNotFoundError, IsADirectoryError):
+            raise InputError(
+                f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"config file {file} cannot be read ({error.strerror})",
+                "a file that you may read",
+                "another config file",
+            ) from None
+        except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
+            raise InputError(
+                f"config file {file} is not TOML: {error}", "TOML, saved as UTF-8", f"mend {file}"
+            ) from None
+        try:
+            values_of(Config, table, "")
+        except InputError as error:
+            raise InputError(f"config file {file}: {error.given}", error.allowed, error.instead) from None
+        for key, value in table.items():
+            if key in SECTIONS:
+                layers += [((key, name), item) for name, item in value.items()]
+            else:
+                layers.append(((key,), value))
+    layers += [parse_override(text, section) for text in overrides]
+    for path, value in layers:
+        table = data
+        for key in path[:-1]:
+            table = table[key]
+        table[path[-1]] = value
+    return config_from(data)

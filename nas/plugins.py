@@ -1,0 +1,55 @@
+"""Modules of the user that register parts and costs when they are imported."""
+
+import importlib
+import importlib.util
+import traceback
+
+from nas.config import Config
+from search_spaces.errors import InputError
+from search_spaces.registry import parts
+
+
+def _source(module: str) -> str:
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return ""
+    return (found and found.origin) or ""
+
+
+def import_plugins(config: Config) -> None:
+    """Imports the modules whose parts register themselves.
+
+    Raises:
+        InputError: one cannot be imported.
+    """
+    if config.plugins:
+        parts(
+            "mixer"
+        )  # the project's own parts first, so that a plugin that takes one of their names is the one to be told
+    for name in config.plugins:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(
+                f"plugin {name!r} cannot be imported ({error})",
+                "an importable module",
+                f"PYTHONPATH=FOLDER nas ... plugins={name}",
+            ) from None
+        except SyntaxError as error:
+            raise InputError(
+                f"plugin {name!r} is not Python: {error.filename}, line {error.lineno}: {error.msg}",
+                "an importable module",
+                f"mend line {error.lineno}",
+            ) from None
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # what a module does when it is imported, and what `register` finds wrong with a part
+            frames = traceback.extract_tb(error.__traceback__)
+            last = next((frame for frame in reversed(frames) if frame.filename == _source(name)), frames[-1])
+            raise InputError(
+                f"plugin {name!r} fails ({last.filename}, line {last.lineno}: {type(error).__name__}: {error})",
+                "a module that can be imported, with parts that keep the contract of search_spaces/README.md",
+                f"mend line {last.lineno}",
+            ) from error

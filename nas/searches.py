@@ -1,0 +1,332 @@
+"""The searches of a run: each has a name, settings, records, networks and retrainings of its own.
+
+    searches/NAME/search.json        settings, costs, conditions, and whether it has finished
+    searches/NAME/evaluations.jsonl  one line per evaluated network: the truth of the search
+    searches/NAME/retrained.jsonl    one line per retrained network
+    searches/NAME/networks/DIGEST/   arch.json and the files of weights of an extracted network
+
+All searches of a run share its supernet. What one has evaluated, another with equal settings of evaluation takes over.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+from nas import machine
+from nas.budget import Budget
+from nas.config import Config, RetrainConfig, SearchConfig, typed
+from nas.objectives import Objective, parse_objectives
+from nas.parsing import config_from, values_of
+from nas.records import Evaluation, RecordError, Retraining
+from nas.store import RunStore
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError, unknown
+
+FOLDER = "searches"
+
+FREE = frozenset({"name", "evaluations", "networks", "jobs", "close"})
+"""Settings that may change while a search has results: they say how much is searched and where, not what comes out."""
+
+RETRAIN_FREE = frozenset({"points", "seeds", "inits", "jobs", "checkpoint_steps"})
+"""The same for retraining: how many networks are retrained, and how often."""
+
+EVALUATED_BY = ("calibration_images", "batch_size")
+"""Settings that the result of an evaluation depends on."""
+
+RUNNING, FINISHED, CLOSED = "running", "finished", "closed"
+
+Record = TypeVar("Record", Evaluation, Retraining)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search of a run, as it stands on the disk when it is read.
+
+    Args:
+        settings: those that it was started with; `evaluations` and `networks` as they were last asked for.
+        retraining: the recipe that its networks are retrained with, once retraining has started.
+        state: running (or interrupted), finished, or closed before it had all evaluations.
+        costs: name, unit and meaning of every cost that its records have.
+    """
+
+    store: RunStore
+    name: str
+    number: int
+    settings: SearchConfig
+    retraining: RetrainConfig | None
+    state: str
+    costs: tuple[Mapping[str, str], ...]
+    conditions: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        return f"{FOLDER}/{self.name}"
+
+    @property
+    def budget(self) -> Budget:
+        return Budget.parse(self.settings.budget)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return parse_objectives(self.settings.objectives)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it can be extracted from."""
+        return self.state in (FINISHED, CLOSED)
+
+    def path(self, name: str) -> str:
+        """`name` in the search's folder, as its store takes it."""
+        return f"{self.folder}/{name}"
+
+    def evaluations(self) -> list[Evaluation]:
+        """
+        Raises:
+            InputError: a line is damaged, or of another version.
+        """
+        return self._records("evaluations.jsonl", Evaluation.from_dict)
+
+    def retrainings(self) -> list[Retraining]:
+        """
+        Raises:
+            InputError: a line is damaged, or of another version.
+        """
+        return self._records("retrained.jsonl", Retraining.from_dict)
+
+    def _records(self, name: str, read: Callable[[Any, dict[str, Architecture]], Record]) -> list[Record]:
+        known: dict[str, Architecture] = {}
+        found = []
+        for number, line in enumerate(self.store.records(self.path(name)), 1):
+            try:
+                found.append(read(line, known))
+            except (RecordError, InputError, TypeError) as error:
+                raise InputError(
+                    f"line {number} of {self.store.path(self.path(name))} is not a record of this version (at {error})",
+                    "lines as nas wrote them",
+                    "a copy of the file, or a new search: search.name=again",
+                ) from None
+        return found
+
+    def write(self, **changes: Any) -> "Search":
+        """Itself with other fields, written to search.json where they differ from what is there."""
+        search = replace(self, **changes)
+        about = {
+            "number": search.number,
+            "state": search.state,
+            "search": kept(search.settings),
+            "retrain": None if search.retraining is None else kept(search.retraining),
+            "costs": list(map(dict, search.costs)),
+            **search.conditions,
+        }
+        path = search.path("search.json")
+        if not search.store.exists(path) or search.store.read_json(path) != about:
+            search.store.write_json(path, about)
+        return search
+
+    def check_finished(self, run: str) -> None:
+        """
+        Raises:
+            InputError: it has not finished.
+        """
+        if not self.finished:
+            raise InputError(
+                f"search {self.name} of {run} has not finished",
+                "a search that has finished, or was closed as it stood",
+                f"nas search run={run} search={self.name}, which resumes it, or the same with close=true",
+            )
+
+
+def kept(settings: SearchConfig | RetrainConfig) -> dict[str, Any]:
+    """The settings that are written down: those of what was asked for, not of one command."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    if isinstance(settings, SearchConfig):
+        values["budget"] = str(Budget.parse(settings.budget))
+        for key in ("name", "jobs", "close"):
+            del values[key]
+    else:
+        del values["jobs"]
+    return json.loads(json.dumps(values))
+
+
+def different(was: SearchConfig | RetrainConfig, now: SearchConfig | RetrainConfig, free: frozenset[str]) -> str | None:
+    """The first setting that differs as a value (2000K is 2M) and may not, or None."""
+    one, other = kept(was), kept(now)
+    return next((key for key in one if key not in free and one[key] != other[key]), None)
+
+
+def search_names(store: RunStore) -> list[str]:
+    """The names of a run's searches, oldest first."""
+    folder = store.path(FOLDER)
+    names = [path.parent.name for path in folder.glob("*/search.json")] if folder.is_dir() else []
+    return sorted(names, key=lambda name: (_number(store, name), name))
+
+
+def _number(store: RunStore, name: str) -> int:
+    about = store.read_json(f"{FOLDER}/{name}/search.json")
+    return about["number"] if isinstance(about, dict) and isinstance(about.get("number"), int) else 0
+
+
+def read_search(store: RunStore, name: str) -> Search:
+    """
+    Raises:
+        InputError: the run has no search of this name, or its search.json is damaged.
+    """
+    path = f"{FOLDER}/{name}/search.json"
+    if not store.exists(path):
+        names = search_names(store)
+        if not names:
+            raise no_search(store)
+        raise unknown(f"search of {store.folder}:", name, names, "search={}")
+    about = store.read_json(path)
+    try:
+        return Search(
+            store=store,
+            name=name,
+            number=about["number"],
+            settings=SearchConfig(**values_of(SearchConfig, about["search"], "search."), name=name),
+            retraining=None if about["retrain"] is None else RetrainConfig(**values_of(RetrainConfig, about["retrain"], "retrain.")),
+            state=about["state"],
+            costs=tuple(about["costs"]),
+            conditions={key: about[key] for key in about if key not in ("number", "state", "search", "retrain", "costs")},
+        )  # fmt: skip
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(
+            f"{store.path(path)} is damaged (at {error})", "the file as nas wrote it", "a copy of it, or a new search"
+        ) from None
+
+
+def no_search(store: RunStore) -> InputError:
+    """The error of a verb that needs a search, in a run without one."""
+    if store.exists("evaluations.jsonl"):
+        return InputError(
+            f"{store.folder} was searched by an older version of nas, whose records are laid out otherwise",
+            "searches of this version, in searches/",
+            f"nas search run={store.folder}, which takes the trained supernet and leaves the old files as they are",
+        )
+    return InputError(f"{store.folder} has no search", "a searched run", f"nas search run={store.folder}")
+
+
+def chosen_searches(store: RunStore, settings: SearchConfig, every: bool = False) -> list[Search]:
+    """The search that the settings name, or whose settings they are; all searches of the run where there is no such.
+
+    Args:
+        every: all of them, whatever the settings.
+
+    Raises:
+        InputError: the run has no search, or none of the given name.
+    """
+    names = search_names(store)
+    if not names or (settings.name and not every):
+        return [read_search(store, settings.title)]
+    return [read_search(store, name) for name in ([settings.title] if settings.title in names and not every else names)]
+
+
+def start_search(store: RunStore, settings: SearchConfig, costs: tuple[Mapping[str, str], ...], threads: int) -> Search:
+    """The search that the settings name, made if the run does not have it.
+
+    Args:
+        threads: of this command, for the record of conditions.
+
+    Raises:
+        InputError: it has results with other settings.
+    """
+    name = settings.title
+    if not store.exists(f"{FOLDER}/{name}/search.json"):
+        store.renew()
+        number = max((_number(store, other) + 1 for other in search_names(store)), default=0)
+        conditions = {
+            "versions": machine.versions(), "machine": machine.describe(threads), "commit": machine.commit(), "command": machine.command(),
+        }  # fmt: skip
+        search = Search(store, name, number, replace(settings, name=name), None, RUNNING, costs, conditions)
+        return search.write()
+    search = read_search(store, name)
+    key = different(search.settings, settings, FREE)
+    if key and store.exists(search.path("evaluations.jsonl")):
+        raise _otherwise(search, key, settings)
+    if key:  # nothing has come out yet that depends on them
+        search = replace(search, settings=replace(settings, name=name), costs=costs)
+    known = {cost["name"] for cost in search.costs}
+    more = tuple(cost for cost in costs if cost["name"] not in known)
+    return search.write(
+        settings=replace(search.settings, evaluations=settings.evaluations, networks=settings.networks),
+        costs=(*search.costs, *more),
+    )
+
+
+def _otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
+    was, now = kept(search.settings)[key], kept(settings)[key]
+    return InputError(
+        f"search {search.name} of {search.store.folder} has search.{key}={json.dumps(was)}, not {json.dumps(now)}",
+        "the same settings, to resume it, or another search of the same supernet",
+        f"search.{key}={typed(was)}, or search.name=another",
+    )
+
+
+def evaluated_before(store: RunStore, settings: SearchConfig) -> dict[str, Evaluation]:
+    """By digest, what the searches of a run have evaluated with equal settings of evaluation."""
+    found: dict[str, Evaluation] = {}
+    for name in search_names(store):
+        search = read_search(store, name)
+        if all(getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY):
+            for evaluation in search.evaluations():
+                found.setdefault(evaluation.digest, evaluation)
+    return found
+
+
+def settle_retraining(search: Search, recipe: RetrainConfig, started: bool) -> Search:
+    """Records the recipe of a search's retraining, or checks it against the one that it started with.
+
+    Args:
+        started: whether any network is trained, or being trained.
+
+    Raises:
+        InputError: another recipe than retraining started with.
+    """
+    key = different(search.retraining, recipe, RETRAIN_FREE) if started and search.retraining else None
+    if key and search.retraining:
+        was, now = kept(search.retraining)[key], kept(recipe)[key]
+        raise InputError(
+            f"search {search.name} of {search.store.folder} has networks retrained with retrain.{key}={json.dumps(was)}, not "
+            f"{json.dumps(now)}",
+            "the same recipe, to resume it, or another search",
+            f"retrain.{key}={typed(was)}",
+        )
+    return search.write(retraining=recipe)
+
+
+def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Config]) -> list[Config]:
+    """The configurations of a command on a run: what was typed, over the settings of the search that it is about, over the run's.
+
+    Args:
+        run: its folder as it was typed.
+        load: adds what was typed to a configuration.
+
+    Raises:
+        InputError: no such search, or settings that are not the search's.
+    """
+    base = config_from({**store.read_json("run.json")["config"], "run": run})
+    config, names = load(base), search_names(store)
+    title = config.search.title
+    if verb == "search":
+        if config.search.name not in names:
+            return [config]
+        search = read_search(store, config.search.name)
+        return [load(replace(base, search=search.settings))]
+    if config.search.name or title in names or config.search != base.search:
+        wanted = [title]
+    elif verb == "report" or len(names) < 2:
+        wanted = names[:1] if len(names) == 1 and verb != "report" else []
+    else:
+        wanted = names
+    found = []
+    for name in wanted:
+        search = read_search(store, name)
+        settled = load(replace(base, search=search.settings, retrain=search.retraining or base.retrain))
+        key = different(search.settings, settled.search, FREE)
+        if key:
+            raise _otherwise(search, key, settled.search)
+        # A report of one search is asked for by its name alone: without it the page shows all searches of the run.
+        named = name if verb != "report" else config.search.name
+        found.append(replace(settled, search=replace(settled.search, name=named)))
+    return found or [config]

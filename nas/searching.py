@@ -1,0 +1,238 @@
+"""A search of a run, from its first evaluation to its last: baselines, what the samplers propose, and the record of it."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from search_spaces.costs import cost_named, cost_names, costs_of
+
+from nas.baselines import hand_designed
+from nas.budget import Budget
+from nas.costing import Violations, check_feasible, excess_of, prepare_costs, refusal, violations_of
+from nas.engine import Proposal, run_search
+from nas.evaluation import Accuracy, EvaluatorSetup, score
+from nas.executors import Executor
+from nas.log import Progress
+from nas.objectives import parse_objectives, principal_cost
+from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
+from nas.roles import best_of
+from nas.run import Run
+from nas.samplers import make_sampler, parse_options
+from nas.samplers.proposer import Proposer
+from nas.samplers.storage import write_studies
+from nas.searches import CLOSED, FINISHED, RUNNING, Search, evaluated_before, read_search, search_names, start_search
+from nas.store import RunStore
+from nas.weights import read_architecture
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError, OutsideBudget
+from search_spaces.space import SearchSpace
+from supernet.seeding import derive_seed
+
+STUDY = "study.db"
+
+
+class Searching:
+    """The work on one search: evaluates what nobody has evaluated, and appends a line per network and origin."""
+
+    def __init__(self, run: Run, search: Search, executor: Executor) -> None:
+        self.run, self.search, self.executor = run, search, executor
+        self.records = search.evaluations()
+        self.done = {(record.origin, record.trial) for record in self.records}
+        self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
+        self.fresh = 0
+
+    @cached_property
+    def setup(self) -> EvaluatorSetup:
+        run = self.run
+        return EvaluatorSetup(run.config, run.space, run.split, dict(run.supernet().state_dict()))
+
+    def evaluate(self, wanted: Sequence[tuple[Origin, int, Architecture]]) -> Iterator[Evaluation]:
+        """The record of each network, in order; it is appended unless it is there."""
+        new: dict[str, Architecture] = {}
+        for _, _, arch in wanted:
+            if arch.digest not in self.known:
+                new.setdefault(arch.digest, arch)
+        results = iter(self.executor.map(self.setup, score, list(new.values()))) if new else iter(())
+        for origin, trial, arch in wanted:
+            if arch.digest in new:
+                accuracy = next(results)
+                del new[arch.digest]
+                self.fresh += accuracy.images
+            else:
+                before = self.known[arch.digest]
+                accuracy = Accuracy(before.top1, before.loss, before.images)
+            yield self._record(origin, trial, arch, accuracy)
+
+    def _record(self, origin: Origin, trial: int, arch: Architecture, accuracy: Accuracy) -> Evaluation:
+        if (origin, trial) in self.done:
+            return self.known[arch.digest]
+        record = Evaluation(
+            n=len(self.records), origin=origin, trial=trial, digest=arch.digest, architecture=arch, costs=costs_of(arch),
+            top1=accuracy.top1, loss=accuracy.loss, images=accuracy.images,
+        )  # fmt: skip
+        if self.search.state != RUNNING:
+            self.search = self.search.write(state=RUNNING)
+        self.run.store.append(self.search.path("evaluations.jsonl"), record.to_dict())
+        self.records.append(record)
+        self.done.add((origin, trial))
+        self.known[arch.digest] = record
+        return record
+
+    def baseline(self, name: str, arch: Architecture) -> None:
+        """Evaluates a baseline, unless the last one of this name is the same network."""
+        earlier = [record for record in self.records if record.origin == Origin(BASELINE, name)]
+        if not earlier or earlier[-1].digest != arch.digest:
+            list(self.evaluate([(Origin(BASELINE, name), len(earlier), arch)]))
+
+    def given(self) -> None:
+        """Evaluates the networks that the user gave, each once."""
+        for path in self.search.settings.networks:
+            arch = read_architecture(Path(path))
+            if not self.run.space.contains(arch):
+                self.run.space.encode(arch)  # which says what does not fit
+            earlier = [record for record in self.records if record.origin.kind == GIVEN]
+            if arch.digest not in {record.digest for record in earlier}:
+                list(self.evaluate([(Origin(GIVEN, path), len(earlier), arch)]))
+
+    def eligible(self) -> list[Evaluation]:
+        """The networks that may win."""
+        return eligible(self.records, self.search.budget, self.search.objectives)
+
+    def counts(self) -> dict[str, int]:
+        """Different networks that each sampler has evaluated."""
+        digests: dict[str, set[str]] = {name: set() for name in self.search.settings.samplers}
+        for record in self.records:
+            if record.origin.kind == SAMPLER:
+                digests.setdefault(record.origin.name, set()).add(record.digest)
+        return {name: len(found) for name, found in digests.items()}
+
+    def sample(self, source: Any, violations: Violations) -> None:
+        """Lets the samplers of the search propose, until each has its evaluations."""
+        search, config = self.search, self.run.config
+        objectives, settings = search.objectives, search.settings
+        constrained = tuple(violations(self.run.space.decode((0,) * len(self.run.space.genes))))
+        options = parse_options(settings.options, settings.samplers)
+        proposers = [
+            Proposer(
+                self.run.space, name,
+                make_sampler(
+                    name, seed=derive_seed(config.seed, "sampler", name, settings.seed) % 2**32,
+                    population=settings.population, options=options[name],
+                ),
+                objectives, constrained,
+            )
+            for name in settings.samplers
+        ]  # fmt: skip
+        progress = Progress(f"search {search.name}", settings.evaluations * len(proposers))
+
+        def scores(proposals: Sequence[Proposal]) -> Iterator[list[float]]:
+            wanted = [(Origin(SAMPLER, p.sampler), p.trial, p.arch) for p in proposals]
+            for record in self.evaluate(wanted):
+                values = [objective.of(record) for objective in objectives]
+                shown = {o.name: value for o, value in zip(objectives, values, strict=True) if value is not None}
+                progress.update(self.told, self.fresh, **shown)
+                self.told += 1
+                yield [value for value in values if value is not None]
+
+        self.told = 0
+        run_search(
+            source, proposers, evaluations=settings.evaluations, batch=settings.batch,
+            seed=derive_seed(config.seed, "search", settings.seed), violations=violations, score=scores,
+        )  # fmt: skip
+
+
+def cost_infos() -> tuple[Mapping[str, str], ...]:
+    """Name, unit and meaning of every cost that is known now."""
+    return tuple({"name": c.name, "unit": c.unit, "about": c.about} for c in map(cost_named, cost_names()))
+
+
+def conduct(run: Run, executor: Executor) -> Search:
+    """Begins or resumes the search that the configuration describes, and finishes it.
+
+    With `close=true` nothing is proposed any more: the search is finished with what it has.
+
+    Raises:
+        InputError: an unknown cost, an infeasible budget, other settings than the search has results with, or a search that is
+            closed before anything within its budget was evaluated.
+    """
+    settings, store, space = run.config.search, run.store, run.space
+    if settings.close:
+        read_search(store, settings.title)  # or the error that says which searches there are
+    listed = [arch for arch in prepare_costs(settings) if space.contains(arch)]
+    budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
+    violations = violations_of(budget, objectives)
+    source = Listed(space, listed, excess_of(violations)) if settings.measured else space
+    if not settings.measured:
+        check_feasible(space, budget, objectives)
+    work = Searching(run, start_search(store, settings, cost_infos(), run.config.threads), executor)
+    size = cost_of(principal_cost(objectives), space)
+    if not settings.close:
+        work.baseline("smallest", space.smallest(size))
+        work.baseline("largest", space.largest(size))
+        work.given()
+        try:
+            work.sample(source, violations)
+        except OutsideBudget as error:
+            raise refusal(space, budget, error) from None
+    found = work.eligible()
+    if not found:
+        raise InputError(
+            f"search {work.search.name} has evaluated no network within its budget",
+            "a search with results", f"nas search run={run.config.run} search={work.search.name}",
+        )  # fmt: skip
+    best = best_of(found, objectives)
+    work.baseline("hand_designed", hand_designed(space, size, size(best.architecture)))
+    complete = all(count >= settings.evaluations for count in work.counts().values())
+    search = work.search.write(state=FINISHED if complete or not settings.close else CLOSED)
+    copy_studies(store, space)
+    return search
+
+
+class Listed:
+    """A space whose members within a budget on measured costs are drawn from the networks that were measured.
+
+    No rule leads from a network that was not measured to one that was, so nothing can be repaired.
+    """
+
+    def __init__(
+        self, space: SearchSpace, listed: Sequence[Architecture], excess: Callable[[Architecture], float]
+    ) -> None:
+        self.space = space
+        self.feasible = [arch for arch in listed if excess(arch) <= 0]
+        self.genes, self.decode, self.encode = space.genes, space.decode, space.encode
+
+    @property
+    def size(self) -> int:
+        return len(self.feasible)
+
+    def sample(self, rng: random.Random, excess: Callable[[Architecture], float] | None = None) -> Architecture:
+        """One of the measured networks within the budget."""
+        if not self.feasible:
+            raise OutsideBudget(self.space.sample(rng))
+        return rng.choice(self.feasible)
+
+
+def cost_of(name: str, space: SearchSpace) -> Callable[[Architecture], float]:
+    """The cost of this name as a function, or MACs where not every network of the space has a value."""
+    cost = cost_named(name)
+    known = cost(space.decode((0,) * len(space.genes))) is not None
+    return cast("Callable[[Architecture], float]", cost if known else cost_named("macs"))
+
+
+def copy_studies(store: RunStore, space: SearchSpace) -> None:
+    """Writes study.db from the records of all searches.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    path = store.path(STUDY)
+    try:
+        write_studies(path, space, [read_search(store, name) for name in search_names(store)])
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({str(error).splitlines()[0]})",
+            "a disk with free space",
+            "free some space, then run the same command again: it resumes where it stopped",
+        ) from None

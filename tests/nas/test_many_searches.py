@@ -1,0 +1,279 @@
+"""A run has one supernet and any number of searches: each keeps its own records, and no network is evaluated twice."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from search_spaces.costs import costs_of
+
+import nas as verbs
+import nas.evaluation
+import nas.searching
+from nas import load_config
+from nas.budget import Budget
+from nas.config import SearchConfig
+from nas.records import SAMPLER, Evaluation
+from nas.run import open_run
+from nas.searches import read_search, search_names
+from nas.store import RunStore
+from search_spaces.errors import InputError
+from tests.command_line import Commands, Runs, prepare
+
+After = Callable[[str], Path]
+
+
+class Counted:
+    """Evaluations that were computed, by digest; stops after so many."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.digests: Counter[str] = Counter()
+        self.stop_after: int | None = None
+        monkeypatch.setattr(nas.searching, "score", self)
+
+    def __call__(self, evaluator: nas.evaluation.Evaluator, arch: Any) -> nas.evaluation.Accuracy:
+        if self.stop_after is not None and sum(self.digests.values()) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.digests[arch.digest] += 1
+        return evaluator(arch)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    return Counted(monkeypatch)
+
+
+def config(*settings: str) -> Any:
+    few = ("run=run", "space=tiny.toml", "data.resolution=8", "executor=here", "search.population=3", "search.batch=2")
+    fixed = ("train.epochs=1", "train.batch_size=128", "train.random_paths=1", "train.checkpoint_steps=2")
+    retrain = ("retrain.points=1", "retrain.epochs=1", "retrain.inits=scratch", "search.calibration_images=64")
+    return load_config(None, [*few, *fixed, *retrain, *settings])
+
+
+@pytest.fixture
+def trained(after: After, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = after("train")
+    monkeypatch.chdir(place)
+    return place
+
+
+def middle_budget() -> str:
+    """MACs between the smallest and the largest network of the space."""
+    run = open_run(config(), writes=False)
+    least, most = (costs_of(arch)["macs"] for arch in extremes(run.space))
+    return str(round((least + most) / 2))
+
+
+def extremes(space: Any) -> tuple[Any, Any]:
+    def macs(arch: Any) -> float:
+        return costs_of(arch, ["macs"])["macs"]
+
+    return space.smallest(macs), space.largest(macs)
+
+
+def test_four_searches_of_one_supernet(trained: Path, counted: Counted) -> None:
+    """Two budgets, a third objective, another sampler; one is interrupted half-way and closed. All are extracted and retrained, and one
+    report shows them.
+    """
+    small = middle_budget()
+    verbs.search(config(f"search.budget={small}", "search.evaluations=6"))
+    first = sum(counted.digests.values())
+
+    counted.stop_after = first + 5
+    second = config("search.evaluations=50", "search.name=second")
+    with pytest.raises(KeyboardInterrupt):
+        verbs.search(second)
+    counted.stop_after = None
+    store = RunStore("run")
+    assert read_search(store, "second").state == "running"
+    with pytest.raises(InputError, match="has not finished"):
+        verbs.extract(second)
+    before = sum(counted.digests.values())
+    verbs.search(config("search.evaluations=50", "search.name=second", "search.close=true"))
+    assert sum(counted.digests.values()) - before <= 1  # the hand-designed network
+    closed = read_search(store, "second")
+    assert closed.state == "closed"
+    per_sampler = Counter(e.origin.name for e in closed.evaluations() if e.origin.kind == SAMPLER)
+    assert max(per_sampler.values()) - min(per_sampler.values()) <= 2  # the samplers advance side by side
+
+    third = config(f"search.budget={small}", "search.objectives=top1,macs,params", "search.evaluations=6")
+    verbs.search(third)
+    fourth = config("search.samplers=tpe", "search.evaluations=6")
+    verbs.search(fourth)
+    assert max(counted.digests.values()) == 1
+
+    names = search_names(store)
+    assert len(names) == 4
+    searches = [read_search(store, name) for name in names]
+    scores: dict[str, tuple[float, float]] = {}
+    for search in searches:
+        for e in search.evaluations():
+            assert scores.setdefault(e.digest, (e.top1, e.loss)) == (e.top1, e.loss)
+    assert set(scores) == set(counted.digests)
+
+    everything = config("search.budget=7")  # no search has these settings, so all are meant
+    verbs.extract(everything)
+    verbs.retrain(everything)
+    page = verbs.report(everything).read_text()
+    for search in searches:
+        assert search.name in page
+        folders = {path.name for path in Path("run", search.folder, "networks").iterdir()}
+        assert {r.digest for r in search.retrainings()} == folders
+        front = [e.digest for e in search.evaluations() if e.origin.kind == SAMPLER]
+        assert folders & set(front)
+    retrained: dict[tuple[str, int], float] = {}
+    for search in searches:
+        for r in search.retrainings():
+            assert retrained.setdefault((r.digest, r.seed), r.test_loss) == r.test_loss
+            assert Path("run", search.folder, "networks", r.digest, "retrained-scratch-0.safetensors").exists()
+    check_studies(Path("run"))
+
+
+def check_studies(run: Path) -> None:
+    """Every trial of study.db is an evaluated network: its parameters decode to it, and its values are its objectives."""
+    store = RunStore(run)
+    space = open_run(config(), writes=False).space
+    storage = optuna.storages.RDBStorage(f"sqlite:///{run / 'study.db'}")
+    try:
+        seen = 0
+        for name in search_names(store):
+            search = read_search(store, name)
+            for sampler in search.settings.samplers:
+                own = [e for e in search.evaluations() if e.origin.kind == SAMPLER and e.origin.name == sampler]
+                study = optuna.load_study(study_name=f"{name}/{sampler}", storage=storage)
+                assert len(study.trials) == len(own) > 0
+                for trial, e in zip(study.trials, own, strict=True):
+                    check_trial(trial, e, search, space)
+                    seen += 1
+                if len({e.top1 for e in own}) > 1:
+                    found = optuna.importance.get_param_importances(study, target=lambda trial: trial.values[0])
+                    assert found
+        assert seen
+    finally:
+        storage.engine.dispose()
+
+
+def check_trial(trial: Any, e: Evaluation, search: Any, space: Any) -> None:
+    labels = {g.name: [",".join(map(str, c)) if isinstance(c, tuple) else c for c in g.choices] for g in space.genes}
+    genes = tuple(labels[g.name].index(trial.params[g.name]) if g.name in trial.params else 0 for g in space.genes)
+    arch = space.decode(genes)
+    assert arch.digest == e.digest == trial.user_attrs["digest"]
+    assert set(trial.params) == {space.genes[i].name for i in space.active(genes)}
+    assert trial.values == [objective.of(e) for objective in search.objectives]
+    known = {cost: value for cost, value in costs_of(arch).items() if cost in e.costs}
+    assert known == dict(e.costs)
+    for name, limit in search.budget.limits:
+        assert trial.constraints[name] == pytest.approx(e.costs[name] / limit - 1)
+
+
+def test_settings_are_compared_as_values(trained: Path, counted: Counted) -> None:
+    budget = Budget.parse(middle_budget())
+    macs = budget.limit("macs")
+    assert macs
+    verbs.search(config(f"search.budget={budget}", "search.evaluations=3"))
+    computed = dict(counted.digests)
+    lines = list(Path("run").rglob("evaluations.jsonl"))
+    before = [path.read_bytes() for path in lines]
+    for same in (f"macs={int(macs)}", f"{macs / 1000}K", f"{macs / 10**6}M"):
+        verbs.search(config(f"search.budget={same}", "search.evaluations=3"))
+    assert list(Path("run").rglob("evaluations.jsonl")) == lines
+    assert [path.read_bytes() for path in lines] == before
+    assert dict(counted.digests) == computed
+    with pytest.raises(InputError, match="search.population=3, not 4"):
+        verbs.search(config(f"search.budget={budget}", "search.evaluations=3", "search.population=4"))
+
+
+def test_names_say_what_a_search_is() -> None:
+    assert SearchConfig().title == "nobudget_top1-macs_nsga2-random_seed0"
+    settings = SearchConfig(
+        budget="params=100K,macs=2000K", objectives=("loss", "params"), samplers=("tpe", "my.Own"), seed=3
+    )
+    assert settings.title == "macs2M-params100K_loss-params_tpe-own-random_seed3"
+    assert settings.title == SearchConfig(
+        budget="macs=2M,params=100000", objectives=("loss", "params"), samplers=("tpe", "my.Own", "random"), seed=3
+    ).title  # fmt: skip
+    assert SearchConfig(name="mine", budget="3M").title == "mine"
+    for bad in ("a/b", "../x", ".hidden", "x" * 101, "a b"):
+        with pytest.raises(InputError) as error:
+            SearchConfig(name=bad)
+        SearchConfig(name=error.value.instead.removeprefix("search.name="))
+
+
+def test_a_run_of_the_older_layout(nas: Commands, after: After) -> None:
+    """Its supernet is searched; its own search is left as it is, and whoever asks for it is told so."""
+    place = after("train")
+    run = json.loads((place / "run" / "run.json").read_text())
+    (place / "run" / "run.json").write_text(json.dumps(run | {"format": 1}))
+    (place / "run" / "evaluations.jsonl").write_text('{"n":0,"sampler":"nsga2"}\n')
+    for verb in ("extract", "retrain", "report"):
+        _, _, instead = nas(verb, "run=run", cwd=place).refused("older version of nas")
+    assert instead.startswith("nas search run=run")
+    for verb in ("search", "extract", "report"):
+        nas(verb, "config.toml", cwd=place).ok()
+    assert (place / "run" / "evaluations.jsonl").read_text() == '{"n":0,"sampler":"nsga2"}\n'
+    assert json.loads((place / "run" / "run.json").read_text())["format"] == 2
+    (place / "run" / "run.json").write_text(json.dumps(run | {"format": 3}))
+    nas("search", "config.toml", cwd=place).refused("another version of nas")
+
+
+def test_commands_name_a_search_or_mean_all(nas: Commands, after: After) -> None:
+    place = after("search")
+    nas("search", "run=run", "name=other", "evaluations=3", cwd=place).ok()
+    printed = nas("extract", "run=run", cwd=place).ok().out
+    assert "searches/small/networks/" in printed
+    assert "searches/other/networks/" in printed
+    one = nas("extract", "run=run", "search=other", cwd=place).ok().out
+    assert "searches/small/networks/" not in one
+    given, allowed, _ = nas("extract", "run=run", "search=othre", cwd=place).refused("unknown search")
+    assert "othre" in given
+    assert "other" in allowed
+    nas("report", "run=run", "search=other", cwd=place).ok()
+    assert (place / "run" / "searches" / "other" / "report.html").exists()
+    assert not (place / "run" / "report.html").exists()
+    nas("retrain", "run=run", "search=other", "epochs=2", cwd=place).ok()
+    nas("retrain", "run=run", "search=small", cwd=place).ok()  # by the recipe of the run
+    nas("retrain", "run=run", cwd=place).ok()  # each by its own
+    nas("retrain", "run=run", "search=other", "epochs=3", cwd=place).refused("retrain.epochs=2, not 3")
+    nas("search", "run=run", "search=none", "close=true", cwd=place).refused("unknown search")
+
+
+def test_a_search_closed_before_anything_is_evaluated(trained: Path, counted: Counted) -> None:
+    counted.stop_after = 1
+    wanted = config("search.name=early")
+    with pytest.raises(KeyboardInterrupt):
+        verbs.search(wanted)
+    with pytest.raises(InputError, match="has evaluated no network within its budget"):
+        verbs.search(config("search.name=early", "search.close=true"))
+
+
+def test_networks_that_the_user_gives(trained: Path, counted: Counted) -> None:
+    """They are evaluated, shown, extracted and never win; a network of another space is refused with what does not fit."""
+    space = open_run(config(), writes=False).space
+    smallest, largest = extremes(space)
+    Path("mine.json").write_text(largest.to_json())
+    verbs.search(config("search.networks=mine.json", "search.evaluations=3", "search.name=given"))
+    search = read_search(RunStore("run"), "given")
+    [record] = [e for e in search.evaluations() if e.origin.kind == "given"]
+    assert (record.digest, record.origin.name) == (largest.digest, "mine.json")
+    assert largest.digest in verbs.extract(config("search.name=given"))
+    verbs.search(config("search.networks=mine.json", "search.evaluations=4", "search.name=given"))
+    assert [e.digest for e in search.evaluations() if e.origin.kind == "given"] == [largest.digest]
+    other = json.loads(smallest.to_json())
+    other["stages"][0]["width"] = 17
+    Path("other.json").write_text(json.dumps(other))
+    with pytest.raises(InputError, match=r"s0.width"):
+        verbs.search(config("search.networks=other.json", "search.name=refused"))
+
+
+def test_another_run_shares_nothing(nas: Commands, runs: Runs, tmp_path: Path) -> None:
+    """Evaluations with other settings of evaluation are not taken over."""
+    place = Path(shutil.copytree(runs["search"], tmp_path / "place"))
+    prepare(place)
+    nas("search", "run=run", "name=other", "calibration_images=32", cwd=place).ok()
+    one, other = (read_search(RunStore(place / "run"), name).evaluations() for name in ("small", "other"))
+    scores = {e.digest: e.loss for e in one}
+    assert any(scores[e.digest] != e.loss for e in other if e.digest in scores)
