@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from nas.executors import guard
 from nas.log import say
 from search_spaces.errors import InputError
 
@@ -97,6 +98,8 @@ def check_guarded() -> None:
     Raises:
         InputError: this process was started to do a part of the work, and is still importing the script that it came from.
     """
+    if UNGUARDED not in os.environ:
+        guard.check_guarded()
     process = multiprocessing.current_process()
     if getattr(process, "_inheriting", False):  # as multiprocessing itself tells; nobody is there to catch the error
         if mark := os.environ.get(UNGUARDED):

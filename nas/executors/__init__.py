@@ -1,0 +1,165 @@
+"""Where work is done: in this process, in several, or wherever a class of yours does it. Results never depend on it.
+
+    with make_executor("auto", workers=4) as executor:
+        for accuracy in executor.map(load_supernet, evaluate, networks):
+            ...
+
+`setup` makes what all jobs share, once in each worker, and `work(state, job)` does one job. Results come in the order of the jobs,
+and so does the first error: whatever the executor, the caller sees the results of all earlier jobs, then the error itself.
+
+An executor of your own is a class with `map` and `close` as below, made with `workers=`; it is named by its dotted path, such
+as `my_package.MyExecutor`. Only the standard library is imported here.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, Self, TypeVar
+
+from nas.executors.guard import Words as Words
+from nas.executors.guard import check_guarded as check_guarded
+from search_spaces.errors import InputError, unknown
+
+NAMES = ("auto", "here", "processes")
+"""Executors that come with nas. `auto` takes processes for more than one worker."""
+
+State = TypeVar("State")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Executor(Protocol):
+    """What does jobs. One map at a time: beginning another ends the one before."""
+
+    def map(
+        self,
+        setup: Callable[[], State],
+        work: Callable[[State, Job], Result],
+        jobs: Iterable[Job],
+        *,
+        weight: Callable[[Job], float] | None = None,
+    ) -> Iterator[Result]:
+        """The result of each job, in the order of the jobs.
+
+        Args:
+            setup: makes the state that a worker's jobs share. The states are kept for as long as the same object is passed
+                again, and not made anew; another object replaces them.
+            work: does one job; its result may depend on the state and the job only.
+            weight: how long a job takes, in any unit. The longest may be started first; the order of results stays.
+
+        Raises:
+            Exception: what `setup` or `work` raised, as it was raised.
+            InputError: a worker was ended from outside.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives up what is held, at once, and what still runs. May be called again; `map` starts anew afterwards."""
+        ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def make_executor(name: str, workers: int, *, words: Words | None = None, key: str = "executor") -> Executor:
+    """An executor by its name.
+
+    Args:
+        name: one of `NAMES`, or the dotted path of a class.
+        workers: the most that work at once, at least 1.
+        words: how messages about processes call the work; a class of the user's gets none.
+        key: of the configuration that the name comes from, as messages call it.
+
+    Raises:
+        InputError: there is no such executor, or the class is none.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}")
+    if name == "auto":
+        name = "processes" if workers > 1 else "here"
+    if name == "here":
+        from nas.executors.here import Here
+
+        return Here(workers)
+    if name == "processes":
+        from nas.executors.processes import Processes
+
+        return Processes(workers, words=words)
+    made = _class_of(name, key)(workers=workers)
+    return made if hasattr(made, "__exit__") else _Closing(made)
+
+
+def check_executor(name: str, key: str = "executor") -> None:
+    """Finds out whether there is an executor of that name, without making one.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in NAMES:
+        _class_of(name, key)
+
+
+def _class_of(path: str, key: str) -> Any:
+    """The class of an executor by its dotted path."""
+    if "." not in path or not all(map(str.isidentifier, path.split("."))):
+        raise unknown(key, path, NAMES, key + "={}, or a class of yours as my_package.MyExecutor")
+    module_name, _, class_name = path.rpartition(".")
+    contract = "a class with map(setup, work, jobs, *, weight=None) and close(), made with workers="
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(
+            f"{key}={path}: module {module_name!r} cannot be imported ({error})",
+            f"{', '.join(NAMES)}, or a class of a module that can be imported",
+            f"PYTHONPATH=FOLDER nas ... {key}={path}",
+        ) from None
+    except Exception as error:  # what a module does when it is imported
+        raise InputError(
+            f"{key}={path}: module {module_name!r} fails ({type(error).__name__}: {error})",
+            "a module that can be imported",
+            f"mend {module_name}",
+        ) from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        classes = [name for name, value in vars(module).items() if isinstance(value, type) and hasattr(value, "map")]
+        raise unknown(f"executor in {module_name}", class_name, classes, f"{key}={module_name}.{{}}")
+    lacks = [name for name in ("map", "close") if not callable(getattr(found, name, None))]
+    if not isinstance(found, type) or lacks:
+        what = "has no " + " and no ".join(lacks) if lacks else "is no class"
+        raise InputError(f"{key}={path}: {class_name} {what}", contract, f"{key}=processes, or mend {path}")
+    for what, function, given in (
+        ("cannot be made with workers=", found, ((), ("workers",))),
+        ("has a map that takes no setup, work, jobs and weight=", found.map, ((None,) * 4, ("weight",))),
+    ):
+        try:
+            inspect.signature(function).bind(*given[0], **dict.fromkeys(given[1]))
+        except TypeError as error:
+            raise InputError(
+                f"{key}={path}: {class_name} {what} ({error})", contract, f"{key}=processes, or mend {path}"
+            ) from None
+        except ValueError:  # of a class whose signature nobody can tell
+            continue
+    return found
+
+
+class _Closing(Executor):
+    """Makes a context manager of anybody's class with map and close."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+
+    def map(
+        self,
+        setup: Callable[[], State],
+        work: Callable[[State, Job], Result],
+        jobs: Iterable[Job],
+        *,
+        weight: Callable[[Job], float] | None = None,
+    ) -> Iterator[Result]:
+        return self.executor.map(setup, work, jobs, weight=weight)
+
+    def close(self) -> None:
+        self.executor.close()

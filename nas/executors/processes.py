@@ -1,0 +1,256 @@
+"""The executor of several processes on this machine.
+
+Workers are started when there is work and kept from one map to the next. All of them are watched by the caller's own thread, while
+it waits for a result; nothing but pipes connects them, so nothing is left behind however the pool ends.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, util
+from pathlib import Path
+from typing import Any
+
+from nas.executors import Executor, Job, Result, State
+from nas.executors.guard import Words, check_guarded, importable_by_others, is_command_line, new_mark, told
+from nas.executors.shared import NoSharedMemory, Packed, pack
+from nas.executors.worker import END, ERROR, IMPORTED, RESULT, serve
+from search_spaces.errors import InputError
+
+PATIENCE = 5.0
+"""Seconds for a worker to end by itself before it is killed."""
+
+
+class _Worker:
+    """One process of a pool, as the pool sees it.
+
+    job: the index of the job that it does, None when it waits for one.
+    ready: whether it has its state.
+    told: the map whose `work` it has.
+    """
+
+    def __init__(self, number: int, packed: Packed) -> None:
+        self.connection, theirs = multiprocessing.get_context("spawn").Pipe()
+        self.packed: Packed | None = packed
+        self.imported = self.ready = False
+        self.job: int | None = None
+        self.told = 0
+        self.process = multiprocessing.get_context("spawn").Process(
+            target=serve, args=(theirs, os.getpid(), packed.block), name=f"nas-worker-{number}"
+        )
+        try:
+            with _no_interrupts():
+                self.process.start()
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            theirs.close()  # so that the end of the worker ends the pipe
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Processes that are started meanwhile do not get Ctrl-C until they ask for it: one traceback is enough."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(workers: list[_Worker]) -> None:
+    """Ends workers at once, and waits until they are gone."""
+    for worker in workers:
+        if worker.ready and worker.job is None:
+            with suppress(OSError):
+                worker.connection.send_bytes(END)
+        else:
+            worker.process.terminate()
+    while workers:  # one by one, as Ctrl-C may come once more
+        worker = workers[-1]
+        worker.process.join(PATIENCE)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.connection.close()
+        workers.pop().process.close()
+
+
+class Processes(Executor):
+    """A pool of processes with one torch thread each, unless the setup takes another number.
+
+    `setup`, `work`, jobs and results are pickled. Tensors on the CPU that `setup` holds are in memory once for all workers, as they
+    were when the first of them was started: a setup of large weights holds them, and is the same object from one map to the next.
+    Not safe for threads.
+
+    Args:
+        workers: the most processes; no more are started than there are jobs.
+        words: how messages call the work.
+    """
+
+    def __init__(self, workers: int, *, words: Words | None = None) -> None:
+        if workers < 1:
+            raise ValueError(f"workers is {workers}")
+        self.words = words or Words()
+        self._most = workers
+        self._workers: list[_Worker] = []
+        self._setup: Callable[[], Any] | None = None
+        self._packed: Packed | None = None
+        self._mark: Path = new_mark()
+        self._started = 0
+        self._turn = 0
+        self._running = False
+        # Also when the interpreter ends, and before multiprocessing waits for its children.
+        self._finalizer = util.Finalize(self, _end, args=(self._workers,), exitpriority=15)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the processes that are there now."""
+        return tuple(worker.process.pid or 0 for worker in self._workers)
+
+    def map(
+        self,
+        setup: Callable[[], State],
+        work: Callable[[State, Job], Result],
+        jobs: Iterable[Job],
+        *,
+        weight: Callable[[Job], float] | None = None,
+    ) -> Iterator[Result]:
+        given = list(jobs)
+        if not given:
+            return
+        if self._running or self._setup is not setup:
+            self.close()
+        self._turn += 1
+        turn, self._running = self._turn, True
+        try:
+            function = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
+            self._start(setup, min(self._most, len(given)))
+            order = range(len(given)) if weight is None else sorted(range(len(given)), key=lambda i: -weight(given[i]))
+            waiting = deque(order)
+            done: dict[int, tuple[str, Any]] = {}
+            for index in range(len(given)):
+                if self._turn != turn:
+                    raise RuntimeError("these results ended when the executor was closed, or began with other jobs")
+                self._collect(done, 0)
+                self._hand_out(waiting, given, done, function)
+                while index not in done:
+                    self._collect(done, None)
+                    self._hand_out(waiting, given, done, function)
+                what, value = done.pop(index)
+                if what == ERROR:
+                    raise value
+                yield value
+            if self._turn == turn:
+                self._running = False
+        finally:
+            if self._turn == turn and self._running:  # an error, or the caller wants no more
+                self.close()
+
+    def close(self) -> None:
+        self._turn += 1
+        self._running = False
+        self._setup = self._packed = None
+        _end(self._workers)
+        self._mark.unlink(missing_ok=True)
+
+    def _start(self, setup: Callable[[], Any], wanted: int) -> None:
+        """Starts what is missing of the workers that are wanted."""
+        if self._packed is None:
+            check_guarded()
+            if not importable_by_others():
+                raise self.words.from_standard_input()
+            try:
+                self._packed = pack(setup)
+            except NoSharedMemory as error:
+                raise InputError(
+                    f"the processes that {self.words.doing} need {error.args[0] / 2**20:,.0f} MiB of shared memory, and there "
+                    "is no room for it",
+                    "room in /dev/shm, which containers limit (docker run --shm-size)",
+                    f"{self.words.single}, which starts no processes",
+                ) from None
+            self._setup, self._started = setup, 0
+        with told(self.words, self._mark):
+            while len(self._workers) < wanted:
+                self._started += 1
+                self._workers.append(_Worker(self._started, self._packed))
+
+    def _hand_out(
+        self, waiting: deque[int], jobs: list[Any], done: dict[int, tuple[str, Any]], function: bytes
+    ) -> None:
+        """Gives jobs to workers that wait for one. Nothing after a job that has failed: its result would not be seen."""
+        failed = min((index for index, (what, _) in done.items() if what == ERROR), default=len(jobs))
+        idle = [worker for worker in self._workers if worker.ready and worker.job is None]
+        while waiting and idle:
+            index = waiting.popleft()
+            if index > failed:
+                continue
+            try:
+                job = pickle.dumps(jobs[index], pickle.HIGHEST_PROTOCOL)
+            except Exception as error:
+                done[index], failed = (ERROR, error), index
+                continue
+            worker = idle.pop(0)
+            new = worker.told != self._turn
+            worker.job, worker.told = index, self._turn
+            self._send(worker, pickle.dumps((function if new else None, job), pickle.HIGHEST_PROTOCOL))
+
+    def _collect(self, done: dict[int, tuple[str, Any]], timeout: float | None) -> None:
+        """Takes what workers have to say; waits for it at most `timeout` seconds, or until there is something.
+
+        Raises:
+            InputError: a worker is gone.
+            Exception: what the setup raised.
+        """
+        by_connection = {worker.connection: worker for worker in self._workers}
+        found = connection.wait(by_connection, 1.0 if timeout is None else timeout)
+        if not found and timeout is None:
+            for worker in self._workers:  # whose pipe may be held open by processes that it has started itself
+                if not worker.process.is_alive() and not worker.connection.poll():
+                    raise self._why(worker)
+        for one in found:
+            self._take(by_connection[one], done)  # type: ignore[index]
+
+    def _take(self, worker: _Worker, done: dict[int, tuple[str, Any]]) -> None:
+        try:
+            message = worker.connection.recv_bytes()
+        except (EOFError, OSError):
+            raise self._why(worker) from None
+        what, value, text = pickle.loads(message)
+        if text:
+            value.add_note(f"\nIn a process of its own:\n\n{text}")
+        if what == IMPORTED:
+            worker.imported = True
+            assert self._packed is not None
+            self._send(worker, self._packed.pickled)
+        elif worker.job is not None and what in (RESULT, ERROR):
+            done[worker.job] = (what, value)
+            worker.job = None
+        elif what == ERROR:  # of the setup
+            raise value
+        else:
+            worker.ready = True
+
+    def _send(self, worker: _Worker, message: bytes) -> None:
+        try:
+            worker.connection.send_bytes(message)
+        except OSError:
+            raise self._why(worker) from None
+
+    def _why(self, worker: _Worker) -> InputError:
+        """Why a worker ended without a result: the operating system, or a script that no other process can import."""
+        worker.process.join(PATIENCE)
+        if self._mark.exists():
+            return self.words.unguarded()
+        killed = sys.platform != "win32" and (worker.process.exitcode or 0) < 0
+        if not worker.imported and not killed and not is_command_line():
+            return self.words.cannot_import()
+        return self.words.ended_from_outside()

@@ -1,0 +1,100 @@
+"""Setups and works for tests of executors. It imports no torch, so that workers start quickly."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_spaces.errors import InputError
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A setup that writes a line for each state that is made."""
+
+    log: Path
+    offset: int = 0
+
+    def __call__(self) -> int:
+        with self.log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return self.offset
+
+    @property
+    def made_by(self) -> list[int]:
+        return [int(line) for line in self.log.read_text().split()] if self.log.exists() else []
+
+
+def nothing() -> None:
+    """A setup without a state."""
+
+
+def square(offset: int | None, job: int) -> int:
+    return (offset or 0) + job**2
+
+
+def later_first(_: object, job: int) -> int:
+    """Jobs of larger numbers end earlier."""
+    time.sleep(max(0.0, 0.3 - 0.1 * job))
+    return job
+
+
+def pid(_: object, job: object) -> int:
+    time.sleep(0.02)
+    return os.getpid()
+
+
+def touch(folder: Path, job: int) -> float:
+    """When it began; it leaves a file."""
+    began = time.monotonic()
+    (folder / str(job)).touch()
+    time.sleep(0.05)
+    return began
+
+
+def wait_for(_: object, job: tuple[int, Path]) -> int:
+    """Leaves a file, and works until the file `go` beside it is there."""
+    number, folder = job
+    (folder / f"{number}-{os.getpid()}").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    return number
+
+
+class Unreadable(Exception):
+    """Is pickled, and cannot be read: it needs two arguments and keeps one."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one)
+
+
+def fail(_: object, job: str | int) -> Any:
+    match job:
+        case "input":
+            raise InputError("given", "allowed", "instead")
+        case "value":
+            raise ValueError("as itself", 3)
+        case "unreadable":
+            raise Unreadable("first words", "second")
+        case "result":
+            return lambda: None
+        case "exit":
+            sys.exit("enough")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "slow":
+            time.sleep(0.3)
+    return job
+
+
+def bad_setup() -> None:
+    raise InputError("the setup", "b", "c")
+
+
+def threads(_: object, __: object) -> tuple[int, str | None]:
+    import torch
+
+    return torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")

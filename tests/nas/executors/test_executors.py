@@ -1,0 +1,184 @@
+"""What holds for every executor, and how one is named."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nas.executors import NAMES, Executor, check_executor, make_executor
+from nas.executors.here import Here
+from nas.executors.processes import Processes
+from search_spaces.errors import InputError
+from tests.command_line import HEAVY, environment
+from tests.nas.executors import light
+
+THEIRS = """\
+class Backwards:
+    \"\"\"Somebody's executor, which knows nothing of nas: the last job is done first.\"\"\"
+
+    def __init__(self, workers):
+        self.workers, self.closed, self.made = workers, False, (None, None)
+
+    def map(self, setup, work, jobs, *, weight=None):
+        jobs = list(jobs)
+        if jobs and self.made[0] is not setup:
+            self.made = (setup, setup())
+        done = []
+        for job in reversed(jobs):
+            try:
+                done.append((work(self.made[1], job), None))
+            except BaseException as error:
+                done.append((None, error))
+        for result, error in reversed(done):
+            if error:
+                raise error
+            yield result
+
+    def close(self):
+        self.closed = True
+
+class Lacking:
+    def map(self, setup, work, jobs):
+        pass
+
+class NoWeight(Lacking):
+    def __init__(self, workers): pass
+    def close(self): pass
+
+class NoWorkers(Backwards):
+    def __init__(self): pass
+
+number = 3
+"""
+Make = Callable[[int], Executor]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("theirs")
+    (folder / "their_executors.py").write_text(THEIRS)
+    (folder / "their_broken.py").write_text("1 / 0\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+
+
+@pytest.fixture(params=["here", "processes", "their_executors.Backwards"])
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    made = []
+
+    def of(workers: int) -> Executor:
+        made.append(make_executor(request.param, workers))
+        return made[-1]
+
+    yield of
+    for executor in made:
+        executor.close()
+
+
+def test_results_come_in_the_order_of_the_jobs(make: Make, tmp_path: Path) -> None:
+    """Whichever ends first; the state is made once per worker, and kept from map to map."""
+    setup = light.Counted(tmp_path / "log", 10)
+    with make(3) as executor:
+        assert list(executor.map(light.nothing, light.later_first, range(4))) == [0, 1, 2, 3]
+        for jobs in (range(7), range(2, 5), [3]):
+            assert list(executor.map(setup, light.square, jobs)) == [10 + job**2 for job in jobs]
+        assert len(setup.made_by) == len(set(setup.made_by)) <= 3
+        other = light.Counted(tmp_path / "other", 20)
+        assert list(executor.map(other, light.square, range(3))) == [20, 21, 24]
+        assert len(other.made_by) == len(set(other.made_by)) <= 3
+
+
+def test_no_jobs_one_job_and_a_generator_of_jobs(make: Make, tmp_path: Path) -> None:
+    setup = light.Counted(tmp_path / "log")
+    executor = make(2)
+    assert list(executor.map(setup, light.square, [])) == []
+    assert setup.made_by == []
+    assert list(executor.map(setup, light.square, [5], weight=float)) == [25]
+    assert list(executor.map(setup, light.square, (job for job in range(3)), weight=float)) == [0, 1, 4]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_same_results_with_any_number_of_workers(make: Make, workers: int) -> None:
+    with make(workers) as executor:
+        found = list(executor.map(light.nothing, light.square, range(9), weight=lambda job: job % 4))
+    assert found == [job**2 for job in range(9)]
+
+
+def test_errors_arrive_as_themselves_and_in_order(make: Make) -> None:
+    """After the results of all earlier jobs, however long they take; the executor works on afterwards."""
+    executor = make(3)
+    got = []
+    with pytest.raises(InputError) as caught:
+        got.extend(executor.map(light.nothing, light.fail, ["slow", 2, "input", "value", 3]))
+    assert got == ["slow", 2]
+    assert (caught.value.given, caught.value.allowed, caught.value.instead) == ("given", "allowed", "instead")
+    with pytest.raises(ValueError, match="as itself") as failed:
+        list(executor.map(light.nothing, light.fail, ["value"]))
+    assert failed.value.args == ("as itself", 3)
+    with pytest.raises(SystemExit, match="enough"):
+        list(executor.map(light.nothing, light.fail, ["exit"]))
+    with pytest.raises(InputError, match="the setup"):
+        list(executor.map(light.bad_setup, light.fail, [1, 2]))
+    assert list(executor.map(light.nothing, light.fail, [1, 2])) == [1, 2]
+
+
+def test_an_iterator_may_be_left_and_an_executor_closed_twice(make: Make) -> None:
+    executor = make(2)
+    started = executor.map(light.nothing, light.later_first, range(6))
+    assert next(started) == 0
+    assert list(executor.map(light.nothing, light.square, range(3))) == [0, 1, 4]
+    never = executor.map(light.nothing, light.square, range(3))
+    executor.close()
+    executor.close()
+    del started, never
+
+
+def test_names() -> None:
+    assert isinstance(make_executor("auto", 1), Here)
+    assert isinstance(make_executor("here", 4), Here)
+    with make_executor("auto", 2) as two, make_executor("processes", 1) as one:
+        assert isinstance(two, Processes)
+        assert isinstance(one, Processes)
+    for name in (*NAMES, "their_executors.Backwards"):
+        check_executor(name)
+    with pytest.raises(ValueError, match="workers is 0"):
+        make_executor("here", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "instead"),
+    [
+        ("proceses", "unknown search.executor 'proceses'", "search.executor=processes, or a class of yours"),
+        ("their_module.Missing", "module 'their_module' cannot be imported", "PYTHONPATH=FOLDER nas ... search.exec"),
+        ("their_broken.Any", "module 'their_broken' fails (ZeroDivisionError: division by zero)", "mend their_broken"),
+        ("their_executors.Backward", "unknown executor in their_executors 'Backward'", "=their_executors.Backwards"),
+        ("their_executors.Lacking", "Lacking has no close", "search.executor=processes"),
+        ("their_executors.number", "number has no map and no close", "search.executor=processes"),
+        ("their_executors.NoWeight", "takes no setup, work, jobs and weight=", "search.executor=processes"),
+        ("their_executors.NoWorkers", "cannot be made with workers=", "search.executor=processes"),
+        ("nas.executors.guard.Nothing", "unknown executor in nas.executors.guard", "leave it out"),
+        (".", "unknown search.executor '.'", "search.executor="),
+        (".relative.Class", "unknown search.executor '.relative.Class'", "search.executor="),
+    ],
+)
+def test_names_that_are_none(name: str, given: str, instead: str) -> None:
+    for function in (
+        lambda: make_executor(name, 2, key="search.executor"),
+        lambda: check_executor(name, "search.executor"),
+    ):
+        with pytest.raises(InputError) as caught:
+            function()
+        assert given in caught.value.given
+        assert instead in caught.value.instead
+
+
+def test_naming_executors_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from nas.executors import make_executor; make_executor('auto', 2); make_executor('auto', 1); "
+        f"print(*sys.modules.keys() & set({HEAVY!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [], "")
