@@ -1,0 +1,213 @@
+"""Who proposes architectures: Optuna's samplers by name, one of our own, or any that can be imported.
+
+Only the modules of this package import optuna, and this one does so when a sampler is made: the names are checked by a command
+line that has no use for optuna.
+"""
+
+import importlib
+import inspect
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.errors import InputError, nearest, unknown
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A sampler that has a name: where it is, what it is made with unless told otherwise, and whether it has a population."""
+
+    path: str
+    about: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    has_population: bool = False
+
+
+_KNOWN = {
+    "random": _Known("optuna.samplers.RandomSampler", "uniform, the baseline of every search"),
+    "nsga2": _Known("optuna.samplers.NSGAIISampler", "NSGA-II", {"crossover_prob": 1.0}, has_population=True),
+    "nsga3": _Known("optuna.samplers.NSGAIIISampler", "NSGA-III, for many objectives", {"crossover_prob": 1.0}, True),
+    "tpe": _Known(
+        "optuna.samplers.TPESampler", "tree-structured Parzen estimator", {"multivariate": True, "group": True}
+    ),
+    "gp": _Known("optuna.samplers.GPSampler", "Gaussian processes; seconds a proposal"),
+    "evolution": _Known(
+        "nas.samplers.regularised_evolution.RegularisedEvolutionSampler",
+        "regularised (ageing) evolution",
+        has_population=True,
+    ),
+}
+
+NAMES = tuple(_KNOWN)
+"""The samplers that have a name of their own."""
+
+ABOUT = {name: known.about for name, known in _KNOWN.items()}
+"""What each of `NAMES` is."""
+
+_NOT_OPTIONS = ("self", "seed", "constraints_func")
+"""Arguments of samplers that the search sets itself."""
+
+_SIMPLE = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
+
+
+def check_sampler(name: str, key: str = "search.samplers") -> None:
+    """Whether `name` is one of `NAMES`, or has the form of a dotted path; imports nothing.
+
+    Raises:
+        InputError: neither.
+    """
+    if name not in _KNOWN and not ("." in name and all(part.isidentifier() for part in name.split("."))):
+        raise InputError(
+            f"unknown sampler {name!r}",
+            f"{', '.join(NAMES)}, or the dotted path of an Optuna sampler such as my_package.MySampler",
+            f"{key}={nearest(name, NAMES)}",
+        )
+
+
+def make_sampler(name: str, *, seed: int, population: int, options: Mapping[str, object] | None = None) -> "BaseSampler":
+    """An Optuna sampler.
+
+    Args:
+        name: one of `NAMES`, or the dotted path of a class, or of a function that gives a sampler.
+        seed: below 2**32. A sampler of a dotted path gets it if it takes an argument `seed`.
+        population: individuals of a generation, where the sampler has generations.
+        options: further arguments of the sampler's constructor, which go before what is set here.
+
+    Raises:
+        InputError: there is no such sampler, it cannot be imported, it takes no such option, or it is no Optuna sampler.
+    """
+    check_sampler(name)
+    known = _KNOWN.get(name)
+    maker = _found(known.path if known else name)
+    arguments = _arguments(maker)
+    anything = arguments is None
+    given: dict[str, Any] = dict(known.defaults) if known else {}
+    if known and known.has_population:
+        given["population_size"] = population
+    for option, value in (options or {}).items():
+        if arguments is not None:
+            _check_option(name, option, value, arguments)
+        given[option] = value
+    if anything or "seed" in arguments:
+        given["seed"] = seed
+    try:
+        with warnings.catch_warnings():
+            _silence_experimental()
+            sampler = maker(**given)
+    except Exception as error:
+        raise InputError(
+            f"sampler {name} cannot be made of {_spelt(given)} ({type(error).__name__}: {error})",
+            "what its documentation allows",
+            f"other options of sampler {name}",
+        ) from error
+    from optuna.samplers import BaseSampler
+
+    if not isinstance(sampler, BaseSampler):
+        raise InputError(
+            f"{name} gives {type(sampler).__name__}, which is no Optuna sampler",
+            "a class that inherits optuna.samplers.BaseSampler, or a function that gives one",
+            f"one of {', '.join(NAMES)}",
+        )
+    return sampler
+
+
+def _silence_experimental() -> None:
+    """TPE's `group` is experimental to Optuna. To this project it is a choice, pinned by tests."""
+    from optuna.exceptions import ExperimentalWarning
+
+    warnings.simplefilter("ignore", ExperimentalWarning)
+
+
+def _found(path: str) -> Callable[..., Any]:
+    """What is at a dotted path.
+
+    Raises:
+        InputError: it cannot be imported, or cannot be called.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except SyntaxError as error:
+        raise InputError(
+            f"sampler {path}: module {module_name} is not Python ({error.filename}, line {error.lineno}: {error.msg})",
+            "a module that can be imported",
+            f"mend line {error.lineno} of {error.filename}",
+        ) from None
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise InputError(
+                f"sampler {path}: there is no module {error.name}",
+                f"the dotted path of a sampler that Python can import, or {', '.join(NAMES)}",
+                f"PYTHONPATH=FOLDER nas ... with the folder that has {error.name.split('.')[0]}",
+            ) from None
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"sampler {path}: module {module_name} fails ({last.filename}, line {last.lineno}: "
+            f"{type(error).__name__}: {error})",
+            "a module that can be imported",
+            f"mend line {last.lineno} of {last.filename}",
+        ) from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        names = [
+            name
+            for name, value in vars(module).items()
+            if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        ]
+        if found is None and names:
+            raise unknown(f"sampler of module {module_name}:", attribute, names, f"{module_name}.{{}}")
+        raise InputError(
+            f"sampler {path}: module {module_name} has no class {attribute}"
+            if found is None
+            else f"sampler {path} is {type(found).__name__}",
+            "a class that inherits optuna.samplers.BaseSampler, or a function that gives one",
+            f"one of {', '.join(NAMES)}",
+        )
+    return found
+
+
+def _arguments(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """The arguments that can be given by name; None where any can (`**kwargs`), or where Python cannot tell."""
+    try:
+        parameters = inspect.signature(maker).parameters
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    return {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    }
+
+
+def _check_option(name: str, option: str, value: object, arguments: Mapping[str, inspect.Parameter]) -> None:
+    """Raises InputError unless a text can be this argument's value, as far as its annotation says."""
+    allowed = {
+        argument: parameter
+        for argument, parameter in arguments.items()
+        if argument not in _NOT_OPTIONS and "Callable" not in str(parameter.annotation)
+    }
+    if option not in allowed:
+        raise unknown(f"option of sampler {name}:", option, allowed, "{} = ...")
+    annotation = allowed[option].annotation
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    kinds = [kind.strip() for kind in text.split("|")]
+    if all(kind in _SIMPLE for kind in kinds) and not any(
+        isinstance(value, _SIMPLE[kind]) and (kind == "bool" or not isinstance(value, bool)) for kind in kinds
+    ):
+        default = allowed[option].default
+        raise InputError(
+            f"option {option} of sampler {name} is {value!r}",
+            " or ".join(kind for kind in kinds if kind != "None"),
+            f"{option} = {default}" if default not in (None, inspect.Parameter.empty) else f"leave {option} out",
+        )
+
+
+def _spelt(given: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in given.items() if name != "seed") or "nothing"

@@ -1,0 +1,118 @@
+"""A sampler at work: one Optuna study in memory, asked for genes and told what is known of them.
+
+A study is replayed, not restored: the records of a search are the truth, proposals follow from the seed and from what was told,
+so a search that starts again asks for the same architectures and finds their results there.
+
+What is told is only what is known. A network that was evaluated is told with its values and its violations, again when the sampler
+proposes it again. One that is over the budget is never evaluated: its trial ends as pruned, without values, with its violations.
+Samplers that learn from constraints alone (TPE) see it; those that need values (NSGA-II, NSGA-III, evolution, Gaussian processes)
+pass over it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseGASampler, BaseSampler
+from optuna.trial import Trial, TrialState
+
+from nas.objectives import Objective
+from search_spaces.architecture import Value
+from search_spaces.errors import InputError
+from search_spaces.space import Gene, Genes
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class HasGenes(Protocol):
+    """What a proposer needs of a search space."""
+
+    @property
+    def genes(self) -> tuple[Gene, ...]: ...
+
+
+def label(value: Value) -> Any:
+    """A gene's value as Optuna stores it: tuples as text, the rest as it is."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def labels_of(space: HasGenes) -> dict[str, list[Any]]:
+    """The labels of each gene's choices, by its name."""
+    return {gene.name: [label(value) for value in gene.choices] for gene in space.genes}
+
+
+class Proposer:
+    """Asks one sampler for genes of a space. Trials are known by their numbers, which count from 0.
+
+    Args:
+        name: of the sampler in this search.
+        constraint_names: the limited costs.
+
+    Raises:
+        InputError: from `ask`: the sampler cannot have several objectives.
+    """
+
+    def __init__(
+        self,
+        space: HasGenes,
+        name: str,
+        sampler: BaseSampler,
+        objectives: Sequence[Objective],
+        constraint_names: Sequence[str] = (),
+    ) -> None:
+        self.name, self.constraint_names = name, tuple(constraint_names)
+        self._labels = labels_of(space)
+        self._index = {gene: {value: i for i, value in enumerate(values)} for gene, values in self._labels.items()}
+        self._distributions: dict[str, BaseDistribution] = {
+            gene: CategoricalDistribution(values) for gene, values in self._labels.items()
+        }
+        self._study = optuna.create_study(
+            study_name=name, directions=[objective.direction for objective in objectives], sampler=sampler
+        )
+        self._open: dict[int, Trial] = {}
+        self._enqueued = 0
+
+    def ask(self) -> tuple[int, Genes]:
+        """The next proposal: its trial, and its genes. Enqueued genes come first."""
+        try:
+            trial = self._study.ask(self._distributions)
+        except ValueError as error:
+            if "multi-objective" not in str(error):
+                raise
+            raise InputError(
+                f"sampler {self.name} cannot have several objectives",
+                "one objective, or a sampler for several",
+                "search.objectives=top1",
+            ) from error
+        if self._enqueued:
+            self._enqueued -= 1
+            if isinstance(self._study.sampler, BaseGASampler):
+                _ = trial.relative_params  # Optuna skips this for given genes, and the trial would belong to no generation
+        self._open[trial.number] = trial
+        return trial.number, tuple(self._index[name][value] for name, value in trial.params.items())
+
+    def enqueue(self, genes: Genes) -> None:
+        """Makes `genes` the next proposal."""
+        pairs = zip(self._labels.items(), genes, strict=True)
+        self._study.enqueue_trial({name: values[index] for (name, values), index in pairs})
+        self._enqueued += 1
+
+    def tell(self, number: int, values: Sequence[float], violations: Mapping[str, float]) -> None:
+        """The result of a proposal.
+
+        Args:
+            values: of the objectives, in their order.
+            violations: per limited cost; at most 0 where the limit is kept.
+        """
+        self._study.tell(self._constrained(number, violations), list(values))
+
+    def refuse(self, number: int, violations: Mapping[str, float]) -> None:
+        """A proposal that is not evaluated: over the budget, or asked for twice before its result is known."""
+        self._study.tell(self._constrained(number, violations), state=TrialState.PRUNED)
+
+    def _constrained(self, number: int, violations: Mapping[str, float]) -> Trial:
+        trial = self._open.pop(number)
+        for name in self.constraint_names:
+            trial.set_constraint(name, violations[name])
+        return trial
