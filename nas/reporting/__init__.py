@@ -1,20 +1,24 @@
-"""The report of a run, written from its folder alone: a page, a picture, two tables, and a text for the terminal.
+"""The report of a run's searches: a page, a picture, two tables, and a text for the terminal.
 
-    findings.py   collect: run.json, evaluations.jsonl and retrained.jsonl as one value, with the front
-    tables.py     front.csv and trials.csv; the text that `nas demo` ends with
-    charts.py     one description of a chart
+    findings.py   collect: run.json and the records of each search as one value, with fronts and the networks that matter
+    tables.py     front.csv and trials.csv
+    terminal.py   the text that `nas report` ends with
+    chart.py      what a chart is: layers of marks on two axes; charts.py and curves.py make them
     drawing.py    a chart drawn twice: as SVG into the page, by matplotlib into front.png
-    page.py       report.html, with report.css; from markup.py (HTML), mixers.py (blocks as coloured cells) and
+    page.py       report.html, with report.css, from a file a section in sections/; markup.py is HTML, mixers.py blocks as cells
     words.py      how numbers and names are written
-    write.py      write_report: all of these, into the run folder or another
+    write.py      write_report: all of these, into a folder
 
-Equal folders give equal bytes: there is no clock in any output. matplotlib and pandas are imported here, when first
-needed, and nowhere else.
+Equal findings give equal bytes: there is no clock in any output. No space, no data and no plug-in is needed, and no file is
+read. matplotlib and pandas are imported here, when first needed, and nowhere else.
 """
 
-from nas.reporting.findings import BASELINES, INITS, ROLES, Findings, collect
-from nas.reporting.tables import FRONT_COLUMNS, TRIAL_COLUMNS, table
+from nas.records import BASELINES, INITS
+from nas.reporting.findings import CostInfo, Findings, SearchFindings, SearchView, collect
+from nas.reporting.tables import FRONT_COLUMNS, TRIAL_COLUMNS
+from nas.reporting.terminal import table
 from nas.reporting.write import write_report
+from nas.roles import ROLES
 
 __all__ = [
     "BASELINES",
@@ -22,7 +26,10 @@ __all__ = [
     "INITS",
     "ROLES",
     "TRIAL_COLUMNS",
+    "CostInfo",
     "Findings",
+    "SearchFindings",
+    "SearchView",
     "collect",
     "table",
     "write_report",

@@ -1,294 +1,244 @@
-"""What the charts show, before anything is drawn: layers of marks on two axes, and one function for each chart."""
+"""The charts of scores against costs: of one search, of its retrained networks, and of several searches."""
 
-import itertools
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
-from nas.pareto import hypervolume_curve
-from nas.reporting.findings import INITS, Findings, Trial
-from nas.reporting.words import compact, plural, sampler_name, spoken
+from nas.objectives import Objective
+from nas.records import BASELINE, GIVEN, INITS, Evaluation
+from nas.reporting.chart import Chart, Layer, Mark, Scale, across, extent
+from nas.reporting.findings import CostInfo, Network, SearchFindings
+from nas.reporting.words import SCORE_NAMES, amount, axis_name, compact, plural, sampler_name, spoken
+from nas.roles import RANDOM
+
+_BASELINE_SHAPES = {"smallest": "down", "hand_designed": "star", "largest": "up"}
+
+_RANDOM_LOOK = ("series1", "square")
+
+_LOOKS = (("series0", "circle"), ("series2", "cross"), ("series3", "pentagon"))
+"""Colour and shape of each sampler; random search always has its own."""
+
+_SEARCH_LOOKS = (
+    ("series0", "circle"),
+    ("series1", "square"),
+    ("scratch", "up"),
+    ("inherited", "diamond"),
+    ("series2", "cross"),
+    ("series3", "pentagon"),
+)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mark:
-    """A point of a chart.
+def looks(samplers: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and shape of each sampler."""
+    others = [name for name in samplers if name != RANDOM]
+    return {name: _LOOKS[k % len(_LOOKS)] for k, name in enumerate(others)} | {RANDOM: _RANDOM_LOOK}
 
-    title: said on hover. label: written beside it, on the page. low, high: ends of its error bar. noise: half the length of a
-    second, fainter bar.
+
+def pairs(search: SearchFindings) -> list[tuple[Objective, str]]:
+    """What charts show upwards and to the right: each score against each cost among the objectives.
+
+    Without a cost among them: top-1 against loss, and a single score against the search's principal cost.
     """
-
-    x: float
-    y: float
-    title: str
-    label: str = ""
-    low: float | None = None
-    high: float | None = None
-    noise: float = 0.0
-
-    @property
-    def reach(self) -> tuple[float, float]:
-        """Lowest and highest value that the mark covers with its bars."""
-        ends = [self.y - self.noise, self.y + self.noise, *(end for end in (self.low, self.high) if end is not None)]
-        return min(ends), max(ends)
+    scores = [objective for objective in search.objectives if not objective.is_cost]
+    costs = [objective.name for objective in search.objectives if objective.is_cost]
+    if not costs and len(scores) > 1:
+        return [(Objective("top1"), "loss")]
+    return [(score, cost) for score in scores for cost in costs or [search.cost]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
-    """Points of one meaning.
+def cost_info(search: SearchFindings, name: str) -> CostInfo:
+    return search.costs.get(name, CostInfo(name))
 
-    colour, shape: keys of `COLOURS` and `SHAPES` in drawing.py. step: joined by a staircase. aside: drawn so many pixels to the right
-    of the true place, so that two results of one network do not hide each other.
+
+def _trial_x(trial: Evaluation, name: str) -> float | None:
+    return trial.loss if name == "loss" else trial.costs.get(name)
+
+
+def said_of(trial: Evaluation, search: SearchFindings) -> str:
+    """An evaluation in words, for hovering."""
+    source = f"{sampler_name(trial.origin.name)}, evaluation {trial.trial}"
+    if trial.origin.kind == BASELINE:
+        source = spoken(trial.origin.name)
+    elif trial.origin.kind == GIVEN:
+        source = f"given ({trial.origin.name})"
+    costs = ", ".join(amount(cost.name, trial.costs.get(cost.name), search.costs) for cost in search.matters)
+    loss = f", loss {trial.loss:.3f}" if Objective("loss") in search.objectives else ""
+    return f"{trial.digest}\n{source}\n{costs}\nsearch-validation top-1 {trial.top1:.3f}{loss}, inherited weights"
+
+
+def _trial_marks(
+    trials: Iterable[Evaluation], search: SearchFindings, score: Objective, x: str, label: str = ""
+) -> tuple[Mark, ...]:
+    """Those that have a place on the chart."""
+    return tuple(
+        Mark(x=place, y=getattr(trial, score.name), label=label, title=said_of(trial, search))
+        for trial in trials
+        if (place := _trial_x(trial, x)) is not None
+    )
+
+
+def _limits(search: SearchFindings, x: str) -> tuple[tuple[float, str], ...]:
+    limit = search.budget.limit(x)
+    return () if limit is None else ((limit, f"budget {compact(limit)}"),)
+
+
+def _x_name(search: SearchFindings, x: str) -> str:
+    return "search-validation loss (nats), less is better" if x == "loss" else axis_name(cost_info(search, x))
+
+
+def _y_name(score: Objective, retrained: bool) -> str:
+    if score.name == "top1":
+        return "top-1 (sub-networks: search-validation; retrained: test)" if retrained else "search-validation top-1"
+    return f"loss, less is better ({'sub-networks: validation; retrained: test' if retrained else 'search-validation'})"
+
+
+def _y_scale(values: Iterable[float], score: Objective) -> Scale:
+    scale = Scale.over(values)
+    return scale if score.up else scale.downwards()
+
+
+def front_charts(search: SearchFindings) -> list[Chart]:
+    """A chart for each of `pairs` that any evaluation has a place on."""
+    return [chart for score, x in pairs(search) if (chart := _front_chart(search, score, x))]
+
+
+def _front_chart(search: SearchFindings, score: Objective, x: str) -> Chart | None:
+    """Every evaluation, the front of each sampler, the baselines and the retrained networks.
+
+    Stairs join a front only where both axes are all objectives: elsewhere a point may be on the front for another reason.
     """
-
-    name: str
-    colour: str
-    shape: str
-    marks: tuple[Mark, ...]
-    size: float = 1.0
-    faint: bool = False
-    hollow: bool = False
-    step: bool = False
-    aside: float = 0.0
-
-    @property
-    def classes(self) -> str:
-        return f"{self.colour}{' faint' * self.faint}{' hollow' * self.hollow}"
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """An axis from `low` to `high`, linear or logarithmic."""
-
-    low: float
-    high: float
-    log: bool
-
-    @classmethod
-    def over(cls, values: Iterable[float], *, positive: bool = False) -> "Scale":
-        """An axis that holds all values, with a margin.
-
-        positive: all values are above 0; it is then logarithmic where they differ by more than a factor of 6.
-        """
-        values = list(values)
-        low, high = min(values), max(values)
-        if positive and high > 6 * low:
-            return cls(low / 1.15, high * 1.15, True)
-        margin = 0.05 * ((high - low) or abs(high) or 1.0)
-        return cls(low - margin, high + margin, False)
-
-    def at(self, value: float) -> float:
-        """Where a value lies, from 0 (low) to 1 (high)."""
-        if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
-
-    def ticks(self, most: int = 8) -> list[float]:
-        """Round values within the axis: 1, 2 or 5 times a power of ten; about `most` at most."""
-        if self.log:
-            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            rounds = [(times, times * 10.0**power) for power in powers for times in (1, 2, 5)]
-            found = [(times, value) for times, value in rounds if self.low <= value <= self.high]
-            return [value for times, value in found if times == 1 or len(found) <= most]
-        raw = (self.high - self.low) / most
-        power = math.floor(math.log10(raw))
-        times = next(times for times in (1, 2, 5, 10) if times * 10.0**power >= raw * 0.999)
-        step = times * 10.0**power
-        whole = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        # Dividing by a whole power of ten keeps 0.3 from being 0.30000000000000004.
-        return [n * times * 10**power if power >= 0 else n * times / 10**-power for n in whole]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chart:
-    """Layers on two axes, x in MACs or a plain count.
-
-    description: what is seen, for those who do not see it. limit: MACs of a vertical line, or None.
-    """
-
-    x_name: str
-    y_name: str
-    x: Scale
-    y: Scale
-    layers: tuple[Layer, ...]
-    description: str
-    limit: int | None = None
-    macs: bool = True
-
-    @property
-    def limit_name(self) -> str:
-        return "" if self.limit is None else f"budget {compact(self.limit)}"
-
-    def x_ticks(self, most: int = 8) -> dict[float, str]:
-        """Where the x axis has ticks, and what is written there."""
-        ticks = self.x.ticks(most)
-        if not self.macs:
-            return {tick: f"{tick:.0f}" for tick in ticks if tick >= 0 and tick == int(tick)}
-        units = ((10**9, "G"), (10**6, "M"), (10**3, "K"))
-        scale, letter = next((unit for unit in units if max(ticks, default=0) >= unit[0]), (1, ""))
-        return {tick: f"{tick / scale:g}{letter}" for tick in ticks}
-
-    def y_ticks(self) -> dict[float, str]:
-        """Where the y axis has ticks, and what is written there."""
-        ticks = self.y.ticks()
-        step = min((after - before for before, after in itertools.pairwise(ticks)), default=1.0)
-        return {tick: f"{tick:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}" for tick in ticks}
-
-
-_BASELINE_SHAPES = {"smallest": "down", "hand_made": "star", "largest": "up"}
-
-_SAMPLER_SHAPES = ("circle", "square", "down")
-
-_MACS = "MACs (the papers' FLOPs)"
-
-
-def front_chart(found: Findings) -> Chart:
-    """Every evaluation, the front of each sampler, the baselines and the retrained networks."""
+    both = {objective.name for objective in search.objectives} == {score.name, x}
+    alone = len(search.objectives) == 1
     every, fronts = [], []
-    for index, name in enumerate(found.candidates):
-        colour, shape = f"sampler{index % 3}", _SAMPLER_SHAPES[index % 3]
-        marks = tuple(map(_trial_mark, found.candidates[name]))
-        every.append(
-            Layer(name=f"{sampler_name(name)}: all", colour=colour, shape=shape, marks=marks, faint=True, size=0.65)
-        )
-        if found.fronts[name]:
-            marks = tuple(map(_trial_mark, found.fronts[name]))
-            fronts.append(
-                Layer(name=f"{sampler_name(name)}: front", colour=colour, shape=shape, marks=marks, step=True)
-            )
+    for name, (colour, shape) in looks(search.candidates).items():
+        if marks := _trial_marks(search.candidates.get(name, ()), search, score, x):
+            title = f"{sampler_name(name)}: all"
+            every.append(Layer(name=title, colour=colour, shape=shape, marks=marks, faint=True, size=0.65))
+        if marks := _trial_marks(search.fronts.get(name, ()), search, score, x):
+            title = f"{sampler_name(name)}: {'best' if alone else 'front'}"
+            fronts.append(Layer(name=title, colour=colour, shape=shape, marks=marks, step=both))
     layers = every + fronts
     for role, shape in _BASELINE_SHAPES.items():
-        marks = tuple(_trial_mark(trial, spoken(role)) for trial in found.trials if trial.sampler == role)
-        if marks:
+        own = (trial for trial in search.trials if trial.origin.kind == BASELINE and trial.origin.name == role)
+        if marks := _trial_marks(own, search, score, x, spoken(role)):
             layers.append(Layer(name=spoken(role), colour="baseline", shape=shape, marks=marks, size=1.2))
-    layers += _retrained_layers(found, detailed=False)
-    description = "Top-1 against MACs. " + " ".join(f"{o.name}: {plural(len(o.marks), 'point')}." for o in layers)
-    if found.front:
-        low, high = found.front[0], found.front[-1]
-        description += f" The front runs from {compact(low.macs)} MACs at top-1 {low.top1:.3f} "
-        description += f"to {compact(high.macs)} MACs at top-1 {high.top1:.3f}."
+    given = [trial for trial in search.trials if trial.origin.kind == GIVEN]
+    if marks := _trial_marks(given, search, score, x, "given" if len(given) <= 3 else ""):
+        layers.append(Layer(name="given", colour="baseline", shape="diamond", marks=marks, hollow=True))
+    if not layers:
+        return None
+    layers += _retrained_layers(search, score.name, x, detailed=False)
+    unknown = {trial.digest for trial in search.trials if _trial_x(trial, x) is None}
+    left_out = f"Not drawn: {plural(len(unknown), 'network')} whose {x} is not known." if unknown else ""
     return Chart(
-        x_name=_MACS,
-        y_name="top-1 (sub-networks: search-validation; retrained: test)" if found.inits else "search-validation top-1",
-        x=_macs_scale(layers, found.budget),
-        y=Scale.over(_extent(layers)),
+        x_name=_x_name(search, x),
+        y_name=_y_name(score, bool(search.inits)),
+        x=Scale.over([*across(layers), *(limit for limit, _ in _limits(search, x))], logarithmic=True),
+        y=_y_scale(extent(layers), score),
         layers=tuple(layers),
-        limit=found.budget,
-        description=description,
+        limits=_limits(search, x),
+        description=_described(search, score, x, layers),
+        left_out=left_out,
     )
 
 
-def retrained_chart(found: Findings) -> Chart:
-    layers = _retrained_layers(found, detailed=True)
-    extent = _extent(layers)
-    room = max(extent) + 0.06 * (max(extent) - min(extent))  # for a name above the highest bar
+def _described(search: SearchFindings, score: Objective, x: str, layers: Sequence[Layer]) -> str:
+    name = SCORE_NAMES[score.name]
+    against = "loss" if x == "loss" else cost_info(search, x).name.replace("macs", "MACs")
+    text = f"{name.capitalize()} against {against}. "
+    text += " ".join(f"{layer.name}: {plural(len(layer.marks), 'point')}." for layer in layers)
+    known = [(place, trial) for trial in search.front if x != "loss" and (place := _trial_x(trial, x)) is not None]
+    if len(known) > 1 and len(search.objectives) == 2:
+        low, high = (f"{amount(x, place, search.costs)} at {name} {getattr(t, score.name):.3f}" for place, t in (
+            known[0], known[-1],
+        ))  # fmt: skip
+        text += f" The front runs from {low} to {high}."
+    return text
+
+
+def retrained_chart(search: SearchFindings) -> Chart | None:
+    """Test top-1 of the retrained networks alone, with error bars, against the principal cost."""
+    layers = [layer for layer in _retrained_layers(search, "top1", search.cost, detailed=True) if layer.marks]
+    if not layers:
+        return None
+    heights, limits = extent(layers), _limits(search, search.cost)
+    room = max(heights) + 0.06 * (max(heights) - min(heights))  # for a name above the highest bar
     return Chart(
-        x_name=_MACS,
+        x_name=_x_name(search, search.cost),
         y_name="test top-1",
-        x=_macs_scale(layers, found.budget),
-        y=Scale.over([*extent, room]),
+        x=Scale.over([*across(layers), *(limit for limit, _ in limits)], logarithmic=True),
+        y=Scale.over([*heights, room]),
         layers=tuple(layers),
-        limit=found.budget,
-        description="Test top-1 of the retrained networks against MACs; the table of networks lists each value.",
+        limits=limits,
+        description=f"Test top-1 of the retrained networks against {amount_name(search)}; the table of networks lists each value.",
     )
 
 
-def _trial_mark(trial: Trial, label: str = "") -> Mark:
-    title = (
-        f"{trial.digest}\n{sampler_name(trial.sampler)}, evaluation {trial.trial}\n{compact(trial.macs)} MACs, "
-        f"{compact(trial.params)} params\nsearch-validation top-1 {trial.top1:.3f}, inherited weights"
-    )
-    return Mark(x=trial.macs, y=trial.top1, label=label, title=title)
+def amount_name(search: SearchFindings) -> str:
+    return "MACs" if search.cost == "macs" else search.cost
 
 
-def _retrained_layers(found: Findings, *, detailed: bool) -> list[Layer]:
+def _retrained_layers(search: SearchFindings, score: str, x: str, *, detailed: bool) -> list[Layer]:
     """One layer a start. detailed: with the standard errors, and names beside all that is not of the front alone."""
     layers = []
-    for init in found.inits:
-        marks = []
-        for network in found.networks:
-            if init not in network.results:
-                continue
-            result = network.results[init]
-            names = [spoken(role) for role in network.roles if role not in ("front", "retrained")]
-            highest = max(network.results, key=lambda other: network.results[other].mean)
-            title = (
-                f"{network.digest} ({', '.join(map(spoken, network.roles))})\nretrained from {INITS[init]}\n"
-                f"{compact(network.macs)} MACs, {compact(network.params)} params\ntest top-1 {result}"
-            )
-            marks.append(
-                Mark(
-                    x=network.macs,
-                    y=result.mean,
-                    title=title,
-                    label=", ".join(names) if detailed and init == highest else "",
-                    low=min(result.tests),
-                    high=max(result.tests),
-                    noise=result.error if detailed else 0.0,
-                )
-            )
+    for init in search.inits:
+        marks = (_retrained_mark(network, search, init, score, x, detailed) for network in search.networks)
         layers.append(
             Layer(
                 name=f"retrained from {'scratch' if init == 'scratch' else 'inherited weights'}, test",
                 colour=init,
                 shape="diamond",
-                marks=tuple(marks),
+                marks=tuple(mark for mark in marks if mark),
                 size=1.15,
                 hollow=init == "inherited",
-                aside=0 if len(found.inits) == 1 else -3.5 if init == "scratch" else 3.5,
+                aside=0 if len(search.inits) == 1 else -3.5 if init == "scratch" else 3.5,
             )
         )
     return layers
 
 
-def _extent(layers: Iterable[Layer]) -> list[float]:
-    """Every height that the layers reach."""
-    return [end for layer in layers for mark in layer.marks for end in mark.reach]
+def _retrained_mark(
+    network: Network, search: SearchFindings, init: str, score: str, x: str, detailed: bool
+) -> Mark | None:
+    result = network.results.get(init)
+    if result is None:
+        return None
+    place = result.mean_loss if x == "loss" else network.costs.get(x)
+    if place is None:
+        return None
+    names = [spoken(role) for role in network.roles if role not in ("front", "retrained")]
+    highest = max(network.results, key=lambda other: network.results[other].mean)
+    costs = ", ".join(amount(cost.name, network.costs.get(cost.name), search.costs) for cost in search.matters)
+    loss = f", loss {result.mean_loss:.3f}" if score == "loss" or x == "loss" else ""
+    values = result.tests if score == "top1" else result.losses
+    return Mark(
+        x=place,
+        y=result.mean if score == "top1" else result.mean_loss,
+        title=f"{network.digest} ({', '.join(map(spoken, network.roles))})\nretrained from {INITS[init]}\n{costs}\n"
+        f"test top-1 {result}{loss}",
+        label=", ".join(names) if detailed and init == highest else "",
+        low=min(values),
+        high=max(values),
+        noise=result.error if detailed else 0.0,
+    )
 
 
-def _macs_scale(layers: Iterable[Layer], budget: int | None) -> Scale:
-    macs = [mark.x for layer in layers for mark in layer.marks]
-    return Scale.over(macs if budget is None else [*macs, budget], positive=True)
-
-
-def hypervolume_reference(found: Findings) -> tuple[float, float]:
-    """The corner that hypervolume is measured from: a tenth beyond the budget or the largest candidate, top-1 of 0."""
-    return 1.1 * (found.budget or max(t.macs for trials in found.candidates.values() for t in trials)), 0.0
-
-
-def hypervolume_curves(found: Findings) -> dict[str, list[float]]:
-    """Per sampler, its hypervolume after each evaluation, as a share of the reference box. Over budget adds nothing."""
-    corner = hypervolume_reference(found)
-    curves = {}
-    for name, trials in found.candidates.items():
-        points = [(t.macs, t.top1) if found.within(t.macs) else corner for t in trials]
-        curves[name] = [volume / corner[0] for volume in hypervolume_curve(points, corner)]
-    return curves
-
-
-def hypervolume_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
-    layers = []
-    for index, (name, curve) in enumerate(curves.items()):
-        # The last evaluation and those that changed the value draw the whole staircase.
-        turns = [n for n in range(len(curve)) if n in (0, len(curve) - 1) or curve[n] != curve[n - 1]]
-        titles = {n: f"{sampler_name(name)}\n{plural(n + 1, 'evaluation')}: {curve[n]:.4f}" for n in turns}
-        layers.append(
-            Layer(
-                name=sampler_name(name),
-                colour=f"sampler{index % 3}",
-                shape=_SAMPLER_SHAPES[index % 3],
-                marks=tuple(Mark(x=n + 1, y=curve[n], title=titles[n]) for n in turns),
-                size=0.5,
-                step=True,
-            )
-        )
-    ends = ", ".join(f"{sampler_name(name)} {curve[-1]:.4f} after {len(curve)}" for name, curve in curves.items())
+def overview_chart(searches: Sequence[SearchFindings]) -> Chart | None:
+    """The Pareto front of each of some searches that share their first score and principal cost."""
+    layers, score, cost = [], searches[0].score, searches[0].cost
+    for number, search in enumerate(searches):
+        colour, shape = _SEARCH_LOOKS[number % len(_SEARCH_LOOKS)]
+        step = {objective.name for objective in search.objectives} == {score.name, cost}
+        if marks := _trial_marks(search.front, search, score, cost):
+            layers.append(Layer(name=search.name, colour=colour, shape=shape, marks=marks, step=step))
+    if not layers:
+        return None
+    lines = tuple(sorted({line for search in searches for line in _limits(search, cost)}))
+    ends = ". ".join(f"{layer.name}: {plural(len(layer.marks), 'network')}" for layer in layers)
     return Chart(
-        x_name="evaluations of the sampler",
-        y_name="hypervolume",
-        x=Scale.over([0, *map(len, curves.values())]),
-        y=Scale.over(_extent(layers)),
+        x_name=_x_name(searches[0], cost),
+        y_name=_y_name(score, False),
+        x=Scale.over([*across(layers), *(limit for limit, _ in lines)], logarithmic=True),
+        y=_y_scale(extent(layers), score),
         layers=tuple(layers),
-        description=f"Hypervolume of the front against the number of evaluations. It ends at: {ends}.",
-        macs=False,
+        limits=lines,
+        description=f"The Pareto front of each search, {SCORE_NAMES[score.name]} against {amount_name(searches[0])}. {ends}.",
     )

@@ -4,23 +4,26 @@ import io
 import math
 import warnings
 
-from nas.reporting.charts import Chart
+from nas.reporting.chart import Chart, Mark
 from nas.reporting.markup import Html, h
 
 COLOURS = {
-    "sampler0": ("#0072B2", "#5CB8F2"),
-    "sampler1": ("#D55E00", "#FFA05C"),
-    "sampler2": ("#7A6F00", "#E8DC5A"),
+    "series0": ("#0072B2", "#5CB8F2"),
+    "series1": ("#D55E00", "#FFA05C"),
+    "series2": ("#7A6F00", "#E8DC5A"),
+    "series3": ("#6A4FB3", "#B7A3FF"),
     "scratch": ("#00805E", "#3FD9AE"),
     "inherited": ("#A8478A", "#EE9FD3"),
     "baseline": ("#1B1F24", "#F0F2F4"),
 }
 """What is drawn in which colour, on a light and on a dark page: after Okabe and Ito, with the contrast a page needs."""
 
-_STAR = "L".join(
-    f"{(6.6, 2.9)[k % 2] * math.sin(k * math.pi / 5):.2f} {-(6.6, 2.9)[k % 2] * math.cos(k * math.pi / 5):.2f}"
-    for k in range(10)
-)
+
+def _around(*radii: float, corners: int) -> str:
+    """An SVG path of so many corners around the origin, the first at the top, at these distances in turn."""
+    turns = ((radii[k % len(radii)], 2 * math.pi * k / corners) for k in range(corners))
+    return f"M{'L'.join(f'{radius * math.sin(turn):.2f} {-radius * math.cos(turn):.2f}' for radius, turn in turns)}z"
+
 
 SHAPES = {
     "circle": ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "o"),
@@ -28,7 +31,9 @@ SHAPES = {
     "diamond": ("M0-5.6L5 0L0 5.6L-5 0z", "D"),
     "up": ("M0-5L4.8 4H-4.8z", "^"),
     "down": ("M0 5L4.8-4H-4.8z", "v"),
-    "star": (f"M{_STAR}z", "*"),
+    "cross": ("M-4.4-2L-2-4.4L0-2.4L2-4.4L4.4-2L2.4 0L4.4 2L2 4.4L0 2.4L-2 4.4L-4.4 2L-2.4 0z", "X"),
+    "pentagon": (_around(4.6, corners=5), "p"),
+    "star": (_around(6.6, 2.9, corners=10), "*"),
 }
 """Marks by name: an SVG path around the origin, and matplotlib's letter."""
 
@@ -71,21 +76,24 @@ def png(chart: Chart, title: str) -> bytes:
                 zorder=order,
                 transform=moved,
             )
-        if chart.limit is not None:
-            axes.axvline(chart.limit, color="#6B7480", linestyle=(0, (4, 3)), linewidth=1.2, label=chart.limit_name)
+        for limit, words in chart.limits:
+            axes.axvline(limit, color="#6B7480", linestyle=(0, (4, 3)), linewidth=1.2, label=words)
         axes.set_xlim(chart.x.low, chart.x.high)
-        axes.set_ylim(chart.y.low, chart.y.high)
+        axes.set_ylim(*((chart.y.high, chart.y.low) if chart.y.flipped else (chart.y.low, chart.y.high)))
         axes.set_xticks(list(chart.x_ticks()), list(chart.x_ticks().values()))
         axes.set_xticks([], minor=True)
         axes.set_yticks(list(chart.y_ticks()), list(chart.y_ticks().values()))
         axes.grid(color="#E3E7EB", linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.set_xlabel(chart.x_name)
-        axes.set_ylabel(chart.y_name)
+        axes.set_xlabel(chart.x_name, parse_math=False)
+        axes.set_ylabel(chart.y_name, parse_math=False)
+        if not chart.layers:
+            axes.text(0.5, 0.5, chart.description, horizontalalignment="center", fontsize=12)
         axes.set_title(title, loc="left", fontsize=12, fontweight="bold", parse_math=False)
-        legend = figure.legend(loc="outside lower center", fontsize=9, ncols=4, frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        if chart.layers:
+            legend = figure.legend(loc="outside lower center", fontsize=9, ncols=4, frameon=False)
+            for text in legend.get_texts():
+                text.set_parse_math(False)
         picture = io.BytesIO()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks shows as boxes
@@ -101,7 +109,7 @@ def chart_figure(chart: Chart, name: str, caption: str, height: int = 440) -> Ht
         _svg(chart, name, width=860, height=height, wide=True),
         _svg(chart, name, width=400, height=360, wide=False),
         h("p", chart.description, class_="unseen", id=f"{name}-text"),
-        h("figcaption", caption),
+        h("figcaption", f"{caption} {chart.left_out}".strip()),
     )
 
 
@@ -112,8 +120,8 @@ def _legend(chart: Chart) -> Html:
         place = f"translate(13 8) scale({max(layer.size, 0.8)})"
         mark = h("path", class_="mark", d=SHAPES[layer.shape][0], transform=place)
         items.append(h("li", _swatch(h("g", line, mark, class_=layer.classes)), layer.name))
-    if chart.limit is not None:
-        items.append(h("li", _swatch(h("path", class_="limit", d="M13 0V16")), chart.limit_name))
+    for _, words in chart.limits:
+        items.append(h("li", _swatch(h("path", class_="limit", d="M13 0V16")), words))
     return h("ul", *items, class_="legend")
 
 
@@ -131,13 +139,18 @@ def _svg(chart: Chart, name: str, *, width: int, height: int, wide: bool) -> Htm
     def down(value: float) -> float:
         return round(bottom - chart.y.at(min(max(value, chart.y.low), chart.y.high)) * (bottom - top), 1)
 
+    def ends(mark: Mark) -> tuple[float, float]:
+        """Top and bottom of what a mark covers, in pixels from above."""
+        first, second = map(down, mark.reach)
+        return min(first, second), max(first, second)
+
     def text(words: str, x: float, y: float, anchor: str = "middle", class_: str | None = None) -> Html:
         return h("text", words, x=round(x, 1), y=round(y, 1), text_anchor=anchor, class_=class_)
 
     def bar(x: float, low: float, high: float, class_: str, ends: str) -> Html:
         return h("path", class_=class_, d=f"M{x} {down(low)}V{down(high)}" + ends)
 
-    solid = [(across(m.x) + layer.aside, m.reach) for layer in chart.layers if not layer.faint for m in layer.marks]
+    solid = [(across(m.x) + layer.aside, ends(m)) for layer in chart.layers if not layer.faint for m in layer.marks]
 
     named: list[tuple[float, float, float]] = []
     shares = {"middle": 0.5, "start": 0.0, "end": 1.0}
@@ -151,11 +164,10 @@ def _svg(chart: Chart, name: str, *, width: int, height: int, wide: bool) -> Htm
         """How much a name of so many letters would cover there: marks, other names, the limit's line, or the border."""
         (start, end), y = span(place, letters), place[1]
         covered = sum(
-            start - 5 < other < end + 5 and down(high) - 5 < y and y - 10 < down(low) + 5
-            for other, (low, high) in solid
+            start - 5 < other < end + 5 and upper - 5 < y and y - 10 < lower + 5 for other, (upper, lower) in solid
         )
         covered += sum(one < end and start < other and abs(y - line) < 12 for one, other, line in named)
-        crossed = chart.limit is not None and start < across(chart.limit) < end
+        crossed = any(start < across(limit) < end for limit, _ in chart.limits)
         return covered + 0.5 * crossed + (start < left or end > right)
 
     parts = []
@@ -168,10 +180,14 @@ def _svg(chart: Chart, name: str, *, width: int, height: int, wide: bool) -> Htm
     parts.append(h("line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom))
     parts.append(text(chart.y_name, 4, 14, "start", "name"))
     parts.append(text(chart.x_name, (left + right) / 2, height - 10, class_="name"))
-    if chart.limit is not None:
-        parts.append(h("path", class_="limit", d=f"M{across(chart.limit)} {top}V{bottom}"))
-        anchor = "end" if chart.x.at(chart.limit) > 0.85 else "middle"
-        parts.append(text(chart.limit_name, across(chart.limit), top - 6, anchor, "note"))
+    taken = -1.0
+    for limit, words in chart.limits:
+        parts.append(h("path", class_="limit", d=f"M{across(limit)} {top}V{bottom}"))
+        anchor = "end" if chart.x.at(limit) > 0.85 else "middle"
+        start, end = span((across(limit), top, anchor), len(words))
+        if start > taken:  # the legend has its name too
+            parts.append(text(words, across(limit), top - 6, anchor, "note"))
+            taken = end
     labels = []
     for layer in chart.layers:
         marks = []
@@ -191,10 +207,10 @@ def _svg(chart: Chart, name: str, *, width: int, height: int, wide: bool) -> Htm
             place = f"translate({x} {y}) scale({layer.size})"
             marks.append(h("path", hover, class_="mark", d=SHAPES[layer.shape][0], transform=place))
             if mark.label:
-                low, high = mark.reach
+                upper, lower = ends(mark)
                 anchor = "end" if chart.x.at(mark.x) > 0.88 else "start" if chart.x.at(mark.x) < 0.08 else "middle"
                 places = [
-                    (x, down(high) - 9, anchor), (x, down(low) + 19, anchor), (x - 11, y + 4, "end"), (x + 11, y + 4, "start"),
+                    (x, upper - 9, anchor), (x, lower + 19, anchor), (x - 11, y + 4, "end"), (x + 11, y + 4, "start"),
                 ]  # fmt: skip
                 place = min(places, key=lambda place: crowd(place, len(mark.label)))
                 named.append((*span(place, len(mark.label)), place[1]))

@@ -1,69 +1,49 @@
-"""What a run found: run.json, evaluations.jsonl and retrained.jsonl as one value, with the front."""
+"""What the searches of a run found: their evaluations and retrainings as one value, with fronts and the networks that matter."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from nas.config import parse_macs
-from nas.pareto import front
+from nas.budget import Budget
+from nas.objectives import Objective, principal_cost
+from nas.records import INITS, SAMPLER, Evaluation, Retraining, eligible
 from nas.reporting.words import plain
-from nas.store import RunStore
+from nas.roles import RANDOM, ROLES, axes, best_of, eligible_of, front_of, roles_of
 from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError
 
-ROLES = {
-    "front": "no evaluated sub-network within the budget has fewer MACs and an equal or higher search-validation top-1",
-    "random_best": "the best search-validation top-1 that random search found within the budget",
-    "smallest": "the smallest network of the space",
-    "hand_made": "a network drawn by hand",
-    "largest": "the largest network of the space; the budget does not apply to it",
-    "retrained": "retrained earlier; not on the front of the evaluations as they are now",
-}
-"""Why a network is in the report, in the order in which roles are printed."""
 
-BASELINES = ("smallest", "hand_made", "largest")
-"""Values of `sampler` in evaluations.jsonl that are no search: such networks are shown, and never enter a front."""
+@dataclass(frozen=True, slots=True)
+class CostInfo:
+    """A cost that networks of the run have.
 
-INITS = {"scratch": "fresh weights", "inherited": "weights extracted from the supernet"}
-"""Where retraining starts from."""
+    unit: empty where it has none. about: what it is, in a sentence.
+    """
+
+    name: str
+    unit: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
-    """A line of evaluations.jsonl: a sub-network's search-validation score with inherited weights."""
+class SearchView:
+    """A search as the report is given it.
 
-    n: int
-    sampler: str
-    trial: int
-    digest: str
-    architecture: Architecture
-    params: int
-    macs: int
-    top1: float
-    loss: float
-    images: int
+    folder_name: in the run folder, such as searches/small. settings: its [search] section. evaluations: oldest first.
+    finished: it has evaluated all that it was to. closed: ended by hand before that. extracted: digests of the networks that lie
+    in its folder.
+    """
 
-    @property
-    def error(self) -> float:
-        """Binomial standard error of `top1`, in units of top-1."""
-        return math.sqrt(self.top1 * (1 - self.top1) / self.images)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Retraining:
-    """A line of retrained.jsonl: one network trained by itself, from one start, with one seed."""
-
-    digest: str
-    init: str
-    seed: int
-    architecture: Architecture
-    params: int
-    macs: int
-    epochs: int
-    validation_top1: float
-    test_top1: float
-    test_images: int
+    name: str
+    folder_name: str
+    settings: Mapping[str, Any]
+    budget: Budget
+    objectives: tuple[Objective, ...]
+    evaluations: Sequence[Evaluation]
+    retrainings: Sequence[Retraining] = ()
+    finished: bool = True
+    closed: bool = False
+    extracted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +57,18 @@ class Result:
         return [repeat.test_top1 for repeat in self.repeats]
 
     @property
+    def losses(self) -> list[float]:
+        return [repeat.test_loss for repeat in self.repeats]
+
+    @property
     def mean(self) -> float:
         """Mean test top-1 over the seeds."""
         return math.fsum(self.tests) / len(self.tests)
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean test loss over the seeds."""
+        return math.fsum(self.losses) / len(self.losses)
 
     @property
     def validation(self) -> float:
@@ -111,9 +100,8 @@ class Network:
     digest: str
     roles: tuple[str, ...]
     architecture: Architecture
-    params: int
-    macs: int
-    inherited: Trial | None
+    costs: Mapping[str, float]
+    inherited: Evaluation | None
     results: dict[str, Result]
 
     @property
@@ -122,29 +110,63 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Findings:
-    """What a run found.
+class SearchFindings:
+    """What one search found.
 
-    run: run.json.
-    budget: MACs, or None.
-    trials: all evaluations, oldest first.
-    candidates: per sampler (NSGA-II first), its evaluations, whether within the budget or not.
-    fronts: per sampler, the front of its candidates within the budget.
-    front: the front of all candidates within the budget, by rising MACs.
-    networks: the front, then the baselines and the rest, by the order of `ROLES` and rising MACs.
+    costs: every cost of the run, by name.
+    candidates: per sampler, in order of their first evaluations and random search last, its evaluations, within the budget or not.
+    fronts: per sampler, the front of its candidates that may win.
+    front: that of all of them, by rising principal cost; without a cost among the objectives, the best first.
+    networks: the front, then baselines and the rest, by the order of `ROLES` and rising principal cost.
     """
 
-    run: Mapping[str, Any]
-    budget: int | None
-    trials: tuple[Trial, ...]
-    candidates: dict[str, tuple[Trial, ...]]
-    fronts: dict[str, tuple[Trial, ...]]
-    front: tuple[Trial, ...]
+    view: SearchView
+    costs: Mapping[str, CostInfo]
+    candidates: dict[str, tuple[Evaluation, ...]]
+    fronts: dict[str, tuple[Evaluation, ...]]
+    front: tuple[Evaluation, ...]
     networks: tuple[Network, ...]
 
-    def within(self, macs: int) -> bool:
-        """Whether the budget allows so many MACs."""
-        return self.budget is None or macs <= self.budget
+    @property
+    def name(self) -> str:
+        return self.view.name
+
+    @property
+    def budget(self) -> Budget:
+        return self.view.budget
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return self.view.objectives
+
+    @property
+    def score(self) -> Objective:
+        """The first that is measured on images: what "best" means."""
+        return self.objectives[axes(self.objectives)[0]]
+
+    @property
+    def cost(self) -> str:
+        """What "large" and "small" mean: the first cost among the objectives, else the first limited one, else MACs."""
+        limited = self.budget.names
+        if any(objective.is_cost for objective in self.objectives) or "macs" in limited or not limited:
+            return principal_cost(self.objectives)
+        return limited[0]
+
+    @property
+    def trials(self) -> Sequence[Evaluation]:
+        """All evaluations, oldest first."""
+        return self.view.evaluations
+
+    @property
+    def best(self) -> Evaluation | None:
+        """Of the front, the best in the first score, with inherited weights."""
+        return best_of(self.front, self.objectives) if self.front else None
+
+    @property
+    def retrained_best(self) -> tuple[Network, str] | None:
+        """The network of the front, and its init, that is best on validation after retraining. The test has no say."""
+        choices = [(network, init) for network in self.networks if network.on_front for init in network.results]
+        return max(choices, key=lambda choice: choice[0].results[choice[1]].validation, default=None)
 
     @property
     def inits(self) -> list[str]:
@@ -152,98 +174,116 @@ class Findings:
         return [init for init in INITS if any(init in network.results for network in self.networks)]
 
     @property
-    def best(self) -> tuple[Network, str] | None:
-        """The network of the front, and its init, that is best on validation after retraining. The test has no say."""
-        choices = [(network, init) for network in self.networks if network.on_front for init in network.results]
-        return max(choices, key=lambda choice: choice[0].results[choice[1]].validation, default=None)
+    def state(self) -> str:
+        return "finished" if self.view.finished else "closed by hand" if self.view.closed else "unfinished"
+
+    @property
+    def matters(self) -> list[CostInfo]:
+        """The costs that tables have columns of: those of the objectives and of the budget, then MACs and params."""
+        names = [objective.name for objective in self.objectives if objective.is_cost]
+        names += [*self.budget.names, *(name for name in ("macs", "params") if name in self.costs)]
+        return [self.costs.get(name, CostInfo(name)) for name in dict.fromkeys(names)]
+
+    def may_win(self, trial: Evaluation) -> bool:
+        """Whether it is within the budget and has a value of every objective."""
+        return bool(eligible([trial], self.budget, self.objectives))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """What the searches of a run found.
+
+    run: run.json. costs: every cost of the run, in the order of run.json.
+    """
+
+    run: Mapping[str, Any]
+    costs: tuple[CostInfo, ...]
+    searches: tuple[SearchFindings, ...]
+
+    @property
+    def several(self) -> bool:
+        return len(self.searches) > 1
 
     @property
     def title(self) -> str:
         return plain(f"Space {self.run['space_name']}, data {self.run['config']['data']['name']}")
 
-
-Record = TypeVar("Record", Trial, Retraining)
-
-
-def _records(store: RunStore, name: str, kind: type[Record], known: dict[str, Architecture]) -> tuple[Record, ...]:
-    """The lines of a file. Lines of one digest share one Architecture, kept in `known`."""
-    found = []
-    for number, line in enumerate(store.records(name), 1):
-        try:
-            if line["digest"] not in known:
-                known[line["digest"]] = Architecture.from_dict(line["architecture"])
-            values: dict[str, Any] = {field.name: line[field.name] for field in fields(kind)}
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"line {number} of {store.path(name)} is not a record of this version (at {error})",
-                "lines as nas wrote them",
-                "a copy of the file, or a new folder: run=runs/new",
-            ) from None
-        values["architecture"] = known[line["digest"]]
-        found.append(kind(**values))
-    return tuple(found)
+    @property
+    def architectures(self) -> list[Architecture]:
+        """Of all networks that anything is known about."""
+        known = (network for search in self.searches for network in (*search.trials, *search.networks))
+        return list({network.digest: network.architecture for network in known}.values())
 
 
-def _front(trials: Iterable[Trial]) -> tuple[Trial, ...]:
-    trials = tuple(trials)
-    return tuple(trials[index] for index in front([(trial.macs, trial.top1) for trial in trials]))
+def collect(run: Mapping[str, Any], searches: Sequence[SearchView]) -> Findings:
+    """What is reported of a run and of the given searches of it; they may have evaluated anything or nothing yet.
 
+    Of several retrainings of one network with one init and seed, the last counts.
 
-def collect(store: RunStore) -> Findings:
-    """Reads a run that has been searched; retraining may or may not have happened.
-
-    Of several lines of retrained.jsonl with one digest, init and seed, the last counts.
-
-    Raises:
-        InputError: nothing has been evaluated yet, or a file is damaged.
+    Args:
+        run: run.json as a mapping. "costs" lists the costs of the run as {"name", "unit", "about"}.
     """
-    run = store.read_json("run.json")
-    known: dict[str, Architecture] = {}
-    trials = _records(store, "evaluations.jsonl", Trial, known)
-    if not trials:
-        given = f"{store.folder} has no evaluations to report"
-        raise InputError(given, "a run that has been searched", f"nas search run={store.folder}")
-    retrained = {(r.digest, r.init, r.seed): r for r in _records(store, "retrained.jsonl", Retraining, known)}
-    budget = parse_macs(run["config"]["search"]["budget"])
+    costs = {entry["name"]: CostInfo(entry["name"], entry["unit"], entry["about"]) for entry in run.get("costs", ())}
+    seen = {name for view in searches for known in (*view.evaluations, *view.retrainings) for name in known.costs}
+    limited = {name for view in searches for name in view.budget.names}
+    wanted = {objective.name for view in searches for objective in view.objectives if objective.is_cost}
+    for name in sorted((seen | limited | wanted) - costs.keys()):
+        costs[name] = CostInfo(name)
+    found = tuple(_search(view, costs) for view in searches)
+    return Findings(run=run, costs=tuple(costs.values()), searches=found)
 
-    samplers = sorted({t.sampler for t in trials} - set(BASELINES), key=lambda name: (name != "nsga2", name))
-    candidates = {name: tuple(t for t in trials if t.sampler == name) for name in samplers}
-    allowed = [t for t in trials if t.sampler in candidates and (budget is None or t.macs <= budget)]
-    fronts = {name: _front(t for t in allowed if t.sampler == name) for name in samplers}
-    whole = _front(allowed)
 
-    roles: dict[str, set[str]] = {trial.digest: {"front"} for trial in whole}
-    if fronts.get("random"):
-        roles.setdefault(fronts["random"][-1].digest, set()).add("random_best")
-    for trial in trials:
-        if trial.sampler in BASELINES:
-            roles.setdefault(trial.digest, set()).add(trial.sampler)
-    for digest, _, _ in retrained:
-        roles.setdefault(digest, {"retrained"})
+def _search(view: SearchView, costs: Mapping[str, CostInfo]) -> SearchFindings:
+    trials, budget, objectives = view.evaluations, view.budget, view.objectives
+    names = dict.fromkeys(trial.origin.name for trial in trials if trial.origin.kind == SAMPLER)
+    samplers = sorted(names, key=lambda name: name == RANDOM)
+    own = {name: tuple(t for t in trials if t.origin.kind == SAMPLER and t.origin.name == name) for name in samplers}
+    return SearchFindings(
+        view=view,
+        costs=costs,
+        candidates=own,
+        fronts={n: tuple(front_of(eligible_of(own[n], n, budget, objectives), objectives)) for n in samplers},
+        front=tuple(front_of(eligible(trials, budget, objectives), objectives)),
+        networks=_networks(view),
+    )
 
-    evaluated = {trial.digest: trial for trial in (*reversed(trials), *whole)}
+
+def _networks(view: SearchView) -> tuple[Network, ...]:
+    retrained = list({(r.digest, r.init, r.seed): r for r in view.retrainings}.values())
+    roles = roles_of(view.evaluations, view.budget, view.objectives)
+    for known in retrained:
+        roles.setdefault(known.digest, ("chosen" if "chosen" in known.roles else "retrained",))
+    evaluated = {trial.digest: trial for trial in reversed(view.evaluations)}
+    # Of several evaluations of one network, the one that may win stands for it.
+    evaluated |= {trial.digest: trial for trial in eligible(view.evaluations, view.budget, view.objectives)}
     networks = []
     for digest, names in roles.items():
-        own = sorted((r for r in retrained.values() if r.digest == digest), key=lambda r: r.seed)
+        own = sorted((r for r in retrained if r.digest == digest), key=lambda r: r.seed)
         source = evaluated.get(digest) or own[0]
         networks.append(
             Network(
                 digest=digest,
-                roles=tuple(role for role in ROLES if role in names),
+                roles=names,
                 architecture=source.architecture,
-                params=source.params,
-                macs=source.macs,
+                costs=source.costs,
                 inherited=evaluated.get(digest),
                 results={init: Result(of) for init in INITS if (of := tuple(r for r in own if r.init == init))},
             )
         )
-    networks.sort(key=lambda network: (list(ROLES).index(network.roles[0]), network.macs, network.digest))
-    return Findings(
-        run=run,
-        budget=budget,
-        trials=trials,
-        candidates=candidates,
-        fronts=fronts,
-        front=whole,
-        networks=tuple(networks),
-    )
+    order, cost = list(roles), principal_cost(view.objectives)
+
+    def key(network: Network) -> tuple[int, float, int]:
+        """By the first role; the front in its own order."""
+        first = list(ROLES).index(network.roles[0])
+        size = 0.0 if network.on_front else network.costs.get(cost, math.inf)
+        return first, size, order.index(network.digest)
+
+    return tuple(sorted(networks, key=key))
+
+
+def shared(searches: Iterable[SearchFindings]) -> dict[tuple[str, str], list[SearchFindings]]:
+    """The searches by their first score and principal cost: those that one chart can show."""
+    groups: dict[tuple[str, str], list[SearchFindings]] = {}
+    for search in searches:
+        groups.setdefault((search.score.name, search.cost), []).append(search)
+    return groups

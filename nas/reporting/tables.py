@@ -1,11 +1,12 @@
-"""The tables of a run: front.csv, trials.csv, and the text that `nas demo` ends with. pandas is imported here alone."""
+"""front.csv and trials.csv. pandas is imported here alone."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nas.reporting.findings import INITS, ROLES, Findings, Network, Trial, collect
-from nas.reporting.words import compact, plain, shorten
-from nas.store import RunStore
+from nas.records import KINDS, Evaluation
+from nas.reporting.findings import CostInfo, Findings, Network, SearchFindings
+from nas.reporting.words import plain
+from nas.roles import ROLES
 from search_spaces.architecture import Architecture
 
 _RETRAINED_COLUMNS = {
@@ -17,12 +18,12 @@ _RETRAINED_COLUMNS = {
 }
 
 FRONT_COLUMNS: dict[str, str] = {
+    "search": "name of the search",
     "digest": "first 12 hexadecimal digits of the SHA-256 of the architecture",
     "role": f"why the network is listed, joined by +: {', '.join(ROLES)}",
-    "sampler": "what proposed the network first: a sampler, or the kind of baseline",
-    "within_budget": "true if macs is no more than the budget, or if there is none",
-    "macs": "fused multiply-adds of one image (the papers' FLOPs)",
-    "params": "number of trainable parameters",
+    "origin": f"where the network comes from: {', '.join(KINDS)}",
+    "sampler": "name of that origin: of the sampler or the baseline, or the file that the network was given in",
+    "within_budget": "true if no limited cost is above its limit or unknown, or if there is no limit; costs follow",
     "depth": "number of blocks in all stages",
     "depths": "blocks of each stage, joined by |",
     "widths": "channels of each stage, joined by |",
@@ -34,18 +35,21 @@ FRONT_COLUMNS: dict[str, str] = {
     **{f"inherited_init_{name}": f"retrained from inherited: {text}" for name, text in _RETRAINED_COLUMNS.items()},
     "test_images": "test images behind each test top-1",
 }
-"""Columns of front.csv, one row a reported network, and their meaning. A value that does not exist (yet) is empty."""
+"""Columns of front.csv, one row a search and network, and their meaning. A value that does not exist (yet) is empty.
+
+After within_budget there is a column for each cost: see `cost_columns`.
+"""
 
 TRIAL_COLUMNS: dict[str, str] = {
-    "n": "number of the evaluation in the run",
-    "sampler": "what proposed the network: a sampler, or the kind of baseline",
+    "search": FRONT_COLUMNS["search"],
+    "n": "number of the evaluation in the search",
+    "origin": FRONT_COLUMNS["origin"],
+    "sampler": FRONT_COLUMNS["sampler"],
     "trial": "number of the proposal of that sampler",
     "digest": FRONT_COLUMNS["digest"],
     "within_budget": FRONT_COLUMNS["within_budget"],
     "on_front": "true if this evaluation is on the front of all samplers",
     "on_sampler_front": "true if this evaluation is on the front of its own sampler",
-    "macs": FRONT_COLUMNS["macs"],
-    "params": FRONT_COLUMNS["params"],
     "depth": FRONT_COLUMNS["depth"],
     "depths": FRONT_COLUMNS["depths"],
     "widths": FRONT_COLUMNS["widths"],
@@ -54,31 +58,45 @@ TRIAL_COLUMNS: dict[str, str] = {
     "loss": FRONT_COLUMNS["inherited_validation_loss"],
     "images": "search-validation images behind top1",
 }
-"""Columns of trials.csv, one row an evaluation, oldest first, and their meaning."""
+"""Columns of trials.csv, one row an evaluation, by search and oldest first, and their meaning; costs as in front.csv."""
+
+
+def cost_columns(costs: Iterable[CostInfo], columns: Iterable[str]) -> dict[str, CostInfo]:
+    """The column of each cost: its name, with cost_ before it where a fixed column has that name."""
+    fixed = set(columns)
+    return {f"cost_{cost.name}" if cost.name in fixed else cost.name: cost for cost in costs}
 
 
 def front_csv(found: Findings) -> str:
-    """front.csv: one row a reported network."""
-    return _csv((_front_row(network, found) for network in found.networks), FRONT_COLUMNS)
+    """front.csv: one row a search and network that is reported of it."""
+    rows = (_front_row(network, search) for search in found.searches for network in search.networks)
+    return _csv(rows, FRONT_COLUMNS, found)
 
 
 def trials_csv(found: Findings) -> str:
-    """trials.csv: one row an evaluation, oldest first."""
-    return _csv((_trial_row(trial, found) for trial in found.trials), TRIAL_COLUMNS)
+    """trials.csv: one row an evaluation, by search and oldest first."""
+    rows = (_trial_row(trial, search) for search in found.searches for trial in search.trials)
+    return _csv(rows, TRIAL_COLUMNS, found)
 
 
-def _front_row(network: Network, found: Findings) -> dict[str, Any]:
+def _costs(costs: Mapping[str, float], search: SearchFindings, columns: Iterable[str]) -> dict[str, Any]:
+    named = cost_columns(search.costs.values(), columns)
+    return {column: costs[cost.name] for column, cost in named.items() if cost.name in costs}
+
+
+def _front_row(network: Network, search: SearchFindings) -> dict[str, Any]:
     row: dict[str, Any] = {
+        "search": search.name,
         "digest": network.digest,
         "role": "+".join(network.roles),
-        "within_budget": _yes(found.within(network.macs)),
-        "macs": network.macs,
-        "params": network.params,
+        "within_budget": _yes(search.budget.allows(network.costs)),
+        **_costs(network.costs, search, FRONT_COLUMNS),
         **_shape(network.architecture),
     }
     if network.inherited:
         row |= {
-            "sampler": network.inherited.sampler,
+            "origin": network.inherited.origin.kind,
+            "sampler": network.inherited.origin.name,
             "inherited_validation_top1": network.inherited.top1,
             "inherited_validation_loss": network.inherited.loss,
             "validation_images": network.inherited.images,
@@ -97,13 +115,18 @@ def _front_row(network: Network, found: Findings) -> dict[str, Any]:
     return row
 
 
-def _trial_row(trial: Trial, found: Findings) -> dict[str, Any]:
+def _trial_row(trial: Evaluation, search: SearchFindings) -> dict[str, Any]:
+    own = search.fronts.get(trial.origin.name, ()) if trial.origin.kind == "sampler" else ()
     return {
-        **{name: getattr(trial, name) for name in TRIAL_COLUMNS if name in Trial.__slots__},
+        "search": search.name,
+        "origin": trial.origin.kind,
+        "sampler": trial.origin.name,
+        **{name: getattr(trial, name) for name in ("n", "trial", "digest", "top1", "loss", "images")},
+        **_costs(trial.costs, search, TRIAL_COLUMNS),
         **_shape(trial.architecture),
-        "within_budget": _yes(found.within(trial.macs)),
-        "on_front": _yes(any(trial is other for other in found.front)),
-        "on_sampler_front": _yes(any(trial is other for other in found.fronts.get(trial.sampler, ()))),
+        "within_budget": _yes(search.budget.allows(trial.costs)),
+        "on_front": _yes(any(trial is other for other in search.front)),
+        "on_sampler_front": _yes(any(trial is other for other in own)),
     }
 
 
@@ -121,48 +144,12 @@ def _yes(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
+def _csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], found: Findings) -> str:
     import pandas as pd
 
+    names = list(columns)
+    after = names.index("within_budget") + 1
+    names[after:after] = cost_columns(found.costs, columns)
     # Objects keep whole numbers whole beside empty cells, and floats print in full.
-    table = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
+    table = pd.DataFrame(list(rows), columns=names, dtype=object)
     return plain(table.to_csv(index=False, lineterminator="\n"))
-
-
-def table(store: RunStore) -> str:
-    """The networks of the front and the baselines as aligned plain text, no line longer than 100 characters.
-
-    Raises:
-        InputError: nothing has been evaluated yet, or a file is damaged.
-    """
-    found = collect(store)
-    rows = [["network", "role", "MACs", "params", "search-val", *INITS, "blocks x width"]]
-    for network in found.networks:
-        results = [network.results.get(init) for init in INITS]
-        rows.append(
-            [
-                shorten(network.digest, 12),
-                shorten("+".join(network.roles), 26),
-                compact(network.macs),
-                compact(network.params),
-                f"{network.inherited.top1:.3f}" if network.inherited else "-",
-                *(f"{result.mean:.3f} ({len(result.repeats)})" if result else "-" for result in results),
-                " ".join(f"{len(stage.blocks)}x{stage.width}" for stage in network.architecture.stages),
-            ]
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    rest = 100 - sum(widths) - 2 * len(widths)
-    lines = []
-    for row in rows:
-        cells = [
-            text.ljust(w) if k < 2 else text.rjust(w) for k, (text, w) in enumerate(zip(row, widths, strict=False))
-        ]
-        lines.append("  ".join([*cells, shorten(row[-1], rest)]))
-    lines.insert(1, "-" * max(map(len, lines)))
-    images = found.trials[0].images
-    lines += ["", f"search-val: top-1 on {images} search-validation images with inherited weights; it chose the front."]
-    if found.inits:
-        lines.append("scratch, inherited: mean test top-1 after retraining from that start (number of seeds).")
-    else:
-        lines.append("scratch, inherited: test top-1 after retraining; nothing is retrained yet.")
-    return "\n".join(lines) + "\n"

@@ -2,29 +2,47 @@
 
 from pathlib import Path
 
-from nas.reporting.charts import front_chart
+from nas.reporting.chart import EMPTY, Chart
+from nas.reporting.charts import front_charts, overview_chart
+from nas.reporting.curves import best_chart
 from nas.reporting.drawing import png
-from nas.reporting.findings import collect
+from nas.reporting.findings import Findings, shared
 from nas.reporting.page import page_html
 from nas.reporting.tables import front_csv, trials_csv
 from nas.reporting.words import shorten
 from nas.store import RunStore
 
 
-def write_report(store: RunStore, out: RunStore | None = None) -> Path:
-    """Writes front.csv, trials.csv, front.png and, last, report.html into `out`, by default the run folder; each atomically.
+def first_chart(found: Findings) -> Chart:
+    """The chart that the page begins with; an empty one before anything has been evaluated."""
+    if found.several:
+        for group in shared(found.searches).values():
+            if len(group) > 1 and (chart := overview_chart(group)):
+                return chart
+    for search in found.searches:
+        if len(search.objectives) == 1 and (chart := best_chart(search)):
+            return chart
+        if charts := front_charts(search):
+            return charts[0]
+    return EMPTY
 
-    It can be called as soon as the search has evaluated one network, and again at any time. CSV and HTML are the same
-    bytes for the same folder (the page names its path); the picture is, where matplotlib is the same.
+
+def write_report(found: Findings, out: RunStore, folder: str | Path | None = None) -> Path:
+    """Writes front.csv, trials.csv, front.png and, last, report.html into `out`, each atomically.
+
+    It can be called at any time, whatever the searches have reached. CSV and HTML are the same bytes for equal findings; the
+    picture is, where matplotlib is the same.
+
+    Args:
+        folder: the run folder as the commands on the page are to name it; `out` by default.
 
     Returns:
         The path of report.html.
 
     Raises:
-        InputError: nothing has been evaluated yet, a file is damaged, the folder cannot be written, or the disk is full.
+        InputError: the folder cannot be written, or the disk is full.
     """
-    found, out = collect(store), out or store
     out.write_text("front.csv", front_csv(found))
     out.write_text("trials.csv", trials_csv(found))
-    out.write_bytes("front.png", png(front_chart(found), shorten(found.title, 90)))
-    return out.write_text("report.html", page_html(found, store))
+    out.write_bytes("front.png", png(first_chart(found), shorten(found.title, 90)))
+    return out.write_text("report.html", page_html(found, str(out.folder if folder is None else folder)))

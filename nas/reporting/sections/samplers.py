@@ -1,0 +1,71 @@
+"""How fast each sampler found it: hypervolume, and a table of the samplers."""
+
+from nas.reporting.curves import Box, box, hypervolume_chart, hypervolume_curves
+from nas.reporting.drawing import chart_figure
+from nas.reporting.findings import SearchFindings
+from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
+from nas.reporting.sections.place import Place, section
+from nas.reporting.words import SCORE_NAMES, amount, listed, sampler_name
+from nas.roles import best_of
+
+
+def samplers(place: Place) -> Html:
+    """Nothing before a sampler has evaluated a network."""
+    search = place.search
+    if not search.candidates:
+        return section("", [], place.level)
+    parts, curves = [], {}
+    if len(search.objectives) > 1:  # with one, the chart of the best so far says it all
+        ends = box([search])
+        curves = hypervolume_curves(search, ends)
+        parts.append(chart_figure(hypervolume_chart(curves), place.id("volume"), _caption(search, ends), 340))
+    else:
+        parts.append(h("p", "One run of each sampler: a small difference may be luck."))
+    parts.append(_table(place, curves))
+    return section("How fast each sampler found it", parts, place.level)
+
+
+def _caption(search: SearchFindings, ends: Box) -> str:
+    return (
+        f"Share of a box that a sampler's front dominates, by search-validation results with inherited weights. More is "
+        f"better. The box reaches {box_in_words([search], ends)}. One run of each sampler: a small difference may be luck."
+    )
+
+
+def box_in_words(searches: list[SearchFindings], ends: Box) -> str:
+    """The box that hypervolume is a share of, for searches of the same objectives."""
+    sides = []
+    for objective in searches[0].objectives:
+        name = objective.name
+        if objective.up:
+            sides.append("from top-1 0 to 1")
+        elif not objective.is_cost:
+            sides.append(f"from loss 0 to {ends[name]:.3f} (the largest of a candidate)")
+        else:
+            limited = all(search.budget.limit(name) for search in searches)
+            largest = "the largest limit" if len(searches) > 1 else "the limit"
+            beyond = largest if limited else "the largest candidate"
+            sides.append(f"from 0 to {amount(name, ends[name], searches[0].costs)} (a tenth beyond {beyond})")
+    return listed(sides)
+
+
+def _table(place: Place, curves: dict[str, list[float]]) -> Html:
+    search = place.search
+    score = search.score
+    common = min(map(len, search.candidates.values()))
+    uneven = bool(curves) and common < max(map(len, search.candidates.values()))
+    names = ["sampler", "evaluations", "different networks", "within budget"]
+    names += ["on its front"] * bool(curves) + [f"best {SCORE_NAMES[score.name]} within budget"]
+    names += [f"hypervolume after {common}"] * uneven + ["hypervolume, final"] * bool(curves)
+    rows = []
+    for name, trials in search.candidates.items():
+        own = search.fronts[name]
+        best = f"{getattr(best_of(own, search.objectives), score.name):.3f}" if own else "–"
+        cells: list[object] = [len(trials), len({trial.digest for trial in trials})]
+        cells += [sum(search.budget.allows(trial.costs) for trial in trials)]
+        cells += [len(own)] * bool(curves) + [best]
+        if curves:
+            cells += [f"{curves[name][common - 1]:.4f}"] * uneven + [f"{curves[name][-1]:.4f}"]
+        rows.append(h("tr", h("th", sampler_name(name), scope="row"), *map(number_cell, cells)))
+    label = f"Samplers of {search.name}" if place.found.several else "Samplers"
+    return boxed_table(label, h("thead", h("tr", *headings(*names))), h("tbody", *rows))
