@@ -19,6 +19,7 @@ from nas.config import Config, RetrainConfig, SearchConfig, typed
 from nas.objectives import Objective, parse_objectives
 from nas.parsing import config_from, values_of
 from nas.records import Evaluation, RecordError, Retraining
+from nas.reporting.findings import SearchView
 from nas.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
@@ -330,3 +331,14 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
         named = name if verb != "report" else config.search.name
         found.append(replace(settled, search=replace(settled.search, name=named)))
     return found or [config]
+
+
+def view(search: Search) -> SearchView:
+    """What the report is given of a search."""
+    folder = search.store.path(search.path("networks"))
+    extracted = frozenset(path.parent.name for path in folder.glob("*/arch.json")) if folder.is_dir() else frozenset()
+    return SearchView(
+        name=search.name, folder_name=search.folder, settings=kept(search.settings), budget=search.budget,
+        objectives=search.objectives, evaluations=search.evaluations(), retrainings=search.retrainings(),
+        finished=search.finished, closed=search.state == CLOSED, extracted=extracted,
+    )  # fmt: skip

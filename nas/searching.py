@@ -1,6 +1,7 @@
 """A search of a run, from its first evaluation to its last: baselines, what the samplers propose, and the record of it."""
 
 import random
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,22 +12,22 @@ from search_spaces.costs import cost_named, cost_names, costs_of
 from nas.baselines import hand_designed
 from nas.budget import Budget
 from nas.costing import Violations, check_feasible, excess_of, prepare_costs, refusal, violations_of
-from nas.engine import Proposal, run_search
+from nas.engine import Proposal, Tally, run_search
 from nas.evaluation import Accuracy, EvaluatorSetup, score
 from nas.executors import Executor
-from nas.log import Progress
+from nas.log import Progress, say
 from nas.objectives import parse_objectives, principal_cost
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
 from nas.roles import best_of
 from nas.run import Run
-from nas.samplers import make_sampler, parse_options
+from nas.samplers import check_sampler, make_sampler
 from nas.samplers.proposer import Proposer
-from nas.samplers.storage import write_studies
+from nas.samplers import storage
 from nas.searches import CLOSED, FINISHED, RUNNING, Search, evaluated_before, read_search, search_names, start_search
 from nas.store import RunStore
 from nas.weights import read_architecture
 from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError, OutsideBudget
+from search_spaces.errors import InputError, OutsideBudget, unknown
 from search_spaces.space import SearchSpace
 from supernet.seeding import derive_seed
 
@@ -42,6 +43,7 @@ class Searching:
         self.done = {(record.origin, record.trial) for record in self.records}
         self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
         self.fresh = 0
+        self.latest: Evaluation
 
     @cached_property
     def setup(self) -> EvaluatorSetup:
@@ -113,7 +115,7 @@ class Searching:
         search, config = self.search, self.run.config
         objectives, settings = search.objectives, search.settings
         constrained = tuple(violations(self.run.space.decode((0,) * len(self.run.space.genes))))
-        options = parse_options(settings.options, settings.samplers)
+        options = options_of(settings.options, settings.samplers)
         proposers = [
             Proposer(
                 self.run.space, name,
@@ -125,22 +127,46 @@ class Searching:
             )
             for name in settings.samplers
         ]  # fmt: skip
-        progress = Progress(f"search {search.name}", settings.evaluations * len(proposers))
+        total = min(settings.evaluations, source.size) * len(proposers)
+        progress = Progress(f"search {search.name}", total)
+        done: dict[str, int] = {}
 
         def scores(proposals: Sequence[Proposal]) -> Iterator[list[float]]:
-            wanted = [(Origin(SAMPLER, p.sampler), p.trial, p.arch) for p in proposals]
-            for record in self.evaluate(wanted):
-                values = [objective.of(record) for objective in objectives]
-                shown = {o.name: value for o, value in zip(objectives, values, strict=True) if value is not None}
-                progress.update(self.told, self.fresh, **shown)
-                self.told += 1
-                yield [value for value in values if value is not None]
+            for record in self.evaluate([(Origin(SAMPLER, p.sampler), p.trial, p.arch) for p in proposals]):
+                self.latest = record
+                yield [cast(float, objective.of(record)) for objective in objectives]
 
-        self.told = 0
-        run_search(
+        def tell(tally: Tally) -> None:
+            done[tally.sampler] = tally.scored
+            shown = {o.name: o.of(self.latest) for o in objectives}
+            progress.update(sum(done.values()), self.fresh, **{k: v for k, v in shown.items() if v is not None})
+
+        tallies = run_search(
             source, proposers, evaluations=settings.evaluations, batch=settings.batch,
-            seed=derive_seed(config.seed, "search", settings.seed), violations=violations, score=scores,
+            seed=derive_seed(config.seed, "search", settings.seed), violations=violations, score=scores, progress=tell,
         )  # fmt: skip
+        for tally in tallies:
+            if tally.exhausted:
+                say(f"{tally.sampler}: stopped at {tally.scored} different networks, it found no new ones within the budget")
+
+
+def options_of(options: Sequence[str], samplers: Sequence[str]) -> dict[str, dict[str, object]]:
+    """The options of each sampler, from "SAMPLER.OPTION=VALUE"; a value is read as TOML, else as text.
+
+    Raises:
+        InputError: options of a sampler that is not among them.
+    """
+    found: dict[str, dict[str, object]] = {name: {} for name in samplers}
+    for option in options:
+        key, _, text = option.partition("=")
+        name, _, argument = key.rpartition(".")
+        if name not in found:
+            raise unknown("sampler in search.options:", name, samplers, f"search.options={{}}.{argument}={text}")
+        try:
+            found[name][argument] = tomllib.loads(f"value = {text}")["value"]
+        except ValueError:
+            found[name][argument] = text
+    return found
 
 
 def cost_infos() -> tuple[Mapping[str, str], ...]:
@@ -160,6 +186,8 @@ def conduct(run: Run, executor: Executor) -> Search:
     settings, store, space = run.config.search, run.store, run.space
     if settings.close:
         read_search(store, settings.title)  # or the error that says which searches there are
+    for name in settings.samplers:
+        check_sampler(name)
     listed = [arch for arch in prepare_costs(settings) if space.contains(arch)]
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
     violations = violations_of(budget, objectives)
@@ -229,7 +257,9 @@ def copy_studies(store: RunStore, space: SearchSpace) -> None:
     """
     path = store.path(STUDY)
     try:
-        write_studies(path, space, [read_search(store, name) for name in search_names(store)])
+        searches = [read_search(store, name) for name in search_names(store)]
+        told = [storage.Search(s.name, s.objectives, s.budget, s.evaluations()) for s in searches]
+        storage.write_studies(path, space, told)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({str(error).splitlines()[0]})",

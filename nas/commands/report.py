@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nas.config import Config
 from nas.log import say
-from nas.reporting import table, write_report
+from nas.reporting import collect, table, write_report
 from nas.searches import chosen_searches, view
 from nas.store import RunStore, offering
 
@@ -22,11 +22,13 @@ def report(config: Config) -> Path:
     """
     store, out = RunStore.open(config.run), config.report.out
     named = bool(config.search.name)
+    searches = chosen_searches(store, config.search, every=not named)
+    costs = {cost["name"]: cost for search in searches for cost in search.costs}
+    found = collect({**store.read_json("run.json"), "costs": list(costs.values())}, list(map(view, searches)))
+    place = store if not named else RunStore(store.path(searches[0].folder))
     with offering("out=PATH of such a folder" if out else f"nas report run={shlex.quote(config.run)} out=DIR"):
-        searches = [view(search) for search in chosen_searches(store, config.search, every=not named)]
-        place = RunStore(out) if out else RunStore(store.path(f"searches/{config.search.name}")) if named else store
-        path = write_report(store.read_json("run.json"), searches, config.run, place)
-    say(table(store.read_json("run.json"), searches))
+        path = write_report(found, RunStore(out) if out else place, store.folder)
+    say(table(found))
     say()
     say(f"report: {path}")
     return path

@@ -2,7 +2,7 @@
 
 from nas import machine
 from nas.config import Config
-from nas.executors import Executor, make_executor
+from nas.executors import Executor, Words, make_executor
 from nas.log import say
 from nas.memory import explained
 from nas.records import Retraining
@@ -30,7 +30,13 @@ def retrain(config: Config) -> Run:
             run.check_images(part)
     workers = config.retrain.jobs or (machine.cores() if run.device.type == "cpu" else 1)
     most = max(len(jobs) for _, jobs in work)
-    with make_executor(config.executor, min(workers, max(1, most)), key="retrain.jobs") as executor:
+    ended = (
+        f"{run.store.folder}: a training process was ended from outside, most often because memory ran out",
+        "memory for all networks that train at once; what is finished is kept, and the same command resumes",
+        "the same command with retrain.jobs=1, or a new run with a smaller retrain.batch_size",
+    )
+    words = Words(doing="train networks", single="retrain.jobs=1", ended=ended)
+    with make_executor(config.executor, min(workers, max(1, most)), words=words) as executor:
         for search, jobs in work:
             _retrain(run, search, jobs, executor)
     return run

@@ -4,7 +4,8 @@ import statistics
 
 from nas import machine
 from nas.config import Config
-from nas.executors import make_executor
+from nas.executors import Words, make_executor
+from nas.executors.growing import Growing
 from nas.log import say
 from nas.memory import explained
 from nas.records import eligible
@@ -25,7 +26,9 @@ def search(config: Config) -> Search:
     run = open_run(config)
     run.check_trained()
     workers = run.config.search.jobs or (machine.cores() if run.device.type == "cpu" else 1)
-    with make_executor(config.executor, workers, key="search.jobs") as executor:
+    words = Words(doing="evaluate networks", single="search.jobs=1")
+    grows = config.executor == "auto" and workers > 1
+    with Growing(workers, words=words) if grows else make_executor(config.executor, workers, words=words) as executor:
         found = conduct(run, executor)
     _tell(run, found)
     return found

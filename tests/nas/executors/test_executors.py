@@ -1,5 +1,6 @@
 """What holds for every executor, and how one is named."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.executors import NAMES, Executor, check_executor, make_executor
+from nas.executors.growing import Growing
 from nas.executors.here import Here
 from nas.executors.processes import Processes
 from search_spaces.errors import InputError
@@ -65,12 +67,13 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["here", "processes", "their_executors.Backwards"])
+@pytest.fixture(params=["here", "processes", "growing", "their_executors.Backwards"])
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     made = []
 
     def of(workers: int) -> Executor:
-        made.append(make_executor(request.param, workers))
+        growing = request.param == "growing"
+        made.append(Growing(workers, patience=0.05) if growing else make_executor(request.param, workers))
         return made[-1]
 
     yield of
@@ -182,3 +185,12 @@ def test_naming_executors_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, [], "")
+
+
+def test_processes_are_started_for_long_work_only() -> None:
+    with Growing(2, patience=0.15) as executor:
+        first = list(executor.map(light.nothing, light.pid, range(3)))
+        assert set(first) == {os.getpid()}
+        later = list(executor.map(light.nothing, light.pid, range(40)))
+        assert later[0] == os.getpid()
+        assert os.getpid() not in later[-20:]
