@@ -6,15 +6,16 @@ from nas.objectives import Objective
 from nas.records import BASELINE, GIVEN, INITS, Evaluation
 from nas.reporting.chart import Chart, Layer, Mark, Scale, across, extent
 from nas.reporting.findings import CostInfo, Network, SearchFindings
-from nas.reporting.words import SCORE_NAMES, amount, axis_name, compact, plural, sampler_name, spoken
+from nas.reporting.words import SCORE_NAMES, amount, axis_name, compact, plain, plural, sampler_name, spoken
 from nas.roles import RANDOM
 
 _BASELINE_SHAPES = {"smallest": "down", "hand_designed": "star", "largest": "up"}
 
 _RANDOM_LOOK = ("series1", "square")
+"""Colour and shape of random search, wherever it is drawn."""
 
-_LOOKS = (("series0", "circle"), ("series2", "cross"), ("series3", "pentagon"))
-"""Colour and shape of each sampler; random search always has its own."""
+_COLOURS, _SHAPES = ("series0", "series2", "series3"), ("circle", "cross", "pentagon", "down")
+"""Of the other samplers in turn: twelve differ."""
 
 _SEARCH_LOOKS = (
     ("series0", "circle"),
@@ -29,7 +30,8 @@ _SEARCH_LOOKS = (
 def looks(samplers: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Colour and shape of each sampler."""
     others = [name for name in samplers if name != RANDOM]
-    return {name: _LOOKS[k % len(_LOOKS)] for k, name in enumerate(others)} | {RANDOM: _RANDOM_LOOK}
+    own = ((_COLOURS[k % len(_COLOURS)], _SHAPES[k % len(_SHAPES)]) for k in range(len(others)))
+    return dict(zip(others, own, strict=True)) | {RANDOM: _RANDOM_LOOK}
 
 
 def pairs(search: SearchFindings) -> list[tuple[Objective, str]]:
@@ -228,7 +230,7 @@ def overview_chart(searches: Sequence[SearchFindings]) -> Chart | None:
         colour, shape = _SEARCH_LOOKS[number % len(_SEARCH_LOOKS)]
         step = {objective.name for objective in search.objectives} == {score.name, cost}
         if marks := _trial_marks(search.front, search, score, cost):
-            layers.append(Layer(name=search.name, colour=colour, shape=shape, marks=marks, step=step))
+            layers.append(Layer(name=plain(search.name), colour=colour, shape=shape, marks=marks, step=step))
     if not layers:
         return None
     lines = tuple(sorted({line for search in searches for line in _limits(search, cost)}))

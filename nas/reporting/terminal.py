@@ -35,11 +35,13 @@ def _about(search: SearchFindings) -> list[str]:
 def _networks(search: SearchFindings) -> list[str]:
     if not search.networks:
         return ["Nothing has been evaluated yet."]
-    for costs, shape in _columns(search):  # until lines are short enough
+    options = _columns(search)
+    while True:  # until lines are short enough
+        costs, shape = next(options)
         rows = [_heads(search, costs), *(_row(network, search, costs) for network in search.networks)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
         rest = WIDTH - sum(widths) - 2 * len(widths)
-        if rest >= (_SHAPE if shape else -2):
+        if rest >= (_SHAPE if shape else -2) or not (costs or shape):
             break
     lines = []
     for row in rows:
@@ -60,7 +62,7 @@ def _columns(search: SearchFindings) -> Iterator[tuple[list[CostInfo], bool]]:
     least = [cost for cost in costs if cost.name in needed]
     yield costs, True
     yield from (([*least, *rest], True) for rest in _shorter([cost for cost in costs if cost not in least]))
-    yield from ((some, False) for some in (least, *_shorter(least)))
+    yield from ((some, False) for some in (least, *_shorter(least), []))
 
 
 def _shorter(costs: list[CostInfo]) -> Iterator[list[CostInfo]]:

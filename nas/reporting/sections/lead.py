@@ -5,7 +5,21 @@ from nas.records import INITS, SAMPLER, Evaluation
 from nas.reporting.findings import Findings, SearchFindings
 from nas.reporting.markup import Html, h, join
 from nas.reporting.sections.place import Place, big
-from nas.reporting.words import SCORE_NAMES, amount, axis_name, compact, cost_name, limits, plural, sampler_name, spoken
+from nas.reporting.words import (
+    SCORE_NAMES,
+    amount,
+    axis_name,
+    compact,
+    cost_name,
+    limits,
+    listed,
+    plural,
+    sampler_name,
+    spoken,
+)
+
+_RIVALS = 6
+"""Retrained networks that are not of the front, as many as the paragraph names."""
 
 
 def run_lead(found: Findings) -> Html:
@@ -44,14 +58,16 @@ def _optimised(search: SearchFindings) -> str:
     names = [objective.name for objective in search.objectives]
     if names == ["top1", "macs"]:
         return ""
-    words = ", ".join(f"{_called(search, o)} ({'more' if o.up else 'less'} is better)" for o in search.objectives)
-    return f"The search optimised {words}. "
+    groups = ("higher", [o for o in search.objectives if o.up]), ("lower", [o for o in search.objectives if not o.up])
+    words = (f"{listed([_called(search, o) for o in of])} ({way} is better)" for way, of in groups if of)
+    return f"The search optimised {' and '.join(words)}. "
 
 
 def _called(search: SearchFindings, objective: Objective) -> str:
     if not objective.is_cost:
         return SCORE_NAMES[objective.name]
-    return cost_name(objective.name) if objective.name == "macs" else axis_name(search.costs[objective.name])
+    unit = search.costs[objective.name].unit
+    return cost_name(objective.name) + f" in {unit}" * (bool(unit) and objective.name not in ("macs", "params"))
 
 
 def _course(search: SearchFindings) -> list[object]:
@@ -121,7 +137,8 @@ def _retrained(place: Place) -> list[object]:
     ]
     rivals = [other for other in search.networks if init in other.results and not other.on_front]
     if rivals:
-        named = (f"{', '.join(map(spoken, o.roles))} ({cost(o)}) {o.results[init].mean:.3f}" for o in rivals)
+        named = [f"{', '.join(map(spoken, o.roles))} ({cost(o)}) {o.results[init].mean:.3f}" for o in rivals[:_RIVALS]]
+        named += [f"{len(rivals) - _RIVALS} more in the table of networks"] * (len(rivals) > _RIVALS)
         parts.append(f" By the same recipe and start: {'; '.join(named)}.")
     return parts
 

@@ -24,7 +24,8 @@ def _costs(found: Findings) -> dict[str, str]:
         "params": "Trainable parameters of the stand-alone network, not of the supernet.",
     }
     named = {"macs": "MACs", "params": "params"}
-    return {named.get(cost.name) or axis_name(cost): own.get(cost.name) or _about(cost) for cost in found.costs}
+    costs = sorted(found.costs, key=lambda cost: [*own, cost.name].index(cost.name))
+    return {named.get(cost.name) or axis_name(cost): own.get(cost.name) or _about(cost) for cost in costs}
 
 
 def _about(cost: CostInfo) -> str:

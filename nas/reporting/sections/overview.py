@@ -17,7 +17,7 @@ def overview(found: Findings, places: list[Place]) -> Html:
         chart = overview_chart(group) if len(group) > 1 else None
         if chart:
             caption = (
-                "The Pareto front of each search, with inherited weights. A search draws its front as stairs where it optimised "
+                "The Pareto front of each search, with inherited weights. Stairs join the front of a search that optimised "
                 "these two quantities and no other."
             )
             parts.append(chart_figure(chart, f"searches-{number}", caption))
@@ -47,13 +47,11 @@ def _table(places: list[Place]) -> Html:
     sizes = [box_in_words(group, ends) for group, ends in boxes.values()]
     if len(boxes) == 1:
         text += f"Hypervolume: share of one box for all searches; it reaches {sizes[0]}."
-    else:
-        text += (
-            "Hypervolume: share of a box, to be compared between searches with the same objectives alone. It reaches "
-        )
-        of = (", ".join(objective_name(o.name) for o in group[0].objectives) for group, _ in boxes.values())
-        text += f"{'; '.join(f'for {name}: {size}' for name, size in zip(of, sizes, strict=True))}."
-    return h("div", table, h("p", h("small", text)))
+        return h("div", table, h("p", h("small", text)))
+    text += "Hypervolume: share of a box, to be compared between searches with the same objectives alone. It reaches"
+    of = (", ".join(objective_name(o.name) for o in group[0].objectives) for group, _ in boxes.values())
+    items = (h("li", h("small", f"for {name}: {size}")) for name, size in zip(of, sizes, strict=True))
+    return h("div", table, h("p", h("small", text)), h("ul", *items))
 
 
 def _row(place: Place, boxes: dict[tuple[str, ...], tuple[list[SearchFindings], Box]]) -> Html:
