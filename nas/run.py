@@ -20,7 +20,7 @@ from nas.config import Config, config_from, parse_macs, typed
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.store import RunStore
 from search_spaces.checking import check_parts
-from search_spaces.cost import macs
+from search_spaces.costs.macs import macs
 from search_spaces.counting import decimal
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file

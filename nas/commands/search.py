@@ -21,7 +21,8 @@ from nas.pareto import front
 from nas.run import Run, open_run
 from nas.samplers import Proposer, mirror
 from search_spaces.architecture import Architecture
-from search_spaces.cost import cost, macs
+from search_spaces.costs.macs import macs
+from search_spaces.costs.pieces import cost
 from search_spaces.errors import InputError
 from supernet.calibration import calibrate
 from supernet.seeding import derive_seed
