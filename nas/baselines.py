@@ -4,7 +4,7 @@ import itertools
 import math
 
 from search_spaces.architecture import Architecture
-from search_spaces.cost import macs
+from search_spaces.costs.macs import macs
 from search_spaces.space import Gene, SearchSpace
 from supernet.sampling import is_kind
 

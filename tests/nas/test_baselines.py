@@ -6,7 +6,7 @@ import random
 import pytest
 
 from nas.baselines import hand_made
-from search_spaces.cost import macs
+from search_spaces.costs.macs import macs
 from search_spaces.named import load_space, read_space, space_names
 
 PLAIN_IS_CHEAPEST = [name for name in space_names() if read_space(name).resolution < 128]

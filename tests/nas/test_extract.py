@@ -17,7 +17,7 @@ from nas.searches import chosen_searches
 from nas.selection import selected
 from nas.weights import WEIGHTS
 from search_spaces.architecture import Architecture
-from search_spaces.cost import macs
+from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from supernet.calibration import calibrate
 from tests.command_line import SEARCH, Commands, Runs, contents, prepare
