@@ -79,7 +79,7 @@ class Evaluation:
         Raises:
             RecordError: a key is missing or of another type.
         """
-        values = _values(cls, line, known)
+        values: dict[str, Any] = _values(cls, line, known)
         origin = values["origin"]
         if (
             not isinstance(origin, Mapping)
@@ -87,7 +87,8 @@ class Evaluation:
             or not isinstance(origin.get("name"), str)
         ):
             raise RecordError("origin")
-        return cls(**values | {"origin": Origin(origin["kind"], origin["name"])})
+        values["origin"] = Origin(origin["kind"], origin["name"])
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +123,8 @@ class Retraining:
         values = _values(cls, line, known)
         if not isinstance(values["roles"], list | tuple) or values["init"] not in INITS:
             raise RecordError("roles" if values["init"] in INITS else "init")
-        return cls(**values | {"roles": tuple(values["roles"])})
+        values["roles"] = tuple(values["roles"])
+        return cls(**values)
 
 
 def _plain(record: Evaluation | Retraining) -> dict[str, Any]:
@@ -137,7 +139,7 @@ _NUMBERS |= dict.fromkeys(("top1", "loss", "validation_top1", "test_top1", "test
 def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] | None) -> dict[str, Any]:
     """The fields of a record from its line, with its Architecture."""
     known = {} if known is None else known
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(kind):
         if field.name not in line:
             raise RecordError(field.name)

@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from search_spaces.costs import cost_named, cost_names, costs_of
-
 from nas.baselines import hand_designed
 from nas.budget import Budget
 from nas.costing import Violations, check_feasible, excess_of, prepare_costs, refusal, violations_of
@@ -20,13 +18,13 @@ from nas.objectives import parse_objectives, principal_cost
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
 from nas.roles import best_of
 from nas.run import Run
-from nas.samplers import check_sampler, make_sampler
+from nas.samplers import check_sampler, make_sampler, storage
 from nas.samplers.proposer import Proposer
-from nas.samplers import storage
 from nas.searches import CLOSED, FINISHED, RUNNING, Search, evaluated_before, read_search, search_names, start_search
 from nas.store import RunStore
 from nas.weights import read_architecture
 from search_spaces.architecture import Architecture
+from search_spaces.costs import cost_named, cost_names, costs_of
 from search_spaces.errors import InputError, OutsideBudget, unknown
 from search_spaces.space import SearchSpace
 from supernet.seeding import derive_seed
@@ -147,7 +145,9 @@ class Searching:
         )  # fmt: skip
         for tally in tallies:
             if tally.exhausted:
-                say(f"{tally.sampler}: stopped at {tally.scored} different networks, it found no new ones within the budget")
+                say(
+                    f"{tally.sampler}: stopped at {tally.scored} different networks, it found no new ones within the budget"
+                )
 
 
 def options_of(options: Sequence[str], samplers: Sequence[str]) -> dict[str, dict[str, object]]:

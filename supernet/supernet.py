@@ -24,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces import registry
-from search_spaces.costs.macs import macs
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.costs.macs import macs
 from search_spaces.network import CHILDREN, Network, PieceSpec, children, make_piece, pieces
 from search_spaces.space import SearchSpace
 from supernet.slicing import slice_like

@@ -12,8 +12,8 @@ from nas.executors.guard import Words
 from nas.executors.here import Here
 from nas.executors.processes import Processes
 
-PATIENCE = 6.0
-"""Seconds of work in this process before others are started: about what two of them need to begin."""
+PATIENCE = 12.0
+"""Seconds of work in this process before others are started. Two of them need about six to begin, on a quiet machine."""
 
 
 class Growing(Executor):

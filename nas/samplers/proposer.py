@@ -88,7 +88,9 @@ class Proposer:
         if self._enqueued:
             self._enqueued -= 1
             if isinstance(self._study.sampler, BaseGASampler):
-                _ = trial.relative_params  # Optuna skips this for given genes, and the trial would belong to no generation
+                _ = (
+                    trial.relative_params
+                )  # Optuna skips this for given genes, and the trial would belong to no generation
         self._open[trial.number] = trial
         return trial.number, tuple(self._index[name][value] for name, value in trial.params.items())
 

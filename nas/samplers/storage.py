@@ -127,7 +127,9 @@ def _trial(
     if None in values:
         missing = search.objectives[values.index(None)].name
         raise InputError(
-            f"evaluation {evaluation.n} of search {search.name} has no {missing}", "every objective", "another objective"
+            f"evaluation {evaluation.n} of search {search.name} has no {missing}",
+            "every objective",
+            "another objective",
         )
     violations = search.budget.violations(evaluation.costs)
     constraints: dict[str, Any] = {f"constraints:{name}": violation for name, violation in violations.items()}

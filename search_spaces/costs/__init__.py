@@ -111,7 +111,9 @@ def check_name(name: str, origin: str) -> None:
         TypeError: no cost can be registered by this name; the message says why.
     """
     if not name.isidentifier() or name != name.lower():
-        raise TypeError(f"a cost cannot be called {name!r}: choose lower-case letters, digits and _, such as latency_ms")
+        raise TypeError(
+            f"a cost cannot be called {name!r}: choose lower-case letters, digits and _, such as latency_ms"
+        )
     if name in RESERVED:
         raise TypeError(f"a cost cannot be called {name!r}, which means something else: choose another name")
     if name in BUILT_IN and not origin.startswith(f"{BUILT_IN[name]}."):

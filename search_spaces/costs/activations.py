@@ -141,7 +141,9 @@ def _key(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def _need(run: Callable[..., Tensor], apart: Sequence[Tensor], inputs: Sequence[Tensor], extra: dict[str, Tensor]) -> Need:
+def _need(
+    run: Callable[..., Tensor], apart: Sequence[Tensor], inputs: Sequence[Tensor], extra: dict[str, Tensor]
+) -> Need:
     """What `run` needs on these inputs."""
     given = [_key(tensor) for tensor in (*inputs, *extra.values())]
     with torch.no_grad(), Memory([*apart, *inputs, *extra.values()]) as memory:
@@ -153,7 +155,9 @@ def _need(run: Callable[..., Tensor], apart: Sequence[Tensor], inputs: Sequence[
 
 
 @lru_cache(maxsize=100_000)
-def part_need(kind: str, part: Part, dims: tuple[int, ...], layouts: tuple[Layout, ...], bias: Layout | None = None) -> Need:
+def part_need(
+    kind: str, part: Part, dims: tuple[int, ...], layouts: tuple[Layout, ...], bias: Layout | None = None
+) -> Need:
     """What a part needs on inputs of these layouts.
 
     Args:
@@ -207,7 +211,9 @@ def piece_need(spec: PieceSpec, layout: Layout, bias: Layout | None = None) -> N
         result = block.forward(x, table)
         given = [_key(x)] if table is None else [_key(x), _key(table)]
     source = given.index(_key(result)) if _key(result) in given else -1
-    return Need(memory.peak, source, result.untyped_storage().nbytes(), _layout(result), cast(int, result.storage_offset()))
+    return Need(
+        memory.peak, source, result.untyped_storage().nbytes(), _layout(result), cast(int, result.storage_offset())
+    )
 
 
 _NO_DROP = DropPath(0.0).eval()

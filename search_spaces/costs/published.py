@@ -54,8 +54,6 @@ def _is_computed(tensor: Any) -> bool:
     return getattr(tensor, "_is_computed", False)
 
 
-
-
 class RuleCounter(Counter):
     """Counts as another counter does. It follows what is computed from the input, for weights that are."""
 

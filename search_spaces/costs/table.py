@@ -80,8 +80,12 @@ _EXAMPLE = "digest,latency_ms"
 
 
 def _taken(path: str, name: str, why: str) -> InputError:
-    allowed = f"names of your own, not {', '.join((*BUILT_IN, *RESERVED))}, in letters, digits and _; a name in one table"
-    return InputError(f"{path}, line 1: {why}", allowed, f"call the column measured_{name}" if name.isidentifier() else _EXAMPLE)
+    allowed = (
+        f"names of your own, not {', '.join((*BUILT_IN, *RESERVED))}, in letters, digits and _; a name in one table"
+    )
+    return InputError(
+        f"{path}, line 1: {why}", allowed, f"call the column measured_{name}" if name.isidentifier() else _EXAMPLE
+    )
 
 
 class _Table:
@@ -96,7 +100,9 @@ class _Table:
         try:
             header = next((row for row in reader if any(cell.strip() for cell in row)), None)
             if header is None:
-                raise InputError(f"{path} is empty", f"a header and one row a network: {_EXAMPLE}", f"write {_EXAMPLE} first")
+                raise InputError(
+                    f"{path} is empty", f"a header and one row a network: {_EXAMPLE}", f"write {_EXAMPLE} first"
+                )
             columns = self._columns(header, reader.line_num)
             before = reader.line_num
             for row in reader:
@@ -105,9 +111,13 @@ class _Table:
                     self._row(row, columns, line)
         except csv.Error as error:
             where = f"{path}, line {reader.line_num}"
-            raise InputError(f"{where} is not CSV ({error})", "commas, and quotes around cells that have them", f"mend {where}") from None
+            raise InputError(
+                f"{where} is not CSV ({error})", "commas, and quotes around cells that have them", f"mend {where}"
+            ) from None
         if not any(self.values.values()):
-            raise InputError(f"{path} has no value", "one row for each network that was measured", f"add rows to {path}")
+            raise InputError(
+                f"{path} has no value", "one row for each network that was measured", f"add rows to {path}"
+            )
 
     def _columns(self, header: list[str], line: int) -> list[str]:
         where = f"{self.path}, line {line}"
@@ -121,13 +131,17 @@ class _Table:
                 self.units[name] = (match["unit"] or "").strip()
                 self.values[name] = {}
             if name in columns:
-                raise InputError(f"{where}: two columns are called {name}", "each column once", f"leave one out of {self.path}")
+                raise InputError(
+                    f"{where}: two columns are called {name}", "each column once", f"leave one out of {self.path}"
+                )
             columns.append(name)
         if "digest" not in columns:
             allowed = "a column digest: the first 12 hexadecimal digits of each network's digest, as in front.csv"
             raise InputError(f"{where}: no column is called digest", allowed, _EXAMPLE)
         if not self.units:
-            raise InputError(f"{where}: no column is a cost", "one or more columns beside digest and architecture", _EXAMPLE)
+            raise InputError(
+                f"{where}: no column is a cost", "one or more columns beside digest and architecture", _EXAMPLE
+            )
         return columns
 
     def _row(self, row: list[str], columns: list[str], line: int) -> None:
@@ -140,7 +154,11 @@ class _Table:
         digest = cells["digest"].lower()
         if not _DIGEST.fullmatch(digest):
             allowed = "the first 12 hexadecimal digits of the network's digest, as in front.csv"
-            raise InputError(f"{where}: digest is {_short(cells['digest'])}", allowed, f"mend {where} (a spreadsheet's text format keeps digits)")
+            raise InputError(
+                f"{where}: digest is {_short(cells['digest'])}",
+                allowed,
+                f"mend {where} (a spreadsheet's text format keeps digits)",
+            )
         if cells.get("architecture"):
             try:
                 arch = Architecture.from_json(cells["architecture"])

@@ -27,8 +27,8 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 
 from nas import machine
-from search_spaces.costs import pieces
 from search_spaces.architecture import Architecture
+from search_spaces.costs import pieces
 from search_spaces.named import load_space
 from search_spaces.network import build
 from supernet.supernet import Supernet

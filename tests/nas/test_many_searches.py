@@ -9,7 +9,6 @@ from typing import Any
 
 import optuna
 import pytest
-from search_spaces.costs import costs_of
 
 import nas as verbs
 import nas.evaluation
@@ -21,6 +20,7 @@ from nas.records import SAMPLER, Evaluation
 from nas.run import open_run
 from nas.searches import read_search, search_names
 from nas.store import RunStore
+from search_spaces.costs import costs_of
 from search_spaces.errors import InputError
 from tests.command_line import Commands, Runs, prepare
 
@@ -183,7 +183,7 @@ def test_settings_are_compared_as_values(trained: Path, counted: Counted) -> Non
     assert list(Path("run").rglob("evaluations.jsonl")) == lines
     assert [path.read_bytes() for path in lines] == before
     assert dict(counted.digests) == computed
-    with pytest.raises(InputError, match="search.population=3, not 4"):
+    with pytest.raises(InputError, match=r"search\.population=3, not 4"):
         verbs.search(config(f"search.budget={budget}", "search.evaluations=3", "search.population=4"))
 
 

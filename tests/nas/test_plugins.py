@@ -93,7 +93,8 @@ def test_an_unknown_operator_can_be_named_free(nas: Commands, place: Path) -> No
     assert statement == "search_spaces.costs.operators.FREE.add('fft_fft2')"
     path = place / "own.py"
     path.write_text(
-        path.read_text() + f"\n\nimport search_spaces.costs.operators\n\n{statement}\nsearch_spaces.costs.operators.FREE.add('real')\n"
+        path.read_text()
+        + f"\n\nimport search_spaces.costs.operators\n\n{statement}\nsearch_spaces.costs.operators.FREE.add('real')\n"
     )
     nas("train", "config.toml", "space=own.toml", "plugins=own", cwd=place, env=here).ok()
     nas("search", "run=run", cwd=place, env=here).ok()

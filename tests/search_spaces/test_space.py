@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.costs.macs import macs
 from search_spaces.architecture import SLOTS, Architecture, Part
+from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.named import check, load_space, read_space, space_file, space_names
 from search_spaces.space import SearchSpace

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from search_spaces import registry
+from search_spaces.architecture import Architecture, Part
 from search_spaces.costs.macs import macs
 from search_spaces.costs.params import params
-from search_spaces.architecture import Architecture, Part
 from search_spaces.named import check, load_space
 from search_spaces.network import build
 from search_spaces.space import SearchSpace
