@@ -88,8 +88,8 @@ class Processes(Executor):
     """A pool of processes with one torch thread each, unless the setup takes another number.
 
     `setup`, `work`, jobs and results are pickled. Tensors on the CPU that `setup` holds are in memory once for all workers, as they
-    were when the first of them was started: a setup of large weights holds them, and is the same object from one map to the next.
-    Not safe for threads.
+    were when the first of them was started: a setup of large weights holds them, and is the same object from one map to the next;
+    no work may write to them. Tensors on another device are copied to it by each worker. Not safe for threads.
 
     Args:
         workers: the most processes; no more are started than there are jobs.
@@ -105,6 +105,7 @@ class Processes(Executor):
         self._setup: Callable[[], Any] | None = None
         self._packed: Packed | None = None
         self._mark: Path = new_mark()
+        self._owner = os.getpid()
         self._started = 0
         self._turn = 0
         self._running = False
@@ -156,6 +157,8 @@ class Processes(Executor):
                 self.close()
 
     def close(self) -> None:
+        if os.getpid() != self._owner:  # a fork of the process whose workers they are
+            return
         self._turn += 1
         self._running = False
         self._setup = self._packed = None

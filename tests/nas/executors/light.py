@@ -47,6 +47,16 @@ def pid(_: object, job: object) -> int:
     return os.getpid()
 
 
+def meet(_: object, job: tuple[Path, int]) -> int:
+    """Waits until that many processes have come to a folder."""
+    folder, number = job
+    folder.mkdir(exist_ok=True)
+    (folder / str(os.getpid())).touch()
+    while len(list(folder.iterdir())) < number:
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def touch(folder: Path, job: int) -> float:
     """When it began; it leaves a file."""
     began = time.monotonic()

@@ -73,21 +73,12 @@ def held_by(tensor: Tensor, _: int) -> tuple[int, dict[str, int]]:
     return os.getpid(), {name: int(rows[name][0]) for name in ("Pss_Shmem", "RssShmem", "RssAnon")}
 
 
-def turn(_: Tensor, folder: Path) -> str:
-    """Waits until two workers have begun."""
-    (folder / str(os.getpid())).touch()
-    while len(list(folder.iterdir())) < 2:
-        pass
-    return "begun"
-
-
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is measured in /proc")
 def test_workers_share_tensors(tmp_path: Path) -> None:
     """What one writes the other reads, and 200 MB are not theirs."""
     setup = Held(torch.zeros(50_000_000))
     with Processes(2) as pool:
-        assert list(pool.map(setup, turn, [tmp_path] * 2)) == ["begun"] * 2
-        assert len(list(tmp_path.iterdir())) == 2
+        assert len(set(pool.map(setup, light.meet, [(tmp_path / "here", 2)] * 2))) == 2
         for size in dict(pool.map(setup, held_by, range(8))).values():
             assert size["RssShmem"] > 190_000
             assert size["Pss_Shmem"] < 110_000
