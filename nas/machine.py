@@ -1,7 +1,6 @@
 """The machine a run is on: what it is, and the settings that make it fast."""
 
 import ctypes
-import multiprocessing
 import os
 import platform
 import subprocess
@@ -11,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nas.executors import guard
-from nas.log import say
 from search_spaces.errors import InputError
 
 
@@ -78,35 +75,6 @@ def describe(threads: int = 0) -> dict[str, Any]:
     except OSError:
         pass
     return {"cpu": cpu, "cores": cores(), "memory_gib": round(memory, 1), "threads": threads or cores()}
-
-
-UNGUARDED = "NAS_UNGUARDED_MARK"
-"""Environment variable with the file that tells the process that trains networks of a script without the guard."""
-
-
-def unguarded() -> InputError:
-    """The error of a script that calls nas while another process imports it."""
-    return InputError(
-        f'{sys.argv[0] or "the script"} calls nas outside of `if __name__ == "__main__":`, and the processes that train networks import it first',
-        "calls that stand under this line, as in README.md",
-        'if __name__ == "__main__": and the calls indented below it, or retrain.jobs=1, which starts no processes',
-    )
-
-
-def check_guarded() -> None:
-    """
-    Raises:
-        InputError: this process was started to do a part of the work, and is still importing the script that it came from.
-    """
-    if UNGUARDED not in os.environ:
-        guard.check_guarded()
-    process = multiprocessing.current_process()
-    if getattr(process, "_inheriting", False):  # as multiprocessing itself tells; nobody is there to catch the error
-        if mark := os.environ.get(UNGUARDED):
-            Path(mark).touch()  # for the process that started this one
-        # A sentence instead of a traceback, and from one of many that end alike; the process that started them says it too.
-        sys.excepthook = lambda _, error, __: say(f"nas: {error}", sys.stderr) if process.name.endswith("-1") else None
-        raise unguarded()
 
 
 def versions() -> dict[str, str]:

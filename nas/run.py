@@ -12,6 +12,7 @@ from nas.budget import Budget
 from nas.config import Config, typed
 from nas.costing import check_feasible, prepare_costs
 from nas.data import Part, Split, check_part, load_part, make_split
+from nas.executors import check_guarded
 from nas.objectives import parse_objectives
 from nas.parsing import config_from
 from nas.plugins import import_plugins
@@ -85,7 +86,8 @@ class Run:
 def kept(config: Config) -> dict[str, Any]:
     """The part of a configuration that belongs to the run."""
     found = {key: value for key, value in config.to_dict().items() if key not in NOT_KEPT}
-    del found["search"]["close"]
+    for key in ("name", "close"):  # of one search
+        del found["search"][key]
     return found
 
 
@@ -112,7 +114,7 @@ def start_run(config: Config) -> Run:
     Raises:
         InputError: the folder holds another run; the space or the data cannot be used, or not with these settings.
     """
-    machine.check_guarded()
+    check_guarded()
     if RunStore(config.run).exists("run.json"):
         run = open_run(config)
         if not run.store.exists("supernet.safetensors"):
@@ -170,7 +172,7 @@ def open_run(config: Config, *, writes: bool = True) -> Run:
     Raises:
         InputError: no run, a damaged one, one of another version, or one of another space.
     """
-    machine.check_guarded()
+    check_guarded()
     config = _absolute(config)
     import_plugins(config)
     device = machine.prepare(config.threads, config.device)
