@@ -5,6 +5,7 @@ Standard library only, so that every message about an argument is printed withou
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -22,6 +23,18 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
         return type(self), (self.given, self.allowed, self.instead)
+
+
+class OutsideBudget(Exception):
+    """Nothing inside a budget was found.
+
+    Args:
+        nearest: the architecture that came nearest.
+    """
+
+    def __init__(self, nearest: Any) -> None:
+        self.nearest = nearest
+        super().__init__("no network inside the budget was found")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
