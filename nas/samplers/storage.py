@@ -15,19 +15,26 @@ from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.budget import Budget
 from nas.objectives import Objective
 from nas.records import SAMPLER, Evaluation
 from nas.samplers.proposer import labels_of
-from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+_FAILURES = (SQLAlchemyError, sqlite3.Error, OptunaError, RuntimeError, ValueError, KeyError, AssertionError)
+"""What a file that is no study.db raises in Optuna."""
+
+_NOT_DAMAGE = ("locked", "unable to open", "full", "readonly", "disk I/O")
+"""Of SQLite's messages: the file may be sound, and is kept."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,9 @@ class Search:
     evaluations: Sequence[Evaluation]
 
 
+_Study = tuple[tuple[Objective, ...], list[FrozenTrial]]
+
+
 def write_studies(path: Path, space: SearchSpace, searches: Sequence[Search]) -> None:
     """Brings the studies "SEARCH/SAMPLER" of a file up to date with the records. Other studies in it are left alone.
 
@@ -52,34 +62,45 @@ def write_studies(path: Path, space: SearchSpace, searches: Sequence[Search]) ->
 
     Raises:
         OSError: the file cannot be written.
+        ValueError: an evaluation has no value for an objective.
     """
+    studies = _studies(space, searches)
     try:
         try:
-            _write(path, space, searches)
-        except (SQLAlchemyError, sqlite3.Error, RuntimeError, ValueError, KeyError, AssertionError):
+            _write(path, studies)
+        except _FAILURES as error:
+            if any(words in _reason(error) for words in _NOT_DAMAGE):
+                raise
             # no database, a database of something else or of another version, or rows that make no trial
             for left in (path, path.with_name(f"{path.name}-journal")):
                 left.unlink(missing_ok=True)
-            _write(path, space, searches)
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        raise OSError(str(error).splitlines()[0]) from error
+            _write(path, studies)
+    except _FAILURES as error:
+        raise OSError(_reason(error)) from error
 
 
-def _write(path: Path, space: SearchSpace, searches: Sequence[Search]) -> None:
+def _reason(error: BaseException) -> str:
+    """The first line of what SQLite said, which Optuna may have wrapped."""
+    return (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
+
+
+def _write(path: Path, studies: Mapping[str, _Study]) -> None:
     storage = RDBStorage(f"sqlite:///{path}")
     try:
+        storage.remove_session()
+        event.listen(storage.engine, "connect", _hurry)
+        storage.engine.dispose()  # what is open was opened without
         there = {study.study_name for study in optuna.get_all_study_summaries(storage, include_best_trial=False)}
-        for search in searches:
-            of: dict[str, list[Evaluation]] = {}
-            for evaluation in search.evaluations:
-                if evaluation.origin.kind == SAMPLER:
-                    of.setdefault(evaluation.origin.name, []).append(evaluation)
-            for sampler, evaluations in of.items():
-                name = f"{search.name}/{sampler}"
-                _bring_up_to_date(storage, name, name in there, _trials(space, search, evaluations), search.objectives)
+        for name, (objectives, trials) in studies.items():
+            _bring_up_to_date(storage, name, name in there, trials, objectives)
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def _hurry(connection: sqlite3.Connection, _: object) -> None:
+    """Leaves it to the system when to write: the file is made anew when a power failure damages it."""
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def _bring_up_to_date(
@@ -112,9 +133,16 @@ def _said(trial: FrozenTrial) -> tuple[Any, ...]:
     return trial.state, trial.params, trial.distributions, trial.values, trial.user_attrs, trial.system_attrs
 
 
-def _trials(space: SearchSpace, search: Search, evaluations: Sequence[Evaluation]) -> list[FrozenTrial]:
+def _studies(space: SearchSpace, searches: Sequence[Search]) -> dict[str, _Study]:
     kinds = {name: CategoricalDistribution(labels) for name, labels in labels_of(space).items()}
-    return [_trial(space, kinds, search, evaluation) for evaluation in evaluations]
+    studies: dict[str, _Study] = {}
+    for search in searches:
+        for evaluation in search.evaluations:
+            if evaluation.origin.kind == SAMPLER:
+                name = f"{search.name}/{evaluation.origin.name}"
+                _, trials = studies.setdefault(name, (search.objectives, []))
+                trials.append(_trial(space, kinds, search, evaluation))
+    return studies
 
 
 def _trial(
@@ -125,11 +153,8 @@ def _trial(
     labels = {gene.name: kinds[gene.name].choices[index] for gene, index in zip(space.genes, genes, strict=True)}
     values = [objective.of(evaluation) for objective in search.objectives]
     if None in values:
-        missing = search.objectives[values.index(None)].name
-        raise InputError(
-            f"evaluation {evaluation.n} of search {search.name} has no {missing}",
-            "every objective",
-            "another objective",
+        raise ValueError(
+            f"evaluation {evaluation.n} of search {search.name} has no {search.objectives[values.index(None)].name}"
         )
     violations = search.budget.violations(evaluation.costs)
     constraints: dict[str, Any] = {f"constraints:{name}": violation for name, violation in violations.items()}

@@ -57,7 +57,7 @@ def test_the_parent_wins_its_tournament_and_the_oldest_die() -> None:
 
 def test_it_beats_random_on_one_and_on_two_objectives() -> None:
     one = run(lambda trial: sum(bits(trial)), ["maximize"], 100, population_size=10, seed=0)
-    assert max(trial.value for trial in one[10:]) == 12
+    assert np.mean([trial.value for trial in one[50:]]) > 8.5  # random: 6, and the best of 100 is no help to it
 
     def two(trial: optuna.Trial) -> tuple[int, int]:  # leading ones, trailing zeros: 13 points on the front
         text = "".join(map(str, bits(trial)))
@@ -74,7 +74,7 @@ def test_constraints_go_before_objectives() -> None:
         return ones
 
     trials = run(objective, ["maximize"], 200, population_size=10, seed=0)
-    assert np.mean([trial.value <= 4 for trial in trials[100:]]) > 0.6
+    assert np.mean([trial.value <= 4 for trial in trials[100:]]) > 0.4  # at random .19; of the children of 4 ones, a third
     assert max(trial.value for trial in trials[100:] if trial.value <= 4) == 4
 
 
