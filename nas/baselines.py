@@ -1,23 +1,22 @@
-"""What every search is compared with, beside random search: a plain network as one would make by hand."""
+"""What every search is compared with, beside random search: a plain network as one would design by hand."""
 
 import itertools
 import math
 
 from search_spaces.architecture import Architecture
-from search_spaces.cost import macs
-from search_spaces.space import Gene, SearchSpace
+from search_spaces.space import Cost, Gene, SearchSpace
 from supernet.sampling import is_kind
 
 STEPS = 3
-"""Levels (smallest, middle, largest) at which the hand-made network's expansion and other options are tried."""
+"""Levels (smallest, middle, largest) at which the hand-designed network's expansion and other options are tried."""
 
 
 ENUMERATED = 20_000
 """Combinations of widths and depths that are tried one by one."""
 
 
-def hand_made(space: SearchSpace, target: int) -> Architecture:
-    """The plain network nearest to `target` MACs: in every block the first token mixer and the first FFN that the space offers.
+def hand_designed(space: SearchSpace, cost: Cost, target: float) -> Architecture:
+    """The plain network whose `cost` is nearest to `target`, both above 0, by their ratio: in every block the first token mixer and the first FFN that the space offers.
 
     All blocks are alike. Width and depth of each stage, and one level for all other options, are chosen for the cost alone.
     """
@@ -49,7 +48,7 @@ def hand_made(space: SearchSpace, target: int) -> Architecture:
         for sizes in combinations:
             genes = tuple(size if levels[i][level] < 0 else levels[i][level] for i, size in enumerate(sizes))
             arch = space.decode(genes)
-            key = (abs(math.log(macs(arch) / target)), arch.digest, arch)
+            key = (abs(math.log(cost(arch) / target)), arch.digest, arch)
             if best is None or key[:2] < best[:2]:
                 best = key
     assert best is not None

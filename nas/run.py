@@ -16,11 +16,12 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from nas import machine, memory
+from nas.budget import Budget
 from nas.config import Config, config_from, parse_macs, typed
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.store import RunStore
 from search_spaces.checking import check_parts
-from search_spaces.cost import macs
+from search_spaces.costs.macs import macs
 from search_spaces.counting import decimal
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
@@ -203,7 +204,7 @@ def start_run(config: Config) -> Run:
     check_parts(bound)
     budget, images = parse_macs(config.search.budget), len(split.parts["train"])
     if budget is not None:
-        bound.check_budget(macs, budget)
+        check_budget(bound, budget)
     if images < config.train.batch_size:
         raise InputError(
             f"train.batch_size is {config.train.batch_size} and there are {images} supernet-train images",
@@ -366,3 +367,13 @@ def load_checkpoint(store: RunStore, name: str, optimisation: Optimisation) -> N
         ) from None
     _check_shapes(store, name, state["module"], optimisation.module)
     optimisation.load_state_dict(state)
+
+
+def check_budget(space: SearchSpace, macs_limit: int) -> None:
+    """
+    Raises:
+        InputError: no network of the space was found within the limit.
+    """
+    nearest = macs(space.nearest(lambda arch: macs(arch) / macs_limit - 1))
+    if nearest > macs_limit:
+        raise Budget((("macs", macs_limit),)).refusal(space.name, {"macs": nearest})

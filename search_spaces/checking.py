@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import SLOTS, Part
-from search_spaces.cost import UnknownOperatorError, part_cost
+from search_spaces.costs.operators import UnknownOperatorError
+from search_spaces.costs.pieces import part_cost
 from search_spaces.errors import InputError
 from search_spaces.registry import WORDS, SkipInit, TokenMixer, lookup, make
 from search_spaces.space import NO_BIAS, SearchSpace, Slot
@@ -127,8 +128,8 @@ def _try(kind: str, part: Part, dims: tuple[int, ...], size: Size, channels: int
     except UnknownOperatorError as error:
         raise _fault(
             kind, part, f"uses {error.operator}, whose cost is not known",
-            "operators that search_spaces.cost counts (COUNTED) or knows to have no multiply-adds (FREE)",
-            f"in {_file(kind, part)}: search_spaces.cost.FREE.add({error.name!r}), or an entry of search_spaces.cost.COUNTED",
+            "operators that search_spaces.costs counts (COUNTED) or knows to have no multiply-adds (FREE)",
+            f"in {_file(kind, part)}: search_spaces.costs.operators.FREE.add({error.name!r}), or an entry of search_spaces.costs.operators.COUNTED",
         ) from error  # fmt: skip
     except MemoryError:
         raise

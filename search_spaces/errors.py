@@ -1,10 +1,15 @@
-"""The one error a user's input can cause, in three parts: what was given, what is allowed, what to type instead.
+"""The one error a user's input can cause, in three parts: what was given, what is allowed, what to type instead; and the exception of
+a search space in which nothing within a budget was found, from which whoever knows the budget makes such an error.
 
 Standard library only, so that every message about an argument is printed without importing torch.
 """
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search_spaces.architecture import Architecture
 
 
 class InputError(ValueError):
@@ -22,6 +27,21 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
         return type(self), (self.given, self.allowed, self.instead)
+
+
+class OutsideBudget(Exception):
+    """No member of a space was found within a budget.
+
+    Args:
+        nearest: the architecture that came nearest.
+    """
+
+    def __init__(self, nearest: "Architecture") -> None:
+        self.nearest = nearest
+        super().__init__("no member of the space was found within the budget")
+
+    def __reduce__(self) -> "tuple[type[OutsideBudget], tuple[Architecture]]":
+        return type(self), (self.nearest,)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

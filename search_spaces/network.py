@@ -84,6 +84,7 @@ class ResidualBlock(nn.Module):
             else:
                 y = mixer(*inputs)
             x = x + self.drop_path(self.scale1(y))
+            del inputs, y  # names would hold two maps in memory while the channel mixer runs
         return x + self.drop_path(self.scale2(self.ffn(self.norm2(x))))
 
 

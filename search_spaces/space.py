@@ -43,10 +43,13 @@ from functools import cached_property, lru_cache
 from typing import Any, Self
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value, _freeze, _thaw
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError, OutsideBudget, unknown
 
-Cost = Callable[[Architecture], int]
-"""What a budget bounds, such as MACs."""
+Cost = Callable[[Architecture], float]
+"""What a member costs."""
+
+Excess = Callable[[Architecture], float]
+"""How far a member is above a budget, whatever that bounds; it is within when this is 0 or less."""
 
 NO_BIAS = "none"
 """The choice of a `position_bias` that an architecture writes by leaving it out."""
@@ -56,6 +59,9 @@ Genes = tuple[int, ...]
 
 REJECTIONS = 50
 """Draws before a sample is repaired into its budget instead."""
+
+RESTARTS = 1
+"""Further descents where the first one finds nothing within a budget."""
 
 
 # One object for equal parts and blocks, so that a memo keyed by them finds them by identity.
@@ -531,38 +537,33 @@ class SearchSpace:
 
     # Moving about
 
-    def sample(self, rng: random.Random, cost: Cost | None = None, budget: int | None = None) -> Architecture:
+    def sample(self, rng: random.Random, excess: Excess | None = None) -> Architecture:
         """A member drawn gene by gene, uniformly; within the budget if one is given.
 
         Up to `REJECTIONS` draws are tried; then the last one is repaired.
 
         Raises:
-            InputError: no member is within the budget; the cheapest reachable cost is named.
+            OutsideBudget: no member was found within the budget.
         """
         genes: Genes = ()
         for _ in range(REJECTIONS):
             genes = tuple(rng.randrange(len(gene.choices)) for gene in self.genes)
             arch = self.decode(genes)
-            if cost is None or budget is None or cost(arch) <= budget:
+            if excess is None or excess(arch) <= 0:
                 return arch
-        assert cost is not None
-        assert budget is not None
-        return self.repair(self.decode(genes), rng, cost, budget)
+        assert excess is not None
+        return self.repair(self.decode(genes), rng, excess)
 
     def mutate(
-        self,
-        arch: Architecture,
-        rng: random.Random,
-        rate: float = 0.1,
-        cost: Cost | None = None,
-        budget: int | None = None,
+        self, arch: Architecture, rng: random.Random, rate: float = 0.1, excess: Excess | None = None
     ) -> Architecture:
         """A member that differs from `arch` in at least one choice, each gene that matters redrawn with probability `rate`.
 
         Within a budget the result is repaired and may equal `arch`.
 
         Raises:
-            InputError: `arch` is not a member, or no member is within the budget.
+            InputError: `arch` is not a member.
+            OutsideBudget: no member was found within the budget.
         """
         genes = list(self.encode(arch))
         positions = self.active(tuple(genes))
@@ -574,39 +575,36 @@ class SearchSpace:
                     genes[position] = (genes[position] + rng.randrange(1, choices)) % choices
                 elif rng.random() < rate:
                     genes[position] = rng.randrange(choices)
-        return self._within(tuple(genes), rng, cost, budget)
+        return self._within(tuple(genes), rng, excess)
 
     def crossover(
-        self,
-        one: Architecture,
-        other: Architecture,
-        rng: random.Random,
-        cost: Cost | None = None,
-        budget: int | None = None,
+        self, one: Architecture, other: Architecture, rng: random.Random, excess: Excess | None = None
     ) -> Architecture:
         """A member that has each gene from one parent or the other.
 
         Raises:
-            InputError: a parent is not a member, or no member is within the budget.
+            InputError: a parent is not a member.
+            OutsideBudget: no member was found within the budget.
         """
         pairs = zip(self.encode(one), self.encode(other), strict=True)
-        return self._within(tuple(rng.choice(pair) for pair in pairs), rng, cost, budget)
+        return self._within(tuple(rng.choice(pair) for pair in pairs), rng, excess)
 
-    def _within(self, genes: Genes, rng: random.Random, cost: Cost | None, budget: int | None) -> Architecture:
+    def _within(self, genes: Genes, rng: random.Random, excess: Excess | None) -> Architecture:
         arch = self.decode(genes)
-        return arch if cost is None or budget is None else self.repair(arch, rng, cost, budget)
+        return arch if excess is None else self.repair(arch, rng, excess)
 
-    def repair(self, arch: Architecture, rng: random.Random, cost: Cost, budget: int) -> Architecture:
-        """`arch` if it is within the budget, else a cheaper member near it.
+    def repair(self, arch: Architecture, rng: random.Random, excess: Excess) -> Architecture:
+        """`arch` if it is within the budget, else a member near it that is.
 
-        One gene at a time, in random order, steps to its next cheaper choice until the budget holds; bounded by the total
-        number of choices, after which the cheapest member is taken.
+        One gene at a time, in random order, steps to its choice with the next smaller excess until the budget holds; bounded by the
+        total number of choices, after which the nearest member is taken.
 
         Raises:
-            InputError: no member is within the budget; the cheapest reachable cost is named.
+            InputError: `arch` is not a member.
+            OutsideBudget: no member was found within the budget.
         """
-        now = cost(arch)
-        if now <= budget:
+        now = excess(arch)
+        if now <= 0:
             return arch
         genes = list(self.encode(arch))
         for _ in range(sum(len(gene.choices) for gene in self.genes)):
@@ -615,7 +613,7 @@ class SearchSpace:
             for position in positions:
                 best = None
                 for index in range(len(self.genes[position].choices)):
-                    found = cost(self.decode((*genes[:position], index, *genes[position + 1 :])))
+                    found = excess(self.decode((*genes[:position], index, *genes[position + 1 :])))
                     if found < now and (best is None or found > best[0]):
                         best = (found, index)
                 if best is not None:
@@ -623,25 +621,29 @@ class SearchSpace:
                     break
             else:
                 break
-            if now <= budget:
+            if now <= 0:
                 return self.decode(tuple(genes))
-        return self.check_budget(cost, budget)
+        nearest = self._nearest(excess, -math.inf)
+        if excess(nearest) > 0:
+            raise OutsideBudget(nearest)
+        return nearest
 
-    def check_budget(self, cost: Cost, budget: int) -> Architecture:
-        """The cheapest member, which shows that the budget can be met.
-
-        Raises:
-            InputError: it cannot; the cheapest reachable cost is named.
+    def nearest(self, excess: Excess) -> Architecture:
+        """The member of least excess that coordinate descent finds, from the first choice everywhere and, where that ends above the
+        budget, from `RESTARTS` others; the first one within the budget, where there is one.
         """
-        smallest = self.smallest(cost)
-        if cost(smallest) > budget:
-            least = cost(smallest)
-            raise InputError(
-                f"no network of space {self.name} has at most {budget:,} MACs",
-                f"{least:,} MACs or more: the cheapest network has {least:,}",
-                f"search.budget={math.ceil(least / 1000)}K",
-            )
-        return smallest
+        return self._nearest(excess, 0)
+
+    def _nearest(self, excess: Excess, stop: float) -> Architecture:
+        found = self._descend(excess, 1, stop)
+        least, rng = excess(found), random.Random(0)  # the same starts each time
+        for _ in range(RESTARTS if self.genes else 0):
+            if least > 0:
+                start = tuple(rng.randrange(len(gene.choices)) for gene in self.genes)
+                other = self._descend(excess, 1, stop, start)
+                if excess(other) < least:
+                    found, least = other, excess(other)
+        return found
 
     def smallest(self, cost: Cost) -> Architecture:
         """The member of least cost, by coordinate descent from the first choice everywhere."""
@@ -651,15 +653,16 @@ class SearchSpace:
         """The member of most cost, by coordinate ascent from the last choice everywhere."""
         return self._descend(cost, -1)
 
-    def _descend(self, cost: Cost, sign: int) -> Architecture:
-        """Coordinate descent. A change that makes other genes matter (another part, a further block) is judged with the best
+    def _descend(self, cost: Cost, sign: int, stop: float = -math.inf, start: Genes | None = None) -> Architecture:
+        """Coordinate descent, from the first choice everywhere (ascent: the last) or from `start`, until the value is no larger than
+        `stop`. A change that makes other genes matter (another part, a further block) is judged with the best
         values of those, chosen one after another; alone it would be judged with options that nobody has looked at.
         """
 
-        def value(genes: Genes) -> int:
+        def value(genes: Genes) -> float:
             return sign * cost(self.decode(genes))
 
-        def settled(genes: Genes, before: frozenset[int]) -> tuple[int, Genes]:
+        def settled(genes: Genes, before: frozenset[int]) -> tuple[float, Genes]:
             """`genes` with a good choice for each gene that matters and did not before, and its value."""
             now, done = value(genes), set(before)
             while fresh := [position for position in self.active(genes) if position not in done]:
@@ -671,9 +674,9 @@ class SearchSpace:
                 now, genes = min(((value(trial), trial) for trial in trials), key=lambda found: found[0])
             return now, genes
 
-        genes = tuple(0 if sign == 1 else len(gene.choices) - 1 for gene in self.genes)
+        genes = start or tuple(0 if sign == 1 else len(gene.choices) - 1 for gene in self.genes)
         now, improved = value(genes), True
-        while improved:  # ends: the cost falls strictly, and there are finitely many members
+        while improved and now > stop:  # ends: the cost falls strictly, and there are finitely many members
             improved = False
             for position, gene in enumerate(self.genes):
                 before = frozenset(self.active(genes)) | {position}
@@ -681,4 +684,6 @@ class SearchSpace:
                     found = settled((*genes[:position], index, *genes[position + 1 :]), before)
                     if found[0] < now:
                         (now, genes), improved = found, True
+                    if now <= stop:
+                        return self.decode(genes)
         return self.decode(genes)

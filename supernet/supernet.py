@@ -23,8 +23,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from search_spaces import cost, registry
+from search_spaces import registry
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.costs.macs import macs
 from search_spaces.network import CHILDREN, Network, PieceSpec, children, make_piece, pieces
 from search_spaces.space import SearchSpace
 from supernet.slicing import slice_like
@@ -335,4 +336,4 @@ def _cut(tensor: Tensor, entry: Entry) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _extreme(space: SearchSpace, largest: bool) -> Architecture:
-    return space.largest(cost.macs) if largest else space.smallest(cost.macs)
+    return space.largest(macs) if largest else space.smallest(macs)

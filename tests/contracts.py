@@ -42,9 +42,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_spaces import cost, registry
+from search_spaces import registry
 from search_spaces.architecture import SLOTS, Architecture, Part
-from search_spaces.errors import InputError
+from search_spaces.costs import activations, pieces
+from search_spaces.costs.macs import macs
+from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.named import check, load_space, space_names
 from search_spaces.network import Network, build
 from search_spaces.space import REJECTIONS, PartChoice, SearchSpace, StageSpace
@@ -500,7 +502,7 @@ class PartLaws:
     @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5)])
     def test_cost(self, case: Case, height: int, width: int) -> None:
         module = case.make()
-        found = cost.part_cost(case.kind, case.part, case.dims, height, width)
+        found = pieces.part_cost(case.kind, case.part, case.dims, height, width)
         assert found.params == sum(p.numel() for p in module.parameters())
         assert found.macs == fvcore_macs(module, *case.inputs(height, width))
         shape = case.output_shape(height, width)
@@ -607,27 +609,20 @@ def members(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]
 @cache
 def ends(space: SearchSpace) -> tuple[Architecture, Architecture]:
     """The members of least and of most cost."""
-    return space.smallest(cost.macs), space.largest(cost.macs)
+    return space.smallest(macs), space.largest(macs)
 
 
-class Counted:
-    """A cost that counts its calls and ends a search that does not end by itself."""
+class Excess:
+    """How far MACs are above a limit; counts its calls and ends a search that does not end by itself."""
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, limit: float) -> None:
         choices = sum(len(gene.choices) for gene in space.genes)
-        self.calls, self.most = 0, REJECTIONS + 2 + (choices + 20) ** 2
+        self.limit, self.calls, self.most = limit, 0, REJECTIONS + 2 + (choices + 20) ** 2
 
-    def __call__(self, arch: Architecture) -> int:
+    def __call__(self, arch: Architecture) -> float:
         self.calls += 1
         assert self.calls <= self.most, f"more than {self.most} costs for one draw"
-        return cost.macs(arch)
-
-
-def typed_budget(error: InputError) -> int:
-    """The budget that an error tells its reader to type."""
-    match = re.search(r"budget=(\d+)([KMG]?)\b", error.instead)
-    assert match, error.instead
-    return int(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[match[2]]
+        return macs(arch) / self.limit - 1
 
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -691,40 +686,42 @@ class SpaceLaws:
     @given(seed=SEEDS, share=st.one_of(st.just(0.0), st.floats(0, 1)))
     def test_budget(self, space: SearchSpace, seed: int, share: float) -> None:
         rng = random.Random(seed)
-        least, most = map(cost.macs, ends(space))
+        least, most = map(macs, ends(space))
         budget = least + int(share * (most - least))
-        one = space.sample(rng, Counted(space), budget)
+        one = space.sample(rng, Excess(space, budget))
         large = space.sample(rng)
         moved = [
-            space.mutate(large, rng, 0.1, Counted(space), budget),
-            space.crossover(one, large, rng, Counted(space), budget),
-            space.repair(large, rng, Counted(space), budget),
+            space.mutate(large, rng, 0.1, Excess(space, budget)),
+            space.crossover(one, large, rng, Excess(space, budget)),
+            space.repair(large, rng, Excess(space, budget)),
         ]
         for arch in (one, *moved):
             assert space.contains(arch)
-            assert cost.macs(arch) <= budget
-        assert space.repair(one, rng, Counted(space), budget) == one
+            assert macs(arch) <= budget
+        assert space.repair(one, rng, Excess(space, budget)) == one
 
     def test_infeasible_budget(self, space: SearchSpace) -> None:
         rng = random.Random(0)
         one = space.sample(rng)
-        least = cost.macs(ends(space)[0])
+        least = macs(ends(space)[0])
         for move in (
-            lambda budget: space.sample(rng, Counted(space), budget),
-            lambda budget: space.mutate(one, rng, 0.1, Counted(space), budget),
-            lambda budget: space.crossover(one, one, rng, Counted(space), budget),
+            lambda budget: space.sample(rng, Excess(space, budget)),
+            lambda budget: space.mutate(one, rng, 0.1, Excess(space, budget)),
+            lambda budget: space.crossover(one, one, rng, Excess(space, budget)),
+            lambda budget: space.repair(one, rng, Excess(space, budget)),
         ):
-            with pytest.raises(InputError, match=space.name) as error:
+            with pytest.raises(OutsideBudget) as error:
                 move(least - 1)
-            assert f"{least:,}" in error.value.allowed
-            assert f"{least - 1:,}" in error.value.given
-            assert cost.macs(move(typed_budget(error.value))) <= typed_budget(error.value)
+            assert macs(error.value.nearest) == least
+            assert space.contains(error.value.nearest)
+            assert macs(move(least)) == least
+        assert space.nearest(Excess(space, least - 1)) == error.value.nearest
 
     def test_ends_are_members_and_no_sample_is_beyond(self, space: SearchSpace) -> None:
         least, most = ends(space)
         assert all(map(space.contains, (least, most)))
         for arch in members(space, 50):
-            assert cost.macs(least) <= cost.macs(arch) <= cost.macs(most)
+            assert macs(least) <= macs(arch) <= macs(most)
 
     def test_strangers_are_refused(self, space: SearchSpace) -> None:
         arch = space.sample(random.Random(0))
@@ -764,20 +761,27 @@ class CostLaws:
         for seed, arch in enumerate(members(space, self.num_members)):
             with no_shape_checks():
                 network = build(arch, seed).eval()
-                found = cost.cost(arch)
-                assert found == cost.count(network, arch.resolution), arch.digest
+                found = pieces.cost(arch)
+                assert found == pieces.count(network, arch.resolution), arch.digest
                 assert found.params == sum(p.numel() for p in network.parameters()), arch.digest
                 image = noise(1, arch.in_channels, arch.resolution, arch.resolution)
                 assert found.macs == fvcore_macs(network, image), arch.digest
+
+    def test_activations_are_those_of_the_whole(self, space: SearchSpace) -> None:
+        for seed, arch in enumerate(members(space, min(10, self.num_members))):
+            found = activations.activations(arch)
+            assert found == activations.whole(build(arch, seed), arch.resolution), arch.digest
+            assert found >= 4 * arch.in_channels * arch.resolution**2
 
     def test_cost_does_not_depend_on_what_was_asked_before(self, space: SearchSpace) -> None:
         archs = members(space, 10)
         found = []
         for order in (archs, archs[::-1]):
-            cost.piece_cost.cache_clear()
-            cost.part_cost.cache_clear()
-            found.append({arch: cost.cost(arch) for arch in order})
-        assert found[0] == found[1] == {arch: cost.cost(arch) for arch in archs}
+            pieces.piece_cost.cache_clear()
+            pieces.part_cost.cache_clear()
+            activations.forget()
+            found.append({arch: (pieces.cost(arch), activations.activations(arch)) for arch in order})
+        assert found[0] == found[1] == {arch: (pieces.cost(arch), activations.activations(arch)) for arch in archs}
 
 
 # Supernets

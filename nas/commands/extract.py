@@ -18,7 +18,7 @@ from nas.pareto import spread_over
 from nas.run import Run, load_tensors, open_run, save_tensors
 from nas.store import RunStore, offering
 from search_spaces.architecture import Architecture
-from search_spaces.cost import macs
+from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from search_spaces.network import Network, build
 from search_spaces.reparameterisation import reparameterise, reparameterised

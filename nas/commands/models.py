@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from nas.log import say
-from search_spaces import cost
+from search_spaces.costs.pieces import cost
+from search_spaces.costs.published import macs_by_rule
 from search_spaces.papers import PaperNetwork, paper_network, paper_networks
 from search_spaces.reparameterisation import reparameterised
 
@@ -19,8 +20,8 @@ class Counted(NamedTuple):
 
 def count(network: PaperNetwork) -> Counted:
     """Counts at 224 x 224, for 1,000 classes, in the form that runs (parallel branches merged)."""
-    found = cost.cost(reparameterised(network.arch))
-    by_rule = found.macs if network.rule == "ours" else cost.macs_by_rule(network.arch, network.rule)
+    found = cost(reparameterised(network.arch))
+    by_rule = found.macs if network.rule == "ours" else macs_by_rule(network.arch, network.rule)
     return Counted(found.params, found.macs, by_rule + network.uncomputed)
 
 

@@ -31,7 +31,7 @@ from nas.memory import explained
 from nas.run import Run, import_plugins, load_checkpoint, open_run, save_checkpoint, save_tensors
 from nas.store import RunStore
 from search_spaces.architecture import Architecture
-from search_spaces.cost import cost
+from search_spaces.costs.pieces import cost
 from search_spaces.errors import InputError
 from search_spaces.network import Network, build
 from supernet.calibration import recompute

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from nas.baselines import hand_made
+from nas.baselines import hand_designed
 from nas.config import Config, parse_macs
 from nas.data import Part
 from nas.data.part import MEMORY_LIMIT
@@ -18,10 +18,11 @@ from nas.evaluate import evaluate
 from nas.log import Progress, say
 from nas.memory import explained
 from nas.pareto import front
-from nas.run import Run, open_run
+from nas.run import Run, check_budget, open_run
 from nas.samplers import Proposer, mirror
 from search_spaces.architecture import Architecture
-from search_spaces.cost import cost, macs
+from search_spaces.costs.macs import macs
+from search_spaces.costs.pieces import cost
 from search_spaces.errors import InputError
 from supernet.calibration import calibrate
 from supernet.seeding import derive_seed
@@ -124,9 +125,8 @@ class _Search:
             trial, genes = proposer.ask()
             arch = space.decode(genes)
             if budget is not None:
-                arch = space.repair(
-                    arch, random.Random(derive_seed(self.run.config.seed, proposer.name, number)), macs, budget
-                )
+                rng = random.Random(derive_seed(self.run.config.seed, proposer.name, number))
+                arch = space.repair(arch, rng, lambda arch: macs(arch) / budget - 1)
             if arch.digest in seen:
                 record = self.known[arch.digest]
             else:
@@ -150,7 +150,7 @@ def search(config: Config) -> Run:
     run.check_trained()
     budget = parse_macs(config.search.budget)
     if budget is not None:
-        run.space.check_budget(macs, budget)
+        check_budget(run.space, budget)
     run.settle("search", run.store.exists(EVALUATIONS), grows=("evaluations",))
     work = _Search(run)
     work.evaluate("smallest", 0, run.space.smallest(macs))
@@ -167,7 +167,10 @@ def search(config: Config) -> Run:
         copy_study(proposers, run.store.path(STUDY))
     winners = front_of(work.records, budget)
     best = max(winners, key=lambda record: record["top1"])
-    plain, earlier = hand_made(run.space, best["macs"]), [r for r in work.records if r["sampler"] == "hand_made"]
+    plain, earlier = (
+        hand_designed(run.space, macs, best["macs"]),
+        [r for r in work.records if r["sampler"] == "hand_made"],
+    )
     if not earlier or earlier[-1]["digest"] != plain.digest:  # a search that went on may have a winner of other MACs
         work.evaluate("hand_made", len(earlier), plain)
     random_top1 = [record["top1"] for record in candidates(work.records, budget, ("random",))]

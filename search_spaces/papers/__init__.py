@@ -3,8 +3,8 @@
     from search_spaces.papers import paper_network, paper_networks
     build(paper_network("transxnet_tiny").arch)
 
-Counts are at 224 x 224 and 1,000 classes. "Ours" counts every product, attention and dynamic convolutions included (cost.py);
-"as published" follows the rule of the counter that the paper's authors used (`cost.RULES`), so that their figure can be compared.
+Counts are at 224 x 224 and 1,000 classes. "Ours" counts every product, attention and dynamic convolutions included (costs/operators.py);
+"as published" follows the rule of the counter that the paper's authors used (`costs.published.RULES`), so that their figure can be compared.
 """
 
 import importlib
@@ -31,7 +31,7 @@ class PaperNetwork:
         source: where the paper has it.
         params, macs: as printed, in millions and in 10^9; None where nothing (legible) is printed.
         top1: ImageNet-1K, in per cent, as printed.
-        rule: the counter behind the printed MACs, a name in `cost.RULES`.
+        rule: the counter behind the printed MACs, a name in `costs.published.RULES`.
         uncomputed: MACs that the paper's network spends on what nothing reads, and ours does not compute.
         drop_path: rate of stochastic depth in training; 0 where none is printed.
         note: why a count departs from the printed one, or what the paper leaves open.

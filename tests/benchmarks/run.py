@@ -27,8 +27,8 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 
 from nas import machine
-from search_spaces import cost
 from search_spaces.architecture import Architecture
+from search_spaces.costs import pieces
 from search_spaces.named import load_space
 from search_spaces.network import build
 from supernet.supernet import Supernet
@@ -90,7 +90,7 @@ def supernet_step(repeats: int, batch_size: int = 64) -> list[str]:
             ours, theirs = interleaved(shared, alone, repeats)
             ratios.append(ours / theirs)
             rows.append(
-                f"  {name:10} {label:9} {cost.macs(arch) / 1e6:7.2f} M MACs   {ours * 1e3:8.2f} ms shared "
+                f"  {name:10} {label:9} {pieces.cost(arch).macs / 1e6:7.2f} M MACs   {ours * 1e3:8.2f} ms shared "
                 f"{theirs * 1e3:8.2f} ms alone   {ours / theirs:5.3f}"
             )
     rows.append(f"  median ratio {statistics.median(ratios):.3f}   (target <= 1.05)")
@@ -105,15 +105,15 @@ def cost_lookup(networks: int) -> list[str]:
         rng = random.Random(1)
         members = [space.sample(rng) for _ in range(networks)]
         reference = [timed(lambda arch=arch: fvcore_macs(arch)) for arch in members]
-        equal = all(fvcore_macs(arch) == cost.macs(arch) for arch in members[:5])
+        equal = all(fvcore_macs(arch) == pieces.cost(arch).macs for arch in members[:5])
         first, blocks, known = [], [], []
         for arch in members:
-            cost.part_cost.cache_clear()
-            cost.piece_cost.cache_clear()
-            first.append(timed(lambda arch=arch: cost.cost(arch)))
-            cost.piece_cost.cache_clear()
-            blocks.append(timed(lambda arch=arch: cost.cost(arch)))
-            known.append(statistics.median(timed(lambda arch=arch: cost.cost(arch)) for _ in range(5)))
+            pieces.part_cost.cache_clear()
+            pieces.piece_cost.cache_clear()
+            first.append(timed(lambda arch=arch: pieces.cost(arch)))
+            pieces.piece_cost.cache_clear()
+            blocks.append(timed(lambda arch=arch: pieces.cost(arch)))
+            known.append(statistics.median(timed(lambda arch=arch: pieces.cost(arch)) for _ in range(5)))
         seconds = statistics.median(reference)
         rows.append(f"  {name:10} fvcore {seconds * 1e3:.1f} ms a network, MACs equal: {equal}")
         for label, times, target in (

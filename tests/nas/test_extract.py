@@ -16,7 +16,7 @@ from nas.commands.search import Evaluator
 from nas.evaluate import evaluate
 from nas.run import open_run
 from search_spaces.architecture import Architecture
-from search_spaces.cost import macs
+from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from supernet.calibration import calibrate
 from tests.command_line import Commands, Runs, contents, prepare

@@ -90,10 +90,11 @@ def test_an_unknown_operator_can_be_named_free(nas: Commands, place: Path) -> No
     here = {"PYTHONPATH": str(place)}
     _, _, instead = nas("spaces", "own.toml", "plugins=own", cwd=place, env=here).refused("fft2")
     statement = instead.split(": ", 1)[1].split(", or")[0]
-    assert statement == "search_spaces.cost.FREE.add('fft_fft2')"
+    assert statement == "search_spaces.costs.operators.FREE.add('fft_fft2')"
     path = place / "own.py"
     path.write_text(
-        path.read_text() + f"\n\nimport search_spaces.cost\n\n{statement}\nsearch_spaces.cost.FREE.add('real')\n"
+        path.read_text()
+        + f"\n\nimport search_spaces.costs.operators\n\n{statement}\nsearch_spaces.costs.operators.FREE.add('real')\n"
     )
     nas("train", "config.toml", "space=own.toml", "plugins=own", cwd=place, env=here).ok()
     nas("search", "run=run", cwd=place, env=here).ok()

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from nas.samplers import Proposer, mirror
-from search_spaces.cost import macs
+from search_spaces.costs.macs import macs
 from search_spaces.named import load_space
 
 

@@ -6,7 +6,10 @@ from functools import cache
 import pytest
 import torch
 
-from search_spaces import cost, registry
+from search_spaces import registry
+from search_spaces.costs import pieces
+from search_spaces.costs.macs import macs
+from search_spaces.costs.published import macs_by_rule
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from search_spaces.network import Network
@@ -39,8 +42,8 @@ load = cache(load_space)
 networks = pytest.mark.parametrize("network", paper_networks(ablations=True), ids=lambda network: network.name)
 
 
-def counted(network: PaperNetwork) -> cost.Cost:
-    return cost.cost(reparameterised(network.arch))
+def counted(network: PaperNetwork) -> pieces.ParamsAndMacs:
+    return pieces.cost(reparameterised(network.arch))
 
 
 def layer_scales(network: PaperNetwork) -> int:
@@ -66,13 +69,13 @@ def test_macs_are_what_fvcore_counts_on_the_authors_code(name: str) -> None:
 @pytest.mark.parametrize("name", HOOKED)
 def test_macs_are_what_module_hooks_count_on_the_authors_code(name: str) -> None:
     network = paper_network(name)
-    assert abs(cost.macs_by_rule(network.arch, "module_hooks") / 1e9 - HOOKED[name]) < 1e-4
+    assert abs(macs_by_rule(network.arch, "module_hooks") / 1e9 - HOOKED[name]) < 1e-4
 
 
 def test_macs_of_the_larger_image() -> None:
     arch = dataclasses.replace(paper_network("transxnet_base").arch, resolution=384)
-    assert cost.macs_by_rule(arch, "module_hooks") / 1e9 == pytest.approx(24.1552, abs=1e-4)
-    assert cost.cost(complete(arch)).params == PARAMS["transxnet_base"]
+    assert macs_by_rule(arch, "module_hooks") / 1e9 == pytest.approx(24.1552, abs=1e-4)
+    assert pieces.cost(complete(arch)).params == PARAMS["transxnet_base"]
 
 
 PRINTED_PARAMS = {"linglo": 6.5, "emsnet": 2.5, "partialformer": 1.0}
@@ -96,7 +99,7 @@ def test_printed_figures(network: PaperNetwork) -> None:
         found = counted(network).params / 1e6
         assert agrees(found, network.params, percent or PRINTED_PARAMS.get(network.family, 0.01)), found
     if network.macs is not None:
-        found = (cost.macs_by_rule(network.arch, network.rule) + network.uncomputed) / 1e9
+        found = (macs_by_rule(network.arch, network.rule) + network.uncomputed) / 1e9
         assert agrees(found, network.macs, percent or PRINTED_MACS.get(network.family, 0.0)), found
 
 
@@ -137,7 +140,7 @@ def test_size_and_choices_of_the_unified_space() -> None:
 
 def test_our_count_is_the_cost_of_the_network() -> None:
     for network in paper_networks(ablations=True):
-        assert cost.macs_by_rule(network.arch, "ours") == cost.macs(complete(network.arch)), network.name
+        assert macs_by_rule(network.arch, "ours") == macs(complete(network.arch)), network.name
 
 
 @networks

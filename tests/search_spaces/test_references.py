@@ -15,7 +15,7 @@ from torch import Tensor
 
 from search_spaces import registry
 from search_spaces.architecture import Part
-from search_spaces.cost import part_cost
+from search_spaces.costs.pieces import part_cost
 from search_spaces.mixers.d_mixer import DMixer
 from tests.contracts import Case, cases, noise, randomise
 

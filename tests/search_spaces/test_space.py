@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces import cost
 from search_spaces.architecture import SLOTS, Architecture, Part
-from search_spaces.errors import InputError
+from search_spaces.costs.macs import macs
+from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.named import check, load_space, read_space, space_file, space_names
 from search_spaces.space import SearchSpace
-from tests.contracts import SEEDS, SpaceLaws, name_of, named_spaces, typed_budget
+from tests.contracts import SEEDS, Excess, SpaceLaws, name_of, named_spaces
 
 HEADER = """
 name = "{name}"
@@ -172,20 +172,19 @@ def test_size_is_the_number_of_members(space: SearchSpace) -> None:
 
 @pytest.mark.parametrize("space", SMALL.values(), ids=name_of)
 def test_ends_are_the_extremes(space: SearchSpace) -> None:
-    costs = {arch: cost.macs(arch) for arch in enumerate_members(space)}
-    assert cost.macs(space.smallest(cost.macs)) == min(costs.values())
-    assert cost.macs(space.largest(cost.macs)) == max(costs.values())
+    costs = {arch: macs(arch) for arch in enumerate_members(space)}
+    assert macs(space.smallest(macs)) == min(costs.values())
+    assert macs(space.largest(macs)) == max(costs.values())
 
 
 @pytest.mark.parametrize("space", SMALL.values(), ids=name_of)
 def test_every_affordable_budget_is_met(space: SearchSpace) -> None:
-    least = min(map(cost.macs, enumerate_members(space)))
-    arch = space.sample(random.Random(0), cost.macs, least)
-    assert cost.macs(arch) == least
-    with pytest.raises(InputError) as error:
-        space.sample(random.Random(0), cost.macs, least - 1)
-    assert f"the cheapest network has {least:,}" in error.value.allowed
-    assert least <= typed_budget(error.value) < least + 1000
+    least = min(map(macs, enumerate_members(space)))
+    arch = space.sample(random.Random(0), Excess(space, least))
+    assert macs(arch) == least
+    with pytest.raises(OutsideBudget) as error:
+        space.sample(random.Random(0), Excess(space, least - 1))
+    assert macs(error.value.nearest) == least
 
 
 @pytest.mark.parametrize("space", [space for space in SMALL.values() if space.size <= 200], ids=name_of)
@@ -211,12 +210,12 @@ def test_repair_takes_the_smallest_steps_down() -> None:
     space = check(SearchSpace.from_toml(text.replace("depth = [1, 2]", "depth = 1").replace("[3, 5]", "3")))
     ratio = next(position for position, gene in enumerate(space.genes) if gene.name.endswith("ratio"))
     archs = [space.decode(tuple(i if p == ratio else 0 for p in range(len(space.genes)))) for i in range(4)]
-    costs = [cost.macs(arch) for arch in archs]
+    costs = [macs(arch) for arch in archs]
     assert costs == sorted(set(costs))
     for seed in range(5):
         for over in range(1, 4):
-            assert space.repair(archs[over], random.Random(seed), cost.macs, costs[over] - 1) == archs[over - 1]
-        assert space.repair(archs[3], random.Random(seed), cost.macs, costs[0]) == archs[0]
+            assert space.repair(archs[over], random.Random(seed), Excess(space, costs[over] - 1)) == archs[over - 1]
+        assert space.repair(archs[3], random.Random(seed), Excess(space, costs[0])) == archs[0]
 
 
 def test_spaces_do_not_lend_each_other_their_values() -> None:

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from search_spaces import cost, registry
+from search_spaces import registry
 from search_spaces.architecture import Architecture, Part
+from search_spaces.costs.macs import macs
+from search_spaces.costs.params import params
 from search_spaces.named import check, load_space
 from search_spaces.network import build
 from search_spaces.space import SearchSpace
@@ -304,7 +306,7 @@ def test_a_space_of_one_member_is_a_network() -> None:
     assert space.size == 1
     arch = space.decode(())
     supernet = Supernet(space)
-    assert sum(p.numel() for p in supernet.parameters()) == cost.cost(arch).params
+    assert sum(p.numel() for p in supernet.parameters()) == params(arch)
     assert {tuple(t.shape) for t in supernet.bank().values()} == {
         tuple(t.shape) for t in build(arch).state_dict().values()
     }
@@ -337,8 +339,8 @@ def test_init_options_start_the_weights() -> None:
 
 def test_extremes() -> None:
     supernet = Supernet(DIGITS)
-    low, high = cost.macs(supernet.smallest()), cost.macs(supernet.largest())
-    assert all(low <= cost.macs(arch) <= high for arch in members(DIGITS, 50))
+    low, high = macs(supernet.smallest()), macs(supernet.largest())
+    assert all(low <= macs(arch) <= high for arch in members(DIGITS, 50))
 
 
 # What a supernet survives

@@ -1,0 +1,176 @@
+"""What a network costs: named functions of an architecture, built in, registered by a plugin or read from a table.
+
+    @register_cost("energy_mj", unit="mJ", about="by my simulator")
+    def energy(arch: Architecture) -> float | None: ...
+
+makes `search.budget=energy_mj=3` and `search.objectives=top1,energy_mj` mean something. A cost that gives None is not known for that
+network. Built in are `params`, `macs` and `activations`; table.py reads costs that were measured elsewhere from a CSV file.
+
+Standard library only: the modules of the built-in costs, which need torch, are imported when one of them is first counted.
+"""
+
+import importlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TypeVar
+
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError, unknown
+
+CostFunction = Callable[[Architecture], float | None]
+"""What a network costs; None where that is not known."""
+
+F = TypeVar("F", bound=CostFunction)
+
+BUILT_IN = {
+    "params": "search_spaces.costs.params",
+    "macs": "search_spaces.costs.macs",
+    "activations": "search_spaces.costs.activations",
+}
+"""The module that registers each built-in cost."""
+
+RESERVED = ("top1", "loss", "none", "digest", "architecture")
+"""Names that mean something else where costs are named: objectives that are measured, no budget, and columns of tables."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A registered cost.
+
+    Args:
+        name: as budgets and objectives call it, a lower-case identifier.
+        unit: such as "MACs" or "ms"; empty for none.
+        about: what it is, in a few words.
+        of: the function.
+        origin: who registered it: a module's function, or a table's file.
+    """
+
+    name: str
+    unit: str
+    about: str
+    of: CostFunction
+    origin: str = ""
+
+    def __call__(self, arch: Architecture) -> float | None:
+        """What a complete architecture costs, or None where that is not known.
+
+        Raises:
+            InputError: the function fails, or gives something that is no finite number from 0 up.
+        """
+        try:
+            found = self.of(arch)
+        except (InputError, MemoryError, NotImplementedError):  # NotImplementedError: an operator of unknown cost
+            raise
+        except Exception as error:  # whatever the author's code raises
+            raise InputError(
+                f"cost {self.name} ({self.origin}) fails on network {arch.digest} ({type(error).__name__}: {error})",
+                "a function of any architecture of the space, which gives a number or None",
+                f"mend {self.origin}",
+            ) from error
+        if type(found) is int and found >= 0:
+            return found
+        if found is None:
+            return None
+        if isinstance(found, Real) and not isinstance(found, bool) and math.isfinite(found) and found >= 0:
+            return int(found) if isinstance(found, Integral) else float(found)  # numpy's too
+        raise InputError(
+            f"cost {self.name} ({self.origin}) of network {arch.digest} is {found!r}",
+            "a finite number from 0 up, or None where it is not known",
+            f"mend {self.origin}",
+        )
+
+
+_COSTS: dict[str, Cost] = {}
+
+
+def register_cost(name: str, unit: str = "", about: str = "") -> Callable[[F], F]:
+    """Function decorator that makes a cost known by `name`. The function gets a complete architecture.
+
+    Raises:
+        TypeError: the name is malformed, reserved, or another cost's.
+    """
+
+    def add(function: F) -> F:
+        origin = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"
+        check_name(name, origin)
+        _COSTS[name] = Cost(name, unit, about, function, origin)
+        return function
+
+    return add
+
+
+def check_name(name: str, origin: str) -> None:
+    """
+    Args:
+        origin: who wants to register the name; the same may do so again, as a module does that is imported anew.
+
+    Raises:
+        TypeError: no cost can be registered by this name; the message says why.
+    """
+    if not name.isidentifier() or name != name.lower():
+        raise TypeError(
+            f"a cost cannot be called {name!r}: choose lower-case letters, digits and _, such as latency_ms"
+        )
+    if name in RESERVED:
+        raise TypeError(f"a cost cannot be called {name!r}, which means something else: choose another name")
+    if name in BUILT_IN and not origin.startswith(f"{BUILT_IN[name]}."):
+        raise TypeError(f"cost {name!r} is built in: choose another name")
+    if name in _COSTS and _COSTS[name].origin != origin:
+        raise TypeError(f"cost {name!r} is already {_COSTS[name].origin}: choose another name")
+
+
+def add_cost(cost: Cost) -> None:
+    """Registers a cost that is no plain function, such as a column of a table. Raises as `register_cost`."""
+    check_name(cost.name, cost.origin)
+    _COSTS[cost.name] = cost
+
+
+@contextmanager
+def temporary_costs() -> Iterator[None]:
+    """What is registered inside, but for built-in costs, is forgotten behind; for tests."""
+    before = dict(_COSTS)
+    try:
+        yield
+    finally:
+        kept = before | {name: cost for name, cost in _COSTS.items() if name in BUILT_IN}
+        _COSTS.clear()
+        _COSTS.update(kept)
+
+
+def cost_names() -> tuple[str, ...]:
+    """The built-in costs, then the others in the order of registration."""
+    return (*BUILT_IN, *(name for name in _COSTS if name not in BUILT_IN))
+
+
+def cost_named(name: str) -> Cost:
+    """
+    Raises:
+        InputError: there is no such cost; the nearest name is offered.
+    """
+    if name not in _COSTS:
+        if name not in BUILT_IN:
+            raise unknown("cost", name, cost_names())
+        importlib.import_module(BUILT_IN[name])
+    return _COSTS[name]
+
+
+def costs_of(arch: Architecture, names: Iterable[str] | None = None) -> dict[str, float]:
+    """What a complete architecture costs, by the name of each cost. Costs that are not known for it are left out.
+
+    Args:
+        names: of the costs that are wanted; all registered ones by default.
+
+    Raises:
+        InputError: an unknown name, or a cost that fails as `Cost` says.
+    """
+    found = {name: cost_named(name)(arch) for name in (cost_names() if names is None else names)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+__all__ = [
+    "BUILT_IN", "RESERVED", "Cost", "CostFunction", "add_cost", "check_name", "cost_named", "cost_names", "costs_of", "register_cost",
+    "temporary_costs",
+]  # fmt: skip

@@ -1,0 +1,265 @@
+"""The cost `activations`: bytes of the feature maps that are held at once, at most, in one forward pass of one image in float32.
+
+What is counted: every result of a torch function, as the parts' code calls it, that owns its memory, from its call until nothing in
+the forward pass refers to it. Views share the memory of what they show; in-place results have none of their own. The image is held
+throughout, the input of a stage and its position bias through the stage: the forward pass refers to them. Not counted: weights and
+buffers, and what a function needs inside, such as the scores of fused attention (written-out scores are a result) or workspaces.
+
+All this happens on the meta device, where tensors have sizes, strides and lifetimes but no values. What a part needs is remembered by
+its input's sizes and strides, for strides decide whether a reshape copies; a block is the real `ResidualBlock.forward` over parts that
+replay what is remembered; a network is the maximum over its pieces.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
+
+from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.costs import register_cost
+from search_spaces.costs.operators import meta
+from search_spaces.network import DropPath, Network, PieceSpec, ResidualBlock, children, pieces
+from search_spaces.registry import SkipInit, TokenMixer, lookup, make
+
+Layout = tuple[tuple[int, ...], tuple[int, ...]]
+"""Sizes and strides of a tensor."""
+
+
+class Need(NamedTuple):
+    """What a part or piece needs beyond its inputs, and what it gives.
+
+    Args:
+        peak: most bytes at once, without its inputs.
+        source: the input whose memory the result is in, by position; -1 when it is in memory of its own.
+        nbytes: of the memory that the result is in.
+        layout, offset: of the result in that memory.
+    """
+
+    peak: int
+    source: int
+    nbytes: int
+    layout: Layout
+    offset: int
+
+
+# Results whose meta implementation is hundreds of times slower than an empty tensor: the same layouts as on the CPU.
+
+
+def _alike(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return torch.empty_like(input)
+
+
+def _contiguous(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return torch.empty_like(input, memory_format=torch.contiguous_format)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    if query.dim() != 4:
+        return meta(*query.shape[:-1], value.shape[-1])
+    b, heads, n, _ = query.shape
+    return meta(b, n, heads, value.shape[-1]).transpose(1, 2)
+
+
+def _pointwise(func: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def answer(one: Any, other: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if isinstance(one, Tensor) and one.is_floating_point():
+            if not isinstance(other, Tensor):
+                return torch.empty_like(one)
+            if (one.shape, one.stride(), one.dtype) == (other.shape, other.stride(), other.dtype):
+                return torch.empty_like(one)
+        return func(one, other, *args, **kwargs)
+
+    return answer
+
+
+_SHORT: dict[Any, Callable[..., Tensor]] = {
+    **{f: _pointwise(f) for f in (torch.add, Tensor.add, Tensor.__add__, torch.mul, Tensor.mul, Tensor.__mul__)},
+    F.gelu: _alike,
+    F.batch_norm: _alike,
+    F.group_norm: _alike,
+    F.layer_norm: _contiguous,
+    F.scaled_dot_product_attention: _attention,
+}
+
+
+class Memory(TorchFunctionMode):
+    """Follows the memory of results while it is entered.
+
+    Args:
+        apart: tensors that are not counted, such as weights. They have to stay alive.
+    """
+
+    def __init__(self, apart: Sequence[Tensor] = ()) -> None:
+        super().__init__()
+        self.apart = {tensor.untyped_storage()._cdata for tensor in apart}
+        self.held: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+        self.paused = False
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if self.paused:
+            return func(*args, **(kwargs or {}))
+        short = _SHORT.get(func)
+        result = func(*args, **(kwargs or {})) if short is None else short(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self.hold(result)
+        elif isinstance(result, tuple | list):
+            for item in result:
+                if isinstance(item, Tensor):
+                    self.hold(item)
+        return result
+
+    def hold(self, tensor: Tensor) -> None:
+        """Counts a tensor's memory, if it has not been counted, until nothing refers to it."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata  # of dead memory too, this address is not given away while a weak reference is left
+        if key not in self.held and key not in self.apart:
+            self.held[key] = (StorageWeakRef(storage), storage.nbytes())
+            self.peak = max(self.peak, self.now())
+
+    def now(self) -> int:
+        """Bytes that are referred to."""
+        self.held = {key: found for key, found in self.held.items() if not found[0].expired()}
+        return sum(nbytes for _, nbytes in self.held.values())
+
+
+def _layout(tensor: Tensor) -> Layout:
+    return tuple(tensor.shape), tensor.stride()
+
+
+def _empty(layout: Layout) -> Tensor:
+    return torch.empty_strided(*layout, device="meta")
+
+
+def _key(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _need(
+    run: Callable[..., Tensor], apart: Sequence[Tensor], inputs: Sequence[Tensor], extra: dict[str, Tensor]
+) -> Need:
+    """What `run` needs on these inputs."""
+    given = [_key(tensor) for tensor in (*inputs, *extra.values())]
+    with torch.no_grad(), Memory([*apart, *inputs, *extra.values()]) as memory:
+        result = run(*inputs, **extra)
+    source = given.index(_key(result)) if _key(result) in given else -1
+    return Need(
+        memory.peak, source, result.untyped_storage().nbytes(), _layout(result), cast(int, result.storage_offset())
+    )
+
+
+@lru_cache(maxsize=100_000)
+def part_need(
+    kind: str, part: Part, dims: tuple[int, ...], layouts: tuple[Layout, ...], bias: Layout | None = None
+) -> Need:
+    """What a part needs on inputs of these layouts.
+
+    Args:
+        dims: as for `registry.make`.
+        bias: of the stage's position bias, where the part is given one.
+    """
+    with torch.device("meta"), SkipInit():
+        module = make(kind, part, *dims).eval()
+    extra = {} if bias is None else {"position_bias": _empty(bias)}
+    return _need(module, [*module.parameters(), *module.buffers()], [_empty(layout) for layout in layouts], extra)
+
+
+class _Replay:
+    """A part of a block, as `part_need` remembers it."""
+
+    def __init__(self, memory: Memory, kind: str, part: Part, dim: int) -> None:
+        self.memory, self.kind, self.part, self.dim = memory, kind, part, dim
+        if kind == "mixer":
+            mixer = cast("type[TokenMixer]", lookup(kind, part.name))
+            self.needs_residual, self.takes_position_bias = mixer.needs_residual, mixer.takes_position_bias
+
+    def __call__(self, *inputs: Tensor, position_bias: Tensor | None = None) -> Tensor:
+        bias = None if position_bias is None else _layout(position_bias)
+        self.memory.paused = True  # a part that is not remembered yet is run inside
+        need = part_need(self.kind, self.part, (self.dim,), tuple(map(_layout, inputs)), bias)
+        self.memory.paused = False
+        self.memory.peak = max(self.memory.peak, self.memory.now() + need.peak)
+        if need.source >= 0:
+            return (*inputs, cast(Tensor, position_bias))[need.source].as_strided(*need.layout, need.offset)
+        memory = torch.empty(need.nbytes, dtype=torch.int8, device="meta").view(torch.float32)
+        return memory.as_strided(*need.layout, need.offset)
+
+
+@lru_cache(maxsize=100_000)
+def piece_need(spec: PieceSpec, layout: Layout, bias: Layout | None = None) -> Need:
+    """What a piece needs on a map of this layout.
+
+    Args:
+        bias: of the stage's position bias, for a block.
+    """
+    kind, what, dim, dim2 = spec
+    if not isinstance(what, Block):
+        return part_need(kind, what, () if kind == "position_bias" else (dim, dim2), (layout,))
+    x, table = _empty(layout), None if bias is None else _empty(bias)
+    with torch.no_grad(), Memory([x] if table is None else [x, table]) as memory:
+        block = object.__new__(ResidualBlock)
+        block.__dict__ |= {"mixer": None, "drop_path": _NO_DROP}
+        for slot, part in zip(SLOTS, what.parts(), strict=True):
+            for child in children(what)[slot]:
+                block.__dict__[child] = _Replay(memory, slot, part, dim)
+        result = block.forward(x, table)
+        given = [_key(x)] if table is None else [_key(x), _key(table)]
+    source = given.index(_key(result)) if _key(result) in given else -1
+    return Need(
+        memory.peak, source, result.untyped_storage().nbytes(), _layout(result), cast(int, result.storage_offset())
+    )
+
+
+_NO_DROP = DropPath(0.0).eval()
+
+
+@register_cost("activations", unit="bytes", about="feature maps held at once, at most, for one image")
+def activations(arch: Architecture) -> int:
+    """Most bytes of feature maps that are held at once, for one image at the architecture's resolution.
+
+    Raises:
+        InputError: an unknown part or option, or sizes that do not fit.
+    """
+    side = arch.resolution
+    layout: Layout = (1, arch.in_channels, side, side), (arch.in_channels * side * side, side * side, side, 1)
+    image = x = stage = [4 * arch.in_channels * side * side]  # lists, because equal sizes are not the same memory
+    bias: tuple[list[int], Layout] | None = None
+    peak = image[0]
+    for _, spec in pieces(arch):
+        kind, what = spec[0], spec[1]
+        if kind in ("embedding", "head"):
+            stage, bias = x, None
+        taken = bias[1] if bias and isinstance(what, Block) else None
+        need = piece_need(spec, layout, taken)
+        held = {id(memory): memory[0] for memory in (image, stage, x, *([bias[0]] if bias else ()))}
+        peak = max(peak, sum(held.values()) + need.peak)
+        inputs = (x,) if bias is None else (x, bias[0])
+        given = [need.nbytes] if need.source < 0 else inputs[need.source]
+        if kind == "position_bias":
+            bias = given, need.layout
+        else:
+            x, layout = given, need.layout
+    return peak
+
+
+def whole(network: Network, resolution: int) -> int:
+    """The same, found anew on a network that exists, in one forward pass of the whole; slow, for checks."""
+    module = copy.deepcopy(network).to("meta").eval()
+    with torch.no_grad(), Memory([*module.parameters(), *module.buffers()]) as memory:
+        module(meta(1, network.arch.in_channels, resolution, resolution))
+    return memory.peak
+
+
+def forget() -> None:
+    """Forgets what is remembered; for tests that register parts."""
+    part_need.cache_clear()
+    piece_need.cache_clear()
+
+
+__all__ = ["Layout", "Memory", "Need", "activations", "forget", "part_need", "piece_need", "whole"]

@@ -1,0 +1,175 @@
+"""Which operators of torch have multiply-adds, which have none, and the counter that adds them up.
+
+One MAC is one fused multiply-add, which the papers call a FLOP. The conventions are fvcore's: convolutions, linear layers and
+matrix products count their multiply-adds without biases; batch norm 2 per element (evaluation), layer and group norm 5, each one
+less without weights; adaptive average pooling 1 per input element, bilinear sampling 4 per output element (nearest 1, bicubic nothing); activations, softmax, additions, elementwise products and data movement nothing. Unlike
+fvcore, fused attention counts its two products, and an operator that nobody has classified is an error, not zero.
+
+The counter is a torch function mode: it sees each call as the part's code writes it, adds its MACs, and answers operators
+that it knows with an empty meta tensor of the right shape, which is many times faster than tracing.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode, resolve_name
+
+
+class UnknownOperatorError(NotImplementedError):
+    """An operator that is neither in `COUNTED` nor in `FREE`.
+
+    Args:
+        operator: as torch names it.
+        name: as `FREE` would.
+    """
+
+    def __init__(self, operator: str, name: str) -> None:
+        self.operator, self.name = operator, name
+        super().__init__(
+            f"the cost of the operator {operator} is not known: add it to COUNTED or FREE in search_spaces/costs/operators.py"
+        )
+
+
+def meta(*shape: int) -> Tensor:
+    return torch.empty(shape, device="meta")
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+# Counted operators: each returns (result, MACs). The signatures are torch's own.
+
+
+def _conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[Tensor, int]:
+    b, _, h, w = input.shape
+    out, per_group, kh, kw = weight.shape
+    (sh, sw), (ph, pw), (dh, dw) = _pair(stride), _pair(padding), _pair(dilation)
+    oh, ow = (h + 2 * ph - dh * (kh - 1) - 1) // sh + 1, (w + 2 * pw - dw * (kw - 1) - 1) // sw + 1
+    if per_group * groups != input.shape[1] or out % groups or min(oh, ow) < 1:
+        return F.conv2d(input, weight, bias, stride, padding, dilation, groups), 0  # torch's own error message
+    return meta(b, out, oh, ow), b * out * oh * ow * per_group * kh * kw
+
+
+def _conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> tuple[Tensor, int]:
+    result = F.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return result, input.shape[0] * weight.numel() * input.shape[2] * input.shape[3]
+
+
+def _grid_sample(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
+    result = F.grid_sample(input, *args, **kwargs)
+    return result, 4 * result.numel()
+
+
+def _interpolate(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
+    result = F.interpolate(input, *args, **kwargs)
+    return result, {"nearest": 1, "bilinear": 4}.get(kwargs.get("mode", "nearest"), 0) * result.numel()
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Any = None) -> tuple[Tensor, int]:
+    return meta(*input.shape[:-1], weight.shape[0]), input.numel() * weight.shape[0]
+
+
+def _matmul(input: Tensor, other: Tensor) -> tuple[Tensor, int]:
+    result = torch.matmul(input, other)
+    return result, result.numel() * input.shape[-1]
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
+    products = query.shape[-2] * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+    return meta(*query.shape[:-1], value.shape[-1]), math.prod(query.shape[:-2]) * products
+
+
+def _batch_norm(
+    input: Tensor, mean: Any, var: Any, weight: Any = None, *args: Any, **kwargs: Any
+) -> tuple[Tensor, int]:
+    return input, (1 if weight is None else 2) * input.numel()
+
+
+def _norm(input: Tensor, shape_or_groups: Any, weight: Any = None, *args: Any, **kwargs: Any) -> tuple[Tensor, int]:
+    return input, (4 if weight is None else 5) * input.numel()
+
+
+def _adaptive_avg_pool2d(input: Tensor, output_size: Any) -> tuple[Tensor, int]:
+    return meta(*input.shape[:-2], *_pair(output_size)), input.numel()
+
+
+COUNTED: dict[Any, Callable[..., tuple[Any, int]]] = {
+    F.conv2d: _conv2d,
+    F.conv_transpose2d: _conv_transpose2d,
+    F.grid_sample: _grid_sample,
+    F.interpolate: _interpolate,
+    F.linear: _linear,
+    torch.matmul: _matmul, torch.bmm: _matmul, Tensor.matmul: _matmul, Tensor.__matmul__: _matmul, Tensor.bmm: _matmul,
+    F.scaled_dot_product_attention: _attention,
+    F.batch_norm: _batch_norm,
+    F.layer_norm: _norm,
+    F.group_norm: _norm,
+    F.adaptive_avg_pool2d: _adaptive_avg_pool2d,
+}  # fmt: skip
+"""Operators with MACs. A part with an operator of its own adds it here, and an fvcore handler in the tests."""
+
+_SAME = {F.gelu, F.relu, F.silu, F.softmax, F.dropout, Tensor.softmax, torch.softmax, Tensor.contiguous, Tensor.float}
+"""Operators without MACs whose result has the shape of their first argument."""
+
+FREE = {
+    "add", "sub", "mul", "div", "rdiv", "rsub", "neg", "pow", "sqrt", "exp", "sigmoid", "tanh", "clamp", "cat", "stack", "split",
+    "chunk", "narrow", "reshape", "view", "flatten", "unflatten", "permute", "transpose", "expand", "contiguous", "to", "type_as",
+    "getitem", "squeeze", "unsqueeze", "movedim", "mean", "sum", "amax", "amin", "argsort", "sort", "topk", "gather", "scatter",
+    "index_select", "empty_like", "zeros_like", "ones_like", "new_empty", "new_zeros", "new_ones", "masked_fill", "where", "pad",
+    "size", "dim", "numel", "is_contiguous", "roll", "repeat", "flip", "max_pool2d", "avg_pool2d", "unfold", "fold", "empty",
+    "zeros", "ones", "arange", "log_softmax", "one_hot", "float", "half", "bfloat16", "double", "detach", "clone", "stride",
+    "softmax", "gelu", "relu", "silu", "dropout", "ne", "eq", "lt", "gt", "le", "ge", "normalize", "T", "get",
+    "is_floating_point", "is_complex", "max", "min", "device", "dtype", "shape", "ndim", "requires_grad", "is_cuda", "len",
+    "promote_types", "index_put", "setitem", "unbind", "broadcast_to", "swapaxes", "masked_select", "zero", "fill", "tile",
+    "sym_min", "sym_max",
+}  # fmt: skip
+"""Operators without MACs, by name; they run on the meta device for their shapes."""
+
+
+class Counter(TorchFunctionMode):
+    """Adds up the MACs of what runs inside it, on meta tensors, in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.macs = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return self.answer(func, args, kwargs or {})
+
+    def answer(self, func: Any, args: tuple, kwargs: dict) -> Any:
+        """Runs an operator, or makes up its result, and counts it."""
+        counted = COUNTED.get(func)
+        if counted is not None:
+            result, macs = counted(*args, **kwargs)
+            self.macs += macs
+            return result
+        if func in _SAME:
+            return args[0] if args else kwargs["input"]
+        name = (
+            getattr(func, "__name__", "").strip("_").removeprefix("i" if "__i" in getattr(func, "__name__", "") else "")
+        )
+        if name not in FREE:
+            raise UnknownOperatorError(resolve_name(func) or name, name)
+        return func(*args, **kwargs)

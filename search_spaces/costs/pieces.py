@@ -1,0 +1,103 @@
+"""Parameters and MACs of a network: the sum over its pieces, and of a piece the sum over its parts, each counted once on the meta device
+and remembered.
+"""
+
+import copy
+from functools import lru_cache
+from typing import NamedTuple, cast
+
+import torch
+from torch import nn
+
+from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.costs.operators import Counter, meta
+from search_spaces.network import Network, PieceSpec, children, pieces
+from search_spaces.registry import SkipInit, TokenMixer, make
+
+
+class ParamsAndMacs(NamedTuple):
+    """Parameters and MACs of a network for one image."""
+
+    params: int
+    macs: int
+
+
+class PieceCost(NamedTuple):
+    """Cost of one piece and the size of its output map (0, 0 behind the head)."""
+
+    params: int
+    macs: int
+    height: int
+    width: int
+
+
+@lru_cache(maxsize=100_000)
+def piece_cost(spec: PieceSpec, height: int, width: int) -> PieceCost:
+    """Cost of one piece on a map of `height` x `width`: the sum over its parts, remembered.
+
+    Raises:
+        NotImplementedError: a part has an operator whose cost is not known.
+    """
+    kind, what, dim, dim2 = spec
+    if kind == "position_bias":
+        found = part_cost(kind, cast(Part, what), (), height, width)
+        return PieceCost(found.params, found.macs, height, width)
+    if not isinstance(what, Block):
+        return part_cost(kind, what, (dim, dim2), height, width)
+    params = macs = 0
+    for slot, part in zip(SLOTS, what.parts(), strict=True):
+        times = len(children(what)[slot])
+        if not times:
+            continue
+        found = part_cost(slot, part, (dim,), height, width)
+        params += times * found.params
+        macs += times * found.macs
+    return PieceCost(params, macs, height, width)
+
+
+@lru_cache(maxsize=100_000)
+def part_cost(kind: str, part: Part, dims: tuple[int, ...], height: int, width: int) -> PieceCost:
+    """Cost of one part, counted on the meta device the first time it is asked for.
+
+    Args:
+        dims: as for `registry.make`; the first, if any, is the number of input channels.
+
+    Raises:
+        NotImplementedError: the part has an operator whose cost is not known.
+    """
+    with torch.device("meta"), SkipInit():
+        module = make(kind, part, *dims).eval()
+    inputs = 2 if isinstance(module, TokenMixer) and module.needs_residual else 1
+    return _count(module, inputs, dims[0] if dims else 1, height, width)
+
+
+def _count(module: nn.Module, inputs: int, channels: int, height: int, width: int) -> PieceCost:
+    with torch.no_grad(), Counter() as counter:
+        y = module(*(meta(1, channels, height, width) for _ in range(inputs)))
+    shape = tuple(y.shape)
+    params = sum(p.numel() for p in module.parameters())
+    return PieceCost(params, counter.macs, *(shape[2:] if len(shape) == 4 else (0, 0)))
+
+
+def cost(arch: Architecture) -> ParamsAndMacs:
+    """Parameters and MACs of an architecture at its resolution, for one image.
+
+    Raises:
+        NotImplementedError: a part has an operator whose cost is not known.
+        InputError: an unknown part or option, or sizes that do not fit.
+    """
+    params = macs = 0
+    height = width = arch.resolution
+    for _, spec in pieces(arch):
+        piece = piece_cost(spec, height, width)
+        params += piece[0]
+        macs += piece[1]
+        height, width = piece[2], piece[3]
+    return ParamsAndMacs(params, macs)
+
+
+def count(network: Network, resolution: int) -> ParamsAndMacs:
+    """The same, counted anew on a network that exists, in one forward pass of the whole; slow, for checks."""
+    meta = copy.deepcopy(network).to("meta").eval()
+    result = _count(meta, 1, network.arch.in_channels, resolution, resolution)
+    return ParamsAndMacs(result.params, result.macs)
