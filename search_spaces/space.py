@@ -60,7 +60,7 @@ Genes = tuple[int, ...]
 REJECTIONS = 50
 """Draws before a sample is repaired into its budget instead."""
 
-RESTARTS = 2
+RESTARTS = 1
 """Further descents where the first one finds nothing within a budget."""
 
 
@@ -623,7 +623,7 @@ class SearchSpace:
                 break
             if now <= 0:
                 return self.decode(tuple(genes))
-        nearest = self.nearest(excess)
+        nearest = self._nearest(excess, -math.inf)
         if excess(nearest) > 0:
             raise OutsideBudget(nearest)
         return nearest
@@ -632,16 +632,17 @@ class SearchSpace:
         """The member of least excess that coordinate descent finds, from the first choice everywhere and, where that ends above the
         budget, from `RESTARTS` others; the first one within the budget, where there is one.
         """
-        found = self._descend(excess, 1, stop=0)
-        if self.size > 1 and (least := excess(found)) > 0:
-            rng = random.Random(0)  # the same others each time
-            for _ in range(RESTARTS):
+        return self._nearest(excess, 0)
+
+    def _nearest(self, excess: Excess, stop: float) -> Architecture:
+        found = self._descend(excess, 1, stop)
+        least, rng = excess(found), random.Random(0)  # the same starts each time
+        for _ in range(RESTARTS if self.genes else 0):
+            if least > 0:
                 start = tuple(rng.randrange(len(gene.choices)) for gene in self.genes)
-                other = self._descend(excess, 1, stop=0, start=start)
+                other = self._descend(excess, 1, stop, start)
                 if excess(other) < least:
                     found, least = other, excess(other)
-                if least <= 0:
-                    break
         return found
 
     def smallest(self, cost: Cost) -> Architecture:
@@ -653,7 +654,8 @@ class SearchSpace:
         return self._descend(cost, -1)
 
     def _descend(self, cost: Cost, sign: int, stop: float = -math.inf, start: Genes | None = None) -> Architecture:
-        """Coordinate descent. A change that makes other genes matter (another part, a further block) is judged with the best
+        """Coordinate descent, from the first choice everywhere (ascent: the last) or from `start`, until the value is no larger than
+        `stop`. A change that makes other genes matter (another part, a further block) is judged with the best
         values of those, chosen one after another; alone it would be judged with options that nobody has looked at.
         """
 
