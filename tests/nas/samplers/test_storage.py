@@ -87,7 +87,10 @@ def test_every_trial_is_its_evaluation(space: SearchSpace, tmp_path: Path) -> No
     path = tmp_path / "study.db"
     records = evaluations_of(space, "nsga2", 12) + evaluations_of(space, "random", 5)
     records.insert(0, replace(records[0], origin=Origin(BASELINE, "smallest")))
-    searches = [search_of(records), search_of(evaluations_of(space, "tpe", 4), "other", objectives=(Objective("loss"),))]
+    searches = [
+        search_of(records),
+        search_of(evaluations_of(space, "tpe", 4), "other", objectives=(Objective("loss"),)),
+    ]
     write_studies(path, space, searches)
     assert names_in(path) == ["other/tpe", "small/nsga2", "small/random"]
     for sampler in ("nsga2", "random"):
