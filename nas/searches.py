@@ -316,10 +316,8 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
         return [load(replace(base, search=search.settings))]
     if config.search.name or title in names or config.search != base.search:
         wanted = [title]
-    elif verb == "report" or len(names) < 2:
-        wanted = names[:1] if len(names) == 1 and verb != "report" else []
     else:
-        wanted = names
+        wanted = [] if verb == "report" else names
     found = []
     for name in wanted:
         search = read_search(store, name)

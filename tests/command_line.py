@@ -299,8 +299,14 @@ def _import_all() -> None:
     from optuna.storages import RDBStorage
 
     import nas.commands.demo
-    import nas.commands.spaces  # noqa: F401
+    import nas.commands.extract
+    import nas.commands.report
+    import nas.commands.retrain
+    import nas.commands.search
+    import nas.commands.spaces
+    import nas.commands.train  # noqa: F401
     import search_spaces.checking
+    import search_spaces.costs
     import search_spaces.named
 
     RDBStorage("sqlite://").engine.dispose()
@@ -308,6 +314,7 @@ def _import_all() -> None:
     search_spaces.checking.check_parts(
         search_spaces.named.load_space("digits")
     )  # torch imports a good deal when it first runs on meta tensors
+    search_spaces.costs.cost_named("activations")
 
 
 def _become(job: dict[str, Any]) -> NoReturn:

@@ -11,8 +11,7 @@ from nas.store import RunStore, offering
 
 
 def report(config: Config) -> Path:
-    """Writes the report of a run's searches into its folder, that of one search into the search's folder, or either into
-    `report.out`, and prints its table.
+    """Writes the report of a run's searches, or of the one that is named, into its folder or into `report.out`, and prints its table.
 
     Returns:
         The path of report.html.
@@ -21,13 +20,11 @@ def report(config: Config) -> Path:
         InputError: nothing has been evaluated yet, or see `write_report`.
     """
     store, out = RunStore.open(config.run), config.report.out
-    named = bool(config.search.name)
-    searches = chosen_searches(store, config.search, every=not named)
+    searches = chosen_searches(store, config.search, every=not config.search.name)
     costs = {cost["name"]: cost for search in searches for cost in search.costs}
     found = collect({**store.read_json("run.json"), "costs": list(costs.values())}, list(map(view, searches)))
-    place = store if not named else RunStore(store.path(searches[0].folder))
     with offering("out=PATH of such a folder" if out else f"nas report run={shlex.quote(config.run)} out=DIR"):
-        path = write_report(found, RunStore(out) if out else place, store.folder)
+        path = write_report(found, RunStore(out) if out else store, store.folder)
     say(table(found))
     say()
     say(f"report: {path}")

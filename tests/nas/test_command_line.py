@@ -187,10 +187,17 @@ BAD_ARGUMENTS = [
     ("train", f"threads={'1' * 400}", "threads is 1111", "threads=1"),
     ("train", "threads=5000", "threads is 5000", "threads=1"),
     ("train", "search.budget=nan", "search.budget is 'nan'", "search.budget=3M"),
-    ("train", "search.samplers=[]", "search.samplers are []", "search.samplers=nsga2,random"),
-    ("train", "search.samplers=nsga2", "search.samplers are ['nsga2']", "search.samplers=nsga2,random"),
-    ("train", "search.samplers=nsga3", "unknown sampler 'nsga3'", "search.samplers=nsga2,random"),
-    ("train", "search.samplers=[1]", "unknown sampler '1'", "search.samplers=nsga2,random"),
+    ("train", "search.budget=macs=2M,macs=3M", "search.budget is 'macs=2M,macs=3M'", "search.budget=macs=3M"),
+    ("train", "search.budget=macs=", "search.budget is 'macs='", "search.budget=3M"),
+    ("train", "search.samplers=nsga2,nsga2", "'nsga2', 'nsga2'", "search.samplers=nsga2,random"),
+    ("train", "search.samplers=nsga4", "unknown sampler 'nsga4'", "search.samplers=nsga3,random"),
+    ("train", "search.samplers=[1]", "unknown sampler '1'", ",random"),
+    ("train", "search.objectives=macs", "search.objectives are ['macs']", "search.objectives=top1,macs"),
+    ("train", "search.objectives=[]", "search.objectives are []", "search.objectives=top1,macs"),
+    ("train", "search.options=many", "search.options has 'many'", "search.options=tpe.n_startup_trials=20"),
+    ("train", "search.name=a/b", "search.name is 'a/b'", "search.name=a-b"),
+    ("train", "search.batch=0", "search.batch is 0", "search.batch=1"),
+    ("train", "executor=thread", "unknown executor 'thread'", "executor=here"),
     ("train", "retrain.inits=inherit", "unknown init 'inherit'", "retrain.inits=inherited"),
     ("train", "retrain.inits=[]", "retrain.inits are []", "retrain.inits=scratch"),
     ("train", "missing.toml", "config file missing.toml", ""),
@@ -260,7 +267,7 @@ def test_arguments_complete_a_config_file(place: Path) -> None:
     """A file may leave out what only its user knows."""
     path = place / "own.toml"
     path.write_text("[data]\nname = 'folder'\n[train]\nepochs = 3")
-    config = configure("train", [str(path), "data.root=images", "epochs=4"])
+    [config] = configure("train", [str(path), "data.root=images", "epochs=4"])
     assert (config.data.name, config.data.root, config.train.epochs) == ("folder", "images", 4)
 
 

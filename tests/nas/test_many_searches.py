@@ -233,9 +233,10 @@ def test_commands_name_a_search_or_mean_all(nas: Commands, after: After) -> None
     given, allowed, _ = nas("extract", "run=run", "search=othre", cwd=place).refused("unknown search")
     assert "othre" in given
     assert "other" in allowed
-    nas("report", "run=run", "search=other", cwd=place).ok()
-    assert (place / "run" / "searches" / "other" / "report.html").exists()
-    assert not (place / "run" / "report.html").exists()
+    for arguments, shown in ((("search=other",), {"other"}), ((), {"small", "other"})):
+        nas("report", "run=run", *arguments, cwd=place).ok()
+        rows = (place / "run" / "front.csv").read_text().splitlines()[1:]
+        assert {row.split(",")[0] for row in rows} == shown
     nas("retrain", "run=run", "search=other", "epochs=2", cwd=place).ok()
     nas("retrain", "run=run", "search=small", cwd=place).ok()  # by the recipe of the run
     nas("retrain", "run=run", cwd=place).ok()  # each by its own

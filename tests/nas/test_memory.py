@@ -78,7 +78,7 @@ def test_a_batch_that_is_too_large_for_digits(nas: Commands, place: Path) -> Non
 
 
 def need(space: Path, *settings: str) -> int:
-    config = configure("train", ["run=unused", f"space={space}", "data.resolution=8", *settings])
+    [config] = configure("train", ["run=unused", f"space={space}", "data.resolution=8", *settings])
     return memory.need_of(config, load_space(space).bind(1, 10, 8), CPU).total
 
 
@@ -225,7 +225,7 @@ def test_memory_that_runs_out_in_training(nas: Commands, hungry: Path, tmp_path:
     _, _, instead = refused.refused("training the supernet", "the run is as it was")
     assert instead.startswith("the same command on a machine with")
     assert contents(hungry) == before
-    assert "going on from step" in nas("train", "config.toml", cwd=hungry, env=with_calls(hungry, 10**6)).ok().out
+    assert "resuming from step" in nas("train", "config.toml", cwd=hungry, env=with_calls(hungry, 10**6)).ok().out
     assert results(hungry) == results(whole)
 
 

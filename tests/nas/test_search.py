@@ -1,4 +1,4 @@
-"""A search sees no test image, is a function of the run, goes on where it stopped, and keeps its budget."""
+"""A search sees no test image, is a function of the run, resumes where it stopped, and keeps its budget."""
 
 import json
 import shutil
@@ -53,27 +53,36 @@ def test_the_same_run_gives_the_same_search(nas: Commands, image_runs: Runs, tra
     assert study(trained) == study(image_runs["search"])
 
 
-def test_a_larger_search_goes_on(nas: Commands, searched: Path, trained: Path) -> None:
+def by_origin(place: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in records(place):
+        found.setdefault(record["origin"]["name"], []).append(record)
+    return found
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_larger_search_resumes(batch: int, nas: Commands, trained: Path, tmp_path: Path) -> None:
     """The evaluations that there are stay; the new ones are those of a search that was as large from the start."""
 
     def proposals(place: Path) -> set[tuple[Any, ...]]:
-        return {
-            (r["sampler"], r["trial"], r["digest"], r["top1"]) for r in records(place) if r["sampler"] != "hand_made"
-        }
+        sampled = (r for r in records(place) if r["origin"]["kind"] == "sampler")
+        return {(r["origin"]["name"], r["trial"], r["digest"], r["top1"]) for r in sampled}
 
+    searched = Path(shutil.copytree(trained, tmp_path / "searched"))
+    nas("search", "config.toml", f"batch={batch}", cwd=searched).ok()
     before = records(searched)
     for place in (searched, trained):
-        nas("search", "config.toml", "evaluations=7", cwd=place).ok()
+        nas("search", "config.toml", f"batch={batch}", "evaluations=7", cwd=place).ok()
     after = records(searched)
     assert after[: len(before)] == before
     assert [record["n"] for record in after] == list(range(len(after)))
     assert proposals(searched) == proposals(trained)
     for sampler in ("nsga2", "random"):
-        found = [record["digest"] for record in after if record["sampler"] == sampler]
+        found = [record["digest"] for record in by_origin(searched)[sampler]]
         assert len(found) == len(set(found)) == 7
-    assert study(searched) == study(trained)
     again = (searched / "run" / SEARCH / "evaluations.jsonl").read_bytes()
-    nas("search", "config.toml", "evaluations=7", cwd=searched).ok()
+    nas("search", "config.toml", f"batch={batch}", "evaluations=7", cwd=searched).ok()
+    nas("search", "config.toml", f"batch={batch}", "evaluations=2", cwd=searched).ok()  # which it has long had
     assert (searched / "run" / SEARCH / "evaluations.jsonl").read_bytes() == again
 
 
@@ -81,33 +90,42 @@ def test_samplers_get_equal_numbers_of_networks_within_the_budget(
     nas: Commands, image_runs: Runs, trained: Path
 ) -> None:
     """Random search never has fewer; what is larger than the budget is recorded as a baseline only."""
-    macs = {record["sampler"]: record["macs"] for record in records(image_runs["search"])}
+    macs = {name: found[0]["costs"]["macs"] for name, found in by_origin(image_runs["search"]).items()}
     budget = (macs["smallest"] + macs["largest"]) // 3
     nas("search", "config.toml", f"budget={budget}", "evaluations=8", "population=3", cwd=trained).ok()
-    by_sampler: dict[str, list[dict[str, Any]]] = {}
-    for record in records(trained):
-        by_sampler.setdefault(record["sampler"], []).append(record)
-    assert by_sampler.keys() == {"smallest", "largest", "nsga2", "random", "hand_made"}
+    found = by_origin(trained)
+    assert found.keys() == {"smallest", "largest", "nsga2", "random", "hand_designed"}
     for name in ("nsga2", "random"):
-        assert len({record["digest"] for record in by_sampler[name]}) == len(by_sampler[name]) == 8
-        assert max(record["macs"] for record in by_sampler[name]) <= budget
-    for name in ("smallest", "largest", "hand_made"):
-        assert [record["trial"] for record in by_sampler[name]] == [0]
-    assert by_sampler["smallest"][0]["macs"] <= min(r["macs"] for group in by_sampler.values() for r in group)
-    assert by_sampler["largest"][0]["macs"] > budget
+        assert len({record["digest"] for record in found[name]}) == len(found[name]) == 8
+        assert max(record["costs"]["macs"] for record in found[name]) <= budget
+        assert {record["origin"]["kind"] for record in found[name]} == {"sampler"}
+    for name in ("smallest", "largest", "hand_designed"):
+        assert [record["trial"] for record in found[name]] == [0]
+        assert {record["origin"]["kind"] for record in found[name]} == {"baseline"}
+    assert found["smallest"][0]["costs"]["macs"] <= min(r["costs"]["macs"] for group in found.values() for r in group)
+    assert found["largest"][0]["costs"]["macs"] > budget
     known: dict[str, tuple[float, int]] = {}
     for record in records(trained):  # one network, one result, whoever proposes it
-        assert known.setdefault(record["digest"], (record["top1"], record["macs"])) == (record["top1"], record["macs"])
+        result = (record["top1"], record["costs"]["macs"])
+        assert known.setdefault(record["digest"], result) == result
     trials = study(trained)
-    assert trials.keys() == {"nsga2", "random"}
-    for name, found in trials.items():
-        assert len(found) >= 8
-        assert {trial[4]["digest"] for trial in found} == {record["digest"] for record in by_sampler[name]}
-        for _, state, _, (top1, cost), attributes, constraints in found:
+    assert trials.keys() == {"small/nsga2", "small/random"}
+    for name, own in trials.items():
+        assert [trial[4]["digest"] for trial in own] == [r["digest"] for r in found[name.removeprefix("small/")]]
+        for _, state, _, (top1, cost), attributes, constraints in own:
             assert state == optuna.trial.TrialState.COMPLETE
-            assert constraints == {"macs": cost - budget}
-            assert constraints["macs"] <= 0
+            assert constraints == {"macs": cost / budget - 1}
             assert known[attributes["digest"]] == (top1, cost)
+
+
+def test_a_batch_is_the_same_on_one_process_and_on_two(nas: Commands, trained: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(trained, tmp_path / "other"))
+    settings = ("search", "config.toml", "batch=8", "evaluations=9")
+    nas(*settings, "executor=here", cwd=trained).ok()
+    nas(*settings, "executor=processes", "jobs=2", cwd=other).ok()
+    assert (other / "run" / SEARCH / "evaluations.jsonl").read_bytes() == (
+        trained / "run" / SEARCH / "evaluations.jsonl"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"no database" * 100, "half", "half, with a journal"])

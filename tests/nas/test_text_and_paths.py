@@ -48,7 +48,7 @@ def test_a_network_with_a_byte_order_mark(nas: Commands, after: After) -> None:
     folder = min((place / "run" / SEARCH / "networks").iterdir())
     mark(folder / "arch.json")
     assert load_network(folder).arch.digest == folder.name
-    for name in ("evaluations.jsonl", "run.json"):
+    for name in (f"{SEARCH}/evaluations.jsonl", "run.json"):
         mark(place / "run" / name)
     nas("report", "run=run", cwd=place).ok()
     nas("extract", "run=run", "verify=true", cwd=place).ok()
