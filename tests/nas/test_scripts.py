@@ -33,12 +33,12 @@ SENTENCE = 'calls nas outside of `if __name__ == "__main__":`, and the processes
 
 @contextmanager
 def nothing_found(place: Path) -> Iterator[None]:
-    """Checks that no file changes but run.json, which has the settings of the last command, and clocks."""
+    """Checks that no file changes but search.json, which has the recipe of the last command, and clocks."""
     before = contents(place)
     yield
     after = contents(place)
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    assert changed <= {"run/run.json", "run/work/lock", "run/work/clock.jsonl"}
+    assert changed <= {f"run/{SEARCH}/search.json", "run/work/lock", "run/work/clock.jsonl"}
 
 
 def python(place: Path, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
