@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import statistics
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -127,7 +128,7 @@ def allocated(module: nn.Module, image: Tensor) -> int:
     assert found.profiler.kineto_results is not None
     for event in found.profiler.kineto_results.events():
         if event.name() == "[memory]":
-            now += event.nbytes()
+            now += cast(Any, event).nbytes()
             peak = max(peak, now)
     return peak + image.numel() * image.element_size()
 
