@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
@@ -48,7 +49,7 @@ class Need(NamedTuple):
     offset: int
 
 
-# Results whose meta implementation is hundreds of times slower than an empty tensor: the same layouts as on the CPU.
+# Results whose meta implementation is hundreds of times slower than an empty tensor, or has another layout than the CPU's.
 
 
 def _alike(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -60,10 +61,17 @@ def _contiguous(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    if query.dim() != 4:
-        return meta(*query.shape[:-1], value.shape[-1])
-    b, heads, n, _ = query.shape
-    return meta(b, n, heads, value.shape[-1]).transpose(1, 2)
+    return meta(*query.shape[:-1], value.shape[-1])
+
+
+def _in_order(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    order = suggest_memory_format(input) if input.dim() == 4 else torch.contiguous_format
+    return torch.empty_like(input, memory_format=order)
+
+
+def _conv2d(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    result = F.conv2d(input, *args, **kwargs)  # contiguous on the meta device, whatever the input is
+    return torch.empty_like(result, memory_format=suggest_memory_format(input)) if input.dim() == 4 else result
 
 
 def _pointwise(func: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -81,8 +89,9 @@ def _pointwise(func: Callable[..., Tensor]) -> Callable[..., Tensor]:
 _SHORT: dict[Any, Callable[..., Tensor]] = {
     **{f: _pointwise(f) for f in (torch.add, Tensor.add, Tensor.__add__, torch.mul, Tensor.mul, Tensor.__mul__)},
     F.gelu: _alike,
-    F.batch_norm: _alike,
-    F.group_norm: _alike,
+    F.conv2d: _conv2d,
+    F.batch_norm: _in_order,
+    F.group_norm: _in_order,
     F.layer_norm: _contiguous,
     F.scaled_dot_product_attention: _attention,
 }
