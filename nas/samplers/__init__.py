@@ -69,7 +69,9 @@ def check_sampler(name: str, key: str = "search.samplers") -> None:
         )
 
 
-def make_sampler(name: str, *, seed: int, population: int, options: Mapping[str, object] | None = None) -> "BaseSampler":
+def make_sampler(
+    name: str, *, seed: int, population: int, options: Mapping[str, object] | None = None
+) -> "BaseSampler":
     """An Optuna sampler.
 
     Args:

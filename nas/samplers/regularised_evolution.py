@@ -101,11 +101,12 @@ def _unbeaten(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection
     if least > 0:
         return [trial for trial, violation in zip(trials, violations, strict=True) if violation == least]
     feasible = np.flatnonzero(violations == 0)
-    values = values[feasible]
-    no_worse = (values[:, None] <= values[None]).all(-1)
-    better = (values[:, None] < values[None]).any(-1)
-    beaten = (no_worse & better).any(0)
-    return [trials[index] for index, lost in zip(feasible, beaten, strict=True) if not lost]
+    return [trials[index] for index in feasible if not _is_beaten(values[index], values[feasible])]
+
+
+def _is_beaten(one: np.ndarray, others: np.ndarray) -> bool:
+    """Whether one of the others, all (number, objectives), dominates it; less is better."""
+    return bool(((others <= one).all(axis=1) & (others < one).any(axis=1)).any())
 
 
 def _violation(constraints: Mapping[str, float]) -> float:

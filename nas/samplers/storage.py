@@ -107,26 +107,23 @@ def _bring_up_to_date(
     storage: RDBStorage, name: str, exists: bool, trials: list[FrozenTrial], objectives: Sequence[Objective]
 ) -> None:
     names, directions = [objective.name for objective in objectives], [objective.direction for objective in objectives]
-    known = 0
     if exists:
         study = optuna.load_study(study_name=name, storage=storage)
         found = study.get_trials(deepcopy=False)
-        known = len(found)
-        same = (
+        if (
             study.metric_names == names
             and [direction.name.lower() for direction in study.directions] == directions
-            and [_said(trial) for trial in found] == [_said(trial) for trial in trials[:known]]
-        )
-        if not same:
-            optuna.delete_study(study_name=name, storage=storage)
-            exists, known = False, 0
-    if not exists:
-        study = optuna.create_study(study_name=name, storage=storage, directions=directions)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(names)
-    if trials[known:]:
-        study.add_trials(trials[known:])
+            and [_said(trial) for trial in found] == [_said(trial) for trial in trials[: len(found)]]
+        ):
+            if trials[len(found) :]:
+                study.add_trials(trials[len(found) :])
+            return
+        optuna.delete_study(study_name=name, storage=storage)
+    study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(names)
+    study.add_trials(trials)
 
 
 def _said(trial: FrozenTrial) -> tuple[Any, ...]:

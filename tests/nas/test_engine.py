@@ -210,7 +210,9 @@ def test_known_values_are_told_again_and_infeasible_ones_never() -> None:
 @pytest.mark.parametrize("name", ["nsga2", "nsga3"])
 def test_what_is_drawn_belongs_to_a_generation(name: str) -> None:
     """Optuna gives a trial of given genes no generation; parents would never come of a budget that only draws meet."""
-    proposer = Proposer(Words(8, 3), name, make_sampler(name, seed=1, population=5), parse_objectives(["top1"]), ("macs",))
+    proposer = Proposer(
+        Words(8, 3), name, make_sampler(name, seed=1, population=5), parse_objectives(["top1"]), ("macs",)
+    )
     run = Scored([], space=Words(8, 3), proposers=[proposer], evaluations=30, most=2, objectives=1)
     trials = [trial for trial in proposer._study.get_trials() if trial.values]
     assert run.tallies[0].drawn > 5

@@ -77,7 +77,7 @@ def test_what_cannot_be_made(name: str, options: dict[str, object], given: str, 
 
 def test_a_path_that_is_none_is_found_out_early() -> None:
     check_sampler("my_package.MySampler")
-    with pytest.raises(InputError, match="search.samplers=random"):
+    with pytest.raises(InputError, match=r"search\.samplers=random"):
         check_sampler("ranom")
 
 

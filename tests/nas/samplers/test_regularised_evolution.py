@@ -74,7 +74,9 @@ def test_constraints_go_before_objectives() -> None:
         return ones
 
     trials = run(objective, ["maximize"], 200, population_size=10, seed=0)
-    assert np.mean([trial.value <= 4 for trial in trials[100:]]) > 0.4  # at random .19; of the children of 4 ones, a third
+    assert (
+        np.mean([trial.value <= 4 for trial in trials[100:]]) > 0.4
+    )  # at random .19; of the children of 4 ones, a third
     assert max(trial.value for trial in trials[100:] if trial.value <= 4) == 4
 
 
