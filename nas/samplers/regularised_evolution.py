@@ -101,7 +101,7 @@ def _unbeaten(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection
     if least > 0:
         return [trial for trial, violation in zip(trials, violations, strict=True) if violation == least]
     feasible = np.flatnonzero(violations == 0)
-    return [trials[index] for index in feasible if not _is_beaten(values[index], values[feasible])]
+    return [trials[int(index)] for index in feasible if not _is_beaten(values[index], values[feasible])]
 
 
 def _is_beaten(one: np.ndarray, others: np.ndarray) -> bool:
