@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from nas.budget import LARGEST, Budget, quantity
+from nas.executors import NAMES as EXECUTORS
 from nas.objectives import parse_objectives
+from nas.samplers import NAMES as SAMPLERS
 from search_spaces.errors import InputError, unknown
 
 Value = TypeVar("Value")
@@ -62,11 +64,6 @@ def _fraction(section: Any, *keys: str) -> None:
             name = _typed(section, key)
             raise InputError(f"{name} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{name}=0.2")
 
-
-SAMPLERS = ("random", "nsga2", "nsga3", "tpe", "gp", "evolution")
-"""Samplers with a name of their own; any other is the dotted path of an Optuna sampler."""
-
-EXECUTORS = ("auto", "here", "processes")
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 

@@ -10,23 +10,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from search_spaces.architecture import Architecture
-from search_spaces.space import Genes
+from search_spaces.space import Genes, SearchSpace
 
 ASKS = 20
 """Proposals that a sampler may make per new network. After them one is drawn inside the budget."""
 
 DRAWS = 200
 """Draws per new network, after which the sampler is exhausted: a small space runs out of members."""
-
-
-class Space(Protocol):
-    """What is needed of a search space: see `search_spaces.space.SearchSpace`."""
-
-    @property
-    def size(self) -> int: ...
-    def decode(self, genes: Genes) -> Architecture: ...
-    def encode(self, arch: Architecture) -> Genes: ...
-    def sample(self, rng: random.Random, excess: Callable[[Architecture], float] | None = None) -> Architecture: ...
 
 
 class Asked(Protocol):
@@ -86,7 +76,7 @@ Violations = Callable[[Architecture], Mapping[str, float]]
 class _Member:
     """One sampler in the loop."""
 
-    def __init__(self, space: Space, proposer: Asked, wanted: int, seed: int, violations: Violations) -> None:
+    def __init__(self, space: SearchSpace, proposer: Asked, wanted: int, seed: int, violations: Violations) -> None:
         self.space, self.proposer, self.violations = space, proposer, violations
         self.tally = Tally(proposer.name, wanted)
         self.rng = random.Random(repr((seed, "drawn", proposer.name)))
@@ -145,7 +135,7 @@ class _Member:
 
 
 def run_search(
-    space: Space,
+    space: SearchSpace,
     proposers: Sequence[Asked],
     *,
     evaluations: int,
@@ -162,6 +152,7 @@ def run_search(
     proposes the same.
 
     Args:
+        space: used through `decode`, `encode`, `sample` and `size`.
         proposers: one per sampler, of different names, just made.
         evaluations: different networks per sampler; at most the size of the space.
         batch: networks that a sampler proposes before it is told a result.

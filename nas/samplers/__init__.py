@@ -30,7 +30,9 @@ class _Known:
 
 _KNOWN = {
     "random": _Known("optuna.samplers.RandomSampler", "uniform, the baseline of every search"),
-    "nsga2": _Known("optuna.samplers.NSGAIISampler", "NSGA-II", {"crossover_prob": 1.0}, has_population=True),
+    "nsga2": _Known(
+        "nas.samplers.crowded.CrowdedNSGAIISampler", "NSGA-II with crowded tournaments", has_population=True
+    ),
     "nsga3": _Known("optuna.samplers.NSGAIIISampler", "NSGA-III, for many objectives", {"crossover_prob": 1.0}, True),
     "tpe": _Known(
         "optuna.samplers.TPESampler", "tree-structured Parzen estimator", {"multivariate": True, "group": True}

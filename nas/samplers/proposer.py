@@ -10,7 +10,7 @@ pass over it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -20,16 +20,9 @@ from optuna.trial import Trial, TrialState
 from nas.objectives import Objective
 from search_spaces.architecture import Value
 from search_spaces.errors import InputError
-from search_spaces.space import Gene, Genes
+from search_spaces.space import Genes, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-class HasGenes(Protocol):
-    """What a proposer needs of a search space."""
-
-    @property
-    def genes(self) -> tuple[Gene, ...]: ...
 
 
 def label(value: Value) -> Any:
@@ -37,7 +30,7 @@ def label(value: Value) -> Any:
     return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-def labels_of(space: HasGenes) -> dict[str, list[Any]]:
+def labels_of(space: SearchSpace) -> dict[str, list[Any]]:
     """The labels of each gene's choices, by its name."""
     return {gene.name: [label(value) for value in gene.choices] for gene in space.genes}
 
@@ -46,6 +39,7 @@ class Proposer:
     """Asks one sampler for genes of a space. Trials are known by their numbers, which count from 0.
 
     Args:
+        space: used through `genes`.
         name: of the sampler in this search.
         constraint_names: the limited costs.
 
@@ -55,7 +49,7 @@ class Proposer:
 
     def __init__(
         self,
-        space: HasGenes,
+        space: SearchSpace,
         name: str,
         sampler: BaseSampler,
         objectives: Sequence[Objective],

@@ -70,8 +70,8 @@ class RegularisedEvolutionSampler(BaseSampler):
             return {name: self.sample_independent(study, trial, name, kind) for name, kind in search_space.items()}
         rng = np.random.default_rng([self._seed, trial.number])
         drawn = rng.choice(len(alive), size=min(self._tournament_size, len(alive)), replace=False)
-        unbeaten = _unbeaten([alive[index] for index in drawn], study.directions)
-        parent = unbeaten[rng.integers(len(unbeaten))]
+        best = unbeaten([alive[index] for index in drawn], study.directions)
+        parent = best[rng.integers(len(best))]
         child = {name: parent.params[name] for name in search_space}
         name = list(child)[rng.integers(len(child))]
         draw = self._random(trial, name)
@@ -92,7 +92,7 @@ class RegularisedEvolutionSampler(BaseSampler):
         return RandomSampler(seed=int(sequence.generate_state(1)[0]))
 
 
-def _unbeaten(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+def unbeaten(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
     """The trials that none of them beats, in their order."""
     signs = np.array([-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in directions])
     values = signs * np.array([trial.values for trial in trials])
@@ -101,11 +101,12 @@ def _unbeaten(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection
     if least > 0:
         return [trial for trial, violation in zip(trials, violations, strict=True) if violation == least]
     feasible = np.flatnonzero(violations == 0)
-    values = values[feasible]
-    no_worse = (values[:, None] <= values[None]).all(-1)
-    better = (values[:, None] < values[None]).any(-1)
-    beaten = (no_worse & better).any(0)
-    return [trials[index] for index, lost in zip(feasible, beaten, strict=True) if not lost]
+    return [trials[int(index)] for index in feasible if not _is_beaten(values[index], values[feasible])]
+
+
+def _is_beaten(one: np.ndarray, others: np.ndarray) -> bool:
+    """Whether one of the others, all (number, objectives), dominates it; less is better."""
+    return bool(((others <= one).all(axis=1) & (others < one).any(axis=1)).any())
 
 
 def _violation(constraints: Mapping[str, float]) -> float:

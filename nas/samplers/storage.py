@@ -17,6 +17,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
@@ -106,27 +107,25 @@ def _hurry(connection: sqlite3.Connection, _: object) -> None:
 def _bring_up_to_date(
     storage: RDBStorage, name: str, exists: bool, trials: list[FrozenTrial], objectives: Sequence[Objective]
 ) -> None:
-    names, directions = [objective.name for objective in objectives], [objective.direction for objective in objectives]
-    known = 0
+    names = [objective.name for objective in objectives]
+    directions = [StudyDirection.MAXIMIZE if objective.up else StudyDirection.MINIMIZE for objective in objectives]
     if exists:
         study = optuna.load_study(study_name=name, storage=storage)
         found = study.get_trials(deepcopy=False)
-        known = len(found)
-        same = (
+        if (
             study.metric_names == names
-            and [direction.name.lower() for direction in study.directions] == directions
-            and [_said(trial) for trial in found] == [_said(trial) for trial in trials[:known]]
-        )
-        if not same:
-            optuna.delete_study(study_name=name, storage=storage)
-            exists, known = False, 0
-    if not exists:
-        study = optuna.create_study(study_name=name, storage=storage, directions=directions)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(names)
-    if trials[known:]:
-        study.add_trials(trials[known:])
+            and study.directions == directions
+            and [_said(trial) for trial in found] == [_said(trial) for trial in trials[: len(found)]]
+        ):
+            if trials[len(found) :]:
+                study.add_trials(trials[len(found) :])
+            return
+        optuna.delete_study(study_name=name, storage=storage)
+    study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(names)
+    study.add_trials(trials)
 
 
 def _said(trial: FrozenTrial) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ is a test with a time limit.
     forward          TransXNet-Tiny and HAT-Net-Tiny at 224 x 224, plain implementation over ours (forward.py)
     compiled         the same behind torch.compile, both ways; ten minutes, only with --only compiled
     reading          splitting a folder of 20,000 images with all checks, over decoding them alone, on all cores (reading.py)
+    samplers         share of the Pareto front that each sampler finds on tables of evaluated networks (samplers.py)
     memory           peak of a training step of each part, straightforward over ours (memory.py)
 """
 
@@ -34,7 +35,7 @@ from search_spaces.network import build
 from supernet.supernet import Supernet
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from tests.benchmarks import forward, memory, reading
+from tests.benchmarks import forward, memory, reading, samplers
 
 SPACES = ("digits", "images32")
 
@@ -134,10 +135,13 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=20)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument(
-        "--only", choices=("step", "cost", "forward", "compiled", "reading", "memory"), nargs="*", default=[]
+        "--only",
+        choices=("step", "cost", "forward", "compiled", "reading", "samplers", "memory"),
+        nargs="*",
+        default=[],
     )
     options = parser.parse_args()
-    only = options.only or ("step", "cost", "forward", "reading", "memory")
+    only = options.only or ("step", "cost", "forward", "reading", "samplers", "memory")
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     tuned = machine.tune_allocator()
@@ -151,6 +155,7 @@ def main() -> None:
         ("forward", "forward at 224 x 224: plain (default allocator, NCHW) over ours", lambda: forward.rows(options.repeats)),
         ("compiled", "the same, compiled", lambda: forward.rows(options.repeats, forward.COMPILED)),
         ("reading", "a folder of image files of about 300 x 300", lambda: reading.rows(options.images)),
+        ("samplers", "share of the feasible front's hypervolume, 5 seeds", lambda: samplers.rows(samplers.tables(), samplers.QUICK, 5)),
         ("memory", f"peak memory of a training step of a part, {memory.DIM} channels, {memory.SIDE} x {memory.SIDE}, batch {memory.BATCH}: ours, straightforward", memory.rows),
     ):  # fmt: skip
         if name in only:

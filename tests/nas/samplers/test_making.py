@@ -10,6 +10,7 @@ import pytest
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
 
 from nas.samplers import ABOUT, NAMES, check_sampler, make_sampler
+from nas.samplers.crowded import CrowdedNSGAIISampler
 from nas.samplers.regularised_evolution import RegularisedEvolutionSampler
 from search_spaces.errors import InputError
 
@@ -23,7 +24,7 @@ def test_names_are_known_without_optuna() -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("random", RandomSampler), ("nsga2", NSGAIISampler), ("nsga3", NSGAIIISampler), ("tpe", TPESampler),
+        ("random", RandomSampler), ("nsga2", CrowdedNSGAIISampler), ("nsga3", NSGAIIISampler), ("tpe", TPESampler),
         ("gp", GPSampler), ("evolution", RegularisedEvolutionSampler), ("optuna.samplers.TPESampler", TPESampler),
     ],
 )  # fmt: skip
@@ -60,6 +61,7 @@ def test_the_seed_decides() -> None:
         ("gp", {"n_startup_trials": "many"}, "option n_startup_trials of sampler gp is 'many'", "int"),
         ("tpe", {"multivariate": 1}, "option multivariate of sampler tpe is 1", "bool"),
         ("nsga2", {"population_size": True}, "option population_size of sampler nsga2 is True", "int"),
+        ("nsga2", {"mutation_prob": 2.0}, "mutation_prob is 2.0", "what its documentation allows"),
         ("nsga2", {"population_size": 1}, "sampler nsga2 cannot be made of", "what its documentation allows"),
         ("nowhere.Sampler", {}, "there is no module nowhere", "the dotted path"),
         ("optuna.samplers.RandomSample", {}, "RandomSample", "class"),
