@@ -25,6 +25,7 @@ from nas.store import RunStore
 from nas.weights import read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, costs_of
+from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, OutsideBudget, unknown
 from search_spaces.space import SearchSpace
 from supernet.seeding import derive_seed
@@ -54,7 +55,7 @@ class Searching:
         for _, _, arch in wanted:
             if arch.digest not in self.known:
                 new.setdefault(arch.digest, arch)
-        results = iter(self.executor.map(self.setup, score, list(new.values()))) if new else iter(())
+        results = iter(self.executor.map(self.setup, score, list(new.values()), weight=macs)) if new else iter(())
         for origin, trial, arch in wanted:
             if arch.digest in new:
                 accuracy = next(results)

@@ -149,9 +149,9 @@ class Processes(Executor):
                 what, value = done.pop(index)
                 if what == ERROR:
                     raise value
+                if index == len(given) - 1:
+                    self._running = False  # also where the caller does not ask whether there is another result
                 yield value
-            if self._turn == turn:
-                self._running = False
         finally:
             if self._turn == turn and self._running:  # an error, or the caller wants no more
                 self.close()

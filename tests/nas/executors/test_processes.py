@@ -64,6 +64,16 @@ def test_workers_are_kept_while_the_setup_is_the_same(pool: Processes, tmp_path:
     assert not any(map(alive, last))
 
 
+def test_workers_are_kept_for_a_caller_that_stops_at_the_last_result(pool: Processes, tmp_path: Path) -> None:
+    """Who knows how many results there are does not ask whether there is another one."""
+    setup = light.Counted(tmp_path / "log")
+    left = []
+    for _ in range(3):
+        left.append(pool.map(setup, light.square, range(4)))
+        assert [next(left[-1]) for _ in range(4)] == [0, 1, 4, 9]
+    assert len(setup.made_by) == len(set(setup.made_by)) <= 2
+
+
 def test_the_heaviest_job_is_started_first(tmp_path: Path) -> None:
     with Processes(1) as pool:
         began = list(pool.map(Setup(tmp_path), light.touch, range(4), weight=lambda job: job % 3))
