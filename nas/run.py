@@ -13,7 +13,6 @@ from nas.config import Config, typed
 from nas.costing import check_feasible, prepare_costs
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.executors import check_guarded
-from nas.objectives import parse_objectives
 from nas.parsing import config_from
 from nas.plugins import import_plugins
 from nas.store import RunStore
@@ -133,7 +132,7 @@ def start_run(config: Config) -> Run:
     images = len(split.parts["train"])
     prepare_costs(config.search)
     if not config.search.measured:  # whose costs are of some networks only
-        check_feasible(bound, Budget.parse(config.search.budget), parse_objectives(config.search.objectives))
+        check_feasible(bound, Budget.parse(config.search.budget))
     if images < config.train.batch_size:
         raise InputError(
             f"train.batch_size is {config.train.batch_size} and there are {images} supernet-train images",

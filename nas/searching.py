@@ -3,13 +3,21 @@
 import random
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from nas.baselines import hand_designed
 from nas.budget import Budget
-from nas.costing import Violations, check_feasible, excess_of, prepare_costs, refusal, violations_of
+from nas.costing import (
+    Violations,
+    check_feasible,
+    excess_of,
+    is_known,
+    needed_costs,
+    prepare_costs,
+    refusal,
+    violations_of,
+)
 from nas.engine import Proposal, Tally, run_search
 from nas.evaluation import Accuracy, EvaluatorSetup, score
 from nas.executors import Executor
@@ -18,7 +26,7 @@ from nas.objectives import parse_objectives, principal_cost
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
 from nas.roles import best_of
 from nas.run import Run
-from nas.samplers import check_sampler, make_sampler, storage
+from nas.samplers import make_sampler, storage
 from nas.samplers.proposer import Proposer
 from nas.searches import CLOSED, FINISHED, RUNNING, Search, evaluated_before, read_search, search_names, start_search
 from nas.store import RunStore
@@ -36,18 +44,21 @@ STUDY = "study.db"
 class Searching:
     """The work on one search: evaluates what nobody has evaluated, and appends a line per network and origin."""
 
-    def __init__(self, run: Run, search: Search, executor: Executor) -> None:
+    def __init__(self, run: Run, search: Search, executor: Executor, setup: EvaluatorSetup | None = None) -> None:
         self.run, self.search, self.executor = run, search, executor
+        self._setup = setup
         self.records = search.evaluations()
         self.done = {(record.origin, record.trial) for record in self.records}
         self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
         self.fresh = 0
         self.latest: Evaluation
 
-    @cached_property
+    @property
     def setup(self) -> EvaluatorSetup:
-        run = self.run
-        return EvaluatorSetup(run.config, run.space, run.split, dict(run.supernet().state_dict()))
+        """One object for all evaluations, so that executors keep what they make of it. The supernet is read when it is needed."""
+        if self._setup is None:
+            self._setup = setup_of(self.run)
+        return self._setup
 
     def evaluate(self, wanted: Sequence[tuple[Origin, int, Architecture]]) -> Iterator[Evaluation]:
         """The record of each network, in order; it is appended unless it is there."""
@@ -109,23 +120,10 @@ class Searching:
                 digests.setdefault(record.origin.name, set()).add(record.digest)
         return {name: len(found) for name, found in digests.items()}
 
-    def sample(self, source: Any, violations: Violations) -> None:
-        """Lets the samplers of the search propose, until each has its evaluations."""
-        search, config = self.search, self.run.config
-        objectives, settings = search.objectives, search.settings
-        constrained = tuple(violations(self.run.space.decode((0,) * len(self.run.space.genes))))
-        options = options_of(settings.options, settings.samplers)
-        proposers = [
-            Proposer(
-                self.run.space, name,
-                make_sampler(
-                    name, seed=derive_seed(config.seed, "sampler", name, settings.seed) % 2**32,
-                    population=settings.population, options=options[name],
-                ),
-                objectives, constrained,
-            )
-            for name in settings.samplers
-        ]  # fmt: skip
+    def sample(self, source: Any, proposers: Sequence[Proposer], violations: Violations) -> None:
+        """Lets samplers propose members of `source`, until each has its evaluations."""
+        search, settings = self.search, self.search.settings
+        objectives = search.objectives
         total = min(settings.evaluations, source.size) * len(proposers)
         progress = Progress(f"search {search.name}", total)
         done: dict[str, int] = {}
@@ -142,13 +140,32 @@ class Searching:
 
         tallies = run_search(
             source, proposers, evaluations=settings.evaluations, batch=settings.batch,
-            seed=derive_seed(config.seed, "search", settings.seed), violations=violations, score=scores, progress=tell,
+            seed=derive_seed(self.run.config.seed, "search", settings.seed), violations=violations, score=scores, progress=tell,
         )  # fmt: skip
         for tally in tallies:
-            if tally.exhausted:
+            if tally.scored < settings.evaluations:
                 say(
-                    f"{tally.sampler}: stopped at {tally.scored} different networks, it found no new ones within the budget"
+                    f"{tally.sampler}: stopped at {tally.scored} different networks, as it found no others within the budget"
                 )
+
+
+def proposers_of(run: Run, constrained: Sequence[str]) -> list[Proposer]:
+    """The samplers that the configuration names, just made.
+
+    Args:
+        constrained: the costs that have a limit.
+
+    Raises:
+        InputError: there is no such sampler, or it takes no such option.
+    """
+    settings = run.config.search
+    options = options_of(settings.options, settings.samplers)
+    found = []
+    for name in settings.samplers:
+        seed = derive_seed(run.config.seed, "sampler", name, settings.seed) % 2**32
+        sampler = make_sampler(name, seed=seed, population=settings.population, options=options[name])
+        found.append(Proposer(run.space, name, sampler, parse_objectives(settings.objectives), constrained))
+    return found
 
 
 def options_of(options: Sequence[str], samplers: Sequence[str]) -> dict[str, dict[str, object]]:
@@ -170,6 +187,15 @@ def options_of(options: Sequence[str], samplers: Sequence[str]) -> dict[str, dic
     return found
 
 
+def setup_of(run: Run) -> EvaluatorSetup:
+    """What evaluates sub-networks of a run.
+
+    Raises:
+        InputError: the supernet is not trained yet, or its file is damaged.
+    """
+    return EvaluatorSetup(run.config, run.space, run.split, dict(run.supernet().state_dict()))
+
+
 def cost_infos() -> tuple[Mapping[str, str], ...]:
     """Name, unit and meaning of every cost that is known now."""
     return tuple({"name": c.name, "unit": c.unit, "about": c.about} for c in map(cost_named, cost_names()))
@@ -187,22 +213,28 @@ def conduct(run: Run, executor: Executor) -> Search:
     settings, store, space = run.config.search, run.store, run.space
     if settings.close:
         read_search(store, settings.title)  # or the error that says which searches there are
-    for name in settings.samplers:
-        check_sampler(name)
     listed = [arch for arch in prepare_costs(settings) if space.contains(arch)]
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
-    violations = violations_of(budget, objectives)
-    source = Listed(space, listed, excess_of(violations)) if settings.measured else space
-    if not settings.measured:
-        check_feasible(space, budget, objectives)
-    work = Searching(run, start_search(store, settings, cost_infos(), run.config.threads), executor)
-    size = cost_of(principal_cost(objectives), space)
+    sparse = [name for name in needed_costs(budget, objectives) if not is_known(name, space)]
+    violations, source = violations_of(budget, sparse), space
+    if not sparse:
+        check_feasible(space, budget)
+    else:
+        source = Listed(space, listed, excess_of(violations))
+        if not source.feasible:
+            raise refusal(space, budget, space.sample(random.Random(0)))
+    # Everything that can fail, before the first file of a new search is written.
+    proposers = proposers_of(run, tuple(dict.fromkeys((*budget.names, *sparse))))
+    setup = None if settings.title in search_names(store) else setup_of(run)
+    work = Searching(run, start_search(store, settings, cost_infos(), run.config.threads), executor, setup)
+    principal = principal_cost(objectives)
+    size = cast("Callable[[Architecture], float]", cost_named("macs" if principal in sparse else principal))
     if not settings.close:
         work.baseline("smallest", space.smallest(size))
         work.baseline("largest", space.largest(size))
         work.given()
         try:
-            work.sample(source, violations)
+            work.sample(source, proposers, violations)
         except OutsideBudget as error:
             raise refusal(space, budget, error) from None
     found = work.eligible()
@@ -241,13 +273,6 @@ class Listed:
         if not self.feasible:
             raise OutsideBudget(self.space.sample(rng))
         return rng.choice(self.feasible)
-
-
-def cost_of(name: str, space: SearchSpace) -> Callable[[Architecture], float]:
-    """The cost of this name as a function, or MACs where not every network of the space has a value."""
-    cost = cost_named(name)
-    known = cost(space.decode((0,) * len(space.genes))) is not None
-    return cast("Callable[[Architecture], float]", cost if known else cost_named("macs"))
 
 
 def copy_studies(store: RunStore, space: SearchSpace) -> None:

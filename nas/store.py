@@ -93,7 +93,7 @@ def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
             raise InputError(
                 f"no room to write {path} ({error.strerror}); the previous file, if any, is intact",
                 "a disk with free space",
-                "free some space, then run the same command again: it continues where it stopped",
+                "free some space, then run the same command again: it resumes where it stopped",
             ) from None
         raise Unwritable(
             f"{path} cannot be written ({error.strerror or error})",

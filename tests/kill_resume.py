@@ -3,7 +3,7 @@ every final file with those of a run that was never disturbed.
 
     python tests/kill_resume.py [--kills 5] [--seed 0]
 
-Prints one line per kill and ends with exit code 1 at the first difference.
+Search and retraining work in two processes each. Prints one line per kill and ends with exit code 1 at the first difference.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from pathlib import Path
 
 SETTINGS = [
     "run=run", "space=digits", "data=digits", "data.resolution=8", "train.epochs=4", "train.checkpoint_steps=7",
-    "search.evaluations=12", "search.population=4", "search.budget=400K", "retrain.points=2", "retrain.epochs=4",
-    "retrain.checkpoint_steps=7", "retrain.jobs=2",
+    "search.evaluations=12", "search.population=4", "search.budget=400K", "search.batch=3", "search.jobs=2",
+    "retrain.points=2", "retrain.epochs=4", "retrain.checkpoint_steps=7", "retrain.jobs=2", "executor=processes",
 ]  # fmt: skip
 KILLED = ("train", "search", "retrain")
 VERBS = ("train", "search", "extract", "retrain", "report")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.commands import retrain as retrain_module
+from nas import retrain, retraining
 from nas.config import DataConfig
 from nas.data import load_part, make_split
 from nas.data.layout import like_a_part, part_named
@@ -113,7 +113,7 @@ def test_retrained_weights_outlive_a_test_image_that_is_gone(
     for verb in ("search", "extract"):
         nas(verb, "run=r", cwd=tmp_path).ok()
     gone = tmp_path / "d" / split_of(tmp_path)["test"][0]
-    content, original = gone.read_bytes(), retrain_module._train
+    content, original = gone.read_bytes(), retraining._train
 
     def train_then_lose(*arguments):
         found = original(*arguments)
@@ -124,9 +124,9 @@ def test_retrained_weights_outlive_a_test_image_that_is_gone(
         return {str(path): path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("retrained-*")}
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(retrain_module, "_train", train_then_lose)
+    monkeypatch.setattr(retraining, "_train", train_then_lose)
     with pytest.raises(InputError, match="cannot be read"):
-        retrain_module.retrain(load_config(None, ["run=r", "data=folder", "data.root=d", *FAST]))
+        retrain(load_config(None, ["run=r", "data=folder", "data.root=d", *FAST]))
     gc.collect()  # the run's lock, which the error's traceback held
     kept = weights()
     assert len(kept) == 1
@@ -140,7 +140,7 @@ def test_retrained_weights_outlive_a_test_image_that_is_gone(
     ]
     assert len({record["digest"] for record in found}) == len(found) == len(list((tmp_path / "r").rglob("retrained-*")))
     assert weights().items() >= kept.items()
-    assert not list((tmp_path / "r/work/retrain").glob("*.trained.json"))
+    assert not list((tmp_path / "r/work/retrain").rglob("*.trained.json"))
 
 
 def test_missing_test_images_are_named_before_retraining(tmp_path: Path, nas: Commands, train) -> None:
