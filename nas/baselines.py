@@ -48,11 +48,16 @@ def hand_designed(space: SearchSpace, cost: Cost, target: float) -> Architecture
         for sizes in combinations:
             genes = tuple(size if levels[i][level] < 0 else levels[i][level] for i, size in enumerate(sizes))
             arch = space.decode(genes)
-            key = (abs(math.log(cost(arch) / target)), arch.digest, arch)
+            key = (_distance(cost(arch), target), arch.digest, arch)
             if best is None or key[:2] < best[:2]:
                 best = key
     assert best is not None
     return best[2]
+
+
+def _distance(cost: float, target: float) -> float:
+    """In factors; costs of 0 have none, and differ by so much."""
+    return abs(math.log(cost / target)) if cost > 0 and target > 0 else abs(cost - target)
 
 
 def _is_size(gene: Gene) -> bool:

@@ -37,6 +37,14 @@ def quantity(number: float) -> str:
     return f"{exact.normalize():f}"
 
 
+_WORDS = {"macs": "MACs", "params": "parameters", "activations": "bytes of activations"}
+
+
+def worded(name: str, value: float) -> str:
+    """A cost for reading, with every digit: 3,274,176 MACs."""
+    return f"{value:,} {_WORDS.get(name, name)}"
+
+
 def rounded_up(number: float) -> float:
     """The least number of three significant digits that is no smaller."""
     if number <= 0:
@@ -59,6 +67,14 @@ def number_of(text: str) -> float | None:
         return math.inf
     exact = number * scale
     return int(exact) if exact == round(exact) else float(exact) or None
+
+
+def _violation(cost: float, limit: float) -> float:
+    """cost / limit - 1, above 0 if and only if the cost is above the limit: division rounds."""
+    found = cost / limit - 1
+    if cost > limit:
+        return max(found, math.ulp(1.0))
+    return min(found, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +140,7 @@ class Budget:
 
     def violations(self, costs: Costs) -> dict[str, float]:
         """Per limited cost, cost / limit - 1: at most 0 where the limit is kept, `UNKNOWN` where the cost is not known."""
-        return {name: costs[name] / limit - 1 if name in costs else UNKNOWN for name, limit in self.limits}
+        return {name: _violation(costs[name], limit) if name in costs else UNKNOWN for name, limit in self.limits}
 
     def excess(self, costs: Costs) -> float:
         """The largest violation; a network is feasible when it is not above 0. -1 without limits."""
@@ -139,22 +155,16 @@ class Budget:
 
         Args:
             space: its name.
-            nearest: costs of the network that came nearest.
+            nearest: costs of the network that came nearest; every limited cost is known.
         """
         violations = self.violations(nearest)
         binding = max(violations, key=violations.__getitem__)
-        if binding not in nearest:
-            return InputError(
-                f"no network of space {space} is known to be within {binding}={quantity(dict(self.limits)[binding])}",
-                f"a limit on {binding} with networks whose {binding} is known",
-                "search.budget without it, or a file that has more networks",
-            )
         raised = {name: max(limit, rounded_up(nearest.get(name, 0))) for name, limit in self.limits}
-        words = ", ".join(f"{name} {nearest[name]:,}" for name in self.names if name in nearest)
+        words = ", ".join(worded(name, nearest[name]) for name in self.names if name in nearest)
         return InputError(
             f"no network of space {space} was found within {self._spelt()}: {binding} is the binding limit, and the nearest "
             f"network found has {words}",
-            f"{binding} of {nearest[binding]:,} or more"
+            f"{worded(binding, nearest[binding])} or more"
             + (", and the other limits above" if len(self.limits) > 1 else ""),
             f"search.budget={Budget(tuple(raised.items()))}",
         )

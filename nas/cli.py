@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"nas: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
-        say("\nnas: interrupted; the same command goes on from here", sys.stderr)
+        say("\nnas: interrupted; the same command resumes", sys.stderr)
         return 130
 
 
@@ -142,12 +142,15 @@ def configure(verb: str, arguments: list[str]) -> list[Config]:
         file = str(Path(__file__).with_name("demo.toml"))
     section = verb if verb in SECTIONS else None
     asked = load_config(file, arguments, section=section)
+    from nas.searches import layered, run_config
+    from nas.store import RunStore
+
+    if verb == "train" and RunStore(asked.run).exists("run.json"):  # whose settings need not be typed again
+        base = run_config(RunStore.open(asked.run), asked.run)
+        asked = load_config(file, arguments, section=section, base=base)
     if verb in ("train", "demo"):
         space_file(asked.space)
         return [asked]
-    from nas.searches import layered
-    from nas.store import RunStore
-
     store = RunStore.open(asked.run)
     return layered(store, verb, asked.run, lambda base: load_config(file, arguments, section=section, base=base))
 

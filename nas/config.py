@@ -5,6 +5,7 @@ default; `nas VERB --help` prints it.
 """
 
 import dataclasses
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -200,7 +201,10 @@ class SearchConfig:
     )
     batch_size: int = key(256, "images at once")
     networks: tuple[str, ...] = key((), "arch.json files of networks of the space that are evaluated beside the search")
-    measured: tuple[str, ...] = key((), "CSV files of measured costs: a column digest, and a column per cost")
+    measured: tuple[str, ...] = key(
+        (),
+        "CSV files of measured costs: a column digest, a column per cost, and architecture (the JSON of arch.json) where the run has not evaluated the network",
+    )
     jobs: int = key(0, "networks evaluated at once, each by a process of its own; 0 takes the number of cores")
     close: bool = key(False, "finish the search with what it has evaluated")
 
@@ -239,7 +243,8 @@ class SearchConfig:
         budget = Budget.parse(self.budget)
         limits = "-".join(f"{name}{quantity(limit)}" for name, limit in budget.limits) or "nobudget"
         samplers = "-".join(name.rpartition(".")[2].lower() for name in self.samplers)
-        return f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}"
+        title = f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}"
+        return title if len(title) <= 100 else f"{title[:87]}-{hashlib.sha256(title.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,16 +1,17 @@
 """The costs of a search: which there are, how far a network is above the limits, and whether any network keeps them."""
 
-import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from nas.budget import UNKNOWN, Budget
+from nas.budget import UNKNOWN, Budget, quantity
 from nas.config import SearchConfig
 from nas.objectives import Objective, parse_objectives
 from search_spaces.architecture import Architecture
-from search_spaces.costs import cost_named, cost_names, costs_of
+from search_spaces.costs import BUILT_IN, cost_named, cost_names, costs_of
 from search_spaces.costs.table import read_costs
-from search_spaces.errors import InputError, OutsideBudget
+from search_spaces.errors import InputError, nearest
 from search_spaces.space import SearchSpace
+from search_spaces.textfiles import expanded
 
 
 def prepare_costs(settings: SearchConfig) -> list[Architecture]:
@@ -26,39 +27,51 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
     """
     listed = [arch for path in settings.measured for arch in read_costs(path)]
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
-    for name in budget.names:
-        _check(name, "search.budget")
+    limits = [f"{name}={quantity(limit)}" for name, limit in budget.limits]
+    for name, typed in zip(budget.names, limits, strict=True):
+        _check(name, "search.budget", typed, limits)
     for objective in objectives:
         if objective.is_cost:
-            _check(objective.name, "search.objectives")
+            _check(objective.name, "search.objectives", objective.name, settings.objectives)
     return listed
 
 
-def _check(name: str, key: str) -> None:
+def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
+    """
+    Args:
+        typed: where the name stands among what was typed for the key.
+    """
     try:
         cost_named(name)
-    except InputError as error:
-        known = ", ".join(cost_names())
+    except InputError:
+        mended = typed.replace(name, nearest(name, cost_names()), 1)
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
-            f"{known}, a cost of a plugin, or a column of a file in search.measured",
-            error.instead,
+            f"{', '.join(cost_names())}, a cost of a plugin, or a column of a file in search.measured",
+            f"{key}={','.join(mended if item == typed else item for item in among)}",
         ) from None
 
 
-PROBES = 20
-"""Members that tell whether a cost is known for all networks of a space, or for those of a table only."""
+def sparse_costs(budget: Budget, objectives: Sequence[Objective]) -> tuple[str, ...]:
+    """The costs that a search needs and that may be unknown for some networks: all but those that are counted."""
+    names = (*budget.names, *(objective.name for objective in objectives if objective.is_cost))
+    return tuple(name for name in dict.fromkeys(names) if name not in BUILT_IN)
 
 
-def is_known(name: str, space: SearchSpace) -> bool:
-    """Whether a cost has a value for members of a space in general."""
-    rng, cost = random.Random(0), cost_named(name)
-    return all(cost(space.sample(rng)) is not None for _ in range(PROBES))
+def measured_costs(settings: SearchConfig) -> set[str]:
+    """The names of the costs that files of measured values have."""
+    files = {str(Path(path).resolve()) for path in map(expanded, settings.measured)}
+    return {name for name in cost_names() if any(cost_named(name).origin.endswith(file) for file in files)}
 
 
-def needed_costs(budget: Budget, objectives: Sequence[Objective]) -> tuple[str, ...]:
-    """The costs without which a network is infeasible: those that are limited, and the objectives."""
-    return tuple(dict.fromkeys((*budget.names, *(o.name for o in objectives if o.is_cost))))
+def or_else(cost: Callable[[Architecture], float | None], otherwise: float) -> Callable[[Architecture], float]:
+    """A cost with a value where it is not known."""
+
+    def found(arch: Architecture) -> float:
+        value = cost(arch)
+        return otherwise if value is None else value
+
+    return found
 
 
 Violations = Callable[[Architecture], Mapping[str, float]]
@@ -86,19 +99,31 @@ def excess_of(violations: Violations) -> Callable[[Architecture], float]:
 
 def check_feasible(space: SearchSpace, budget: Budget) -> None:
     """
-    Args:
-        budget: on costs that are known for all networks.
-
     Raises:
-        InputError: no network within the budget was found; it names the binding limit and the nearest network's costs.
+        InputError: no network within the limits on counted costs was found; it names the binding limit and the nearest network's costs.
     """
-    excess = excess_of(violations_of(budget))
-    nearest = space.nearest(excess)
-    if excess(nearest) > 0:
-        raise refusal(space, budget, nearest)
+    counted = Budget(tuple((name, limit) for name, limit in budget.limits if name in BUILT_IN))
+    excess = excess_of(violations_of(counted))
+    found = space.nearest(excess)
+    if excess(found) > 0:
+        raise refusal(space, counted, found)
 
 
-def refusal(space: SearchSpace, budget: Budget, nearest: Architecture | OutsideBudget) -> InputError:
-    """The error of a budget that nothing was found within."""
-    arch = nearest.nearest if isinstance(nearest, OutsideBudget) else nearest
-    return budget.refusal(space.name, costs_of(arch, budget.names))
+def refusal(space: SearchSpace, budget: Budget, closest: Architecture, needed: Sequence[str] = ()) -> InputError:
+    """The error of a budget that nothing was found within.
+
+    Args:
+        closest: the network that came nearest.
+        needed: costs that have to be known.
+    """
+    costs = costs_of(closest, (*budget.names, *needed))
+    unknown = [name for name in (*budget.names, *needed) if name not in costs]
+    if unknown:
+        return InputError(
+            f"no network of space {space.name} was found whose {unknown[0]} is known"
+            + (f" and that is within search.budget={budget}" if budget else ""),
+            f"a function that gives {unknown[0]} for networks within the budget; or a file in search.measured with their digests and, "
+            "in a column architecture, the JSON of their arch.json",
+            "another limit, or more networks in the file",
+        )
+    return budget.refusal(space.name, costs)

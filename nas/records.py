@@ -145,6 +145,8 @@ def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] 
             raise RecordError(field.name)
         value = values[field.name] = line[field.name]
         wanted = _NUMBERS.get(field.name)
+        if field.name.endswith("top1") and isinstance(value, int | float) and not 0 <= value <= 1:
+            raise RecordError(field.name)
         if wanted and (isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else int)):
             raise RecordError(field.name)
     digest, costs = values["digest"], values["costs"]
@@ -156,6 +158,8 @@ def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] 
         raise RecordError("costs")
     if digest not in known:
         known[digest] = Architecture.from_dict(values["architecture"])
+        if known[digest].digest != digest:
+            raise RecordError("digest, which is not the architecture's")
     return values | {"architecture": known[digest]}
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from search_spaces.costs.macs import macs
 
 from nas import machine
 from nas.config import Config
@@ -24,6 +23,8 @@ from nas.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_sea
 from nas.store import RunStore
 from nas.weights import load_checkpoint, load_network, save_checkpoint, save_tensors
 from search_spaces.architecture import Architecture
+from search_spaces.costs.macs import macs
+from search_spaces.errors import InputError
 from search_spaces.network import Network, build
 from supernet.calibration import recompute
 from supernet.optimisation import Optimisation, Schedule
@@ -89,6 +90,10 @@ def retrained_elsewhere(search: Search, jobs: list[Job]) -> Iterator[tuple[Job, 
             found = done.get((job.digest, job.init, job.seed))
             source = other.path(f"networks/{job.digest}/{job.weights}")
             if found is None or not (alike or job.init == "scratch") or not store.exists(source):
+                continue
+            try:
+                load_network(store.path(other.path(f"networks/{job.digest}")), job.weights)
+            except InputError:  # damaged: the network is trained again
                 continue
             store.write_bytes(f"{job.folder}/{job.weights}", store.path(source).read_bytes())
             jobs.remove(job)

@@ -9,6 +9,7 @@ All searches of a run share its supernet. What one has evaluated, another with e
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -16,13 +17,15 @@ from typing import Any, TypeVar
 from nas import machine
 from nas.budget import Budget
 from nas.config import Config, RetrainConfig, SearchConfig, typed
+from nas.log import say
 from nas.objectives import Objective, parse_objectives
 from nas.parsing import config_from, values_of
 from nas.records import Evaluation, RecordError, Retraining
 from nas.reporting.findings import SearchView
-from nas.store import RunStore
+from nas.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
+from search_spaces.textfiles import expanded
 
 FOLDER = "searches"
 
@@ -63,6 +66,15 @@ class Search:
     @property
     def folder(self) -> str:
         return f"{FOLDER}/{self.name}"
+
+    def over(self, base: Config) -> Config:
+        """A run's configuration with the settings and plugins of this search."""
+        plugins = tuple(dict.fromkeys((*base.plugins, *self.conditions.get("plugins", ()))))
+        asked = {
+            key: getattr(base.retrain, key) for key in RETRAIN_FREE
+        }  # how much is retrained is asked for each time
+        recipe = replace(self.retraining, **asked) if self.retraining else base.retrain
+        return replace(base, search=self.settings, retrain=recipe, plugins=plugins)
 
     @property
     def budget(self) -> Budget:
@@ -105,7 +117,7 @@ class Search:
                 raise InputError(
                     f"line {number} of {self.store.path(self.path(name))} is not a record of this version (at {error})",
                     "lines as nas wrote them",
-                    "a copy of the file, or a new search: search.name=again",
+                    f"a copy of the file, or rm -r {self.store.path(self.folder)}, which discards this search",
                 ) from None
         return found
 
@@ -156,6 +168,15 @@ def different(was: SearchConfig | RetrainConfig, now: SearchConfig | RetrainConf
     return next((key for key in one if key not in free and one[key] != other[key]), None)
 
 
+def absolute(settings: SearchConfig) -> SearchConfig:
+    """With the paths of files as absolute ones, which mean the same wherever later commands are typed."""
+
+    def paths(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(os.path.abspath(expanded(name)) for name in names)
+
+    return replace(settings, measured=paths(settings.measured), networks=paths(settings.networks))
+
+
 def search_names(store: RunStore) -> list[str]:
     """The names of a run's searches, oldest first."""
     folder = store.path(FOLDER)
@@ -164,7 +185,10 @@ def search_names(store: RunStore) -> list[str]:
 
 
 def _number(store: RunStore, name: str) -> int:
-    about = store.read_json(f"{FOLDER}/{name}/search.json")
+    try:
+        about = store.read_json(f"{FOLDER}/{name}/search.json")
+    except InputError:  # which is said to whoever asks for this search
+        return 0
     return about["number"] if isinstance(about, dict) and isinstance(about.get("number"), int) else 0
 
 
@@ -179,8 +203,14 @@ def read_search(store: RunStore, name: str) -> Search:
         if not names:
             raise no_search(store)
         raise unknown(f"search of {store.folder}:", name, names, "search={}")
-    about = store.read_json(path)
+    discard = f"a copy of it, or rm -r {store.path(path).parent}, which discards this search"
     try:
+        about = store.read_json(path)
+    except InputError as error:
+        raise InputError(error.given, error.allowed, discard) from None
+    try:
+        if about["state"] not in (RUNNING, FINISHED, CLOSED) or not isinstance(about["number"], int):
+            raise KeyError("state" if isinstance(about["number"], int) else "number")
         return Search(
             store=store,
             name=name,
@@ -193,23 +223,25 @@ def read_search(store: RunStore, name: str) -> Search:
         )  # fmt: skip
     except (KeyError, TypeError, InputError) as error:
         raise InputError(
-            f"{store.path(path)} is damaged (at {error})", "the file as nas wrote it", "a copy of it, or a new search"
+            f"{store.path(path)} is damaged (at {error})",
+            "the file as nas wrote it",
+            discard,
         ) from None
 
 
 def no_search(store: RunStore) -> InputError:
     """The error of a verb that needs a search, in a run without one."""
-    if store.exists("evaluations.jsonl"):
+    if store.exists("evaluations.jsonl") or store.exists(f"{OLDER_FOLDER}/evaluations.jsonl"):
         return InputError(
             f"{store.folder} was searched by an older version of nas, whose records are laid out otherwise",
             "searches of this version, in searches/",
-            f"nas search run={store.folder}, which takes the trained supernet and leaves the old files as they are",
+            f"nas search run={store.folder}, which takes the trained supernet and moves the old search into {OLDER_FOLDER}/",
         )
     return InputError(f"{store.folder} has no search", "a searched run", f"nas search run={store.folder}")
 
 
 def chosen_searches(store: RunStore, settings: SearchConfig, every: bool = False) -> list[Search]:
-    """The search that the settings name, or whose settings they are; all searches of the run where there is no such.
+    """The search that the settings name, or whose settings they are; with settings that nobody has changed, all searches of the run.
 
     Args:
         every: all of them, whatever the settings.
@@ -218,26 +250,25 @@ def chosen_searches(store: RunStore, settings: SearchConfig, every: bool = False
         InputError: the run has no search, or none of the given name.
     """
     names = search_names(store)
-    if not names or (settings.name and not every):
+    if not names or (not every and (settings.name or settings != SearchConfig())):
         return [read_search(store, settings.title)]
-    return [read_search(store, name) for name in ([settings.title] if settings.title in names and not every else names)]
+    return [read_search(store, name) for name in names]
 
 
-def start_search(store: RunStore, settings: SearchConfig, costs: tuple[Mapping[str, str], ...], threads: int) -> Search:
-    """The search that the settings name, made if the run does not have it.
-
-    Args:
-        threads: of this command, for the record of conditions.
+def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str], ...]) -> Search:
+    """The search that a configuration names, made if the run does not have it.
 
     Raises:
         InputError: it has results with other settings.
     """
+    settings = config.search
     name = settings.title
     if not store.exists(f"{FOLDER}/{name}/search.json"):
         store.renew()
         number = max((_number(store, other) + 1 for other in search_names(store)), default=0)
         conditions = {
-            "versions": machine.versions(), "machine": machine.describe(threads), "commit": machine.commit(), "command": machine.command(),
+            "plugins": list(config.plugins),
+            "versions": machine.versions(), "machine": machine.describe(config.threads), "commit": machine.commit(), "command": machine.command(),
         }  # fmt: skip
         search = Search(store, name, number, replace(settings, name=name), None, RUNNING, costs, conditions)
         return search.write()
@@ -267,11 +298,25 @@ def _otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
 def evaluated_before(store: RunStore, settings: SearchConfig) -> dict[str, Evaluation]:
     """By digest, what the searches of a run have evaluated with equal settings of evaluation."""
     found: dict[str, Evaluation] = {}
-    for name in search_names(store):
-        search = read_search(store, name)
+    for search in sound_searches(store):
         if all(getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY):
             for evaluation in search.evaluations():
                 found.setdefault(evaluation.digest, evaluation)
+    return found
+
+
+def sound_searches(store: RunStore) -> list[Search]:
+    """The searches of a run whose files can be read. Damage in one is said, and does not keep others from working."""
+    found = []
+    for name in search_names(store):
+        try:
+            search = read_search(store, name)
+            search.evaluations()
+            search.retrainings()
+        except InputError as error:
+            say(f"search {name} is left out: {error.given}")
+        else:
+            found.append(search)
     return found
 
 
@@ -296,6 +341,15 @@ def settle_retraining(search: Search, recipe: RetrainConfig, started: bool) -> S
     return search.write(retraining=recipe)
 
 
+def run_config(store: RunStore, run: str) -> Config:
+    """The configuration of a run, with the defaults of keys that are newer.
+
+    Args:
+        run: its folder as it was typed.
+    """
+    return config_from({**store.read_json("run.json")["config"], "run": run})
+
+
 def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Config]) -> list[Config]:
     """The configurations of a command on a run: what was typed, over the settings of the search that it is about, over the run's.
 
@@ -306,22 +360,22 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
     Raises:
         InputError: no such search, or settings that are not the search's.
     """
-    base = config_from({**store.read_json("run.json")["config"], "run": run})
+    base = run_config(store, run)
     config, names = load(base), search_names(store)
     title = config.search.title
     if verb == "search":
         if config.search.name not in names:
             return [config]
         search = read_search(store, config.search.name)
-        return [load(replace(base, search=search.settings))]
-    if config.search.name or title in names or config.search != base.search:
+        return [load(search.over(base))]
+    if config.search.name or config.search != base.search:
         wanted = [title]
     else:
-        wanted = [] if verb == "report" else names
+        wanted = [] if verb == "report" else _finished(store, names)
     found = []
     for name in wanted:
         search = read_search(store, name)
-        settled = load(replace(base, search=search.settings, retrain=search.retraining or base.retrain))
+        settled = load(search.over(base))
         key = different(search.settings, settled.search, FREE)
         if key:
             raise _otherwise(search, key, settled.search)
@@ -329,6 +383,17 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
         named = name if verb != "report" else config.search.name
         found.append(replace(settled, search=replace(settled.search, name=named)))
     return found or [config]
+
+
+def _finished(store: RunStore, names: list[str]) -> list[str]:
+    """Those of several searches that have finished; what is left out is said. One search, or none that has finished, as they are."""
+    found = [name for name in names if read_search(store, name).finished]
+    if len(names) < 2 or not found:
+        return names
+    for name in names:
+        if name not in found:
+            say(f"search {name} has not finished, and is left out")
+    return found
 
 
 def view(search: Search) -> SearchView:

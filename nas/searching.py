@@ -1,21 +1,23 @@
 """A search of a run, from its first evaluation to its last: baselines, what the samplers propose, and the record of it."""
 
+import math
 import random
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from nas.baselines import hand_designed
 from nas.budget import Budget
+from nas.config import SearchConfig
 from nas.costing import (
     Violations,
     check_feasible,
     excess_of,
-    is_known,
-    needed_costs,
+    measured_costs,
+    or_else,
     prepare_costs,
     refusal,
+    sparse_costs,
     violations_of,
 )
 from nas.engine import Proposal, Tally, run_search
@@ -28,14 +30,26 @@ from nas.roles import best_of
 from nas.run import Run
 from nas.samplers import make_sampler, storage
 from nas.samplers.proposer import Proposer
-from nas.searches import CLOSED, FINISHED, RUNNING, Search, evaluated_before, read_search, search_names, start_search
+from nas.searches import (
+    CLOSED,
+    FINISHED,
+    RUNNING,
+    Search,
+    evaluated_before,
+    read_search,
+    search_names,
+    sound_searches,
+    start_search,
+)
 from nas.store import RunStore
-from nas.weights import read_architecture
+from nas.weights import ARCH, read_architecture
 from search_spaces.architecture import Architecture
-from search_spaces.costs import cost_named, cost_names, costs_of
+from search_spaces.costs import cost_named, cost_names, costs_of, temporary_costs
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, OutsideBudget, unknown
+from search_spaces.registry import complete
 from search_spaces.space import SearchSpace
+from search_spaces.textfiles import expanded
 from supernet.seeding import derive_seed
 
 STUDY = "study.db"
@@ -48,7 +62,7 @@ class Searching:
         self.run, self.search, self.executor = run, search, executor
         self._setup = setup
         self.records = search.evaluations()
-        self.done = {(record.origin, record.trial) for record in self.records}
+        self.done = {(record.origin, record.trial): record.digest for record in self.records}
         self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
         self.fresh = 0
         self.latest: Evaluation
@@ -63,7 +77,9 @@ class Searching:
     def evaluate(self, wanted: Sequence[tuple[Origin, int, Architecture]]) -> Iterator[Evaluation]:
         """The record of each network, in order; it is appended unless it is there."""
         new: dict[str, Architecture] = {}
-        for _, _, arch in wanted:
+        for origin, trial, arch in wanted:
+            if self.done.get((origin, trial), arch.digest) != arch.digest:
+                raise self._another(origin, trial, arch)
             if arch.digest not in self.known:
                 new.setdefault(arch.digest, arch)
         results = iter(self.executor.map(self.setup, score, list(new.values()), weight=macs)) if new else iter(())
@@ -76,6 +92,7 @@ class Searching:
                 before = self.known[arch.digest]
                 accuracy = Accuracy(before.top1, before.loss, before.images)
             yield self._record(origin, trial, arch, accuracy)
+        next(results, None)  # so that the executor knows that no more is wanted
 
     def _record(self, origin: Origin, trial: int, arch: Architecture, accuracy: Accuracy) -> Evaluation:
         if (origin, trial) in self.done:
@@ -88,22 +105,31 @@ class Searching:
             self.search = self.search.write(state=RUNNING)
         self.run.store.append(self.search.path("evaluations.jsonl"), record.to_dict())
         self.records.append(record)
-        self.done.add((origin, trial))
+        self.done[origin, trial] = arch.digest
         self.known[arch.digest] = record
         return record
+
+    def _another(self, origin: Origin, trial: int, arch: Architecture) -> InputError:
+        """The error of a search whose replay proposes other networks than it proposed before."""
+        search = self.search.name
+        return InputError(
+            f"search {search} does not replay: proposal {trial} of {origin.name} was {self.done[origin, trial]} and is now {arch.digest}, so "
+            "a cost, a file of measured values, a sampler or a version has changed",
+            "what it was begun with, or another search, which takes over what has been evaluated",
+            f"search.name=another, or nas search run={self.run.config.run} search={search} close=true",
+        )
 
     def baseline(self, name: str, arch: Architecture) -> None:
         """Evaluates a baseline, unless the last one of this name is the same network."""
         earlier = [record for record in self.records if record.origin == Origin(BASELINE, name)]
         if not earlier or earlier[-1].digest != arch.digest:
-            list(self.evaluate([(Origin(BASELINE, name), len(earlier), arch)]))
+            # A search that is raised may have another winner, and so another network of equal cost; the ends of the space do not move.
+            trial = len(earlier) if name == "hand_designed" else 0
+            list(self.evaluate([(Origin(BASELINE, name), trial, arch)]))
 
-    def given(self) -> None:
-        """Evaluates the networks that the user gave, each once."""
-        for path in self.search.settings.networks:
-            arch = read_architecture(Path(path))
-            if not self.run.space.contains(arch):
-                self.run.space.encode(arch)  # which says what does not fit
+    def given(self, networks: Sequence[tuple[str, Architecture]]) -> None:
+        """Evaluates networks that the user gave, each once."""
+        for path, arch in networks:
             earlier = [record for record in self.records if record.origin.kind == GIVEN]
             if arch.digest not in {record.digest for record in earlier}:
                 list(self.evaluate([(Origin(GIVEN, path), len(earlier), arch)]))
@@ -210,45 +236,84 @@ def conduct(run: Run, executor: Executor) -> Search:
         InputError: an unknown cost, an infeasible budget, other settings than the search has results with, or a search that is
             closed before anything within its budget was evaluated.
     """
+    with temporary_costs():  # files of measured values are of one search
+        if run.config.search.close:
+            read_search(run.store, run.config.search.title)  # or the error that says which searches there are
+            return _finish(Searching(run, start_search(run.store, run.config, ()), executor), closed=True)
+        return _conduct(run, executor)
+
+
+def _conduct(run: Run, executor: Executor) -> Search:
     settings, store, space = run.config.search, run.store, run.space
-    if settings.close:
-        read_search(store, settings.title)  # or the error that says which searches there are
-    listed = [arch for arch in prepare_costs(settings) if space.contains(arch)]
+    listed = prepare_costs(settings)
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
-    sparse = [name for name in needed_costs(budget, objectives) if not is_known(name, space)]
+    sparse = sparse_costs(budget, objectives)
     violations, source = violations_of(budget, sparse), space
-    if not sparse:
-        check_feasible(space, budget)
-    else:
-        source = Listed(space, listed, excess_of(violations))
+    check_feasible(space, budget)
+    if set(sparse) & measured_costs(settings):
+        known = (evaluation.architecture for evaluation in evaluated_before(store, settings).values())
+        source = Listed(space, [*listed, *known], excess_of(violations))
         if not source.feasible:
-            raise refusal(space, budget, space.sample(random.Random(0)))
-    # Everything that can fail, before the first file of a new search is written.
-    proposers = proposers_of(run, tuple(dict.fromkeys((*budget.names, *sparse))))
-    setup = None if settings.title in search_names(store) else setup_of(run)
-    work = Searching(run, start_search(store, settings, cost_infos(), run.config.threads), executor, setup)
-    principal = principal_cost(objectives)
-    size = cast("Callable[[Architecture], float]", cost_named("macs" if principal in sparse else principal))
-    if not settings.close:
-        work.baseline("smallest", space.smallest(size))
-        work.baseline("largest", space.largest(size))
-        work.given()
+            raise refusal(space, budget, source.nearest, sparse)
+    elif sparse:
         try:
-            work.sample(source, proposers, violations)
+            space.sample(random.Random(0), excess_of(violations))
         except OutsideBudget as error:
-            raise refusal(space, budget, error) from None
+            raise refusal(space, budget, error.nearest, sparse) from None
+    # Everything that can fail, before the first file of a new search is written.
+    constrained = tuple(dict.fromkeys((*budget.names, *sparse)))
+    for probe in proposers_of(run, constrained):
+        probe.ask()
+    given = given_networks(settings, space)
+    setup = None if settings.title in search_names(store) else setup_of(run)
+    work = Searching(run, start_search(store, run.config, cost_infos()), executor, setup)
+    principal = cost_named(principal_cost(objectives))
+    work.baseline("smallest", space.smallest(or_else(principal, math.inf)))
+    work.baseline("largest", space.largest(or_else(principal, -math.inf)))
+    work.given(given)
+    try:
+        work.sample(source, proposers_of(run, constrained), violations)
+    except OutsideBudget as error:
+        raise refusal(space, budget, error.nearest, sparse) from None
+    return _finish(work, closed=False)
+
+
+def _finish(work: Searching, closed: bool) -> Search:
+    """Evaluates the hand-designed network of the winner's cost, and writes that the search has finished, and study.db."""
+    run, search = work.run, work.search
     found = work.eligible()
     if not found:
         raise InputError(
-            f"search {work.search.name} has evaluated no network within its budget",
-            "a search with results", f"nas search run={run.config.run} search={work.search.name}",
-        )  # fmt: skip
-    best = best_of(found, objectives)
-    work.baseline("hand_designed", hand_designed(space, size, size(best.architecture)))
-    complete = all(count >= settings.evaluations for count in work.counts().values())
-    search = work.search.write(state=FINISHED if complete or not settings.close else CLOSED)
-    copy_studies(store, space)
+            f"search {search.name} has evaluated no network within its budget",
+            "a search with results",
+            f"nas search run={run.config.run} search={search.name}, or rm -r {run.store.path(search.folder)}, which discards it",
+        )
+    best, name = best_of(found, search.objectives), principal_cost(search.objectives)
+    if name not in cost_names() or name in measured_costs(search.settings):  # which next to no network has
+        name = "macs"
+    size = or_else(cost_named(name), math.inf)
+    work.baseline("hand_designed", hand_designed(run.space, size, best.costs[name]))
+    complete = all(count >= search.settings.evaluations for count in work.counts().values())
+    search = work.search.write(state=CLOSED if closed and not complete else FINISHED)
+    copy_studies(run.store, run.space)
     return search
+
+
+def given_networks(settings: SearchConfig, space: SearchSpace) -> list[tuple[str, Architecture]]:
+    """The networks that the user gave, with their files.
+
+    Raises:
+        InputError: a file is not there or no architecture, or a network is not of the space.
+    """
+    found = []
+    for name in settings.networks:
+        path = expanded(name)
+        if not path.is_file():
+            raise InputError(f"search.networks: {path} is no file", "arch.json files", f"search.networks=FOLDER/{ARCH}")
+        arch = complete(read_architecture(path))
+        space.encode(arch)  # which says what does not fit
+        found.append((name, arch))
+    return found
 
 
 class Listed:
@@ -260,8 +325,10 @@ class Listed:
     def __init__(
         self, space: SearchSpace, listed: Sequence[Architecture], excess: Callable[[Architecture], float]
     ) -> None:
-        self.space = space
-        self.feasible = [arch for arch in listed if excess(arch) <= 0]
+        found = {arch.digest: arch for arch in listed if space.contains(arch) and excess(arch) <= 0}
+        self.feasible = [found[digest] for digest in sorted(found)]
+        members = [arch for arch in listed if space.contains(arch)]
+        self.nearest = min(members, key=excess) if members else space.sample(random.Random(0))
         self.genes, self.decode, self.encode = space.genes, space.decode, space.encode
 
     @property
@@ -271,7 +338,7 @@ class Listed:
     def sample(self, rng: random.Random, excess: Callable[[Architecture], float] | None = None) -> Architecture:
         """One of the measured networks within the budget."""
         if not self.feasible:
-            raise OutsideBudget(self.space.sample(rng))
+            raise OutsideBudget(self.nearest)
         return rng.choice(self.feasible)
 
 
@@ -283,12 +350,11 @@ def copy_studies(store: RunStore, space: SearchSpace) -> None:
     """
     path = store.path(STUDY)
     try:
-        searches = [read_search(store, name) for name in search_names(store)]
-        told = [storage.Search(s.name, s.objectives, s.budget, s.evaluations()) for s in searches]
+        told = [storage.Search(s.name, s.objectives, s.budget, s.evaluations()) for s in sound_searches(store)]
         storage.write_studies(path, space, told)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({str(error).splitlines()[0]})",
-            "a disk with free space",
-            "free some space, then run the same command again: it resumes where it stopped",
+            "a disk with free space, and no other program that holds the file",
+            "free some space, or close what has it open, then run the same command again: it resumes where it stopped",
         ) from None

@@ -11,6 +11,7 @@ folder that cannot be written.
     searches/NAME/       one folder per search: settings, evaluations, retrainings and extracted networks (`nas.searches`)
     front.csv, trials.csv, report.html, front.png
     study.db             a copy of all searches for Optuna's own tools
+    older/               the search of a run that an older version made, unread
     work/                checkpoints and clocks: what a resumed run needs and a finished one does not
 
 Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole;
@@ -35,6 +36,9 @@ from search_spaces.textfiles import decode, expanded, read_text
 
 FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
+
+OLDER_FOLDER = "older"
+"""Gets the search of a run of the older layout."""
 
 OLDER = 1
 """The layout of runs with one search, at the top of the folder. Their supernets are searched as any other."""
@@ -206,20 +210,32 @@ class RunStore:
                 or any(p.name not in made_first and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
             )
         if used:
-            raise InputError(
-                f"{self.folder} is not empty and holds no run to go on with", "a new or empty folder", "run=runs/new"
-            )
+            raise InputError(f"{self.folder} is not empty and holds no run", "a new or empty folder", "run=runs/new")
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Writes run.json, last of what a run starts with."""
         self.write_json("run.json", {"format": FORMAT, **identity})
 
     def renew(self) -> None:
-        """Makes a run of the older layout one of this layout, before the first search of this version is written into it. Its own
-        search stays where it is, unread.
+        """Makes a run of the older layout one of this layout, before the first search of this version is written into it. What its own
+        search has written goes into a folder of its own, unread.
         """
         identity = self.read_json("run.json")
         if identity["format"] != FORMAT:
+            for name in (
+                "networks",
+                "study.db",
+                "report.html",
+                "front.csv",
+                "trials.csv",
+                "front.png",
+                "retrained.jsonl",
+                "evaluations.jsonl",
+            ):
+                if self.exists(name):
+                    with _disk(self.path(name)):
+                        self.path(OLDER_FOLDER).mkdir(exist_ok=True)
+                        os.replace(self.path(name), self.path(f"{OLDER_FOLDER}/{name}"))
             self.write_json("run.json", {**identity, "format": FORMAT})
 
     def path(self, name: str) -> Path:

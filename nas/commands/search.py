@@ -1,8 +1,10 @@
 """`nas search`: finds sub-networks of a trained supernet that are good and keep a budget."""
 
 import statistics
+from dataclasses import replace
 
 from nas import machine
+from nas.budget import worded
 from nas.config import Config
 from nas.executors import Words, make_executor
 from nas.executors.growing import Growing
@@ -11,7 +13,7 @@ from nas.memory import explained
 from nas.records import eligible
 from nas.roles import RANDOM, best_of, eligible_of, front_of
 from nas.run import Run, open_run
-from nas.searches import CLOSED, Search
+from nas.searches import CLOSED, Search, absolute
 from nas.searching import conduct
 
 
@@ -23,7 +25,7 @@ def search(config: Config) -> Search:
         InputError: no trained supernet, an infeasible budget, an unknown cost or sampler, or other settings than the search of
             this name has results with.
     """
-    run = open_run(config)
+    run = open_run(replace(config, search=absolute(config.search)))
     run.check_trained()
     workers = run.config.search.jobs or (machine.cores() if run.device.type == "cpu" else 1)
     words = Words(doing="evaluate networks", single="search.jobs=1")
@@ -40,11 +42,11 @@ def _tell(run: Run, search: Search) -> None:
     best = best_of(winners, objectives)
     drawn = eligible_of(evaluations, RANDOM, budget, objectives)
     median = f"; median of {len(drawn)} random networks {statistics.median(r.top1 for r in drawn):.1%}" if drawn else ""
-    costs = ", ".join(f"{name} {best.costs[name]:,}" for name in _shown(search) if name in best.costs)
+    costs = ", ".join(worded(name, best.costs[name]) for name in _shown(search) if name in best.costs)
     say(
         f"{run.config.run}: search {search.name} {'was closed' if search.state == CLOSED else 'has finished'}: "
-        f"{len(front_of(winners, objectives))} networks on the Pareto front, best top-1 {best.top1:.1%} on search-validation "
-        f"at {costs}{median}"
+        f"{len(front_of(winners, objectives))} networks on the Pareto front, the best with top-1 {best.top1:.1%} and loss {best.loss:.4g} on "
+        f"search-validation at {costs}{median}"
     )
 
 

@@ -91,7 +91,9 @@ def png(chart: Chart, title: str) -> bytes:
             axes.text(0.5, 0.5, chart.description, horizontalalignment="center", fontsize=12)
         axes.set_title(title, loc="left", fontsize=12, fontweight="bold", parse_math=False)
         if chart.layers:
-            legend = figure.legend(loc="outside lower center", fontsize=9, ncols=4, frameon=False)
+            longest = max(len(text) for text in axes.get_legend_handles_labels()[1])
+            columns = max(1, min(4, 132 // (longest + 8)))  # of the width of the picture at this size of letters
+            legend = figure.legend(loc="outside lower center", fontsize=9, ncols=columns, frameon=False)
             for text in legend.get_texts():
                 text.set_parse_math(False)
         picture = io.BytesIO()

@@ -62,9 +62,16 @@ TRIAL_COLUMNS: dict[str, str] = {
 
 
 def cost_columns(costs: Iterable[CostInfo], columns: Iterable[str]) -> dict[str, CostInfo]:
-    """The column of each cost: its name, with cost_ before it where a fixed column has that name."""
-    fixed = set(columns)
-    return {f"cost_{cost.name}" if cost.name in fixed else cost.name: cost for cost in costs}
+    """The column of each cost: its name, with cost_ before it where another column has that name."""
+    costs = list(costs)
+    taken, found = {*columns, *(cost.name for cost in costs)}, {}
+    for cost in costs:
+        name = cost.name
+        while name in columns or (name != cost.name and name in taken):
+            name = f"cost_{name}"
+        taken.add(name)
+        found[name] = cost
+    return found
 
 
 def front_csv(found: Findings) -> str:

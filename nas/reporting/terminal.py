@@ -93,9 +93,7 @@ def _row(network: Network, search: SearchFindings, costs: list[CostInfo]) -> lis
 def _notes(found: Findings) -> list[str]:
     counts = sorted({trial.images for search in found.searches for trial in search.trials})
     if not counts:
-        return [
-            "search-val: top-1 on the search-validation images with inherited weights; nothing has been evaluated yet."
-        ]
+        return ["search-val: top-1 on search-validation images with inherited weights; nothing is evaluated yet."]
     images = " or ".join(map(str, counts))
     lines = [f"search-val: top-1 on {images} search-validation images with inherited weights; it chose the front."]
     if any(search.inits for search in found.searches):

@@ -93,6 +93,8 @@ def make_sampler(
     given: dict[str, Any] = dict(known.defaults) if known else {}
     if known and known.has_population:
         given["population_size"] = population
+    if (options or {}).get("multivariate") is False:
+        given.pop("group", None)  # which TPE has only beside it
     for option, value in (options or {}).items():
         if arguments is not None:
             _check_option(name, option, value, arguments)

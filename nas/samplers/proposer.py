@@ -71,13 +71,19 @@ class Proposer:
         """The next proposal: its trial, and its genes. Enqueued genes come first."""
         try:
             trial = self._study.ask(self._distributions)
-        except ValueError as error:
-            if "multi-objective" not in str(error):
-                raise
+        except InputError:
+            raise
+        except Exception as error:  # whatever a sampler raises
+            if isinstance(error, ValueError) and "multi-objective" in str(error):
+                raise InputError(
+                    f"sampler {self.name} cannot have several objectives",
+                    "one objective, or a sampler for several",
+                    "search.objectives=top1",
+                ) from error
             raise InputError(
-                f"sampler {self.name} cannot have several objectives",
-                "one objective, or a sampler for several",
-                "search.objectives=top1",
+                f"sampler {self.name} fails ({type(error).__name__}: {error})",
+                "an Optuna sampler of categorical parameters, with options that fit together",
+                "search.samplers=random, or mend the sampler",
             ) from error
         if self._enqueued:
             self._enqueued -= 1

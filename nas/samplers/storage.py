@@ -20,6 +20,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.budget import Budget
@@ -34,8 +35,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 _FAILURES = (SQLAlchemyError, sqlite3.Error, OptunaError, RuntimeError, ValueError, KeyError, AssertionError)
 """What a file that is no study.db raises in Optuna."""
 
-_NOT_DAMAGE = ("locked", "unable to open", "full", "readonly", "disk I/O")
-"""Of SQLite's messages: the file may be sound, and is kept."""
+_NOT_DAMAGE = ("locked", "unable to open", "full", "readonly", "disk I/O", "no longer compatible")
+"""Of SQLite's and Optuna's messages: the file may be sound, and is kept."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,21 @@ def write_studies(path: Path, space: SearchSpace, searches: Sequence[Search]) ->
         raise OSError(_reason(error)) from error
 
 
+def _url(path: Path) -> str:
+    """As SQLAlchemy takes it, whatever characters the path has."""
+    try:
+        return str(URL.create("sqlite", database=str(path)))
+    except UnicodeEncodeError:  # bytes that are no UTF-8, which SQLite opens as they are
+        return f"sqlite:///{path}"
+
+
 def _reason(error: BaseException) -> str:
     """The first line of what SQLite said, which Optuna may have wrapped."""
     return (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
 
 
 def _write(path: Path, studies: Mapping[str, _Study]) -> None:
-    storage = RDBStorage(f"sqlite:///{path}")
+    storage = RDBStorage(_url(path))
     try:
         storage.remove_session()
         event.listen(storage.engine, "connect", _hurry)

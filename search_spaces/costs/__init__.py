@@ -10,7 +10,6 @@ Standard library only: the modules of the built-in costs, which need torch, are 
 """
 
 import importlib
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +33,10 @@ BUILT_IN = {
 
 RESERVED = ("top1", "loss", "none", "digest", "architecture")
 """Names that mean something else where costs are named: objectives that are measured, no budget, and columns of tables."""
+
+
+LARGEST = 1e30
+"""Of the values of a cost: far beyond use, and safe to compute with."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +65,23 @@ class Cost:
         """
         try:
             found = self.of(arch)
-        except (InputError, MemoryError, NotImplementedError):  # NotImplementedError: an operator of unknown cost
+        except (InputError, MemoryError):
             raise
         except Exception as error:  # whatever the author's code raises
+            if self.name in BUILT_IN:  # an operator of unknown cost
+                raise
             raise InputError(
                 f"cost {self.name} ({self.origin}) fails on network {arch.digest} ({type(error).__name__}: {error})",
                 "a function of any architecture of the space, which gives a number or None",
                 f"mend {self.origin}",
             ) from error
-        if type(found) is int and found >= 0:
-            return found
         if found is None:
             return None
-        if isinstance(found, Real) and not isinstance(found, bool) and math.isfinite(found) and found >= 0:
-            return int(found) if isinstance(found, Integral) else float(found)  # numpy's too
+        if isinstance(found, Real) and not isinstance(found, bool) and 0 <= found <= LARGEST:
+            return int(found) if isinstance(found, Integral) else abs(float(found))  # numpy's too, and no -0.0
         raise InputError(
             f"cost {self.name} ({self.origin}) of network {arch.digest} is {found!r}",
-            "a finite number from 0 up, or None where it is not known",
+            f"a number from 0 to {LARGEST:.0e}, or None where it is not known",
             f"mend {self.origin}",
         )
 

@@ -16,7 +16,14 @@ PLAIN_IS_CHEAPEST = [name for name in space_names() if read_space(name).resoluti
 """Spaces for small images, in which the first part of each slot is the cheapest."""
 
 
-@pytest.mark.parametrize("name", [name for name in space_names() if name not in PLAIN_IS_CHEAPEST])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "hat_net" else pytest.mark.slow)
+        for name in space_names()
+        if name not in PLAIN_IS_CHEAPEST
+    ],
+)
 def test_a_large_space_has_a_plain_network(name: str) -> None:
     space = load_space(name)
     arch = hand_designed(space, macs, macs(space.sample(random.Random(0))))

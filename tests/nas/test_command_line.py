@@ -623,7 +623,7 @@ def interrupted_run(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Pat
         _, err = process.communicate()
         if process.returncode:
             assert process.returncode == 130, err
-            assert err.endswith("nas: interrupted; the same command goes on from here\n")
+            assert err.endswith("nas: interrupted; the same command resumes\n")
             assert "Traceback" not in err
             return place
     raise AssertionError("training was always faster")

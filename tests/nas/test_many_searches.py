@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_four_searches_of_one_supernet(trained: Path, counted: Counted) -> None:
             assert scores.setdefault(e.digest, (e.top1, e.loss)) == (e.top1, e.loss)
     assert set(scores) == set(counted.digests)
 
-    everything = config("search.budget=7")  # no search has these settings, so all are meant
+    everything = replace(config(), search=SearchConfig())  # which names none, so all are meant
     verbs.extract(everything)
     verbs.retrain(everything)
     page = verbs.report(everything).read_text()
@@ -199,6 +200,11 @@ def test_names_say_what_a_search_is() -> None:
         budget="macs=2M,params=100000", objectives=("loss", "params"), samplers=("tpe", "my.Own", "random"), seed=3
     ).title  # fmt: skip
     assert SearchConfig(name="mine", budget="3M").title == "mine"
+    long = [
+        SearchConfig(budget="macs=1234567,params=7654321", samplers=(f"{'package' * 12}.Own", s)) for s in ("tpe", "gp")
+    ]
+    assert len({settings.title for settings in long}) == 2
+    assert all(SearchConfig(name=settings.title) for settings in long)
     for bad in ("a/b", "../x", ".hidden", "x" * 101, "a b"):
         with pytest.raises(InputError) as error:
             SearchConfig(name=bad)
@@ -206,7 +212,7 @@ def test_names_say_what_a_search_is() -> None:
 
 
 def test_a_run_of_the_older_layout(nas: Commands, after: After) -> None:
-    """Its supernet is searched; its own search is left as it is, and whoever asks for it is told so."""
+    """Its supernet is searched; its own search goes aside, and whoever asks for it is told so."""
     place = after("train")
     run = json.loads((place / "run" / "run.json").read_text())
     (place / "run" / "run.json").write_text(json.dumps(run | {"format": 1}))
@@ -216,7 +222,7 @@ def test_a_run_of_the_older_layout(nas: Commands, after: After) -> None:
     assert instead.startswith("nas search run=run")
     for verb in ("search", "extract", "report"):
         nas(verb, "config.toml", cwd=place).ok()
-    assert (place / "run" / "evaluations.jsonl").read_text() == '{"n":0,"sampler":"nsga2"}\n'
+    assert (place / "run" / "older" / "evaluations.jsonl").read_text() == '{"n":0,"sampler":"nsga2"}\n'
     assert json.loads((place / "run" / "run.json").read_text())["format"] == 2
     (place / "run" / "run.json").write_text(json.dumps(run | {"format": 3}))
     nas("search", "config.toml", cwd=place).refused("another version of nas")
@@ -244,6 +250,51 @@ def test_commands_name_a_search_or_mean_all(nas: Commands, after: After) -> None
     nas("search", "run=run", "search=none", "close=true", cwd=place).refused("unknown search")
 
 
+def test_all_searches_are_meant_whatever_they_are_called(nas: Commands, after: After) -> None:
+    """Also where one has the name that plain settings give; one that has not finished is left out, with a line."""
+    place = after("search")
+    nas("search", "run=run", "evaluations=2", cwd=place).ok()  # by the run's own settings
+    nas("search", "run=run", "name=third", "evaluations=2", cwd=place).ok()
+    about = place / "run" / "searches" / "third" / "search.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"state": "running"}))
+    printed = nas("extract", "run=run", cwd=place).ok().out
+    assert "search third has not finished, and is left out" in printed
+    assert "searches/small/networks/" in printed
+    assert "searches/nobudget_top1-macs_nsga2-random_seed0/networks/" in printed
+    assert "searches/third/networks/" not in printed
+    nas("extract", "run=run", "search=third", cwd=place).refused("has not finished", "close=true")
+
+
+def test_what_is_refused_leaves_no_search(nas: Commands, after: After) -> None:
+    place = after("train")
+    (place / "bad.json").write_text("{}")
+    for settings, names in (
+        ("samplers=optuna.samplers.CmaEsSampler", "cannot have several objectives"),
+        ("networks=missing.json", "missing.json is no file"),
+        ("networks=bad.json", "bad.json"),
+        ("budget=params=1", "params is the binding limit"),
+        ("objectives=top1,parms", "search.objectives=top1,params"),
+        ("measured=missing.csv", "missing.csv"),
+    ):
+        nas("search", "run=run", settings, "name=refused", cwd=place).refused(names)
+    assert not list((place / "run" / "searches").glob("*"))
+
+
+def test_damage_in_one_search_does_not_stop_the_others(nas: Commands, after: After) -> None:
+    place = after("search")
+    nas("search", "run=run", "name=other", "evaluations=2", cwd=place).ok()
+    for name, text in (("evaluations.jsonl", '{"n":0}\n'), ("search.json", '{"number": 3}'), ("search.json", "{")):
+        path = place / "run" / "searches" / "other" / name
+        whole = path.read_text()
+        path.write_text(text)
+        nas("report", "run=run", "search=other", cwd=place).refused(f"searches/other/{name}", "discards this search")
+        nas("extract", "run=run", "search=small", cwd=place).ok()
+        assert (
+            "search other is left out" in nas("search", "run=run", "search=small", "evaluations=5", cwd=place).ok().out
+        )
+        path.write_text(whole)
+
+
 def test_a_search_closed_before_anything_is_evaluated(trained: Path, counted: Counted) -> None:
     counted.stop_after = 1
     wanted = config("search.name=early")
@@ -261,7 +312,7 @@ def test_networks_that_the_user_gives(trained: Path, counted: Counted) -> None:
     verbs.search(config("search.networks=mine.json", "search.evaluations=3", "search.name=given"))
     search = read_search(RunStore("run"), "given")
     [record] = [e for e in search.evaluations() if e.origin.kind == "given"]
-    assert (record.digest, record.origin.name) == (largest.digest, "mine.json")
+    assert (record.digest, record.origin.name) == (largest.digest, str(Path("mine.json").absolute()))
     assert largest.digest in verbs.extract(config("search.name=given"))
     verbs.search(config("search.networks=mine.json", "search.evaluations=4", "search.name=given"))
     assert [e.digest for e in search.evaluations() if e.origin.kind == "given"] == [largest.digest]

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,25 @@ class Stubborn(RandomSampler):
         return distribution.choices[0] if trial.number % 10 < 10 * self.share else found
 """
 COST_FILE = """\
+import os
+
 from search_spaces.costs import register_cost
+
+
+@register_cost("half")
+def half(arch):
+    "Known for half of all networks, and 0 for some of them."
+    return int(arch.digest, 16) % 4 // 2 if int(arch.digest, 16) % 2 else None
+
+
+@register_cost("never")
+def never(arch):
+    return None
+
+
+@register_cost("moving")
+def moving(arch):
+    return int(arch.digest, 16) % int(os.environ.get("MODULUS", 97))
 
 
 @register_cost("blocks", unit="blocks", about="blocks of all stages")
@@ -98,6 +117,51 @@ def test_one_file_each_and_no_edit_of_ours(nas: Commands, after: After, theirs: 
     assert "blocks" in (place / "run" / "report.html").read_text()
 
 
+def test_a_cost_that_is_known_for_some_networks(nas: Commands, after: After, theirs: dict[str, str]) -> None:
+    """Networks without it are infeasible; a value of 0 is a value."""
+    place = after("train")
+    settings = ("run=run", "plugins=their_cost", "objectives=top1,half", "evaluations=8", "name=half")
+    nas("search", *settings, cwd=place, env=theirs).ok()
+    found = read_search(RunStore(place / "run"), "half").evaluations()
+    sampled = [e for e in found if e.origin.kind == SAMPLER]
+    assert len(sampled) == 16
+    assert {e.costs["half"] for e in sampled} == {0, 1}
+    for verb in ("extract", "report"):
+        nas(verb, "run=run", "search=half", cwd=place, env=theirs).ok()
+    for sparse in ("objectives=top1,never", "budget=never=3"):
+        given, _, _ = nas("search", *settings, sparse, "name=never", cwd=place, env=theirs).refused(
+            "whose never is known"
+        )
+        assert "binding" not in given
+    assert not (place / "run" / "searches" / "never").exists()
+
+
+def test_a_search_whose_costs_have_changed(nas: Commands, after: After, theirs: dict[str, str]) -> None:
+    """It is not mixed with the old one: the sentence offers to close it, or another search."""
+    place = after("train")
+    settings = ("run=run", "plugins=their_cost", "objectives=top1,moving", "samplers=nsga2", "population=3", "batch=1")
+    nas("search", *settings, "budget=moving=40", "name=m", "evaluations=6", cwd=place, env=theirs).ok()
+    lines = (place / "run" / "searches" / "m" / "evaluations.jsonl").read_bytes()
+    other = theirs | {"MODULUS": "89"}
+    given, _, instead = nas(
+        "search", *settings, "budget=moving=40", "name=m", "evaluations=8", cwd=place, env=other
+    ).refused("does not replay")
+    assert "proposal" in given
+    assert (place / "run" / "searches" / "m" / "evaluations.jsonl").read_bytes() == lines
+    nas(*instead.split(", or nas ")[1].split(), cwd=place, env=other).ok()
+
+
+def test_a_run_in_a_folder_of_any_name(nas: Commands, after: After) -> None:
+    """study.db is named by a URL, in which some characters mean something."""
+    place = after("search")
+    (place / "run").rename(place / "50%20 a?b#c")
+    nas("search", "run=50%20 a?b#c", "name=again", "evaluations=2", cwd=place).ok()
+    with sqlite3.connect(place / "50%20 a?b#c" / "study.db") as database:
+        names = {name for (name,) in database.execute("select study_name from studies")}
+    database.close()
+    assert {"again/nsga2", "small/nsga2"} <= names
+
+
 def test_what_is_wrong_with_theirs_is_said(nas: Commands, after: After, theirs: dict[str, str]) -> None:
     place = after("train")
     for settings, names in (
@@ -138,4 +202,4 @@ def test_costs_that_the_user_has_measured(nas: Commands, after: After) -> None:
     nas("extract", "run=run", "search=phone", cwd=place).ok()
     nas("report", "run=run", "search=phone", cwd=place).ok()
     assert "latency_ms" in (place / "run" / "front.csv").read_text().splitlines()[0]
-    nas(*command, "budget=latency_ms=0.5", "name=never", cwd=place).refused("is known to be within latency_ms=0.5")
+    nas(*command, "budget=latency_ms=0.5", "name=never", cwd=place).refused("latency_ms is the binding limit")
