@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from search_spaces.costs.macs import macs
 from torch import Tensor
 
 from nas.evaluation import Evaluator, evaluate
@@ -17,6 +16,7 @@ from nas.searches import EVALUATED_BY, Search
 from nas.store import RunStore
 from nas.weights import ARCH, WEIGHTS, load_network, save_tensors
 from search_spaces.architecture import Architecture
+from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from search_spaces.reparameterisation import reparameterise, reparameterised
 from supernet.calibration import calibrate

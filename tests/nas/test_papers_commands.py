@@ -71,7 +71,7 @@ def test_bad_arguments_are_refused_before_anything_is_loaded(
     assert not result.imported & set(HEAVY)
 
 
-@pytest.mark.parametrize("form", ["plain", "wrapped", "safetensors"])
+@pytest.mark.parametrize("form", ["plain", pytest.param("wrapped", marks=pytest.mark.slow), "safetensors"])
 def test_a_checkpoint_becomes_a_network(form: str, nas: Commands, tmp_path: Path) -> None:
     state = checkpoint("hat_net_tiny")
     file = "weights.safetensors" if form == "safetensors" else "weights.pth"

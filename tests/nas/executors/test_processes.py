@@ -213,7 +213,13 @@ def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -
 def test_ctrl_c_ends_everything_with_one_traceback(tmp_path: Path) -> None:
     process, pids = begin(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to all of them
-    _, err = process.communicate(timeout=10)
+    try:
+        _, err = process.communicate(timeout=20)
+    except (
+        subprocess.TimeoutExpired
+    ):  # Python drops an interrupt that comes while it collects garbage: one types it again
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT
     assert gone(pids)
     assert err.count("Traceback") == err.count("KeyboardInterrupt") == 1
@@ -223,7 +229,7 @@ def test_ctrl_c_ends_everything_with_one_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "next(pool.map(light.nothing, light.square, range(99)))"])
 def test_a_pool_that_nobody_closes(end: str, tmp_path: Path) -> None:
     process, pids = begin(tmp_path, end=end, go=True)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (3 if "3" in end else 0, "done\n", "")
     assert gone(pids)
 
