@@ -376,7 +376,7 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
     for name in wanted:
         search = read_search(store, name)
         settled = load(search.over(base))
-        key = different(search.settings, settled.search, FREE)
+        key = different(search.settings, absolute(settled.search), FREE)
         if key:
             raise _otherwise(search, key, settled.search)
         # A report of one search is asked for by its name alone: without it the page shows all searches of the run.
