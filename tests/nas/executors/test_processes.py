@@ -166,6 +166,7 @@ def test_leaving_and_closing_end_what_runs(pool: Processes, tmp_path: Path) -> N
 
 
 SCRIPT = """\
+import signal
 import sys
 from pathlib import Path
 from nas.executors.processes import Processes
@@ -173,6 +174,7 @@ from tests.nas.executors import light
 
 {fault}
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it starts in the background
     place = Path("place")
     pool = Processes(2)
     for _ in pool.map(light.nothing, light.wait_for, [(n, place) for n in range(2)]):
@@ -213,13 +215,7 @@ def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -
 def test_ctrl_c_ends_everything_with_one_traceback(tmp_path: Path) -> None:
     process, pids = begin(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to all of them
-    try:
-        _, err = process.communicate(timeout=20)
-    except (
-        subprocess.TimeoutExpired
-    ):  # Python drops an interrupt that comes while it collects garbage: one types it again
-        os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT
     assert gone(pids)
     assert err.count("Traceback") == err.count("KeyboardInterrupt") == 1
