@@ -73,7 +73,9 @@ class Scale:
         low, high = min(values), max(values)
         if logarithmic and low > 0 and high > 6 * low:
             return cls(low / 1.15, high * 1.15, True)
-        margin = 0.05 * ((high - low) or abs(high) or 1.0)
+        size = max(abs(low), abs(high))
+        # Values that differ by rounding alone are drawn as equal ones: no axis has ticks between them.
+        margin = 0.05 * (high - low if high - low > 1e-9 * size else size or 1.0)
         return cls(low - margin, high + margin, False)
 
     def downwards(self) -> "Scale":
