@@ -7,9 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from nas.config import SECTIONS, Config
 from nas.helping import help_of
 from nas.log import say
 from nas.parsing import load_config
@@ -118,41 +116,9 @@ def run(arguments: list[str]) -> int:
         return models(rest)
     if verb == "convert":
         return convert(rest)
-    for config in configure(verb, rest):
+    for config in importlib.import_module("nas.configuring").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
-
-
-def configure(verb: str, arguments: list[str]) -> list[Config]:
-    """The configuration of a command: the run's own where there is one, then its search's, then the file, then the overrides.
-
-    Returns:
-        One configuration; for `extract` and `retrain` without a search, one for each search of the run.
-
-    Raises:
-        InputError: see `nas.parsing.load_config`; also when a verb that needs a run is given a folder without one.
-    """
-    file = None
-    if arguments and "=" not in arguments[0]:
-        file, *arguments = arguments
-        if not file.endswith(".toml"):
-            raise InputError(f"argument {file!r}", "a config file ending in .toml, then key=value", f"run={file}")
-    own = any(argument.startswith(("data", "space")) for argument in arguments)
-    if verb == "demo" and file is None and not own:
-        file = str(Path(__file__).with_name("demo.toml"))
-    section = verb if verb in SECTIONS else None
-    asked = load_config(file, arguments, section=section)
-    from nas.searches import layered, run_config
-    from nas.store import RunStore
-
-    if verb == "train" and RunStore(asked.run).exists("run.json"):  # whose settings need not be typed again
-        base = run_config(RunStore.open(asked.run), asked.run)
-        asked = load_config(file, arguments, section=section, base=base)
-    if verb in ("train", "demo"):
-        space_file(asked.space)
-        return [asked]
-    store = RunStore.open(asked.run)
-    return layered(store, verb, asked.run, lambda base: load_config(file, arguments, section=section, base=base))
 
 
 def spaces(arguments: list[str]) -> int:

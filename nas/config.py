@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from nas.budget import LARGEST, Budget, quantity
-from nas.executors import NAMES as EXECUTORS
+from nas.executors import check_executor
 from nas.objectives import parse_objectives
-from nas.samplers import NAMES as SAMPLERS
+from nas.samplers import check_sampler
 from search_spaces.errors import InputError, unknown
 
 Value = TypeVar("Value")
@@ -65,8 +65,6 @@ def _fraction(section: Any, *keys: str) -> None:
             name = _typed(section, key)
             raise InputError(f"{name} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{name}=0.2")
 
-
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
 
@@ -215,8 +213,7 @@ class SearchConfig:
         if "random" not in self.samplers:
             object.__setattr__(self, "samplers", (*self.samplers, "random"))  # no result is shown without it
         for name in self.samplers:
-            if name not in SAMPLERS and not _DOTTED.fullmatch(name):
-                raise unknown("sampler", name, (*SAMPLERS, "my_package.MySampler"), "search.samplers={},random")
+            check_sampler(name)
         if len(set(self.samplers)) != len(self.samplers):
             once = ",".join(dict.fromkeys(self.samplers))
             raise InputError(
@@ -339,8 +336,7 @@ class Config:
 
     def __post_init__(self) -> None:
         _at_least(self, seed=0, threads=0)
-        if self.executor not in EXECUTORS and not _DOTTED.fullmatch(self.executor):
-            raise unknown("executor", self.executor, (*EXECUTORS, "my_package.MyExecutor"), "executor={}")
+        check_executor(self.executor)
         if self.threads > 4096:
             raise InputError(f"threads is {self.threads}", "0 to 4096", "threads=1, or 0 for the number of cores")
         if not self.run:

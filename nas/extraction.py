@@ -3,12 +3,14 @@
 A network's folder has arch.json (what it is) and weights.safetensors (its weights and normalisation statistics).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from nas.budget import worded
 from nas.evaluation import Evaluator, evaluate
 from nas.records import Evaluation
 from nas.run import Run
@@ -16,7 +18,7 @@ from nas.searches import EVALUATED_BY, Search
 from nas.store import RunStore
 from nas.weights import ARCH, WEIGHTS, load_network, save_tensors
 from search_spaces.architecture import Architecture
-from search_spaces.costs.macs import macs
+from search_spaces.costs import BUILT_IN, costs_of
 from search_spaces.errors import InputError
 from search_spaces.reparameterisation import reparameterise, reparameterised
 from supernet.calibration import calibrate
@@ -55,11 +57,12 @@ class Extraction:
         save_tensors(store, f"{folder}/{WEIGHTS}", network.state_dict(), about)
         store.write_text(f"{folder}/{ARCH}", network.arch.to_json(indent=1) + "\n")
 
-    def check(self, folder: Path, record: Evaluation, again: str, *, merged: bool) -> str:
+    def check(self, folder: Path, record: Evaluation, again: str, shown: Sequence[str], *, merged: bool) -> str:
         """Compares the network in a folder with the supernet on a batch, and with its recorded accuracy.
 
         Args:
             again: the command that writes the folder anew, for messages.
+            shown: names of the costs that are said.
 
         Returns:
             What was found, in one line.
@@ -89,7 +92,10 @@ class Extraction:
                 "the files as nas wrote them, and the machine and number of threads that searched",
                 again,
             )
+        # What was measured or registered is of the network as it was evaluated; merged, it is counted anew.
+        costs = costs_of(network.arch, BUILT_IN) if merged else record.costs
+        words = ", ".join(worded(name, costs[name]) for name in shown if name in costs)
         return (
-            f"{folder}  {macs(network.arch):>13,} MACs  top-1 {accuracy.top1:.4f} (evaluated {record.top1:.4f})  "
+            f"{folder}  {words}  top-1 {accuracy.top1:.4f} (evaluated {record.top1:.4f})  "
             f"largest difference from the supernet on {len(images)} images: {difference:g}"
         )

@@ -74,7 +74,8 @@ class Job:
 
 
 def retrained_elsewhere(search: Search, jobs: list[Job]) -> Iterator[tuple[Job, Retraining]]:
-    """Jobs that another search of the run has done with the same recipe, with their results; their weights are copied.
+    """Takes the jobs out of `jobs` that another search of the run has done with the same recipe, and gives their results; their weights
+    are copied.
 
     From inherited weights only where both searches evaluate alike, because the weights carry the statistics of the evaluation.
     """

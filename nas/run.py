@@ -18,6 +18,7 @@ from nas.plugins import import_plugins
 from nas.store import RunStore
 from nas.weights import load_tensors
 from search_spaces.checking import check_parts
+from search_spaces.costs import temporary_costs
 from search_spaces.counting import decimal
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
@@ -130,7 +131,8 @@ def start_run(config: Config) -> Run:
     bound = checked.bind(split.in_channels, len(split.classes), config.data.resolution)
     check_parts(bound)
     images = len(split.parts["train"])
-    prepare_costs(config.search)
+    with temporary_costs():  # files of measured values are of one search
+        prepare_costs(config.search)
     if not config.search.measured:  # whose costs are of some networks only
         check_feasible(bound, Budget.parse(config.search.budget))
     if images < config.train.batch_size:

@@ -19,9 +19,8 @@ from nas.budget import Budget
 from nas.config import Config, RetrainConfig, SearchConfig, typed
 from nas.log import say
 from nas.objectives import Objective, parse_objectives
-from nas.parsing import config_from, values_of
+from nas.parsing import values_of
 from nas.records import Evaluation, RecordError, Retraining
-from nas.reporting.findings import SearchView
 from nas.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
@@ -66,6 +65,12 @@ class Search:
     @property
     def folder(self) -> str:
         return f"{FOLDER}/{self.name}"
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The costs that matter to it: objectives and limits, or else MACs."""
+        names = (*(objective.name for objective in self.objectives if objective.is_cost), *self.budget.names)
+        return tuple(dict.fromkeys(names)) or ("macs",)
 
     def over(self, base: Config) -> Config:
         """A run's configuration with the settings and plugins of this search."""
@@ -275,7 +280,7 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
     search = read_search(store, name)
     key = different(search.settings, settings, FREE)
     if key and store.exists(search.path("evaluations.jsonl")):
-        raise _otherwise(search, key, settings)
+        raise otherwise(search, key, settings)
     if key:  # nothing has come out yet that depends on them
         search = replace(search, settings=replace(settings, name=name), costs=costs)
     known = {cost["name"] for cost in search.costs}
@@ -286,7 +291,8 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
     )
 
 
-def _otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
+def otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
+    """The error of settings that are not those that a search has results with."""
     was, now = kept(search.settings)[key], kept(settings)[key]
     return InputError(
         f"search {search.name} of {search.store.folder} has search.{key}={json.dumps(was)}, not {json.dumps(now)}",
@@ -298,25 +304,22 @@ def _otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
 def evaluated_before(store: RunStore, settings: SearchConfig) -> dict[str, Evaluation]:
     """By digest, what the searches of a run have evaluated with equal settings of evaluation."""
     found: dict[str, Evaluation] = {}
-    for search in sound_searches(store):
+    for search, evaluations in sound_searches(store):
         if all(getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY):
-            for evaluation in search.evaluations():
+            for evaluation in evaluations:
                 found.setdefault(evaluation.digest, evaluation)
     return found
 
 
-def sound_searches(store: RunStore) -> list[Search]:
-    """The searches of a run whose files can be read. Damage in one is said, and does not keep others from working."""
+def sound_searches(store: RunStore) -> list[tuple[Search, list[Evaluation]]]:
+    """The searches of a run whose evaluations can be read, with them. Damage in one is said, and does not keep others from working."""
     found = []
     for name in search_names(store):
         try:
             search = read_search(store, name)
-            search.evaluations()
-            search.retrainings()
+            found.append((search, search.evaluations()))
         except InputError as error:
             say(f"search {name} is left out: {error.given}")
-        else:
-            found.append(search)
     return found
 
 
@@ -339,69 +342,3 @@ def settle_retraining(search: Search, recipe: RetrainConfig, started: bool) -> S
             f"retrain.{key}={typed(was)}",
         )
     return search.write(retraining=recipe)
-
-
-def run_config(store: RunStore, run: str) -> Config:
-    """The configuration of a run, with the defaults of keys that are newer.
-
-    Args:
-        run: its folder as it was typed.
-    """
-    return config_from({**store.read_json("run.json")["config"], "run": run})
-
-
-def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Config]) -> list[Config]:
-    """The configurations of a command on a run: what was typed, over the settings of the search that it is about, over the run's.
-
-    Args:
-        run: its folder as it was typed.
-        load: adds what was typed to a configuration.
-
-    Raises:
-        InputError: no such search, or settings that are not the search's.
-    """
-    base = run_config(store, run)
-    config, names = load(base), search_names(store)
-    title = config.search.title
-    if verb == "search":
-        if config.search.name not in names:
-            return [config]
-        search = read_search(store, config.search.name)
-        return [load(search.over(base))]
-    if config.search.name or config.search != base.search:
-        wanted = [title]
-    else:
-        wanted = [] if verb == "report" else _finished(store, names)
-    found = []
-    for name in wanted:
-        search = read_search(store, name)
-        settled = load(search.over(base))
-        key = different(search.settings, absolute(settled.search), FREE)
-        if key:
-            raise _otherwise(search, key, settled.search)
-        # A report of one search is asked for by its name alone: without it the page shows all searches of the run.
-        named = name if verb != "report" else config.search.name
-        found.append(replace(settled, search=replace(settled.search, name=named)))
-    return found or [config]
-
-
-def _finished(store: RunStore, names: list[str]) -> list[str]:
-    """Those of several searches that have finished; what is left out is said. One search, or none that has finished, as they are."""
-    found = [name for name in names if read_search(store, name).finished]
-    if len(names) < 2 or not found:
-        return names
-    for name in names:
-        if name not in found:
-            say(f"search {name} has not finished, and is left out")
-    return found
-
-
-def view(search: Search) -> SearchView:
-    """What the report is given of a search."""
-    folder = search.store.path(search.path("networks"))
-    extracted = frozenset(path.parent.name for path in folder.glob("*/arch.json")) if folder.is_dir() else frozenset()
-    return SearchView(
-        name=search.name, folder_name=search.folder, settings=kept(search.settings), budget=search.budget,
-        objectives=search.objectives, evaluations=search.evaluations(), retrainings=search.retrainings(),
-        finished=search.finished, closed=search.state == CLOSED, extracted=extracted,
-    )  # fmt: skip

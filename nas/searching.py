@@ -4,7 +4,7 @@ import math
 import random
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 from nas.baselines import hand_designed
 from nas.budget import Budget
@@ -20,7 +20,7 @@ from nas.costing import (
     sparse_costs,
     violations_of,
 )
-from nas.engine import Proposal, Tally, run_search
+from nas.engine import Proposal, Space, Tally, run_search
 from nas.evaluation import Accuracy, EvaluatorSetup, score
 from nas.executors import Executor
 from nas.log import Progress, say
@@ -146,7 +146,7 @@ class Searching:
                 digests.setdefault(record.origin.name, set()).add(record.digest)
         return {name: len(found) for name, found in digests.items()}
 
-    def sample(self, source: Any, proposers: Sequence[Proposer], violations: Violations) -> None:
+    def sample(self, source: Space, proposers: Sequence[Proposer], violations: Violations) -> None:
         """Lets samplers propose members of `source`, until each has its evaluations."""
         search, settings = self.search, self.search.settings
         objectives = search.objectives
@@ -350,7 +350,7 @@ def copy_studies(store: RunStore, space: SearchSpace) -> None:
     """
     path = store.path(STUDY)
     try:
-        told = [storage.Search(s.name, s.objectives, s.budget, s.evaluations()) for s in sound_searches(store)]
+        told = [storage.Search(s.name, s.objectives, s.budget, evaluations) for s, evaluations in sound_searches(store)]
         storage.write_studies(path, space, told)
     except OSError as error:
         raise InputError(

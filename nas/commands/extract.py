@@ -51,6 +51,6 @@ def extract(config: Config) -> dict[str, Path]:
                     extraction.write(store, folder, entry.arch, merge=config.extract.merge)
             again = f"nas extract run={config.run} search={search.name} digest={digest}"
             again += f" out={out}" * bool(out) + " merge=true" * config.extract.merge
-            say(extraction.check(store.path(folder), entry.record, again, merged=config.extract.merge))
+            say(extraction.check(store.path(folder), entry.record, again, search.shown, merged=config.extract.merge))
             folders[digest] = store.path(folder)
     return folders

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from nas.config import Config
 from nas.log import say
-from nas.reporting import collect, table, write_report
-from nas.searches import chosen_searches, view
+from nas.reporting import SearchView, collect, table, write_report
+from nas.searches import CLOSED, Search, chosen_searches, kept
 from nas.store import RunStore, offering
 
 
@@ -29,3 +29,14 @@ def report(config: Config) -> Path:
     say()
     say(f"report: {path}")
     return path
+
+
+def view(search: Search) -> SearchView:
+    """What the report is given of a search."""
+    folder = search.store.path(search.path("networks"))
+    extracted = frozenset(path.parent.name for path in folder.glob("*/arch.json")) if folder.is_dir() else frozenset()
+    return SearchView(
+        name=search.name, folder_name=search.folder, settings=kept(search.settings), budget=search.budget,
+        objectives=search.objectives, evaluations=search.evaluations(), retrainings=search.retrainings(),
+        finished=search.finished, closed=search.state == CLOSED, extracted=extracted,
+    )  # fmt: skip

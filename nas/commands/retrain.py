@@ -1,6 +1,9 @@
 """`nas retrain`: trains winners and baselines as stand-alone networks, all by one recipe, and tests them once at the end."""
 
+from contextlib import closing
+
 from nas import machine
+from nas.budget import worded
 from nas.config import Config
 from nas.executors import Executor, Words, make_executor
 from nas.log import say
@@ -36,7 +39,7 @@ def retrain(config: Config) -> Run:
         "the same command with retrain.jobs=1, or a new run with a smaller retrain.batch_size",
     )
     words = Words(doing="train networks", single="retrain.jobs=1", ended=ended)
-    with make_executor(config.executor, min(workers, max(1, most)), words=words) as executor:
+    with closing(make_executor(config.executor, min(workers, max(1, most)), words=words)) as executor:
         for search, jobs in work:
             _retrain(run, search, jobs, executor)
     return run
@@ -75,7 +78,8 @@ def _retrain(run: Run, search: Search, jobs: list[Job], executor: Executor) -> N
 
 def _keep(run: Run, search: Search, job: Job, record: Retraining, how: str) -> None:
     run.store.append(search.path("retrained.jsonl"), record.to_dict())
+    words = ", ".join(worded(name, record.costs[name]) for name in search.shown if name in record.costs)
     say(
-        f"{job.name:30}  {record.costs['macs']:>13,} MACs  test top-1 {record.test_top1:.4f}  "
+        f"{job.name:30}  {words}  test top-1 {record.test_top1:.4f}  "
         f"validation {record.validation_top1:.4f}  ({how}{', '.join(job.roles)})"
     )

@@ -1,13 +1,13 @@
 """`nas search`: finds sub-networks of a trained supernet that are good and keep a budget."""
 
 import statistics
+from contextlib import closing
 from dataclasses import replace
 
 from nas import machine
 from nas.budget import worded
 from nas.config import Config
 from nas.executors import Words, make_executor
-from nas.executors.growing import Growing
 from nas.log import say
 from nas.memory import explained
 from nas.records import eligible
@@ -15,6 +15,9 @@ from nas.roles import RANDOM, best_of, eligible_of, front_of
 from nas.run import Run, open_run
 from nas.searches import CLOSED, Search, absolute
 from nas.searching import conduct
+
+PATIENCE = 12.0
+"""Seconds of evaluation in this process before others are started. Two of them need about six to begin, on a quiet machine."""
 
 
 @explained
@@ -29,8 +32,7 @@ def search(config: Config) -> Search:
     run.check_trained()
     workers = run.config.search.jobs or (machine.cores() if run.device.type == "cpu" else 1)
     words = Words(doing="evaluate networks", single="search.jobs=1")
-    grows = config.executor == "auto" and workers > 1
-    with Growing(workers, words=words) if grows else make_executor(config.executor, workers, words=words) as executor:
+    with closing(make_executor(config.executor, workers, words=words, patience=PATIENCE)) as executor:
         found = conduct(run, executor)
     _tell(run, found)
     return found
@@ -42,14 +44,9 @@ def _tell(run: Run, search: Search) -> None:
     best = best_of(winners, objectives)
     drawn = eligible_of(evaluations, RANDOM, budget, objectives)
     median = f"; median of {len(drawn)} random networks {statistics.median(r.top1 for r in drawn):.1%}" if drawn else ""
-    costs = ", ".join(worded(name, best.costs[name]) for name in _shown(search) if name in best.costs)
+    costs = ", ".join(worded(name, best.costs[name]) for name in search.shown if name in best.costs)
     say(
         f"{run.config.run}: search {search.name} {'was closed' if search.state == CLOSED else 'has finished'}: "
         f"{len(front_of(winners, objectives))} networks on the Pareto front, the best with top-1 {best.top1:.1%} and loss {best.loss:.4g} on "
         f"search-validation at {costs}{median}"
     )
-
-
-def _shown(search: Search) -> list[str]:
-    """The costs that matter to a search."""
-    return list(dict.fromkeys((*(o.name for o in search.objectives if o.is_cost), *search.budget.names))) or ["macs"]

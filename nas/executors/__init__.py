@@ -1,6 +1,6 @@
 """Where work is done: in this process, in several, or wherever a class of yours does it. Results never depend on it.
 
-    with make_executor("auto", workers=4) as executor:
+    with contextlib.closing(make_executor("auto", workers=4)) as executor:
         for accuracy in executor.map(load_supernet, evaluate, networks):
             ...
 
@@ -14,14 +14,14 @@ as `my_package.MyExecutor`. Only the standard library is imported here.
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from nas.executors.guard import Words as Words
 from nas.executors.guard import check_guarded as check_guarded
 from search_spaces.errors import InputError, unknown
 
 NAMES = ("auto", "here", "processes")
-"""Executors that come with nas. `auto` takes processes for more than one worker."""
+"""Executors that come with nas. `auto` takes processes for more than one worker, and for short jobs not at once."""
 
 State = TypeVar("State")
 Job = TypeVar("Job")
@@ -57,55 +57,52 @@ class Executor(Protocol):
         """Gives up what is held, at once, and what still runs. May be called again; `map` starts anew afterwards."""
         ...
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
-def make_executor(name: str, workers: int, *, words: Words | None = None, key: str = "executor") -> Executor:
-    """An executor by its name.
+def make_executor(
+    name: str, workers: int, *, words: Words | None = None, key: str = "executor", patience: float = 0.0
+) -> Executor:
+    """An executor by its name; `contextlib.closing` gives it up at the end of a block.
 
     Args:
         name: one of `NAMES`, or the dotted path of a class.
         workers: the most that work at once, at least 1.
         words: how messages about processes call the work; a class of the user's gets none.
         key: of the configuration that the name comes from, as messages call it.
+        patience: seconds of work in this process after which `auto` starts others; 0 where each job is long.
 
     Raises:
         InputError: there is no such executor, or the class is none.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}")
-    if name == "auto":
-        name = "processes" if workers > 1 else "here"
-    if name == "here":
+    check_executor(name, key)
+    if name == "here" or (name == "auto" and workers == 1):
         from nas.executors.here import Here
 
         return Here(workers)
+    if name == "auto":
+        from nas.executors.growing import Growing
+
+        return Growing(workers, words=words, patience=patience)
     if name == "processes":
         from nas.executors.processes import Processes
 
         return Processes(workers, words=words)
-    made = _class_of(name, key)(workers=workers)
-    return made if hasattr(made, "__exit__") else _Closing(made)
+    return _class_of(name, key)(workers=workers)
 
 
 def check_executor(name: str, key: str = "executor") -> None:
-    """Finds out whether there is an executor of that name, without making one.
+    """Whether `name` is one of `NAMES`, or has the form of a dotted path; imports nothing.
 
     Raises:
-        InputError: there is none.
+        InputError: neither.
     """
-    if name not in NAMES:
-        _class_of(name, key)
+    if name not in NAMES and not ("." in name and all(map(str.isidentifier, name.split(".")))):
+        raise unknown(key, name, NAMES, key + "={}, or a class of yours as my_package.MyExecutor")
 
 
 def _class_of(path: str, key: str) -> Any:
     """The class of an executor by its dotted path."""
-    if "." not in path or not all(map(str.isidentifier, path.split("."))):
-        raise unknown(key, path, NAMES, key + "={}, or a class of yours as my_package.MyExecutor")
     module_name, _, class_name = path.rpartition(".")
     contract = "a class with map(setup, work, jobs, *, weight=None) and close(), made with workers="
     try:
@@ -143,23 +140,3 @@ def _class_of(path: str, key: str) -> Any:
         except ValueError:  # of a class whose signature nobody can tell
             continue
     return found
-
-
-class _Closing(Executor):
-    """Makes a context manager of anybody's class with map and close."""
-
-    def __init__(self, executor: Executor) -> None:
-        self.executor = executor
-
-    def map(
-        self,
-        setup: Callable[[], State],
-        work: Callable[[State, Job], Result],
-        jobs: Iterable[Job],
-        *,
-        weight: Callable[[Job], float] | None = None,
-    ) -> Iterator[Result]:
-        return self.executor.map(setup, work, jobs, weight=weight)
-
-    def close(self) -> None:
-        self.executor.close()

@@ -12,19 +12,16 @@ from nas.executors.guard import Words
 from nas.executors.here import Here
 from nas.executors.processes import Processes
 
-PATIENCE = 12.0
-"""Seconds of work in this process before others are started. Two of them need about six to begin, on a quiet machine."""
-
 
 class Growing(Executor):
     """
     Args:
         workers: the most processes.
         words: as for `Processes`.
-        patience: seconds of work in this process.
+        patience: seconds of work in this process; with 0, the others do all of it.
     """
 
-    def __init__(self, workers: int, *, words: Words | None = None, patience: float = PATIENCE) -> None:
+    def __init__(self, workers: int, *, words: Words | None = None, patience: float = 0.0) -> None:
         self._here, self._processes = Here(), Processes(workers, words=words)
         self._patience, self._spent = patience, 0.0
 

@@ -200,7 +200,7 @@ def _check_option(name: str, option: str, value: object, arguments: Mapping[str,
         if argument not in _NOT_OPTIONS and "Callable" not in str(parameter.annotation)
     }
     if option not in allowed:
-        raise unknown(f"option of sampler {name}:", option, allowed, "{} = ...")
+        raise unknown(f"option of sampler {name}:", option, allowed, f"search.options={name}.{{}}=VALUE")
     annotation = allowed[option].annotation
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     kinds = [kind.strip() for kind in text.split("|")]
@@ -211,7 +211,9 @@ def _check_option(name: str, option: str, value: object, arguments: Mapping[str,
         raise InputError(
             f"option {option} of sampler {name} is {value!r}",
             " or ".join(kind for kind in kinds if kind != "None"),
-            f"{option} = {default}" if default not in (None, inspect.Parameter.empty) else f"leave {option} out",
+            f"search.options={name}.{option}={default}"
+            if default not in (None, inspect.Parameter.empty)
+            else f"search.options without {name}.{option}",
         )
 
 

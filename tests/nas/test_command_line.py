@@ -23,8 +23,9 @@ import pytest
 
 from nas import extract, load_config, report, retrain, search, train
 from nas.budget import Budget
-from nas.cli import VERBS, configure
+from nas.cli import VERBS
 from nas.config import SECTIONS
+from nas.configuring import configure
 from nas.store import RunStore
 from search_spaces.counting import decimal, worded
 from search_spaces.named import load_space, space_names
@@ -87,14 +88,11 @@ def test_help_explains_the_keys_of_its_verb_only(verb: str, place: Path) -> None
     for key, meaning in keys.items():
         assert meaning.startswith("      "), key
         assert len(meaning.split()) >= 2, key
-    for section, kind in SECTIONS.items():
-        foreign = {field.name for field in dataclasses.fields(kind)} - own
-        if section not in (verb, "data"):
-            assert len({f"{section}.{name}" for name in foreign} & keys.keys()) <= 2, section
+    foreign = {key for key in keys if "." in key and not key.startswith("data.")}
+    assert foreign <= {"search.name", "search.budget", "search.objectives", "retrain.points"}  # which it reads too
     joined = " ".join(" ".join(lines).split())
-    for _, kind in [("", SECTIONS[verb])]:
-        for field in dataclasses.fields(kind):
-            assert field.metadata["meaning"] in joined, field.name
+    for field in dataclasses.fields(SECTIONS[verb]):
+        assert field.metadata["meaning"] in joined, field.name
     assert max(map(len, lines)) <= 120
 
 
@@ -216,8 +214,8 @@ BAD_ARGUMENTS = [
     ("train", "search.budget=macs=2M,macs=3M", "search.budget is 'macs=2M,macs=3M'", "search.budget=macs=3M"),
     ("train", "search.budget=macs=", "search.budget is 'macs='", "search.budget=3M"),
     ("train", "search.samplers=nsga2,nsga2", "'nsga2', 'nsga2'", "search.samplers=nsga2,random"),
-    ("train", "search.samplers=nsga4", "unknown sampler 'nsga4'", "search.samplers=nsga3,random"),
-    ("train", "search.samplers=[1]", "unknown sampler '1'", ",random"),
+    ("train", "search.samplers=nsga4", "unknown sampler 'nsga4'", "search.samplers=nsga3"),
+    ("train", "search.samplers=[1]", "unknown sampler '1'", "search.samplers="),
     ("train", "search.objectives=macs", "search.objectives are ['macs']", "search.objectives=top1,macs"),
     ("train", "search.objectives=[]", "search.objectives are []", "search.objectives=top1,macs"),
     ("train", "search.options=many", "search.options has 'many'", "search.options=tpe.n_startup_trials=20"),

@@ -13,8 +13,8 @@ import pytest
 from nas import load_network
 from nas.store import RunStore
 from tests.command_line import SEARCH, Commands, Runs, contents, results
+from tests.nas.reporting.pages import OUTPUTS
 from tests.nas.test_command_line import untouched
-from tests.nas.test_reporting import OUTPUTS
 
 After = Callable[[str], Path]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="root is bound by permissions by a means of Linux")

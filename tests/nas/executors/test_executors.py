@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
 def test_results_come_in_the_order_of_the_jobs(make: Make, tmp_path: Path) -> None:
     """Whichever ends first; the state is made once per worker, and kept from map to map."""
     setup = light.Counted(tmp_path / "log", 10)
-    with make(3) as executor:
+    with closing(make(3)) as executor:
         assert list(executor.map(light.nothing, light.later_first, range(4))) == [0, 1, 2, 3]
         for jobs in (range(7), range(2, 5), [3]):
             assert list(executor.map(setup, light.square, jobs)) == [10 + job**2 for job in jobs]
@@ -105,7 +106,7 @@ def test_no_jobs_one_job_and_a_generator_of_jobs(make: Make, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_same_results_with_any_number_of_workers(make: Make, workers: int) -> None:
-    with make(workers) as executor:
+    with closing(make(workers)) as executor:
         found = list(executor.map(light.nothing, light.square, range(9), weight=lambda job: job % 4))
     assert found == [job**2 for job in range(9)]
 
@@ -142,8 +143,9 @@ def test_an_iterator_may_be_left_and_an_executor_closed_twice(make: Make) -> Non
 def test_names() -> None:
     assert isinstance(make_executor("auto", 1), Here)
     assert isinstance(make_executor("here", 4), Here)
-    with make_executor("auto", 2) as two, make_executor("processes", 1) as one:
-        assert isinstance(two, Processes)
+    with closing(make_executor("auto", 2)) as two, closing(make_executor("processes", 1)) as one:
+        assert isinstance(two, Growing)
+        assert os.getpid() not in set(two.map(light.nothing, light.pid, range(4)))  # others at once, without patience
         assert isinstance(one, Processes)
     for name in (*NAMES, "their_executors.Backwards"):
         check_executor(name)
@@ -168,14 +170,16 @@ def test_names() -> None:
     ],
 )
 def test_names_that_are_none(name: str, given: str, instead: str) -> None:
-    for function in (
-        lambda: make_executor(name, 2, key="search.executor"),
-        lambda: check_executor(name, "search.executor"),
-    ):
-        with pytest.raises(InputError) as caught:
-            function()
-        assert given in caught.value.given
-        assert instead in caught.value.instead
+    with pytest.raises(InputError) as caught:
+        make_executor(name, 2, key="search.executor")
+    assert given in caught.value.given
+    assert instead in caught.value.instead
+    if given.startswith("unknown search.executor"):
+        with pytest.raises(InputError) as early:
+            check_executor(name, "search.executor")
+        assert str(early.value) == str(caught.value)
+    else:
+        check_executor(name, "search.executor")  # which imports nothing
 
 
 def test_naming_executors_imports_nothing_heavy() -> None:
@@ -188,7 +192,7 @@ def test_naming_executors_imports_nothing_heavy() -> None:
 
 
 def test_processes_are_started_for_long_work_only() -> None:
-    with Growing(2, patience=0.15) as executor:
+    with closing(Growing(2, patience=0.15)) as executor:
         first = list(executor.map(light.nothing, light.pid, range(3)))
         assert set(first) == {os.getpid()}
         later = list(executor.map(light.nothing, light.pid, range(40)))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are found 
 
 @pytest.fixture
 def pool() -> Iterator[Processes]:
-    with Processes(2, words=WORDS) as executor:
+    with closing(Processes(2, words=WORDS)) as executor:
         yield executor
 
 
@@ -75,7 +76,7 @@ def test_workers_are_kept_for_a_caller_that_stops_at_the_last_result(pool: Proce
 
 
 def test_the_heaviest_job_is_started_first(tmp_path: Path) -> None:
-    with Processes(1) as pool:
+    with closing(Processes(1)) as pool:
         began = list(pool.map(Setup(tmp_path), light.touch, range(4), weight=lambda job: job % 3))
     assert sorted(range(4), key=began.__getitem__) == [2, 1, 0, 3]
 
@@ -92,7 +93,7 @@ class Setup:
 
 def test_nothing_is_started_after_a_failure(tmp_path: Path) -> None:
     """But for jobs that come before it, whose results are due first."""
-    with Processes(1) as pool:
+    with closing(Processes(1)) as pool:
         results = pool.map(Setup(tmp_path), touch_or_fail, range(6), weight=lambda job: job == 2)
         assert [next(results), next(results)] == [0, 1]
         with pytest.raises(ValueError, match="job 2"):
@@ -129,7 +130,7 @@ def test_errors_say_where_they_come_from(pool: Processes) -> None:
 @linux
 @pytest.mark.parametrize("words", [WORDS, Words("play", "game.players=1")], ids=["of the caller", "composed"])
 def test_a_worker_that_is_killed(words: Words) -> None:
-    with Processes(2, words=words) as pool:
+    with closing(Processes(2, words=words)) as pool:
         list(pool.map(light.nothing, light.pid, range(8)))
         pids = pool.pids
         with pytest.raises(InputError) as caught:

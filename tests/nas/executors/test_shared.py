@@ -1,6 +1,7 @@
 """Tensors of a setup: in memory once for all workers, with equal values and equal results."""
 
 import os
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def held_by(tensor: Tensor, _: int) -> tuple[int, dict[str, int]]:
 def test_workers_share_tensors(tmp_path: Path) -> None:
     """What one writes the other reads, and 200 MB are not theirs."""
     setup = Held(torch.zeros(50_000_000))
-    with Processes(2) as pool:
+    with closing(Processes(2)) as pool:
         assert len(set(pool.map(setup, light.meet, [(tmp_path / "here", 2)] * 2))) == 2
         for size in dict(pool.map(setup, held_by, range(8))).values():
             assert size["RssShmem"] > 190_000
@@ -110,7 +111,7 @@ def test_a_supernet_gives_the_same_bits_in_any_executor() -> None:
     supernet = Supernet(check(read_space("digits")).bind(1, 10, 8), 3).eval()
     found = {}
     for name in ("here", "processes"):
-        with make_executor(name, 2) as executor:
+        with closing(make_executor(name, 2)) as executor:
             found[name] = list(executor.map(Held(supernet), logits, range(6)))
     assert found["here"] == found["processes"]
     assert len(set(found["here"])) == 6
@@ -123,7 +124,7 @@ def test_no_room_in_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
     with pytest.raises(NoSharedMemory):
         shared.pack(torch.zeros(5))
-    with Processes(2, words=Words("play", "game.players=1")) as pool, pytest.raises(InputError) as caught:
+    with closing(Processes(2, words=Words("play", "game.players=1"))) as pool, pytest.raises(InputError) as caught:
         list(pool.map(Held(torch.zeros(2**20)), logits, [1, 2]))
     assert "the processes that play need 4 MiB of shared memory" in caught.value.given
     assert caught.value.instead.startswith("game.players=1")
