@@ -7,10 +7,11 @@ proposes the same networks, and `score` finds what it knows already. How and whe
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from search_spaces.architecture import Architecture
-from search_spaces.space import Genes, SearchSpace
+from search_spaces.space import Excess, Genes
 
 ASKS = 20
 """Proposals that a sampler may make per new network. After them one is drawn inside the budget."""
@@ -28,6 +29,16 @@ class Asked(Protocol):
     def enqueue(self, genes: Genes) -> None: ...
     def tell(self, number: int, values: Sequence[float], violations: Mapping[str, float]) -> None: ...
     def refuse(self, number: int, violations: Mapping[str, float]) -> None: ...
+
+
+class Space(Protocol):
+    """What is needed of a space: see `search_spaces.space.SearchSpace`."""
+
+    @cached_property
+    def size(self) -> int: ...
+    def decode(self, genes: Genes) -> Architecture: ...
+    def encode(self, arch: Architecture) -> Genes: ...
+    def sample(self, rng: random.Random, excess: Excess | None = None) -> Architecture: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ Violations = Callable[[Architecture], Mapping[str, float]]
 class _Member:
     """One sampler in the loop."""
 
-    def __init__(self, space: SearchSpace, proposer: Asked, wanted: int, seed: int, violations: Violations) -> None:
+    def __init__(self, space: Space, proposer: Asked, wanted: int, seed: int, violations: Violations) -> None:
         self.space, self.proposer, self.violations = space, proposer, violations
         self.tally = Tally(proposer.name, wanted)
         self.rng = random.Random(repr((seed, "drawn", proposer.name)))
@@ -135,7 +146,7 @@ class _Member:
 
 
 def run_search(
-    space: SearchSpace,
+    space: Space,
     proposers: Sequence[Asked],
     *,
     evaluations: int,

@@ -4,6 +4,7 @@ import math
 import random
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import cast
 
 from nas.baselines import hand_designed
@@ -331,7 +332,7 @@ class Listed:
         self.nearest = min(members, key=excess) if members else space.sample(random.Random(0))
         self.genes, self.decode, self.encode = space.genes, space.decode, space.encode
 
-    @property
+    @cached_property
     def size(self) -> int:
         return len(self.feasible)
 
