@@ -28,12 +28,17 @@ def inference_form(network: Network) -> Network:
     for stage in cast("list[StagePieces]", list(fast.stages)):
         stage.embedding = cast(PartModule, stage.embedding).for_inference()
         for block in cast("list[ResidualBlock]", list(stage.blocks)):
-            for name, child in list(block.named_children()):
-                if isinstance(child, PartModule):
-                    setattr(block, name, child.for_inference())
-            last = getattr(block.ffn, "last", None)
-            if isinstance(last, FixedConv) and isinstance(block.scale2, LayerScale):
-                last.scale(block.scale2.weight, block.scale2.bias)
-                block.scale2 = NoScale(0, NoScale.Options())
+            fold_block(block)
     fast.head = cast(PartModule, fast.head).for_inference()
     return fast.requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def fold_block(block: ResidualBlock) -> None:
+    """Brings a block, or what is left of one, into its form for inference, in place."""
+    for name, child in list(block.named_children()):
+        if isinstance(child, PartModule):
+            setattr(block, name, child.for_inference())
+    last = getattr(getattr(block, "ffn", None), "last", None)
+    if isinstance(last, FixedConv) and isinstance(block.scale2, LayerScale):
+        last.scale(block.scale2.weight, block.scale2.bias)
+        block.scale2 = NoScale(0, NoScale.Options())

@@ -76,15 +76,24 @@ class ResidualBlock(nn.Module):
         self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "heads h w h2 w2"] | None = None
     ) -> Float[Tensor, "b c h w"]:
         x = self.position(x)
-        mixer = self.mixer
-        if mixer is not None:
-            inputs = (self.norm1(x), x) if mixer.needs_residual else (self.norm1(x),)
-            if mixer.takes_position_bias and position_bias is not None:
-                y = mixer(*inputs, position_bias=position_bias)
-            else:
-                y = mixer(*inputs)
-            x = x + self.drop_path(self.scale1(y))
-            del inputs, y  # names would hold two maps in memory while the channel mixer runs
+        if self.mixer is not None:
+            x = self.mix_tokens(x, position_bias)
+        return self.mix_channels(x)
+
+    def mix_tokens(
+        self, x: Float[Tensor, "b c h w"], position_bias: Float[Tensor, "heads h w h2 w2"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """The first residual branch, added to its input."""
+        mixer = cast(TokenMixer, self.mixer)
+        inputs = (self.norm1(x), x) if mixer.needs_residual else (self.norm1(x),)
+        if mixer.takes_position_bias and position_bias is not None:
+            y = mixer(*inputs, position_bias=position_bias)
+        else:
+            y = mixer(*inputs)
+        return x + self.drop_path(self.scale1(y))
+
+    def mix_channels(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The second residual branch, added to its input."""
         return x + self.drop_path(self.scale2(self.ffn(self.norm2(x))))
 
 

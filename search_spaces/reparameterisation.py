@@ -6,6 +6,8 @@ A part takes part by `reparameterised` (the merged module, on copies of its weig
 import copy
 import dataclasses
 
+from torch import nn
+
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.network import Network
 from search_spaces.registry import PartModule, complete, lookup, options
@@ -35,10 +37,15 @@ def reparameterise(network: Network) -> Network:
     A timm model stays one.
     """
     merged = copy.deepcopy(network)
+    merge_parts(merged)
     merged.arch = reparameterised(network.arch)
-    for name, module in network.named_modules():
-        part = module.reparameterised() if isinstance(module, PartModule) else None
-        if part is not None:
-            trained = any(parameter.requires_grad for parameter in module.parameters())
-            merged.set_submodule(name, part.train(module.training).requires_grad_(trained))
     return merged
+
+
+def merge_parts(module: nn.Module) -> None:
+    """Puts the merged form in the place of every part inside `module` that has one."""
+    for name, child in list(module.named_modules()):
+        part = child.reparameterised() if isinstance(child, PartModule) else None
+        if part is not None:
+            trained = any(parameter.requires_grad for parameter in child.parameters())
+            module.set_submodule(name, part.train(child.training).requires_grad_(trained))

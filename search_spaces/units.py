@@ -1,0 +1,165 @@
+"""Units: the smallest steps of a forward pass that are built, run and measured apart.
+
+A network is a chain of units: embeddings, position biases, position encodings, the two residual branches of each block, and the head.
+A branch is one unit with its norm, its scale and its addition, because the form for inference folds across them but never across a
+branch's border. What adds up over a network (parameters, MACs, time) adds up over its units.
+
+Two branches of the same parts on maps of the same size are the same unit, wherever they stand.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.architecture import Architecture, Block, Part, Stage
+from search_spaces.costs.pieces import part_cost
+from search_spaces.inference import fold_block
+from search_spaces.network import ResidualBlock
+from search_spaces.registry import PartModule, TokenMixer, lookup, make
+from search_spaces.reparameterisation import merge_parts
+
+NOTHING = Part("none")
+"""The position encoding, norm or scale that leaves its input as it is."""
+
+
+_UNUSED = Part("mlp")
+
+
+class Unit(NamedTuple):
+    """What a unit is built from, and the map it gets.
+
+    Args:
+        kind: "embedding", "position_bias", "position", "mixer", "ffn" or "head". "mixer" and "ffn" are a block's branches.
+        parts: the part; of a branch the norm, the mixer or FFN, and the scale.
+        dims: input channels; of an embedding and a head also output channels or classes.
+        height, width: of the input map in pixels.
+        bias: the position bias that the mixer of a branch is given; None where there is none or it takes none.
+    """
+
+    kind: str
+    parts: tuple[Part, ...]
+    dims: tuple[int, ...]
+    height: int
+    width: int
+    bias: Part | None = None
+
+    def __str__(self) -> str:
+        """For reading: `mixer layer_norm depthwise_conv(kernel_size=3) 32 @ 8x8`."""
+        words = [_worded(part) for part in self.parts if part.name != NOTHING.name]
+        bias = f" with {_worded(self.bias)}" if self.bias else ""
+        return f"{self.kind} {' '.join(words)}{bias} {'->'.join(map(str, self.dims))} @ {self.height}x{self.width}"
+
+
+def _worded(part: Part) -> str:
+    options = ", ".join(f"{key}={value}" for key, value in part.options)
+    return f"{part.name}({options})" if options else part.name
+
+
+def block_units(block: Block, dim: int, height: int, width: int, bias: Part | None) -> Iterator[tuple[str, Unit]]:
+    """Name inside the block and unit of what a block of `dim` channels does, in order.
+
+    Args:
+        bias: the position bias of its stage.
+    """
+    if block.position.name != NOTHING.name:
+        yield "position", Unit("position", (block.position,), (dim,), height, width)
+    mixer = cast("type[TokenMixer]", lookup("mixer", block.mixer.name))
+    if not mixer.is_absent:
+        given = bias if mixer.takes_position_bias else None
+        yield "mixer", Unit("mixer", (block.norm, block.mixer, block.scale), (dim,), height, width, given)
+    yield "ffn", Unit("ffn", (block.norm, block.ffn, block.scale), (dim,), height, width)
+
+
+def stage_units(stage: Stage, in_dim: int, height: int, width: int) -> Iterator[tuple[str, Unit]]:
+    """Name inside the stage and unit of what a stage does with a map of `in_dim` channels, in order."""
+    embedding = Unit("embedding", (stage.embedding,), (in_dim, stage.width), height, width)
+    yield "embedding", embedding
+    height, width = output_size(embedding)
+    if stage.position_bias is not None:
+        yield "position_bias", Unit("position_bias", (stage.position_bias,), (stage.width,), height, width)
+    for number, block in enumerate(stage.blocks):
+        for name, unit in block_units(block, stage.width, height, width, stage.position_bias):
+            yield f"blocks.{number}.{name}", unit
+
+
+def units(arch: Architecture) -> Iterator[tuple[str, Unit]]:
+    """Name ("stages.0.blocks.1.mixer") and unit of every unit of a complete architecture, in the order of the forward pass."""
+    dim, height, width = arch.in_channels, arch.resolution, arch.resolution
+    for number, stage in enumerate(arch.stages):
+        unit = None
+        for name, unit in stage_units(stage, dim, height, width):
+            yield f"stages.{number}.{name}", unit
+            if name == "embedding":
+                height, width = output_size(unit)
+        dim = stage.width
+    yield "head", Unit("head", (arch.head,), (dim, arch.num_classes), height, width)
+
+
+def output_size(unit: Unit) -> tuple[int, int]:
+    """Height and width of the map that a unit gives; an embedding's is counted once and remembered."""
+    if unit.kind != "embedding":
+        return unit.height, unit.width
+    found = part_cost("embedding", unit.parts[0], unit.dims, unit.height, unit.width)
+    return found.height, found.width
+
+
+class UnitModule(nn.Module):
+    """A unit that runs alone. `forward(x)` maps (b, c, h, w) to what the unit gives; `forward(x, position_bias)` of a mixer with one.
+
+    Args:
+        module: the part, or a block of which only one branch is run.
+    """
+
+    def __init__(self, unit: Unit, module: nn.Module) -> None:
+        super().__init__()
+        self.unit, self.module = unit, module
+
+    def forward(self, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
+        if self.unit.kind == "mixer":
+            return cast(ResidualBlock, self.module).mix_tokens(x, position_bias)
+        if self.unit.kind == "ffn":
+            return cast(ResidualBlock, self.module).mix_channels(x)
+        return self.module(x)
+
+
+def make_unit(unit: Unit) -> UnitModule:
+    """The module of a unit with fresh weights, on the current default device.
+
+    Raises:
+        InputError: an unknown part or option, or sizes that do not fit.
+    """
+    if unit.kind == "mixer":
+        norm, mixer, scale = unit.parts
+        block = ResidualBlock(Block(position=NOTHING, norm=norm, mixer=mixer, ffn=_UNUSED, scale=scale), *unit.dims)
+        del block.norm2, block.ffn, block.scale2
+        return UnitModule(unit, block)
+    if unit.kind == "ffn":
+        norm, ffn, scale = unit.parts
+        block = ResidualBlock(Block(position=NOTHING, norm=norm, mixer=NOTHING, ffn=ffn, scale=scale), *unit.dims)
+        return UnitModule(unit, block)
+    dims = () if unit.kind == "position_bias" else unit.dims
+    return UnitModule(unit, make(unit.kind, unit.parts[0], *dims))
+
+
+@torch.no_grad()
+def unit_for_inference(unit: UnitModule) -> UnitModule:
+    """A copy in the form that `search_spaces.inference.inference_form` gives to this step of a network."""
+    fast = copy.deepcopy(unit).eval().requires_grad_(False)
+    merge_parts(fast)
+    if isinstance(fast.module, ResidualBlock):
+        fold_block(fast.module)
+    elif unit.unit.kind != "position_bias":  # which a network leaves as it is
+        fast.module = cast(PartModule, fast.module).for_inference()
+    return cast(UnitModule, fast.requires_grad_(False).to(memory_format=torch.channels_last))
+
+
+def unit_inputs(unit: Unit, batch: int = 1) -> tuple[Tensor, ...]:
+    """Normally distributed inputs of a unit, channels-last, on the current default device, from torch's global generator."""
+    x = torch.randn(batch, unit.dims[0], unit.height, unit.width).contiguous(memory_format=torch.channels_last)
+    if unit.bias is None:
+        return (x,)
+    with torch.no_grad():
+        return x, make("position_bias", unit.bias)(x)
