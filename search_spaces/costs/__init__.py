@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
 
 CostFunction = Callable[[Architecture], float | None]
 """What a network costs; None where that is not known."""
+
+if TYPE_CHECKING:  # units need torch
+    from search_spaces.units import Unit
 
 F = TypeVar("F", bound=CostFunction)
 
@@ -40,6 +43,21 @@ LARGEST = 1e30
 
 
 @dataclass(frozen=True)
+class Additive:
+    """How a cost adds up over the units of a network (`search_spaces.units`): base + the sum of `of_unit`.
+
+    What adds up can be looked up for many networks at once, bounded, and sampled within limits.
+
+    Args:
+        of_unit: what one unit adds, at least 0; None where that is not known.
+        base: what every network costs beside its units; may be below 0.
+    """
+
+    of_unit: "Callable[[Unit], float | None]"
+    base: float = 0.0
+
+
+@dataclass(frozen=True)
 class Cost:
     """A registered cost.
 
@@ -49,6 +67,7 @@ class Cost:
         about: what it is, in a few words.
         of: the function.
         origin: who registered it: a module's function, or a table's file.
+        additive: how it adds up over units; None where it does not.
     """
 
     name: str
@@ -56,6 +75,7 @@ class Cost:
     about: str
     of: CostFunction
     origin: str = ""
+    additive: Additive | None = None
 
     def __call__(self, arch: Architecture) -> float | None:
         """What a complete architecture costs, or None where that is not known.
@@ -89,8 +109,11 @@ class Cost:
 _COSTS: dict[str, Cost] = {}
 
 
-def register_cost(name: str, unit: str = "", about: str = "") -> Callable[[F], F]:
+def register_cost(name: str, unit: str = "", about: str = "", additive: Additive | None = None) -> Callable[[F], F]:
     """Function decorator that makes a cost known by `name`. The function gets a complete architecture.
+
+    Args:
+        additive: how the same cost adds up over units, if it does.
 
     Raises:
         TypeError: the name is malformed, reserved, or another cost's.
@@ -99,7 +122,7 @@ def register_cost(name: str, unit: str = "", about: str = "") -> Callable[[F], F
     def add(function: F) -> F:
         origin = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"
         check_name(name, origin)
-        _COSTS[name] = Cost(name, unit, about, function, origin)
+        _COSTS[name] = Cost(name, unit, about, function, origin, additive)
         return function
 
     return add
@@ -174,6 +197,6 @@ def costs_of(arch: Architecture, names: Iterable[str] | None = None) -> dict[str
 
 
 __all__ = [
-    "BUILT_IN", "RESERVED", "Cost", "CostFunction", "add_cost", "check_name", "cost_named", "cost_names", "costs_of", "register_cost",
+    "BUILT_IN", "RESERVED", "Additive", "Cost", "CostFunction", "add_cost", "check_name", "cost_named", "cost_names", "costs_of", "register_cost",
     "temporary_costs",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ and remembered.
 
 import copy
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -13,6 +13,9 @@ from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.costs.operators import Counter, meta
 from search_spaces.network import Network, PieceSpec, children, pieces
 from search_spaces.registry import SkipInit, TokenMixer, make
+
+if TYPE_CHECKING:  # it imports this module
+    from search_spaces.units import Unit
 
 
 class ParamsAndMacs(NamedTuple):
@@ -69,6 +72,22 @@ def part_cost(kind: str, part: Part, dims: tuple[int, ...], height: int, width: 
         module = make(kind, part, *dims).eval()
     inputs = 2 if isinstance(module, TokenMixer) and module.needs_residual else 1
     return _count(module, inputs, dims[0] if dims else 1, height, width)
+
+
+_BRANCHES = {"mixer": ("norm", "mixer", "scale"), "ffn": ("norm", "ffn", "scale")}
+
+
+@lru_cache(maxsize=100_000)
+def unit_cost(unit: "Unit") -> ParamsAndMacs:
+    """Parameters and MACs of a unit of `search_spaces.units`.
+
+    Raises:
+        NotImplementedError: a part has an operator whose cost is not known.
+    """
+    slots = _BRANCHES.get(unit.kind, (unit.kind,))
+    dims = () if unit.kind == "position_bias" else unit.dims
+    found = [part_cost(slot, part, dims, unit.height, unit.width) for slot, part in zip(slots, unit.parts, strict=True)]
+    return ParamsAndMacs(sum(cost.params for cost in found), sum(cost.macs for cost in found))
 
 
 def _count(module: nn.Module, inputs: int, channels: int, height: int, width: int) -> PieceCost:
