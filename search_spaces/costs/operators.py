@@ -148,6 +148,17 @@ FREE = {
 """Operators without MACs, by name; they run on the meta device for their shapes."""
 
 
+def short_name(func: Any) -> str:
+    """The name of an operator as `FREE` has it: without underscores, and of an in-place operator that of the other."""
+    name = getattr(func, "__name__", "")
+    return name.strip("_").removeprefix("i" if "__i" in name else "")
+
+
+def is_free(func: Any) -> bool:
+    """Whether an operator is known to have no MACs."""
+    return func in _SAME or short_name(func) in FREE
+
+
 class Counter(TorchFunctionMode):
     """Adds up the MACs of what runs inside it, on meta tensors, in evaluation mode."""
 
@@ -167,9 +178,7 @@ class Counter(TorchFunctionMode):
             return result
         if func in _SAME:
             return args[0] if args else kwargs["input"]
-        name = (
-            getattr(func, "__name__", "").strip("_").removeprefix("i" if "__i" in getattr(func, "__name__", "") else "")
-        )
-        if name not in FREE:
+        if not is_free(func):
+            name = short_name(func)
             raise UnknownOperatorError(resolve_name(func) or name, name)
         return func(*args, **kwargs)
