@@ -6,7 +6,7 @@ fvcore is imported here and nowhere else in the package: it is a development dep
 import logging
 import warnings
 from collections import Counter as Counts
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -83,7 +83,7 @@ class _ByKind(Counter):
         found = _halved(counter)
         self.macs += sum(found.values())
         self.kinds.update(found)
-        self.borrowed[resolve_name(func) or str(func)] += sum(found.values())
+        self.borrowed[resolve_name(func) or getattr(func, "__name__", str(func))] += sum(found.values())
         return result
 
 
@@ -152,37 +152,40 @@ def fvcore_count(module: nn.Module, x: Tensor) -> Count | None:
 class Difference(NamedTuple):
     """MACs of one kind of operator on which another counter disagrees with ours, and why."""
 
+    counter: str
     kind: str
     ours: int
     theirs: int
     why: str
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.theirs:,} against {self.ours:,} here: {self.why}"
 
-
-def differences(ours: Count, theirs: Count, name: str) -> Iterator[Difference]:
+def differences(ours: Count, theirs: Count, counter: str) -> list[Difference]:
     """Where another counter disagrees with ours, the largest difference first. They add up to the difference of the totals.
 
     Args:
-        name: of the other counter, "fvcore" or "torch".
+        counter: the name of the other counter, "fvcore" or "torch".
     """
-    kinds = dict.fromkeys((*ours.kinds, *theirs.kinds))
-    gaps = {kind: (ours.kinds.get(kind, 0), theirs.kinds.get(kind, 0)) for kind in kinds}
-    for kind, (mine, other) in sorted(gaps.items(), key=lambda item: -abs(item[1][0] - item[1][1])):
-        if mine != other:
-            yield Difference(kind, mine, other, _why(kind, mine, other, theirs, name))
+    mine, other = Counts(ours.kinds), Counts(theirs.kinds)
+    if counter == "torch":  # on the meta device it sees fused attention as the two matrix products that it is made of
+        for found in (mine, other):
+            found[PRODUCT] += found.pop(ATTENTION, 0)
+    kinds = sorted(mine | other, key=lambda kind: -abs(mine[kind] - other[kind]))
+    return [
+        Difference(counter, kind, mine[kind], other[kind], _why(kind, mine[kind], other[kind], theirs, counter))
+        for kind in kinds
+        if mine[kind] != other[kind]
+    ]
 
 
-def _why(kind: str, ours: int, other: int, theirs: Count, name: str) -> str:
+def _why(kind: str, ours: int, other: int, theirs: Count, counter: str) -> str:
     skipped = [operator for operator in theirs.skipped if kind_of(operator) == kind]
     if skipped:
-        return f"{name} does not know {', '.join(skipped)}"
-    if name == "torch" and kind not in _TORCH_KINDS:
-        return f"{name} counts only {', '.join(sorted(_TORCH_KINDS))}"
+        return f"{counter} does not know {', '.join(skipped)}"
+    if counter == "torch" and kind not in _TORCH_KINDS:
+        return f"{counter} counts only {', '.join(sorted(_TORCH_KINDS))}"
     if not ours:
-        return f"{name} counts them, and by the rule of this project they have none"
-    return f"{name} does not see all of these operators" if other < ours else f"{name} counts them by another rule"
+        return f"{counter} counts them, and by the rules of this project they have no MACs"
+    return f"{counter} counts them by another rule"
 
 
 _TORCH_KINDS = {kind_of(str(operator)) for operator in flop_registry} - {OTHER}

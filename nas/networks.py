@@ -94,7 +94,9 @@ def _timm_model(name: str, resolution: int) -> Subject:
     called = name.removeprefix(TIMM)
     if not timm.is_model(called):
         raise InputError(
-            f"timm has no model {called!r}", "a name of timm.list_models()", f"{TIMM}{nearest(called, timm.list_models())}"
+            f"timm has no model {called!r}",
+            "a name of timm.list_models()",
+            f"{TIMM}{nearest(called, timm.list_models())}",
         )
     config = timm.get_pretrained_cfg(called, allow_unregistered=True)
     channels, side, *_ = config.input_size if config else (3, 224)
@@ -124,9 +126,7 @@ def _members(asked: Asked) -> Iterator[tuple[str, Architecture]]:
         for gene, chosen in zip(space.genes, genes, strict=True):
             if chosen >= len(gene.choices):
                 values = ", ".join(f"{n}: {value}" for n, value in enumerate(gene.choices))
-                raise InputError(
-                    f"genes has {chosen} for {gene.name}", values, f"{len(gene.choices) - 1} in its place"
-                )
+                raise InputError(f"genes has {chosen} for {gene.name}", values, f"{len(gene.choices) - 1} in its place")
         yield "genes", space.decode(tuple(genes))
     for which in asked.member:
         yield which, space.smallest(macs) if which == "smallest" else space.largest(macs)

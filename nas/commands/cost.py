@@ -9,16 +9,18 @@ from typing import Any
 
 import torch
 
-from nas.counters import INSTALL, Count, differences, fvcore_count, our_count, torch_count
+from nas.counters import INSTALL, Count, Difference, differences, fvcore_count, our_count, torch_count
 from nas.log import Progress, say
 from nas.networks import Subject, subjects
 from nas.store import RunStore
 from nas.subjects import Asked
-from search_spaces.costs import BUILT_IN, cost_names, costs_of
+from search_spaces.costs import BUILT_IN, cost_names, costs_of, pieces
 from search_spaces.costs.activations import held
 from search_spaces.costs.memory import state_bytes
 from search_spaces.costs.operators import meta
 from search_spaces.errors import InputError
+from search_spaces.reparameterisation import reparameterised
+from search_spaces.textfiles import expanded
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,22 @@ class Costing:
     others: dict[str, Count] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def reasons(self) -> list[str]:
-        """Where counters disagree with ours and why, and what could not be counted; one sentence each."""
-        found = []
-        for name, count in self.others.items():
-            gap = count.total - self.ours.total
-            if gap:
-                why = "; ".join(map(str, differences(self.ours, count, name)))
-                found.append(f"{name} counts {abs(gap):,} MACs {'more' if gap > 0 else 'less'}. {why}")
-        found += [f"{name} gave no count: {why}" for name, why in self.failed.items()]
+    @property
+    def differences(self) -> list[Difference]:
+        """Where other counters disagree with ours."""
+        return [gap for name, count in self.others.items() for gap in differences(self.ours, count, name)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be known beside the numbers, one sentence each."""
+        found = [f"{name} gave no count: {why}" for name, why in self.failed.items()]
         if self.ours.borrowed:
             words = ", ".join(f"{operator} ({macs:,})" for operator, macs in sorted(self.ours.borrowed.items()))
             found.append(f"operators that this project has no rule for were counted by torch's counter: {words}")
+        arch = self.subject.arch
+        if arch is not None and (merged := reparameterised(arch)) != arch:
+            params, macs = pieces.cost(merged)
+            found.append(f"with its parallel branches merged: {params:,} parameters, {macs:,} MACs")
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,9 +63,9 @@ class Costing:
         digest = {} if self.subject.arch is None else {"digest": self.subject.arch.digest}
         return {
             "network": self.subject.name, **digest, "resolution": self.subject.resolution, **self.costs,
-            **{f"{name}_macs": count.total for name, count in self.others.items()},
-            "macs_by_kind": {"ours": dict(self.ours.kinds)} | {name: dict(c.kinds) for name, c in self.others.items()},
-            "reasons": self.reasons(),
+            **{f"macs_by_{name}": count.total for name, count in self.others.items()},
+            "differences": [gap._asdict() for gap in self.differences],
+            "notes": self.notes,
         }  # fmt: skip
 
 
@@ -74,8 +80,7 @@ def costing(subject: Subject, counters: bool = True) -> Costing:
     """
     size = (1, subject.in_channels, subject.resolution, subject.resolution)
     try:
-        with torch.device("meta"):
-            network = subject.make().requires_grad_(False)
+        network = _on_meta(subject).requires_grad_(False)
         ours = our_count(network, meta(*size))
         kept, maps = state_bytes(network), held(network, meta(*size))
     except (MemoryError, InputError):
@@ -97,6 +102,14 @@ def costing(subject: Subject, counters: bool = True) -> Costing:
     return found
 
 
+def _on_meta(subject: Subject) -> torch.nn.Module:
+    try:
+        with torch.device("meta"):
+            return subject.make()
+    except (RuntimeError, NotImplementedError):  # code that reads values while it makes a network
+        return subject.make().to("meta")
+
+
 def _add_others(found: Costing, network: torch.nn.Module, size: Sequence[int]) -> None:
     found.others["torch"] = torch_count(network, meta(*size))
     try:
@@ -112,17 +125,17 @@ def _add_others(found: Costing, network: torch.nn.Module, size: Sequence[int]) -
         found.others["fvcore"] = count
 
 
-def cost(*names: str, **options: Any) -> list[Costing]:
+def cost(*names: str, asked: Asked | None = None) -> list[Costing]:
     """Prints what networks cost, and writes it to a file if asked to.
 
     Args:
         names: arch.json files, folders of networks, papers' networks, timm/NAME.
-        options: the fields of `Asked`.
+        asked: options, among them members of a space.
 
     Raises:
         InputError: there is no such network, or it cannot be counted. Nothing is written then.
     """
-    asked = Asked(**options)
+    asked = asked or Asked()
     wanted = list(subjects(names, asked))
     progress = Progress("counting networks", len(wanted))
     found = []
@@ -141,7 +154,7 @@ UNITS = {"activations": "bytes", "memory": "bytes"}
 
 
 def table(found: Sequence[Costing]) -> list[str]:
-    """The lines of the table, then the reasons, equal ones said once."""
+    """Lines: the numbers of each network, then where counters differ and by how much, then why and what else has to be known."""
     costs = list(dict.fromkeys(name for one in found for name in one.costs))
     counters = [name for name in COUNTERS if any(name in one.others for one in found)]
     heads = [f"{name} {UNITS[name]}" if name in UNITS else {"macs": "MACs"}.get(name, name) for name in costs]
@@ -150,28 +163,47 @@ def table(found: Sequence[Costing]) -> list[str]:
         numbers = [f"{one.costs[name]:,}" if name in one.costs else "-" for name in costs]
         counts = [f"{one.others[name].total:,}" if name in one.others else "-" for name in counters]
         rows.append([one.subject.name, str(one.subject.resolution), *numbers, *counts])
+    lines = _aligned(rows)
+    lines.insert(1, "-" * len(lines[0]))
+    gaps: dict[str, list[str]] = {}  # by reason, the kinds of operators
+    rows = []
+    for one in found:
+        for name, count in one.others.items():
+            own = [gap for gap in one.differences if gap.counter == name]
+            if own:
+                parts = ", ".join(f"{gap.kind} {gap.theirs - gap.ours:+,}" for gap in own)
+                rows.append([one.subject.name, f"{name} {count.total - one.ours.total:+,}", f" {parts}"])
+            for gap in own:
+                gaps.setdefault(gap.why, []).append(gap.kind)
+    if rows:
+        lines += ["", "where other counters differ, in MACs:", *_aligned(rows, left=(0, 2))]
+        lines += ["", "because:", *(f"  {why} ({', '.join(dict.fromkeys(kinds))})" for why, kinds in gaps.items())]
+    notes: dict[str, list[str]] = {}
+    for one in found:
+        for note in one.notes:
+            notes.setdefault(note, []).append(one.subject.name)
+    return lines + [""] * bool(notes) + [f"* {', '.join(names)}: {note}" for note, names in notes.items()]
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: tuple[int, ...] = (0,)) -> list[str]:
+    """Rows as lines whose columns are aligned, numbers to the right and the columns `left` to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+    return [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]
-    lines.insert(1, "-" * len(lines[0]))
-    reasons: dict[str, list[str]] = {}
-    for one in found:
-        for reason in one.reasons():
-            reasons.setdefault(reason, []).append(one.subject.name)
-    return [*lines, "", *(f"* {', '.join(names)}: {reason}" for reason, names in reasons.items())]
 
 
 def _write(path: str, found: Iterable[Costing]) -> str:
-    from search_spaces.textfiles import expanded
-
     file = expanded(path)
     rows = [one.to_dict() for one in found]
     if file.suffix == ".json":
         text = json.dumps(rows, indent=1) + "\n"
     else:
-        kept = [{k: v for k, v in row.items() if k not in ("macs_by_kind", "reasons")} for row in rows]
+        kept = [{k: v for k, v in row.items() if k not in ("differences", "notes")} for row in rows]
         columns = list(dict.fromkeys(name for row in kept for name in row))
         stream = io.StringIO()
         writer = csv.DictWriter(stream, columns, lineterminator="\n")

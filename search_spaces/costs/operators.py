@@ -143,7 +143,7 @@ FREE = {
     "softmax", "gelu", "relu", "silu", "dropout", "ne", "eq", "lt", "gt", "le", "ge", "normalize", "T", "get",
     "is_floating_point", "is_complex", "max", "min", "device", "dtype", "shape", "ndim", "requires_grad", "is_cuda", "len",
     "promote_types", "index_put", "setitem", "unbind", "broadcast_to", "swapaxes", "masked_select", "zero", "fill", "tile",
-    "sym_min", "sym_max",
+    "sym_min", "sym_max", "assert", "expand_as",
 }  # fmt: skip
 """Operators without MACs, by name; they run on the meta device for their shapes."""
 

@@ -42,7 +42,12 @@ def scoped() -> Iterator[None]:
 
 def test_built_in_costs() -> None:
     assert cost_names() == BUILT_IN
-    assert costs_of(ONE) == {"params": params(ONE), "macs": macs(ONE), "activations": activations(ONE), "memory": memory(ONE)}
+    assert costs_of(ONE) == {
+        "params": params(ONE),
+        "macs": macs(ONE),
+        "activations": activations(ONE),
+        "memory": memory(ONE),
+    }
     assert costs_of(ONE, ["macs"]) == {"macs": macs(ONE)}
     assert [cost_named(name).unit for name in BUILT_IN] == ["parameters", "MACs", "bytes", "bytes"]
     assert all(cost_named(name).about for name in BUILT_IN)
