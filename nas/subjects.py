@@ -84,9 +84,10 @@ def parse(arguments: Iterable[str], verb: str) -> tuple[tuple[str, ...], Asked]:
             raise unknown(f"option of {verb}:", name, kinds, f"{{}}={text or 'VALUE'}")
         else:
             names.append(word)
-    if not names and not options.get("space"):
+    asked = Asked(**options)
+    if not names and not asked.space:
         raise InputError(f"nas {verb} is given no network", ALLOWED, f"nas {verb} space={space_names()[0]} sample=5")
-    return tuple(names), Asked(**options)
+    return tuple(names), asked
 
 
 def _value(name: str, text: str, default: Any) -> Any:

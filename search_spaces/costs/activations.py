@@ -264,8 +264,9 @@ def whole(network: Network, resolution: int) -> int:
 
 
 def held(module: nn.Module, x: Tensor) -> int:
-    """Most bytes of results that are held at once while any module runs on `x`; both are on the meta device."""
+    """Most bytes of `x` and results that are held at once while any module runs on it; both are on the meta device."""
     with torch.no_grad(), Memory([*module.parameters(), *module.buffers()]) as memory:
+        memory.hold(x)
         module(x)
     return memory.peak
 
