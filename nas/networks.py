@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
@@ -100,7 +101,7 @@ def _timm_model(name: str, resolution: int) -> Subject:
         )
     config = timm.get_pretrained_cfg(called, allow_unregistered=True)
     channels, side, *_ = config.input_size if config else (3, 224)
-    sized = {"img_size": resolution} if resolution and resolution != side else {}
+    sized: dict[str, Any] = {"img_size": resolution} if resolution and resolution != side else {}
 
     def make() -> nn.Module:
         with SkipInit():
