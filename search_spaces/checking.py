@@ -239,3 +239,20 @@ def build(kind: str, part: Part, dims: tuple[int, ...]) -> nn.Module:
             raise _too_large(part) from None
         what = f"cannot be built of {dims} channels ({type(error).__name__}: {_first_line(error)}, {_line(kind, part, error)})"
         raise _fault(kind, part, what, "a constructor that takes any width, on torch's meta device too") from error
+
+
+_BUILT: set[tuple[type[nn.Module], Part, tuple[int, ...]]] = set()
+
+
+def check_build(kind: str, part: Part, dims: tuple[int, ...]) -> None:
+    """Builds a part, unless its class was built of the same options and sizes before in this process.
+
+    A large space has thousands of them, and it is loaded more than once.
+
+    Raises:
+        InputError: as `build`.
+    """
+    key = (lookup(kind, part.name), part, dims)
+    if key not in _BUILT:
+        build(kind, part, dims)
+        _BUILT.add(key)

@@ -66,7 +66,7 @@ def check(space: SearchSpace) -> SearchSpace:
     Raises:
         InputError: an unknown part or option, a value that is not allowed, or sizes that no network can have.
     """
-    from search_spaces.checking import build
+    from search_spaces.checking import check_build
     from search_spaces.registry import complete_part
 
     def slot(kind: str, choices: Slot, where: str) -> Slot:
@@ -124,7 +124,7 @@ def check(space: SearchSpace) -> SearchSpace:
         if (kind, part, dims) not in built:
             built.add((kind, part, dims))
             try:
-                build(kind, part, dims)
+                check_build(kind, part, dims)
             except InputError as error:
                 raise InputError(
                     f"{where} of space {space.name}: {error.given}", error.allowed, error.instead
