@@ -255,6 +255,10 @@ class RetrainConfig:
         ("scratch", "inherited"), "initialisations: scratch (fresh weights), inherited (extracted weights)"
     )
     seeds: int = key(1, "repeats of each, for the spread")
+    references: tuple[str, ...] = key(
+        (),
+        "models of timm that are trained from fresh weights by the same recipe and shown beside the Pareto front: timm/resnet18",
+    )
     jobs: int = key(0, "networks trained at once, each with one thread; 0 takes the number of cores")
     epochs: int = key(30, "passes over the training images")
     batch_size: int = key(64, "images per step")
@@ -276,6 +280,11 @@ class RetrainConfig:
         for name in self.inits:
             if name not in ("scratch", "inherited"):
                 raise unknown("init", name, ("scratch", "inherited"), "retrain.inits={}")
+        for name in self.references:
+            if not name.startswith("timm/") or name == "timm/":
+                raise InputError(
+                    f"retrain.references has {name!r}", "models of timm", "retrain.references=timm/resnet18"
+                )
         if not self.inits or len(set(self.inits)) != len(self.inits):
             raise InputError(
                 f"retrain.inits are {list(self.inits)}", "scratch, inherited or both", "retrain.inits=scratch"

@@ -127,6 +127,42 @@ class Retraining:
         return cls(**values)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A line of references.jsonl: one of timm's networks, trained on the run's images by the recipe of `Retraining`, with one seed.
+
+    Args:
+        model: its name in timm.
+        costs: counted or measured on the network itself; it has no architecture of ours.
+    """
+
+    model: str
+    seed: int
+    costs: Mapping[str, float]
+    epochs: int
+    skipped_steps: int
+    validation_top1: float
+    test_top1: float
+    test_loss: float
+    test_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written; `Reference.from_dict(r.to_dict()) == r`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"costs": dict(self.costs)}
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any], known: Any = None) -> Self:
+        """
+        Raises:
+            RecordError: a key is missing or of another type.
+        """
+        values = _fields(cls, line)
+        if not isinstance(values["model"], str):
+            raise RecordError("model")
+        _check_costs(values["costs"])
+        return cls(**values)
+
+
 def _plain(record: Evaluation | Retraining) -> dict[str, Any]:
     values = {field.name: getattr(record, field.name) for field in fields(record)}
     return values | {"architecture": record.architecture.to_dict(), "costs": dict(record.costs)}
@@ -139,6 +175,20 @@ _NUMBERS |= dict.fromkeys(("top1", "loss", "validation_top1", "test_top1", "test
 def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] | None) -> dict[str, Any]:
     """The fields of a record from its line, with its Architecture."""
     known = {} if known is None else known
+    values = _fields(kind, line)
+    digest = values["digest"]
+    if not isinstance(digest, str):
+        raise RecordError("digest")
+    _check_costs(values["costs"])
+    if digest not in known:
+        known[digest] = Architecture.from_dict(values["architecture"])
+        if known[digest].digest != digest:
+            raise RecordError("digest, which is not the architecture's")
+    return values | {"architecture": known[digest]}
+
+
+def _fields(kind: type, line: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record from its line, with numbers checked."""
     values: dict[str, Any] = {}
     for field in fields(kind):
         if field.name not in line:
@@ -149,18 +199,14 @@ def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] 
             raise RecordError(field.name)
         if wanted and (isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else int)):
             raise RecordError(field.name)
-    digest, costs = values["digest"], values["costs"]
-    if not isinstance(digest, str):
-        raise RecordError("digest")
+    return values
+
+
+def _check_costs(costs: Any) -> None:
     if not isinstance(costs, Mapping) or any(
         isinstance(c, bool) or not isinstance(c, int | float) for c in costs.values()
     ):
         raise RecordError("costs")
-    if digest not in known:
-        known[digest] = Architecture.from_dict(values["architecture"])
-        if known[digest].digest != digest:
-            raise RecordError("digest, which is not the architecture's")
-    return values | {"architecture": known[digest]}
 
 
 def eligible(evaluations: Iterable[Evaluation], budget: Budget, objectives: Sequence[Objective]) -> list[Evaluation]:

@@ -7,25 +7,28 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from nas import machine
 from nas.config import Config
 from nas.data import Split, load_part
-from nas.evaluation import evaluate
+from nas.evaluation import Accuracy, evaluate
 from nas.executors import Executor
 from nas.log import Progress
 from nas.plugins import import_plugins
-from nas.records import Retraining
+from nas.records import Reference, Retraining
+from nas.references import make_reference
 from nas.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_search, search_names
 from nas.store import RunStore
-from nas.weights import load_checkpoint, load_network, save_checkpoint, save_tensors
+from nas.weights import load_checkpoint, load_network, load_tensors, save_checkpoint, save_tensors
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
-from search_spaces.network import Network, build
+from search_spaces.network import build
 from supernet.calibration import recompute
 from supernet.optimisation import Optimisation, Schedule
 from supernet.seeding import derive_seed
@@ -68,9 +71,125 @@ class Job:
         """The file of its trained weights in that folder."""
         return f"retrained-{self.init}-{self.seed}.safetensors"
 
+    @property
+    def size(self) -> int:
+        """MACs: the largest network starts first."""
+        return macs(self.architecture)
+
     def work(self, ending: str) -> str:
         """A file of its own that only an unfinished run has."""
         return f"work/retrain/{self.search}/{self.name}.{ending}"
+
+    def initial(self, store: RunStore, seed: int) -> nn.Module:
+        """The network before training.
+
+        Args:
+            seed: of fresh weights.
+        """
+        if self.init == "inherited":
+            network = load_network(store.path(self.folder))
+        else:
+            network = build(self.architecture, derive_seed(seed, self.digest))
+        network.set_drop_path(self.config.retrain.drop_path)
+        return network
+
+    def trained(self, store: RunStore) -> nn.Module:
+        """The network as it was stored behind training."""
+        return load_network(store.path(self.folder), self.weights)
+
+    def record(self, skipped: int, validation: Accuracy, test: Accuracy) -> Retraining:
+        """What is written down of it.
+
+        Args:
+            skipped: steps whose gradients were not finite.
+        """
+        return Retraining(
+            digest=self.digest, roles=self.roles, init=self.init, seed=self.seed, architecture=self.architecture,
+            costs=self.costs, epochs=self.config.retrain.epochs, skipped_steps=skipped,
+            validation_top1=validation.top1, test_top1=test.top1, test_loss=test.loss, test_images=test.images,
+        )  # fmt: skip
+
+    @staticmethod
+    def read(line: Any) -> Retraining:
+        """The inverse of the record's `to_dict`."""
+        return Retraining.from_dict(line)
+
+
+@dataclass(frozen=True)
+class ReferenceJob:
+    """One of timm's networks to train from fresh weights in a search of a run, as a `Job` of it is trained.
+
+    Args:
+        model: its name in timm.
+    """
+
+    config: Config
+    search: str
+    model: str
+    costs: Mapping[str, float]
+    seed: int
+    init: str = "scratch"
+
+    @property
+    def name(self) -> str:
+        return f"timm-{self.model}-{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        return f"timm/{self.model}"
+
+    @property
+    def folder(self) -> str:
+        return f"searches/{self.search}/references/{self.model}"
+
+    @property
+    def weights(self) -> str:
+        return f"retrained-scratch-{self.seed}.safetensors"
+
+    @property
+    def size(self) -> int:
+        return int(self.costs.get("macs", 0))
+
+    def work(self, ending: str) -> str:
+        return f"work/retrain/{self.search}/{self.name}.{ending}"
+
+    def _make(self, store: RunStore) -> nn.Module:
+        data = self.config.data
+        split = Split.from_dict(store.read_json("split.json"))
+        return make_reference(
+            self.model, split.in_channels, len(split.classes), data.resolution, self.config.retrain.drop_path
+        )
+
+    def initial(self, store: RunStore, seed: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, self.digest))
+            return self._make(store)
+
+    def trained(self, store: RunStore) -> nn.Module:
+        network = self._make(store)
+        load_tensors(store, f"{self.folder}/{self.weights}", network)
+        return network
+
+    def record(self, skipped: int, validation: Accuracy, test: Accuracy) -> Reference:
+        return Reference(
+            model=self.model, seed=self.seed, costs=self.costs, epochs=self.config.retrain.epochs, skipped_steps=skipped,
+            validation_top1=validation.top1, test_top1=test.top1, test_loss=test.loss, test_images=test.images,
+        )  # fmt: skip
+
+    @staticmethod
+    def read(line: Any) -> Reference:
+        return Reference.from_dict(line)
+
+
+def _same_recipe(search: Search) -> Iterator[Search]:
+    """The other searches of the run that retrain by the same recipe."""
+    recipe = search.retraining
+    for name in search_names(search.store):
+        if name == search.name or recipe is None:
+            continue
+        other = read_search(search.store, name)
+        if other.retraining is not None and not different(other.retraining, recipe, RETRAIN_FREE):
+            yield other
 
 
 def retrained_elsewhere(search: Search, jobs: list[Job]) -> Iterator[tuple[Job, Retraining]]:
@@ -79,33 +198,49 @@ def retrained_elsewhere(search: Search, jobs: list[Job]) -> Iterator[tuple[Job, 
 
     From inherited weights only where both searches evaluate alike, because the weights carry the statistics of the evaluation.
     """
-    store = search.store
-    others = [read_search(store, name) for name in search_names(store) if name != search.name]
-    for other in others:
-        recipe = search.retraining
-        if recipe is None or other.retraining is None or different(other.retraining, recipe, RETRAIN_FREE):
-            continue
+    for other in _same_recipe(search):
         alike = all(getattr(other.settings, key) == getattr(search.settings, key) for key in EVALUATED_BY)
         done = {(r.digest, r.init, r.seed): r for r in other.retrainings()}
         for job in list(jobs):
             found = done.get((job.digest, job.init, job.seed))
-            source = other.path(f"networks/{job.digest}/{job.weights}")
-            if found is None or not (alike or job.init == "scratch") or not store.exists(source):
-                continue
-            try:
-                load_network(store.path(other.path(f"networks/{job.digest}")), job.weights)
-            except InputError:  # damaged: the network is trained again
-                continue
-            store.write_bytes(f"{job.folder}/{job.weights}", store.path(source).read_bytes())
-            jobs.remove(job)
-            yield job, replace(found, roles=job.roles, costs=job.costs)
+            if found is not None and (alike or job.init == "scratch") and _copied(search, other, job):
+                jobs.remove(job)
+                yield job, replace(found, roles=job.roles, costs=job.costs)
 
 
-def run_jobs(executor: Executor, jobs: list[Job]) -> Iterator[tuple[Job, Retraining]]:
+def references_elsewhere(search: Search, jobs: list[ReferenceJob]) -> Iterator[tuple[ReferenceJob, Reference]]:
+    """The same for models of timm."""
+    for other in _same_recipe(search):
+        done = {(r.model, r.seed): r for r in other.references()}
+        for job in list(jobs):
+            found = done.get((job.model, job.seed))
+            if found is not None and _copied(search, other, job):
+                jobs.remove(job)
+                yield job, replace(found, costs=job.costs)
+
+
+def _copied(search: Search, other: Search, job: Job | ReferenceJob) -> bool:
+    """Copies the weights of a job that another search has done, if they are there and whole."""
+    store, there = search.store, replace(job, search=other.name)
+    if not store.exists(f"{there.folder}/{there.weights}"):
+        return False
+    try:
+        there.trained(store)
+    except InputError:  # damaged: the network is trained again
+        return False
+    store.write_bytes(f"{job.folder}/{job.weights}", store.path(f"{there.folder}/{there.weights}").read_bytes())
+    return True
+
+
+@overload
+def run_jobs(executor: Executor, jobs: list[Job]) -> Iterator[tuple[Job, Retraining]]: ...
+@overload
+def run_jobs(executor: Executor, jobs: list[ReferenceJob]) -> Iterator[tuple[ReferenceJob, Reference]]: ...
+def run_jobs(executor: Executor, jobs: Any) -> Iterator[tuple[Any, Any]]:
     """The result of each job, in the order of the jobs; within a seed the largest network starts first, so that none is left to run
     alone at the end.
     """
-    results = executor.map(nothing, run_job, jobs, weight=lambda job: macs(job.architecture) - job.seed * 10**18)
+    results = executor.map(nothing, run_job, jobs, weight=lambda job: job.size - job.seed * 10**18)
     yield from zip(jobs, results, strict=True)
 
 
@@ -113,7 +248,7 @@ def nothing() -> None:
     """What a job needs that it does not bring itself."""
 
 
-def run_job(_: None, job: Job) -> Retraining:
+def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
     """Trains one network, resuming from its checkpoint, and evaluates it on search-validation and, once, on test.
 
     Raises:
@@ -123,12 +258,12 @@ def run_job(_: None, job: Job) -> Retraining:
     store = RunStore(config.run)
     result, trained = job.work("json"), job.work("trained.json")
     if store.exists(result):
-        return Retraining.from_dict(store.read_json(result))
+        return job.read(store.read_json(result))
     import_plugins(config)
     device = machine.prepare(1, config.device)
     split = Split.from_dict(store.read_json("split.json"))
     if store.exists(trained):  # an earlier command trained it and could not test it
-        network = load_network(store.path(job.folder), job.weights).to(device)
+        network = job.trained(store).to(device)
         skipped = store.read_json(trained)["skipped_steps"]
     else:
         network, skipped = _train(job, store, split, device)
@@ -140,11 +275,7 @@ def run_job(_: None, job: Job) -> Retraining:
         evaluate(network, load_part(config.data, split, name).batches(256, device=str(device)))
         for name in ("validation", "test")
     )
-    record = Retraining(
-        digest=job.digest, roles=job.roles, init=job.init, seed=job.seed, architecture=job.architecture, costs=job.costs,
-        epochs=config.retrain.epochs, skipped_steps=skipped, validation_top1=validation.top1, test_top1=test.top1,
-        test_loss=test.loss, test_images=test.images,
-    )  # fmt: skip
+    record = job.record(skipped, validation, test)
     left = [trained, job.work("pt")]
     if not math.isfinite(record.test_loss):
         for name in (*left, f"{job.folder}/{job.weights}"):  # nothing good comes of them
@@ -156,7 +287,7 @@ def run_job(_: None, job: Job) -> Retraining:
     return record
 
 
-def _train(job: Job, store: RunStore, split: Split, device: torch.device) -> tuple[Network, int]:
+def _train(job: Job | ReferenceJob, store: RunStore, split: Split, device: torch.device) -> tuple[nn.Module, int]:
     """Trains the network of a job, resuming from its checkpoint.
 
     Returns:
@@ -165,12 +296,7 @@ def _train(job: Job, store: RunStore, split: Split, device: torch.device) -> tup
     config, settings = job.config, job.config.retrain
     part = load_part(config.data, split, "train")
     seed = derive_seed(config.seed, "retrain", job.seed)  # the same images in the same order for every network
-    if job.init == "inherited":
-        network = load_network(store.path(job.folder))
-    else:
-        network = build(job.architecture, derive_seed(seed, job.digest))
-    network.to(device)
-    network.set_drop_path(settings.drop_path)
+    network = job.initial(store, seed).to(device)
     batch_size = min(settings.batch_size, len(part))
     per_epoch = len(part) // batch_size
     total = per_epoch * settings.epochs

@@ -3,6 +3,7 @@
     searches/NAME/search.json        settings, costs, conditions, and whether it has finished
     searches/NAME/evaluations.jsonl  one line per evaluated network: the truth of the search
     searches/NAME/retrained.jsonl    one line per retrained network
+    searches/NAME/references.jsonl   one line per trained model of timm
     searches/NAME/networks/DIGEST/   arch.json and the files of weights of an extracted network
 
 All searches of a run share its supernet. What one has evaluated, another with equal settings of evaluation takes over.
@@ -20,7 +21,7 @@ from nas.config import Config, RetrainConfig, SearchConfig, typed
 from nas.log import say
 from nas.objectives import Objective, parse_objectives
 from nas.parsing import values_of
-from nas.records import Evaluation, RecordError, Retraining
+from nas.records import Evaluation, RecordError, Reference, Retraining
 from nas.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
@@ -31,7 +32,7 @@ FOLDER = "searches"
 FREE = frozenset({"name", "evaluations", "networks", "jobs", "close"})
 """Settings that may change while a search has results: they say how much is searched and where, not what comes out."""
 
-RETRAIN_FREE = frozenset({"points", "seeds", "inits", "jobs", "checkpoint_steps"})
+RETRAIN_FREE = frozenset({"points", "seeds", "inits", "references", "jobs", "checkpoint_steps"})
 """The same for retraining: how many networks are retrained, and how often."""
 
 EVALUATED_BY = ("calibration_images", "batch_size")
@@ -39,7 +40,7 @@ EVALUATED_BY = ("calibration_images", "batch_size")
 
 RUNNING, FINISHED, CLOSED = "running", "finished", "closed"
 
-Record = TypeVar("Record", Evaluation, Retraining)
+Record = TypeVar("Record", Evaluation, Retraining, Reference)
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,13 @@ class Search:
             InputError: a line is damaged, or of another version.
         """
         return self._records("retrained.jsonl", Retraining.from_dict)
+
+    def references(self) -> list[Reference]:
+        """
+        Raises:
+            InputError: a line is damaged, or of another version.
+        """
+        return self._records("references.jsonl", Reference.from_dict)
 
     def _records(self, name: str, read: Callable[[Any, dict[str, Architecture]], Record]) -> list[Record]:
         known: dict[str, Architecture] = {}

@@ -38,5 +38,6 @@ def view(search: Search) -> SearchView:
     return SearchView(
         name=search.name, folder_name=search.folder, settings=kept(search.settings), budget=search.budget,
         objectives=search.objectives, evaluations=search.evaluations(), retrainings=search.retrainings(),
+        references=search.references(),
         finished=search.finished, closed=search.state == CLOSED, extracted=extracted,
     )  # fmt: skip

@@ -8,8 +8,9 @@ from nas.config import Config
 from nas.executors import Executor, Words, make_executor
 from nas.log import say
 from nas.memory import explained
-from nas.records import Retraining
-from nas.retraining import Job, retrained_elsewhere, run_jobs
+from nas.records import Reference, Retraining
+from nas.references import reference_costs, reference_model
+from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_elsewhere, run_jobs
 from nas.run import Run, open_run
 from nas.searches import Search, chosen_searches, settle_retraining
 from nas.selection import selected
@@ -21,18 +22,22 @@ from search_spaces.errors import InputError
 def retrain(config: Config) -> Run:
     """Trains the selected networks of a search, or of all searches of the run, from each initialisation and seed.
 
-    What another search of the run has trained with the same recipe is taken over.
+    What another search of the run has trained with the same recipe is taken over. Models of timm in `retrain.references` are
+    trained after them, from fresh weights.
 
     Raises:
-        InputError: no finished search, networks that are not extracted, or another recipe than retraining started with.
+        InputError: no finished search, networks that are not extracted, another recipe than retraining started with, or a
+            reference that timm does not know or that does not work on images of this size.
     """
     run = open_run(config)
+    references = _references(run)
     work = [_waiting(run, search) for search in chosen_searches(run.store, config.search)]
-    if any(jobs for _, jobs in work):
+    if references or any(jobs for _, jobs in work):
         for part in ("validation", "test"):  # which are read at the end only: what is wrong with them shows now
             run.check_images(part)
     workers = config.retrain.jobs or (machine.cores() if run.device.type == "cpu" else 1)
     most = max(len(jobs) for _, jobs in work)
+    most = max(most, len(references) * config.retrain.seeds)
     ended = (
         f"{run.store.folder}: a training process was ended from outside, most often because memory ran out",
         "memory for all networks that train at once; what is finished is kept, and the same command resumes",
@@ -42,7 +47,29 @@ def retrain(config: Config) -> Run:
     with closing(make_executor(config.executor, min(workers, max(1, most)), words=words)) as executor:
         for search, jobs in work:
             _retrain(run, search, jobs, executor)
+            _train_references(run, search, references, executor)
     return run
+
+
+def _references(run: Run) -> dict[str, dict[str, float]]:
+    """What each model of timm costs that is to be trained, by its name in timm."""
+    size = (run.split.in_channels, len(run.split.classes), run.config.data.resolution)
+    models = dict.fromkeys(map(reference_model, run.config.retrain.references))
+    return {model: reference_costs(model, *size) for model in models}
+
+
+def _train_references(run: Run, search: Search, references: dict[str, dict[str, float]], executor: Executor) -> None:
+    done = {(reference.model, reference.seed) for reference in search.references()}
+    jobs = [
+        ReferenceJob(run.config, search.name, model, costs, seed)
+        for seed in range(run.config.retrain.seeds)
+        for model, costs in references.items()
+        if (model, seed) not in done
+    ]
+    for job, record in references_elsewhere(search, jobs):
+        _keep(run, search, job, record, "taken over from another search")
+    for job, record in run_jobs(executor, jobs):
+        _keep(run, search, job, record, "reference")
 
 
 def _waiting(run: Run, search: Search) -> tuple[Search, list[Job]]:
@@ -69,17 +96,15 @@ def _waiting(run: Run, search: Search) -> tuple[Search, list[Job]]:
 
 def _retrain(run: Run, search: Search, jobs: list[Job], executor: Executor) -> None:
     for job, record in retrained_elsewhere(search, jobs):
-        _keep(run, search, job, record, "taken over from another search: ")
+        _keep(run, search, job, record, f"taken over from another search: {', '.join(job.roles)}")
     if not jobs:
         say(f"{run.config.run}: the selected networks of search {search.name} are retrained")
     for job, record in run_jobs(executor, jobs):
-        _keep(run, search, job, record, "")
+        _keep(run, search, job, record, ", ".join(job.roles))
 
 
-def _keep(run: Run, search: Search, job: Job, record: Retraining, how: str) -> None:
-    run.store.append(search.path("retrained.jsonl"), record.to_dict())
+def _keep(run: Run, search: Search, job: Job | ReferenceJob, record: Retraining | Reference, how: str) -> None:
+    file = "references.jsonl" if isinstance(record, Reference) else "retrained.jsonl"
+    run.store.append(search.path(file), record.to_dict())
     words = ", ".join(worded(name, record.costs[name]) for name in search.shown if name in record.costs)
-    say(
-        f"{job.name:30}  {words}  test top-1 {record.test_top1:.4f}  "
-        f"validation {record.validation_top1:.4f}  ({how}{', '.join(job.roles)})"
-    )
+    say(f"{job.name:30}  {words}  test top-1 {record.test_top1:.4f}  validation {record.validation_top1:.4f}  ({how})")

@@ -128,6 +128,7 @@ def _front_chart(search: SearchFindings, score: Objective, x: str) -> Chart | No
     if not layers:
         return None
     layers += _retrained_layers(search, score.name, x, detailed=False)
+    layers += _reference_layers(search, score.name, x)
     unknown = {trial.digest for trial in search.trials if _trial_x(trial, x) is None}
     left_out = f"Not drawn: {plural(len(unknown), 'network')} whose {x} is not known." if unknown else ""
     return Chart(
@@ -159,6 +160,7 @@ def _described(search: SearchFindings, score: Objective, x: str, layers: Sequenc
 def retrained_chart(search: SearchFindings) -> Chart | None:
     """Test top-1 of the retrained networks alone, with error bars, against the principal cost."""
     layers = [layer for layer in _retrained_layers(search, "top1", search.cost, detailed=True) if layer.marks]
+    layers += _reference_layers(search, "top1", search.cost)
     if not layers:
         return None
     heights, limits = extent(layers), _limits(search, search.cost)
@@ -195,6 +197,30 @@ def _retrained_layers(search: SearchFindings, score: str, x: str, *, detailed: b
             )
         )
     return layers
+
+
+def _reference_layers(search: SearchFindings, score: str, x: str) -> list[Layer]:
+    """One layer of timm's models with their names, where any has a place."""
+    marks = []
+    for model, result in search.references.items():
+        place = result.mean_loss if x == "loss" else result.costs.get(x)
+        if place is None:
+            continue
+        values = result.tests if score == "top1" else result.losses
+        costs = ", ".join(amount(cost.name, result.costs.get(cost.name), search.costs) for cost in search.matters)
+        marks.append(
+            Mark(
+                x=place,
+                y=result.mean if score == "top1" else result.mean_loss,
+                title=f"timm/{model}\ntrained from {INITS['scratch']}\n{costs}\ntest top-1 {result}",
+                label=model,
+                low=min(values),
+                high=max(values),
+                noise=result.error if score == "top1" else 0.0,
+            )
+        )
+    name = "timm's models by the same recipe, test"
+    return [Layer(name=name, colour="baseline", shape="pentagon", marks=tuple(marks), hollow=True)] if marks else []
 
 
 def _retrained_mark(

@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.budget import Budget
 from nas.objectives import Objective, principal_cost
-from nas.records import INITS, SAMPLER, Evaluation, Retraining, eligible
+from nas.records import INITS, SAMPLER, Evaluation, Reference, Retraining, eligible
 from nas.reporting.words import plain
 from nas.roles import RANDOM, ROLES, axes, best_of, eligible_of, front_of, roles_of
 from search_spaces.architecture import Architecture
@@ -41,6 +41,7 @@ class SearchView:
     objectives: tuple[Objective, ...]
     evaluations: Sequence[Evaluation]
     retrainings: Sequence[Retraining] = ()
+    references: Sequence[Reference] = ()
     finished: bool = True
     closed: bool = False
     extracted: frozenset[str] = frozenset()
@@ -50,7 +51,7 @@ class SearchView:
 class Result:
     """The retrainings of one network from one start, by rising seed; there is at least one."""
 
-    repeats: tuple[Retraining, ...]
+    repeats: tuple[Retraining | Reference, ...]
 
     @property
     def tests(self) -> list[float]:
@@ -78,6 +79,10 @@ class Result:
     @property
     def images(self) -> int:
         return self.repeats[0].test_images
+
+    @property
+    def costs(self) -> Mapping[str, float]:
+        return self.repeats[0].costs
 
     @property
     def error(self) -> float:
@@ -176,6 +181,13 @@ class SearchFindings:
     @property
     def state(self) -> str:
         return "finished" if self.view.finished else "closed by hand" if self.view.closed else "unfinished"
+
+    @property
+    def references(self) -> dict[str, Result]:
+        """The models of timm that were trained by the recipe of retraining, by their names, with the results of their seeds."""
+        own = {(reference.model, reference.seed): reference for reference in self.view.references}
+        models = dict.fromkeys(reference.model for reference in self.view.references)
+        return {model: Result(tuple(own[key] for key in sorted(own) if key[0] == model)) for model in models}
 
     @property
     def matters(self) -> list[CostInfo]:

@@ -50,6 +50,9 @@ def _networks(search: SearchFindings) -> list[str]:
         ]
         lines.append("  ".join([*cells, shorten(row[-1], rest)] if shape else cells))
     lines.insert(1, "-" * max(map(len, lines)))
+    for model, result in search.references.items():
+        known = [f"{compact(result.costs[c.name])} {c.name}" for c in search.matters if c.name in result.costs]
+        lines.append(shorten(f"timm/{model}, {', '.join(known)}: test top-1 {result} from scratch", WIDTH))
     if not search.front:
         lines.append("No evaluated network may win: none is within the budget, with every objective known.")
     return lines

@@ -25,7 +25,10 @@ def networks(place: Place) -> Html:
 def _table(place: Place, others: list[str]) -> Html:
     search = place.search
     stages = max(len(network.architecture.stages) for network in search.networks)
-    starts = [f"test top-1, retrained from {init}{' weights' * (init == 'inherited')}" for init in search.inits]
+    starts = [
+        f"test top-1, retrained from {init}{' weights' * (init == 'inherited')}"
+        for init in search.inits or ["scratch"] * bool(search.references)
+    ]
     costs = [cost_name(c.name) if c.name in ("macs", "params") else axis_name(c) for c in search.matters]
     scores = ["search-validation top-1, inherited weights"]
     scores += ["search-validation loss, inherited weights"] * (Objective("loss") in search.objectives)
@@ -37,6 +40,14 @@ def _table(place: Place, others: list[str]) -> Html:
         if rows:
             group = h("tr", h("th", title, colspan=len(heads), scope="colgroup"), class_="group")
             bodies.append(h("tbody", group, *rows))
+    if search.references:
+        group = h(
+            "tr", h("th", "timm's models, by the same recipe", colspan=len(heads), scope="colgroup"), class_="group"
+        )
+        rows = [
+            _reference_row(model, result, search, len(scores), stages) for model, result in search.references.items()
+        ]
+        bodies.append(h("tbody", group, *rows))
     name = f"Networks of {search.name}" if place.found.several else "Networks"
     return boxed_table(name, h("thead", h("tr", *heads)), *bodies, class_="networks")
 
@@ -59,6 +70,17 @@ def _row(network: Network, place: Place, stages: int, others: list[str]) -> Html
         *_score_cells(network, search),
         *(_result_cell(network.results.get(init)) for init in search.inits),
         *place.mixers.columns(network.architecture, stages),
+    )
+
+
+def _reference_row(model: str, result: Result, search: SearchFindings, scores: int, stages: int) -> Html:
+    return h(
+        "tr",
+        h("th", h("div", f"timm/{model}"), scope="row"),
+        *(_cost_cell(result.costs.get(cost.name)) for cost in search.matters),
+        *(number_cell("–", title="it has no inherited weights") for _ in range(scores)),
+        *(_result_cell(result if init == "scratch" else None) for init in search.inits or ["scratch"]),
+        *(h("td") for _ in range(stages)),
     )
 
 
