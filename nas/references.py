@@ -9,7 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces.costs.operators import Counter, UnknownOperatorError, meta
+from nas.counters import our_count
+from search_spaces.costs.activations import held
+from search_spaces.costs.memory import state_bytes
+from search_spaces.costs.operators import meta
 from search_spaces.errors import InputError
 
 PREFIX = "timm/"
@@ -37,20 +40,20 @@ def reference_model(name: str) -> str:
 
 
 def reference_costs(model: str, in_channels: int, num_classes: int, resolution: int) -> dict[str, float]:
-    """What a reference costs: parameters, and MACs where every operator's cost is known.
+    """The built-in costs of a reference, counted on the network itself; MACs by `nas.counters.our_count`.
 
     Raises:
         InputError: as `make_reference`.
     """
-    network = make_reference(model, in_channels, num_classes, resolution).to("meta").eval()
-    costs: dict[str, float] = {"params": sum(parameter.numel() for parameter in network.parameters())}
-    try:
-        with torch.no_grad(), Counter() as counter:
-            network(meta(1, in_channels, resolution, resolution))
-        costs["macs"] = counter.macs
-    except UnknownOperatorError:
-        pass
-    return costs
+    network = make_reference(model, in_channels, num_classes, resolution).to("meta").eval().requires_grad_(False)
+    x = meta(1, in_channels, resolution, resolution)
+    maps = held(network, x)
+    return {
+        "params": sum(parameter.numel() for parameter in network.parameters()),
+        "macs": our_count(network, x).total,
+        "activations": maps,
+        "memory": state_bytes(network) + maps,
+    }
 
 
 def make_reference(
