@@ -29,8 +29,11 @@ FEWEST = 10
 
 FOLDS = 5
 
-WORTH = {"sums": 1.0, "bent sums": 0.95}
-"""Share of the error of the simpler models that a kind of model must stay below to be chosen. What does not add up has no bounds."""
+WORTH = {"sums": 1.05, "bent sums": 0.95}
+"""Share of the error of the simpler models that a kind of model must stay below to be chosen.
+
+Sums contain rates, and are preferred when the two are about equal. What does not add up has no bounds, and has to be clearly better.
+"""
 
 TRIMMED = 0.1
 """Share of the examples, those predicted worst, that do not count in the choice: a device's hiccups would decide it."""

@@ -9,7 +9,9 @@ milliseconds.
 
 For each column and number of training networks: Kendall's tau and MAPE on 1,000 networks that no fit has seen, mean and worst of the
 seeds, of `nas.latency.learned` on counted features, and of a ridge regression on one-hot choices. `additive` is least squares on the
-one-hot choices of 4,000 networks: what a sum over choices can reach at all, on a device as noisy as it is.
+one-hot choices of 4,000 networks: what a sum over choices can reach at all, on a device as noisy as it is. `drift` is the correlation of what
+the additive model leaves over between one row of the table and the next: rows are independent draws, so above about .05 it is the device
+that changed while it was measured, which no model of networks can predict.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,7 +99,7 @@ def convolutions(op: Operation) -> dict[str, list[Conv]]:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def describe(op: Operation) -> Features:
     """Counted features of an operation, as `nas.latency.features` counts them on a unit."""
     found = convolutions(op)
@@ -219,6 +221,12 @@ def additive(family: Family, ms: Array) -> Accuracy:
     return accuracy(least_squares(family.one_hot[some], ms[some], family.one_hot[others]), ms[others])
 
 
+def drift(family: Family, ms: Array) -> float:
+    left = ms - least_squares(family.one_hot, ms, family.one_hot)
+    left = np.clip(left, *np.quantile(left, (0.01, 0.99)))
+    return float(np.corrcoef(left[1:], left[:-1])[0, 1])
+
+
 def columns_of(table: Mapping[str, Array], wanted: str) -> list[tuple[str, str]]:
     names = [name.removeprefix("lat_").split("__") for name in table if name.startswith("lat_")]
     found = [(family, device) for family, device in names if family in FAMILIES and device not in TABLE_SUMS]
@@ -234,12 +242,11 @@ def main() -> None:
     arguments = parser.parse_args()
     table = dict(np.load(arguments.table, allow_pickle=False))
     families = {name: make(table) for name, make in FAMILIES.items()}
-    print(
-        "column                   train  learned tau (worst)  MAPE    ridge tau (worst)  MAPE    additive tau  MAPE   seconds"
-    )
+    head = "column                   train  learned tau (worst)  MAPE    ridge tau (worst)  MAPE    additive tau  MAPE  drift  seconds"
+    print(head)  # noqa: T201
     for family, device in columns_of(table, arguments.columns):
         ms = table[f"lat_{family}__{device}"].astype(float)
-        full = additive(families[family], ms)
+        full, moved = additive(families[family], ms), drift(families[family], ms)
         for train in map(int, arguments.train.split(",")):
             start = time.monotonic()
             found = [tested(families[family], ms, train, seed) for seed in range(arguments.seeds)]
@@ -249,7 +256,14 @@ def main() -> None:
                 tau, worst = np.mean([one.tau for one in results]), min(one.tau for one in results)
                 words.append(f"{tau:.3f} ({worst:.3f})  {np.mean([one.mape for one in results]):8.1%}")
             kinds = ", ".join(sorted({name for name, _, _ in found}))
-            print(f"{family + '/' + device:24} {train:5}   {words[0]}   {words[1]}   {full.tau:.3f} {full.mape:8.1%}   {seconds:.1f}  {kinds}", flush=True)  # fmt: skip
+            line = [
+                f"{family + '/' + device:24} {train:5}",
+                *words,
+                f"{full.tau:.3f} {full.mape:8.1%}",
+                f"{moved:5.2f}",
+                f"{seconds:.1f}",
+            ]
+            print("   ".join((*line, kinds)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
