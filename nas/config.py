@@ -207,8 +207,15 @@ class SearchConfig:
         (),
         "CSV files of measured costs: a column digest, a column per cost, and architecture (the JSON of arch.json) where the run has not evaluated the network",
     )
+    profiles: tuple[str, ...] = key(
+        (),
+        "profiles of devices (nas profile): each gives the cost latency_ms@NAME, and latency_ms where it is of this device",
+    )
     jobs: int = key(0, "networks evaluated at once, each by a process of its own; 0 takes the number of cores")
     close: bool = key(False, "finish the search with what it has evaluated")
+    noisy: bool = key(
+        False, "measure networks on this device though the machine is too noisy to be believed; records say so"
+    )
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)
