@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 from nas.budget import LARGEST, Budget
 from nas.executors import check_executor
 from nas.objectives import parse_objectives
+from nas.runtimes import check_runtime
 from nas.samplers import check_sampler
+from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError, unknown
 
 Value = TypeVar("Value")
@@ -317,6 +319,50 @@ class ReportConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileConfig:
+    """What `nas profile` measures."""
+
+    out: str = key("", "file that gets the profile, such as laptop.json")
+    name: str = key(
+        "", "name of the device in costs (latency_ms@NAME), in lower case; empty takes the name of the file"
+    )
+    runtime: str = key("eager", "eager, compiled, onnx, or the dotted path of a runtime")
+    batch: int = key(1, "images at once")
+    resolution: int = key(0, "side of the images in pixels; 0 takes that of the space")
+    channels: int = key(0, "channels of the images; 0 takes those of the space")
+    classes: int = key(0, "outputs of the networks; 0 takes those of the space")
+    calibration: int = key(25, "whole networks that the model is fitted on")
+    heldout: int = key(30, "whole networks that only tell the error of the model")
+    units: str = key(
+        "all",
+        "all: what tells the time of every unit of the space; networks: only the units of the networks that are measured",
+    )
+    networks: tuple[str, ...] = key((), "arch.json files of networks that are measured too")
+    error: float = key(
+        0.01, "half the width of the 95 % confidence interval over the median, at which a network's measurement ends"
+    )
+    seconds: float = key(0.0, "seconds of measuring, about; 0 for as long as the error needs")
+    noisy: bool = key(False, "measure on a machine that is too noisy to be believed, and say so in the profile")
+    profile: str = key("", "a profile of this device that gets the units that it lacks, in place of a new one (out)")
+    missing: tuple[str, ...] = key((), "arch.json files of networks whose units are added to profile")
+
+    def __post_init__(self) -> None:
+        _at_least(self, batch=1, resolution=0, channels=0, classes=0, calibration=3, heldout=2, seconds=0)
+        check_runtime(self.runtime)
+        _fraction(self, "error")
+        _one_of(self, units=("all", "networks"))
+        if self.error == 0:
+            raise InputError("profile.error is 0", "above 0 and below 1: 0.01 is one per cent", "profile.error=0.01")
+        if self.name and not is_cost_name(f"latency_ms@{self.name}"):
+            plain = re.sub("[^a-z0-9_.-]+", "-", self.name.lower()).strip("._-") or "mine"
+            raise InputError(
+                f"profile.name is {short(self.name)}",
+                "lower-case letters, digits and _ . -, starting with a letter or digit",
+                f"profile.name={plain}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """A whole run."""
 
@@ -345,6 +391,7 @@ class Config:
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
 
     def __post_init__(self) -> None:
         _at_least(self, seed=0, threads=0)
@@ -361,5 +408,5 @@ class Config:
 
 SECTIONS: dict[str, type] = {
     "data": DataConfig, "train": TrainConfig, "search": SearchConfig, "extract": ExtractConfig, "retrain": RetrainConfig,
-    "report": ReportConfig,
+    "report": ReportConfig, "profile": ProfileConfig,
 }  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nas.budget import UNKNOWN, Budget
 from nas.config import SearchConfig
+from nas.latency.profiles import add_profiles
 from nas.objectives import Objective, parse_objectives
 from search_spaces.architecture import Architecture
 from search_spaces.costs import BUILT_IN, cost_named, cost_names, costs_of
@@ -28,6 +29,7 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
     """
     listed = [arch for path in settings.measured for arch in read_costs(path)]
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
+    add_profiles(settings.profiles, needed(budget, objectives))
     limits = [f"{name}={budget.spelt(name)}" for name in budget.names]
     for name, typed in zip(budget.names, limits, strict=True):
         _check(name, "search.budget", typed, limits)
@@ -48,15 +50,20 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
         mended = typed.replace(name, nearest(name, cost_names()), 1)
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
-            f"{', '.join(cost_names())}, a cost of a plugin, or a column of a file in search.measured",
+            f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured, or the device of search.profiles",
             f"{key}={','.join(mended if item == typed else item for item in among)}",
         ) from None
 
 
+def needed(budget: Budget, objectives: Sequence[Objective]) -> tuple[str, ...]:
+    """The costs that a search needs, each once."""
+    names = (*budget.names, *(objective.name for objective in objectives if objective.is_cost))
+    return tuple(dict.fromkeys(names))
+
+
 def sparse_costs(budget: Budget, objectives: Sequence[Objective]) -> tuple[str, ...]:
     """The costs that a search needs and that may be unknown for some networks: all but those that are counted."""
-    names = (*budget.names, *(objective.name for objective in objectives if objective.is_cost))
-    return tuple(name for name in dict.fromkeys(names) if name not in BUILT_IN)
+    return tuple(name for name in needed(budget, objectives) if name not in BUILT_IN)
 
 
 def measured_costs(settings: SearchConfig) -> set[str]:

@@ -12,6 +12,7 @@ GENERAL = {
     "extract": ("run", "digest", "device", "threads", "plugins"),
     "retrain": ("run", "digest", "device", "executor", "plugins"),
     "report": ("run",),
+    "profile": ("space", "seed", "device", "threads", "plugins"),
     "demo": ("run", "space", "seed", "device", "threads", "executor", "plugins"),
 }
 """Keys without a section that each verb reads."""
@@ -22,6 +23,7 @@ SECTIONS_OF = {
     "extract": ("extract",),
     "retrain": ("retrain",),
     "report": ("report",),
+    "profile": ("profile",),
     "demo": (),
 }
 """Sections whose keys each verb reads."""
@@ -42,6 +44,8 @@ NOTES = {
     "extract": "Without search=NAME, all searches of the run.",
     "retrain": "Without search=NAME, all searches of the run.",
     "report": "Without search=NAME, one page with all searches of the run.",
+    "profile": "Measures every unit of a space and a few whole networks on this device, and writes a model of it: search.profiles=FILE then "
+    "makes latency_ms a cost, and latency_ms@NAME anywhere. The error printed is that on networks that the model has not seen.",
     "demo": "Without a file, and without data= or space=, it takes nas/demo.toml. It reads the keys of all verbs: write those of data, train, "
     "search, extract, retrain and report with their section (train.epochs=20), or see nas train --help, nas search --help and so on.",
 }

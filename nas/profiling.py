@@ -8,8 +8,7 @@ Times depend on shapes, not on weights: networks are measured with fresh ones.
 
 import random
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
 import torch

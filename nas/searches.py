@@ -194,12 +194,8 @@ def absolute(settings: SearchConfig) -> SearchConfig:
     def paths(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(os.path.abspath(expanded(name)) for name in names)
 
-    return replace(
-        settings,
-        measured=paths(settings.measured),
-        profiles=paths(settings.profiles),
-        networks=paths(settings.networks),
-    )
+    named = {key: paths(getattr(settings, key)) for key in ("measured", "profiles", "networks")}
+    return replace(settings, **named)
 
 
 def search_names(store: RunStore) -> list[str]:

@@ -15,6 +15,7 @@ from nas.costing import (
     check_feasible,
     excess_of,
     measured_costs,
+    needed,
     or_else,
     prepare_costs,
     refusal,
@@ -24,6 +25,7 @@ from nas.costing import (
 from nas.engine import Proposal, Space, Tally, run_search
 from nas.evaluation import Accuracy, EvaluatorSetup, score
 from nas.executors import Executor
+from nas.latency.profiles import check_covered
 from nas.log import Progress, say
 from nas.objectives import parse_objectives, principal_cost
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
@@ -248,6 +250,7 @@ def _conduct(run: Run, executor: Executor) -> Search:
     settings, store, space = run.config.search, run.store, run.space
     listed = prepare_costs(settings)
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
+    check_covered(space, needed(budget, objectives))
     sparse = sparse_costs(budget, objectives)
     violations, source = violations_of(budget, sparse), space
     check_feasible(space, budget)
