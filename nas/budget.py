@@ -243,11 +243,11 @@ class Budget:
         return InputError(
             f"no network of space {space} was found within {self._named()}: {cause}, and the nearest network found has {words}",
             allowed,
-            f"search.budget={self._widened(nearest)}",
+            f"search.budget={self.widened(nearest)}",
         )
 
-    def _widened(self, costs: Costs) -> "Budget":
-        """The same limits, moved as far as needed for these costs to be within them, to round numbers."""
+    def widened(self, costs: Costs) -> "Budget":
+        """The same limits, moved as far as needed for these costs to be within them, to round numbers; for unknown costs as they are."""
         limits = {name: max(limit, rounded_up(costs.get(name, 0))) for name, limit in self.limits}
         floors = {name: min(floor, rounded_down(costs.get(name, floor))) for name, floor in self.floors}
         return Budget(tuple(limits.items()), tuple((name, floor) for name, floor in floors.items() if floor > 0))

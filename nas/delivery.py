@@ -18,11 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from nas.budget import Budget, rounded_up, worded
+from nas.budget import Budget, worded
 from nas.config import SearchConfig
 from nas.latency.accuracy import Accuracy, accuracy
 from nas.latency.profiles import differences_here
-from nas.log import Progress, say
+from nas.log import Progress
 from nas.profiling import chunks, measure_some
 from nas.records import OVER, WITHIN, Evaluation, Measurement, eligible, latest, refuted
 from nas.roles import roles_of
@@ -212,14 +212,11 @@ class Delivery:
         digests = {record.digest for record in tried}
         over = [m for m in latest(self.measurements).values() if m.digest in digests and not m.within(search.budget)]
         nearest = min(over, key=lambda m: search.budget.over([m.cost]).excess({m.cost: m.high or 0.0}))
-        known, least = {name: limit for name, limit in search.budget.limits}, dict(search.budget.floors)
-        if nearest.cost in known:
-            known[nearest.cost] = max(known[nearest.cost], rounded_up(nearest.high or 0.0))
-        raised = Budget(tuple(known.items()), tuple(item for item in least.items() if item[0] != nearest.cost))
+        raised = search.budget.widened({nearest.cost: nearest.high or 0.0}).widened({nearest.cost: nearest.low or 0.0})
         raise InputError(
             f"search {search.name}: none of {len(digests)} networks that were predicted to be within {search.budget} is so when it is "
-            f"measured; the nearest has {worded(nearest.cost, nearest.measured or 0.0)}, at most {nearest.high or 0.0:.4g} ms with 95 % "
-            f"confidence, and {worded(nearest.cost, nearest.predicted or 0.0)} were predicted",
+            f"measured; the nearest takes {worded(nearest.cost, nearest.measured or 0.0)}, {nearest.low or 0.0:.4g} to {nearest.high or 0.0:.4g} "
+            f"with 95 % confidence, where {nearest.predicted or 0.0:.4g} were predicted",
             "a budget that some network keeps on the device, or more evaluations",
             f"{again} search.budget={raised} search.name=another",
         )
