@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nas.commands.demo import demo as demo
     from nas.commands.extract import extract as extract
     from nas.commands.models import models as models
+    from nas.commands.profile import profile as profile
     from nas.commands.report import report as report
     from nas.commands.retrain import retrain as retrain
     from nas.commands.search import search as search
@@ -35,10 +36,12 @@ _WHERE = {
     "convert": "nas.commands.convert",
     "cost": "nas.commands.cost",
     "models": "nas.commands.models",
+    "profile": "nas.commands.profile",
 }
 
 __all__ = [
-    "Config", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "report", "retrain", "search", "train",
+    "Config", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
+    "train",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from nas.config import Config
 from nas.helping import help_of, help_of_networks
 from nas.log import say
 from nas.parsing import load_config
@@ -26,7 +27,8 @@ VERBS = {
     "extract": "write networks of the Pareto front as stand-alone files",
     "retrain": "train the winners and the baselines as stand-alone networks",
     "report": "write report.html, front.png, front.csv and trials.csv",
-    "demo": "all of these, one after the other",
+    "profile": "measure this device, so that latency is a cost: nas profile space=SPACE out=FILE.json",
+    "demo": "train, search, extract, retrain and report, one after the other",
 }
 STEPS = ("train", "search", "extract", "retrain", "report", "demo")
 """What works on a run. The others print."""
@@ -50,7 +52,8 @@ examples:
   nas search run=runs/mine budget=macs=3M,params=100K objectives=top1,macs,params
   nas extract run=runs/mine                       all searches of the run, or search=NAME
   nas retrain run=runs/mine
-  nas report run=runs/mine"""
+  nas report run=runs/mine
+  nas profile space=images32 out=laptop.json      then nas search search.profiles=laptop.json budget=latency_ms=8"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,9 +126,18 @@ def run(arguments: list[str]) -> int:
         return convert(rest)
     if verb == "cost":
         return cost(rest)
+    if verb == "profile":
+        importlib.import_module("nas.commands.profile").profile(profile_config(rest))
+        return 0
     for config in importlib.import_module("nas.configuring").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
+
+
+def profile_config(arguments: list[str]) -> Config:
+    """The configuration of `nas profile`, which works on no run: a file, if there is one, then what is typed."""
+    file = arguments[0] if arguments and "=" not in arguments[0] else None
+    return load_config(file, arguments[1:] if file else arguments, section="profile")
 
 
 def spaces(arguments: list[str]) -> int:

@@ -11,10 +11,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from nas.budget import LARGEST, Budget, quantity
+from nas.budget import LARGEST, Budget
 from nas.executors import check_executor
 from nas.objectives import parse_objectives
+from nas.runtimes import check_runtime
 from nas.samplers import check_sampler
+from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError, unknown
 
 Value = TypeVar("Value")
@@ -183,7 +185,11 @@ class SearchConfig:
     name: str = key(
         "", "name of the search in its run; empty for one made from its budget, objectives, samplers and seed"
     )
-    budget: str = key("none", "the most that a network may cost: 4M (MACs), macs=4M,params=100K (any costs), or none")
+    budget: str = key(
+        "none",
+        "what a network may cost: 4M (at most so many MACs), macs=4M,params=100K (any costs), macs=2M..4M (a range, both ends included), "
+        "latency_ms@pi5=8 (a cost on one device), or none",
+    )
     objectives: tuple[str, ...] = key(("top1", "macs"), "one to four of top1 (up), loss (down) and any costs (down)")
     samplers: tuple[str, ...] = key(
         ("nsga2", "random"),
@@ -203,8 +209,20 @@ class SearchConfig:
         (),
         "CSV files of measured costs: a column digest, a column per cost, and architecture (the JSON of arch.json) where the run has not evaluated the network",
     )
+    profiles: tuple[str, ...] = key(
+        (),
+        "profiles of devices (nas profile), or CSV files of measured units (nas profile list=FILE.csv): each gives the cost latency_ms@NAME, and latency_ms where it is of this device",
+    )
+    learned: tuple[str, ...] = key(
+        (),
+        "CSV files of measured costs with a column architecture: each cost is learned from its networks, and known for all networks",
+    )
+    fill: bool = key(False, "give units that the profiles lack times that are learned from the others")
     jobs: int = key(0, "networks evaluated at once, each by a process of its own; 0 takes the number of cores")
     close: bool = key(False, "finish the search with what it has evaluated")
+    noisy: bool = key(
+        False, "measure networks on this device though the machine is too noisy to be believed; records say so"
+    )
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)
@@ -238,9 +256,10 @@ class SearchConfig:
         if self.name:
             return self.name
         budget = Budget.parse(self.budget)
-        limits = "-".join(f"{name}{quantity(limit)}" for name, limit in budget.limits) or "nobudget"
+        # A device's name may end in digits: = keeps them apart from the limit.
+        limits = "-".join(f"{name}{'=' * ('@' in name)}{budget.spelt(name)}" for name in budget.names) or "nobudget"
         samplers = "-".join(name.rpartition(".")[2].lower() for name in self.samplers)
-        title = f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}"
+        title = f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}".replace("..", "to").replace("@", "+")
         return title if len(title) <= 100 else f"{title[:87]}-{hashlib.sha256(title.encode()).hexdigest()[:12]}"
 
 
@@ -314,6 +333,53 @@ class ReportConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileConfig:
+    """What `nas profile` measures."""
+
+    out: str = key("", "file that gets the profile, such as laptop.json")
+    name: str = key(
+        "", "name of the device in costs (latency_ms@NAME), in lower case; empty takes the name of the file"
+    )
+    runtime: str = key("eager", "eager, compiled, onnx, or the dotted path of a runtime")
+    batch: int = key(1, "images at once")
+    resolution: int = key(0, "side of the images in pixels; 0 takes that of the space")
+    channels: int = key(0, "channels of the images; 0 takes those of the space")
+    classes: int = key(0, "outputs of the networks; 0 takes those of the space")
+    calibration: int = key(25, "whole networks that the model is fitted on")
+    heldout: int = key(30, "whole networks that only tell the error of the model")
+    units: str = key(
+        "all",
+        "all: what tells the time of every unit of the space; networks: only the units of the networks that are measured",
+    )
+    networks: tuple[str, ...] = key((), "arch.json files of networks that are measured too")
+    error: float = key(
+        0.01, "half the width of the 95 % confidence interval over the median, at which a network's measurement ends"
+    )
+    seconds: float = key(0.0, "seconds of measuring, about; 0 for as long as the error needs")
+    noisy: bool = key(False, "measure on a machine that is too noisy to be believed, and say so in the profile")
+    profile: str = key("", "a profile of this device that gets the units that it lacks, in place of a new one (out)")
+    missing: tuple[str, ...] = key((), "arch.json files of networks whose units are added to profile")
+    list: str = key(
+        "", "CSV file that gets the units of the space, to be measured on another device, in place of measuring here"
+    )
+
+    def __post_init__(self) -> None:
+        _at_least(self, batch=1, resolution=0, channels=0, classes=0, calibration=3, heldout=2, seconds=0)
+        check_runtime(self.runtime)
+        _fraction(self, "error")
+        _one_of(self, units=("all", "networks"))
+        if self.error == 0:
+            raise InputError("profile.error is 0", "above 0 and below 1: 0.01 is one per cent", "profile.error=0.01")
+        if self.name and not is_cost_name(f"latency_ms@{self.name}"):
+            plain = re.sub("[^a-z0-9_.-]+", "-", self.name.lower()).strip("._-") or "mine"
+            raise InputError(
+                f"profile.name is {short(self.name)}",
+                "lower-case letters, digits and _ . -, starting with a letter or digit",
+                f"profile.name={plain}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """A whole run."""
 
@@ -342,6 +408,7 @@ class Config:
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
 
     def __post_init__(self) -> None:
         _at_least(self, seed=0, threads=0)
@@ -358,5 +425,5 @@ class Config:
 
 SECTIONS: dict[str, type] = {
     "data": DataConfig, "train": TrainConfig, "search": SearchConfig, "extract": ExtractConfig, "retrain": RetrainConfig,
-    "report": ReportConfig,
+    "report": ReportConfig, "profile": ProfileConfig,
 }  # fmt: skip

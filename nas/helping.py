@@ -13,6 +13,7 @@ GENERAL = {
     "extract": ("run", "digest", "device", "threads", "plugins"),
     "retrain": ("run", "digest", "device", "executor", "plugins"),
     "report": ("run",),
+    "profile": ("space", "seed", "device", "threads", "plugins"),
     "demo": ("run", "space", "seed", "device", "threads", "executor", "plugins"),
 }
 """Keys without a section that each verb reads."""
@@ -23,6 +24,7 @@ SECTIONS_OF = {
     "extract": ("extract",),
     "retrain": ("retrain",),
     "report": ("report",),
+    "profile": ("profile",),
     "demo": (),
 }
 """Sections whose keys each verb reads."""
@@ -43,6 +45,8 @@ NOTES = {
     "extract": "Without search=NAME, all searches of the run.",
     "retrain": "Without search=NAME, all searches of the run.",
     "report": "Without search=NAME, one page with all searches of the run.",
+    "profile": "Measures every unit of a space and a few whole networks on this device, and writes a model of it: search.profiles=FILE then "
+    "makes latency_ms a cost, and latency_ms@NAME anywhere. The error printed is that on networks that the model has not seen.",
     "demo": "Without a file, and without data= or space=, it takes nas/demo.toml. It reads the keys of all verbs: write those of data, train, "
     "search, extract, retrain and report with their section (train.epochs=20), or see nas train --help, nas search --help and so on.",
 }
@@ -82,7 +86,8 @@ def help_of(verb: str, about: str) -> str:
         general += _keys(SECTIONS[section], f"{section}.", (name,))
     parts.append("\n".join(("general keys", *general)))
     others = [other for other in GENERAL if other != verb]
-    parts.append(f"The keys of the other verbs: nas VERB --help with {', '.join(others)}. All verbs: nas --help.")
+    last = f"The keys of the other verbs: nas VERB --help with {', '.join(others)}. All verbs: nas --help."
+    parts.append("\n".join(textwrap.wrap(last, 106)))
     return "\n\n".join(parts)
 
 

@@ -1,10 +1,10 @@
-"""The schema of what is known of a network: evaluations and retrainings, where networks come from, and which of them may win.
+"""The schema of what is known of a network: evaluations, measurements and retrainings, where networks come from, and which may win.
 
 Search writes these records; extraction, retraining and the report read them. Standard library only.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -209,17 +209,111 @@ def _check_costs(costs: Any) -> None:
         raise RecordError("costs")
 
 
-def eligible(evaluations: Iterable[Evaluation], budget: Budget, objectives: Sequence[Objective]) -> list[Evaluation]:
+PREDICTED, WITHIN, OVER = "predicted only", "within budget when measured", "over budget when measured"
+"""What is known of a network's time on a device: nothing was measured, or the measurement keeps the budget, or it does not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """A line of measured.jsonl: the time of a whole network on a device, beside what the model of the device predicts.
+
+    Args:
+        digest: of the network.
+        cost: its name, such as latency_ms@laptop.
+        predicted: by the model of the device; None where it does not know all parts of the network.
+        measured: median in the unit of the cost; None where the device is not the one that searched.
+        low, high: 95 % confidence interval of the median.
+        rounds: behind the median.
+        device: digest of the device's fingerprint.
+        noisy: whether the machine was too noisy and was measured all the same.
+        time: when, in ISO 8601 and UTC.
+    """
+
+    digest: str
+    cost: str
+    predicted: float | None
+    measured: float | None
+    low: float | None
+    high: float | None
+    rounds: int
+    device: str
+    noisy: bool
+    time: str
+
+    def within(self, budget: Budget) -> bool:
+        """Whether the whole confidence interval is within the budget's limits on this cost. True where nothing was measured."""
+        if self.low is None or self.high is None:
+            return True
+        least, most = budget.floor(self.cost), budget.limit(self.cost)
+        return (most is None or self.high <= most) and (least is None or self.low >= least)
+
+    def said(self, budget: Budget) -> str:
+        """`PREDICTED`, `WITHIN` or `OVER`."""
+        return PREDICTED if self.measured is None else WITHIN if self.within(budget) else OVER
+
+    @property
+    def ratio(self) -> float | None:
+        """Measured over predicted; None where one of them is not known."""
+        return self.measured / self.predicted if self.measured and self.predicted else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written; `Measurement.from_dict(m.to_dict()) == m`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any], _: object = None) -> Self:
+        """
+        Raises:
+            RecordError: a key is missing or of another type.
+        """
+        for field in fields(cls):
+            if field.name not in line or not _fits(field.name, line[field.name]):
+                raise RecordError(field.name)
+        return cls(**{field.name: line[field.name] for field in fields(cls)})
+
+
+_TIMES = ("predicted", "measured", "low", "high")
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name in _TIMES:
+        return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
+    if name == "rounds":
+        return type(value) is int and value >= 0
+    return isinstance(value, bool if name == "noisy" else str)
+
+
+def latest(measurements: Iterable[Measurement]) -> dict[tuple[str, str], Measurement]:
+    """By digest and cost, the last measurement, which counts."""
+    return {(measurement.digest, measurement.cost): measurement for measurement in measurements}
+
+
+def refuted(measurements: Iterable[Measurement], budget: Budget) -> frozenset[str]:
+    """Digests of the networks that were found outside of the budget when they were measured."""
+    return frozenset(m.digest for m in latest(measurements).values() if not m.within(budget))
+
+
+def eligible(
+    evaluations: Iterable[Evaluation],
+    budget: Budget,
+    objectives: Sequence[Objective],
+    refuted: Collection[str] = (),
+) -> list[Evaluation]:
     """Those that may win, each architecture once, in order of evaluation.
 
-    A network may win when a sampler proposed it, it is within the budget, and every objective has a value. Whether it is that of one
-    sampler or of another does not matter; baselines and networks that the user gave are shown beside the Pareto front.
+    A network may win when a sampler proposed it, it is within the budget, no measurement says otherwise, and every objective has a value.
+    Whether it is that of one sampler or of another does not matter; baselines and networks that the user gave are shown beside the Pareto
+    front.
+
+    Args:
+        refuted: digests of networks that were found outside of the budget when they were measured: see `refuted`.
     """
     found: dict[str, Evaluation] = {}
     for evaluation in evaluations:
         if (
             evaluation.origin.kind == SAMPLER
             and budget.allows(evaluation.costs)
+            and evaluation.digest not in refuted
             and all(objective.of(evaluation) is not None for objective in objectives)
         ):
             found.setdefault(evaluation.digest, evaluation)

@@ -3,7 +3,7 @@
 Standard library only (see `nas.pareto` for three objectives and more).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from nas.budget import Budget
 from nas.objectives import Objective, principal_cost
@@ -61,21 +61,31 @@ def spread(evaluations: Sequence[Evaluation], objectives: Sequence[Objective], k
 
 
 def eligible_of(
-    evaluations: Iterable[Evaluation], sampler: str, budget: Budget, objectives: Sequence[Objective]
+    evaluations: Iterable[Evaluation],
+    sampler: str,
+    budget: Budget,
+    objectives: Sequence[Objective],
+    refuted: Collection[str] = (),
 ) -> list[Evaluation]:
     """Those that may win among the evaluations of one sampler."""
     own = (e for e in evaluations if e.origin.kind == SAMPLER and e.origin.name == sampler)
-    return eligible(own, budget, objectives)
+    return eligible(own, budget, objectives, refuted)
 
 
 def roles_of(
-    evaluations: Sequence[Evaluation], budget: Budget, objectives: Sequence[Objective]
+    evaluations: Sequence[Evaluation],
+    budget: Budget,
+    objectives: Sequence[Objective],
+    refuted: Collection[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Digests of the networks with a role, and their roles in the order of `ROLES`.
 
     front: all of the Pareto front, in its order. random_best: the best in the first score that random search found. Baselines
     are by their names, of several hand-designed ones the last; networks of the user are `given`. `chosen` and `retrained` are
     for those who pick networks by other rules.
+
+    Args:
+        refuted: as for `nas.records.eligible`.
     """
     found: dict[str, set[str]] = {}
 
@@ -83,8 +93,8 @@ def roles_of(
         for evaluation in chosen:
             found.setdefault(evaluation.digest, set()).add(role)
 
-    add("front", *front_of(eligible(evaluations, budget, objectives), objectives))
-    if drawn := eligible_of(evaluations, RANDOM, budget, objectives):
+    add("front", *front_of(eligible(evaluations, budget, objectives, refuted), objectives))
+    if drawn := eligible_of(evaluations, RANDOM, budget, objectives, refuted):
         add("random_best", best_of(drawn, objectives))
     add("given", *(e for e in evaluations if e.origin.kind == GIVEN))
     for name in BASELINES:

@@ -10,9 +10,11 @@ import torch
 from nas import machine, memory
 from nas.budget import Budget
 from nas.config import Config, typed
-from nas.costing import check_feasible, prepare_costs
+from nas.costing import check_feasible, needed, prepare_costs
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.executors import check_guarded
+from nas.latency.profiles import check_covered
+from nas.objectives import parse_objectives
 from nas.parsing import config_from
 from nas.plugins import import_plugins
 from nas.store import RunStore
@@ -29,7 +31,7 @@ from supernet.supernet import Supernet
 FREE = {"data.root", "data.workers", "train.checkpoint_steps"}
 """Keys that change where or how a run works, not what comes out: they may differ from one command to the next."""
 
-NOT_KEPT = ("run", "digest", "device", "threads", "executor", "extract", "report")
+NOT_KEPT = ("run", "digest", "device", "threads", "executor", "extract", "report", "profile")
 """Keys of the configuration that belong to a command, not to the run. Its search and retrain sections are what searches start from."""
 
 
@@ -133,6 +135,7 @@ def start_run(config: Config) -> Run:
     images = len(split.parts["train"])
     with temporary_costs():  # files of measured values are of one search
         prepare_costs(config.search)
+        check_covered(bound, needed(Budget.parse(config.search.budget), parse_objectives(config.search.objectives)))
     if not config.search.measured:  # whose costs are of some networks only
         check_feasible(bound, Budget.parse(config.search.budget))
     if images < config.train.batch_size:

@@ -2,6 +2,7 @@
 
     searches/NAME/search.json        settings, costs, conditions, and whether it has finished
     searches/NAME/evaluations.jsonl  one line per evaluated network: the truth of the search
+    searches/NAME/measured.jsonl     one line per network and device: its time, predicted and measured
     searches/NAME/retrained.jsonl    one line per retrained network
     searches/NAME/references.jsonl   one line per trained model of timm
     searches/NAME/networks/DIGEST/   arch.json and the files of weights of an extracted network
@@ -21,7 +22,7 @@ from nas.config import Config, RetrainConfig, SearchConfig, typed
 from nas.log import say
 from nas.objectives import Objective, parse_objectives
 from nas.parsing import values_of
-from nas.records import Evaluation, RecordError, Reference, Retraining
+from nas.records import Evaluation, Measurement, RecordError, Reference, Retraining, refuted
 from nas.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
@@ -29,7 +30,7 @@ from search_spaces.textfiles import expanded
 
 FOLDER = "searches"
 
-FREE = frozenset({"name", "evaluations", "networks", "jobs", "close"})
+FREE = frozenset({"name", "evaluations", "networks", "jobs", "close", "noisy"})
 """Settings that may change while a search has results: they say how much is searched and where, not what comes out."""
 
 RETRAIN_FREE = frozenset({"points", "seeds", "inits", "references", "jobs", "checkpoint_steps"})
@@ -40,7 +41,9 @@ EVALUATED_BY = ("calibration_images", "batch_size")
 
 RUNNING, FINISHED, CLOSED = "running", "finished", "closed"
 
-Record = TypeVar("Record", Evaluation, Retraining, Reference)
+Record = TypeVar("Record", Evaluation, Retraining, Reference, Measurement)
+
+MEASURED = "measured.jsonl"
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,18 @@ class Search:
         """
         return self._records("references.jsonl", Reference.from_dict)
 
+    def measurements(self) -> list[Measurement]:
+        """Times of networks on devices, oldest first.
+
+        Raises:
+            InputError: a line is damaged, or of another version.
+        """
+        return self._records(MEASURED, Measurement.from_dict)
+
+    def refuted(self) -> frozenset[str]:
+        """Digests of the networks that were found outside of the budget when they were measured."""
+        return refuted(self.measurements(), self.budget)
+
     def _records(self, name: str, read: Callable[[Any, dict[str, Architecture]], Record]) -> list[Record]:
         known: dict[str, Architecture] = {}
         found = []
@@ -168,7 +183,7 @@ def kept(settings: SearchConfig | RetrainConfig) -> dict[str, Any]:
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     if isinstance(settings, SearchConfig):
         values["budget"] = str(Budget.parse(settings.budget))
-        for key in ("name", "jobs", "close"):
+        for key in ("name", "jobs", "close", "noisy"):
             del values[key]
     else:
         del values["jobs"]
@@ -187,7 +202,8 @@ def absolute(settings: SearchConfig) -> SearchConfig:
     def paths(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(os.path.abspath(expanded(name)) for name in names)
 
-    return replace(settings, measured=paths(settings.measured), networks=paths(settings.networks))
+    named = {key: paths(getattr(settings, key)) for key in ("measured", "profiles", "learned", "networks")}
+    return replace(settings, **named)
 
 
 def search_names(store: RunStore) -> list[str]:

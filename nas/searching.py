@@ -15,15 +15,18 @@ from nas.costing import (
     check_feasible,
     excess_of,
     measured_costs,
+    needed,
     or_else,
     prepare_costs,
     refusal,
     sparse_costs,
     violations_of,
 )
+from nas.delivery import Delivery, about_devices, targets_of
 from nas.engine import Proposal, Space, Tally, run_search
 from nas.evaluation import Accuracy, EvaluatorSetup, score
 from nas.executors import Executor
+from nas.latency.profiles import check_covered
 from nas.log import Progress, say
 from nas.objectives import parse_objectives, principal_cost
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
@@ -67,6 +70,9 @@ class Searching:
         self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
         self.fresh = 0
         self.latest: Evaluation
+        objectives = [objective.name for objective in search.objectives if objective.is_cost]
+        targets = targets_of(search.settings, search.budget, objectives)
+        self.delivery = Delivery(search, targets, noisy=run.config.search.noisy)
 
     @property
     def setup(self) -> EvaluatorSetup:
@@ -137,7 +143,7 @@ class Searching:
 
     def eligible(self) -> list[Evaluation]:
         """The networks that may win."""
-        return eligible(self.records, self.search.budget, self.search.objectives)
+        return eligible(self.records, self.search.budget, self.search.objectives, self.delivery.refuted)
 
     def counts(self) -> dict[str, int]:
         """Different networks that each sampler has evaluated."""
@@ -248,6 +254,7 @@ def _conduct(run: Run, executor: Executor) -> Search:
     settings, store, space = run.config.search, run.store, run.space
     listed = prepare_costs(settings)
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
+    check_covered(space, needed(budget, objectives))
     sparse = sparse_costs(budget, objectives)
     violations, source = violations_of(budget, sparse), space
     check_feasible(space, budget)
@@ -280,8 +287,12 @@ def _conduct(run: Run, executor: Executor) -> Search:
 
 
 def _finish(work: Searching, closed: bool) -> Search:
-    """Evaluates the hand-designed network of the winner's cost, and writes that the search has finished, and study.db."""
+    """Measures what may win on this device, if it is one of the search; evaluates the hand-designed network of the winner's cost; and
+    writes that the search has finished, and study.db.
+    """
     run, search = work.run, work.search
+    work.delivery.deliver(work.records)
+    work.delivery.check_any(work.records, f"nas search run={run.config.run}")
     found = work.eligible()
     if not found:
         raise InputError(
@@ -294,8 +305,14 @@ def _finish(work: Searching, closed: bool) -> Search:
         name = "macs"
     size = or_else(cost_named(name), math.inf)
     work.baseline("hand_designed", hand_designed(run.space, size, best.costs[name]))
+    work.delivery.deliver(work.records)
     complete = all(count >= search.settings.evaluations for count in work.counts().values())
-    search = work.search.write(state=CLOSED if closed and not complete else FINISHED)
+    conditions = dict(work.search.conditions)
+    if work.delivery.targets:
+        conditions["devices"] = about_devices(work.delivery.targets)
+    search = work.search.write(state=CLOSED if closed and not complete else FINISHED, conditions=conditions)
+    for line in work.delivery.summary():
+        say(f"search {search.name}: {line}")
     copy_studies(run.store, run.space)
     return search
 

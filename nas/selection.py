@@ -36,8 +36,9 @@ def selected(search: Search, points: int, digest: str, run: str) -> dict[str, Se
     """
     search.check_finished(run)
     evaluations, budget, objectives = search.evaluations(), search.budget, search.objectives
-    winners = eligible(evaluations, budget, objectives)
-    roles = roles_of(evaluations, budget, objectives)
+    refuted = search.refuted()
+    winners = eligible(evaluations, budget, objectives, refuted)
+    roles = roles_of(evaluations, budget, objectives, refuted)
     by_digest = {evaluation.digest: evaluation for evaluation in reversed(evaluations)}
     if digest:
         matching = [known for known in by_digest if known.startswith(digest)]

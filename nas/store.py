@@ -8,7 +8,7 @@ folder that cannot be written.
     split.json           which images train, choose and test, with content hashes
     train.jsonl          one line per report of supernet training
     supernet.safetensors the trained shared weights
-    searches/NAME/       one folder per search: settings, evaluations, retrainings and extracted networks (`nas.searches`)
+    searches/NAME/       one folder per search: settings, evaluations, measurements, retrainings and extracted networks (`nas.searches`)
     front.csv, trials.csv, report.html, front.png
     study.db             a copy of all searches for Optuna's own tools
     older/               the search of a run that an older version made, unread

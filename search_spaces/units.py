@@ -8,14 +8,16 @@ Two branches of the same parts on maps of the same size are the same unit, where
 """
 
 import copy
-from collections.abc import Iterator
-from typing import NamedTuple, cast
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Block, Part, Stage
 from search_spaces.costs.pieces import part_cost
+from search_spaces.errors import InputError
 from search_spaces.inference import fold_block
 from search_spaces.network import ResidualBlock
 from search_spaces.registry import PartModule, TokenMixer, lookup, make
@@ -26,6 +28,16 @@ NOTHING = Part("none")
 
 
 _UNUSED = Part("mlp")
+
+PARTS_OF = {
+    "embedding": ("embedding",),
+    "position_bias": ("position_bias",),
+    "position": ("position",),
+    "mixer": ("norm", "mixer", "scale"),
+    "ffn": ("norm", "ffn", "scale"),
+    "head": ("head",),
+}
+"""The kinds of units, and the kinds of the parts that each is built from."""
 
 
 class Unit(NamedTuple):
@@ -52,10 +64,57 @@ class Unit(NamedTuple):
         bias = f" with {_worded(self.bias)}" if self.bias else ""
         return f"{self.kind} {' '.join(words)}{bias} {'->'.join(map(str, self.dims))} @ {self.height}x{self.width}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars, ready for JSON."""
+        found: dict[str, Any] = {"kind": self.kind, "parts": [part.to_dict() for part in self.parts]}
+        found |= {"dims": list(self.dims), "height": self.height, "width": self.width}
+        return found if self.bias is None else found | {"bias": self.bias.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Unit":
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: a key is missing or unknown, or a value is of the wrong type.
+        """
+        keys = {"kind", "parts", "dims", "height", "width"}
+        if not isinstance(data, Mapping) or not keys <= data.keys() <= keys | {"bias"}:
+            raise _no_unit(data)
+        sizes = (data["height"], data["width"], *(data["dims"] if isinstance(data["dims"], list) else (0,)))
+        if (
+            data["kind"] not in PARTS_OF
+            or not isinstance(data["parts"], list)
+            or len(data["parts"]) != len(PARTS_OF[data["kind"]])
+            or not all(type(size) is int and size > 0 for size in sizes)
+        ):
+            raise _no_unit(data)
+        parts = tuple(map(Part.from_dict, data["parts"]))
+        bias = Part.from_dict(data["bias"]) if "bias" in data else None
+        return cls(data["kind"], parts, tuple(data["dims"]), data["height"], data["width"], bias)
+
+
+def _no_unit(data: Any) -> InputError:
+    text = repr(data)
+    return InputError(
+        f"a unit is described by {text if len(text) <= 200 else text[:200] + '...'}",
+        "the keys kind, parts, dims, height, width and perhaps bias, as Unit.to_dict gives them",
+        json.dumps(Unit("ffn", (Part("layer_norm"), Part("mlp"), NOTHING), (32,), 8, 8).to_dict()),
+    )
+
 
 def _worded(part: Part) -> str:
     options = ", ".join(f"{key}={value}" for key, value in part.options)
     return f"{part.name}({options})" if options else part.name
+
+
+def is_unit(mixer: Part) -> bool:
+    """Whether a block with this token mixer has a branch for it: `none` leaves the branch out."""
+    return not cast("type[TokenMixer]", lookup("mixer", mixer.name)).is_absent
+
+
+def takes_bias(mixer: Part) -> bool:
+    """Whether a token mixer is given the position bias of its stage."""
+    return cast("type[TokenMixer]", lookup("mixer", mixer.name)).takes_position_bias
 
 
 def block_units(block: Block, dim: int, height: int, width: int, bias: Part | None) -> Iterator[tuple[str, Unit]]:
@@ -66,9 +125,8 @@ def block_units(block: Block, dim: int, height: int, width: int, bias: Part | No
     """
     if block.position.name != NOTHING.name:
         yield "position", Unit("position", (block.position,), (dim,), height, width)
-    mixer = cast("type[TokenMixer]", lookup("mixer", block.mixer.name))
-    if not mixer.is_absent:
-        given = bias if mixer.takes_position_bias else None
+    if is_unit(block.mixer):
+        given = bias if takes_bias(block.mixer) else None
         yield "mixer", Unit("mixer", (block.norm, block.mixer, block.scale), (dim,), height, width, given)
     yield "ffn", Unit("ffn", (block.norm, block.ffn, block.scale), (dim,), height, width)
 

@@ -40,9 +40,10 @@ def search(config: Config) -> Search:
 
 def _tell(run: Run, search: Search) -> None:
     evaluations, budget, objectives = search.evaluations(), search.budget, search.objectives
-    winners = eligible(evaluations, budget, objectives)
+    refuted = search.refuted()
+    winners = eligible(evaluations, budget, objectives, refuted)
     best = best_of(winners, objectives)
-    drawn = eligible_of(evaluations, RANDOM, budget, objectives)
+    drawn = eligible_of(evaluations, RANDOM, budget, objectives, refuted)
     median = f"; median of {len(drawn)} random networks {statistics.median(r.top1 for r in drawn):.1%}" if drawn else ""
     costs = ", ".join(worded(name, best.costs[name]) for name in search.shown if name in best.costs)
     say(

@@ -1,0 +1,254 @@
+"""Budgets that are delivered: networks that a search is about to call feasible are measured on the device first.
+
+A model of a device predicts times, and a search works with its predictions. At the end of the search every network with a role (the
+Pareto front, random search's best, the baselines and what the user gave: all that is reported, extracted and retrained) is measured
+whole. One whose confidence interval is not within the budget may no longer win; the next ones take its place and are measured in turn,
+until the Pareto front has only networks that were measured and keep the budget.
+
+What was measured is a line of searches/NAME/measured.jsonl. A command that was interrupted measures only what is missing.
+"""
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from nas.budget import Budget, worded
+from nas.config import SearchConfig
+from nas.latency.accuracy import Accuracy, accuracy
+from nas.latency.profiles import differences_here, read_devices
+from nas.log import Progress
+from nas.profiling import chunks, measure_some
+from nas.records import OVER, WITHIN, Evaluation, Measurement, eligible, latest, refuted
+from nas.roles import roles_of
+from nas.runtimes import Setting
+from nas.searches import MEASURED, Search
+from nas.timing import Timing
+from search_spaces.architecture import Architecture
+from search_spaces.costs.latency import LATENCY, DeviceModel
+from search_spaces.costs.params import params
+from search_spaces.errors import InputError
+
+TOGETHER = 16
+"""Networks that are measured side by side. What an interrupted command has to measure again is no more than this."""
+
+ERROR = 0.01
+"""Half the width of the confidence interval over the median, at which the measurement of a network ends."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device whose latency a search limits or optimises.
+
+    Args:
+        costs: the names of its latency among the limits and objectives: latency_ms@NAME, latency_ms, or both.
+        here: whether this machine is the device.
+        setting: how networks run on it; None where the profile does not say so.
+    """
+
+    costs: tuple[str, ...]
+    model: DeviceModel
+    here: bool
+    setting: Setting | None
+
+    @property
+    def id(self) -> str:
+        """The first 12 hexadecimal digits of the SHA-256 of the device's fingerprint."""
+        return hashlib.sha256(json.dumps(self.model.fingerprint, sort_keys=True).encode()).hexdigest()[:12]
+
+    def about(self) -> dict[str, Any]:
+        """What search.json says of it: its name, the error of its model on held-out networks, and its fingerprint."""
+        return {
+            "device": self.model.device,
+            "id": self.id,
+            "here": self.here,
+            "form": self.model.form,
+            "held_out": dict(self.model.errors.get("held_out", {})),
+            "fingerprint": dict(self.model.fingerprint),
+        }
+
+
+def targets_of(settings: SearchConfig, budget: Budget, names: Iterable[str]) -> list[Target]:
+    """The devices of the profiles of a search whose latency is limited or optimised.
+
+    Args:
+        names: of the costs among the objectives.
+
+    Raises:
+        InputError: a profile cannot be used.
+    """
+    wanted = dict.fromkeys((*budget.names, *names))
+    found = []
+    for model in (model for path in settings.profiles for model in read_devices(path)):
+        setting = _setting(model)
+        here = setting is not None and not differences_here(model)
+        costs = tuple(name for name in wanted if name == model.name or (here and name == LATENCY))
+        if costs:
+            found.append(Target(costs, model, here, setting))
+    return found
+
+
+def _setting(model: DeviceModel) -> Setting | None:
+    try:
+        return Setting(**model.about.get("setting", {}))
+    except (TypeError, InputError):  # a device on which Python does not run may be described otherwise
+        return None
+
+
+class Meter(Protocol):
+    """What measures networks: see `measure_here`."""
+
+    def __call__(
+        self, archs: Sequence[Architecture], setting: Setting, noisy: bool
+    ) -> Iterator[tuple[str, Timing, bool]]: ...
+
+
+def measure_here(archs: Sequence[Architecture], setting: Setting, noisy: bool) -> Iterator[tuple[str, Timing, bool]]:
+    """Digest, time, and whether the machine was too noisy, for each network; `TOGETHER` are measured side by side.
+
+    The number of threads that this process had is restored.
+
+    Raises:
+        NoisyMachine: something disturbs the machine, and `noisy` is false.
+        InputError: the runtime is missing or cannot run a network.
+    """
+    threads = torch.get_num_threads()
+    try:
+        for first in range(0, len(archs), TOGETHER):
+            for group in chunks(archs[first : first + TOGETHER], params):
+                found = measure_some(group, setting, seed=0, error=ERROR, noisy=noisy)
+                for arch, timing in zip(group, found.timings.values(), strict=True):
+                    yield arch.digest, timing, found.noisy
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Delivery:
+    """Measures the networks of one search, and remembers what was measured.
+
+    Args:
+        noisy: measure on a noisy machine too, and say so in the records.
+        meter: what measures.
+    """
+
+    def __init__(
+        self, search: Search, targets: Sequence[Target], noisy: bool = False, meter: Meter = measure_here
+    ) -> None:
+        self.search, self.targets, self.noisy, self.meter = search, targets, noisy, meter
+        self.measurements = search.measurements()
+
+    @property
+    def refuted(self) -> frozenset[str]:
+        """Digests of the networks that were found outside of the budget."""
+        return refuted(self.measurements, self.search.budget)
+
+    def deliver(self, records: Sequence[Evaluation]) -> None:
+        """Measures until every network with a role is measured, where this machine is a device of the search.
+
+        Args:
+            records: all evaluations of the search.
+
+        Raises:
+            NoisyMachine: something disturbs the machine, and it is not to be measured then.
+            InputError: the runtime is missing or cannot run a network.
+        """
+        architectures = {record.digest: record.architecture for record in records}
+        while waiting := [(target, new) for target in self.targets if (new := self._missing(target, records))]:
+            for target, digests in waiting:
+                self._measure(target, [architectures[digest] for digest in digests])
+
+    def _missing(self, target: Target, records: Sequence[Evaluation]) -> list[str]:
+        """Networks with a role whose time on a device is not recorded, in the order of their roles."""
+        known = latest(self.measurements)
+
+        def recorded(digest: str, cost: str) -> bool:
+            found = known.get((digest, cost))
+            return found is not None and found.device == target.id and (found.measured is not None or not target.here)
+
+        roles = roles_of(records, self.search.budget, self.search.objectives, self.refuted)
+        return [digest for digest in roles if not all(recorded(digest, cost) for cost in target.costs)]
+
+    def _measure(self, target: Target, archs: Sequence[Architecture]) -> None:
+        by_digest = {arch.digest: arch for arch in archs}
+        if not target.here or target.setting is None:
+            for arch in archs:
+                self._record(target, arch, None, False)
+            return
+        progress = Progress(f"search {self.search.name}: measuring on {target.model.device}", len(archs))
+        for done, (digest, timing, noisy) in enumerate(self.meter(archs, target.setting, self.noisy), 1):
+            self._record(target, by_digest[digest], timing, noisy)
+            progress.update(done)
+
+    def _record(self, target: Target, arch: Architecture, timing: Timing | None, noisy: bool) -> None:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        for cost in target.costs:
+            measurement = Measurement(
+                digest=arch.digest, cost=cost, predicted=target.model.predict(arch), measured=timing and timing.ms,
+                low=timing and timing.low, high=timing and timing.high, rounds=timing.rounds if timing else 0, device=target.id, noisy=noisy,
+                time=now,
+            )  # fmt: skip
+            self.search.store.append(self.search.path(MEASURED), measurement.to_dict())
+            self.measurements.append(measurement)
+
+    def check_any(self, records: Sequence[Evaluation], again: str) -> None:
+        """
+        Args:
+            again: the command that searches, for the message.
+
+        Raises:
+            InputError: networks are within the budget by prediction, and none is when it is measured.
+        """
+        search = self.search
+        if eligible(records, search.budget, search.objectives, self.refuted):
+            return
+        if not (tried := eligible(records, search.budget, search.objectives)):
+            return
+        digests = {record.digest for record in tried}
+        over = [m for m in latest(self.measurements).values() if m.digest in digests and not m.within(search.budget)]
+        nearest = min(over, key=lambda m: search.budget.over([m.cost]).excess({m.cost: m.high or 0.0}))
+        raised = search.budget.widened({nearest.cost: nearest.high or 0.0}).widened({nearest.cost: nearest.low or 0.0})
+        raise InputError(
+            f"search {search.name}: none of {len(digests)} networks that were predicted to be within {search.budget} is so when it is "
+            f"measured; the nearest takes {worded(nearest.cost, nearest.measured or 0.0)}, {nearest.low or 0.0:.4g} to {nearest.high or 0.0:.4g} "
+            f"with 95 % confidence, where {nearest.predicted or 0.0:.4g} were predicted",
+            "a budget that some network keeps on the device, or more evaluations",
+            f"{again} search.budget={raised} search.name=another",
+        )
+
+    def summary(self) -> list[str]:
+        """Per device, a line: how many networks were measured, how many keep the budget, and how far predictions were off."""
+        found = []
+        for target in self.targets:
+            own = [m for (_, cost), m in latest(self.measurements).items() if cost == target.costs[0]]
+            if not target.here:
+                found.append(
+                    f"{target.model.device} is another device than this one: its times are predicted only ({len(own)} networks)"
+                )
+                continue
+            words = [said for m in own if (said := m.said(self.search.budget)) in (WITHIN, OVER)]
+            text = f"{len(own)} networks measured on {target.model.device}"
+            if target.costs[0] in self.search.budget.names:
+                text += f": {words.count(WITHIN)} within the budget, {words.count(OVER)} not"
+            if found_off := accuracy_of(own):
+                text += f"; predictions are off by {found_off.mape:.1%} on average, {found_off.bias:+.1%} in their mean (bias)"
+            found.append(text + "; the machine was noisy" * any(m.noisy for m in own))
+        return found
+
+
+def accuracy_of(measurements: Iterable[Measurement]) -> Accuracy | None:
+    """How well predictions of whole networks agree with what was measured; None where nothing was both."""
+    pairs = [(m.predicted, m.measured) for m in measurements if m.predicted and m.measured]
+    if not pairs:
+        return None
+    predicted, measured = np.array(pairs).T
+    return accuracy(predicted, measured)
+
+
+def about_devices(targets: Sequence[Target]) -> Mapping[str, Any]:
+    """What search.json says of the devices of a search, by the name of the cost."""
+    return {cost: target.about() for target in targets for cost in target.costs}

@@ -1,0 +1,345 @@
+"""Profiles of this device: units are measured, whole networks are measured, a model is chosen, and its error is found on networks that
+took no part in choosing it.
+"""
+
+import random
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.fingerprint import fingerprint
+from nas.latency.accuracy import accuracy, kendall_tau
+from nas.latency.fitting import MACS, Calibration, Fitted
+from nas.latency.journal import Journal
+from nas.latency.profiles import differences_here, elsewhere
+from nas.log import Progress
+from nas.profiling import UNIT_ERROR, chunks, in_rounds, measure_some, spread_networks, unit_params, worst
+from nas.runtimes import Setting, make_runtime
+from nas.store import RunStore, offering
+from nas.timing import Timing
+from search_spaces.architecture import Architecture
+from search_spaces.costs.latency import FORMAT, DeviceModel, UnitTimes, model_of, read_model, representatives, text_of
+from search_spaces.costs.pieces import cost
+from search_spaces.errors import InputError
+from search_spaces.space import SearchSpace
+from search_spaces.space_units import space_units
+from search_spaces.textfiles import expanded, read_text
+from search_spaces.units import Unit, units
+
+CALIBRATION, HELD_OUT, GIVEN = "calibration", "held_out", "given"
+"""What a measured network is for: choosing the model, telling its error, or the user's own interest."""
+
+ALL, NETWORKS = "all", "networks"
+"""Which units are measured: those that tell the time of every unit of the space, or those of the networks that are measured."""
+
+REPEATED_UNITS, REPEATED_NETWORKS, COMPOSED = 16, 6, 24
+"""How many are measured a second time, and how many branches are measured whose time is composed of others, to tell the errors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a profile measures.
+
+    Args:
+        device: what costs will call the device.
+        space: complete, bound to the channels, classes and resolution of the data.
+        setting: how networks are run.
+        calibration, held_out: number of networks that choose the model, and that tell its error.
+        which: `ALL` or `NETWORKS`.
+        networks: further architectures that are measured and shown.
+        error: of a network's time, relative, at which its measurement ends.
+        seconds: of measuring, about; None for as long as the error needs.
+        noisy: whether times of a noisy machine are taken.
+    """
+
+    device: str
+    space: SearchSpace
+    setting: Setting
+    calibration: int = 25
+    held_out: int = 30
+    which: str = ALL
+    networks: tuple[Architecture, ...] = ()
+    error: float = 0.01
+    seconds: float | None = None
+    noisy: bool = False
+    seed: int = 0
+
+    def to_dict(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What a journal is bound to.
+
+        Args:
+            found: the fingerprint of this device.
+        """
+        return {
+            "device": self.device,
+            "space": self.space.digest,
+            "calibration": self.calibration,
+            "held_out": self.held_out,
+            "units": self.which,
+            "networks": [arch.digest for arch in self.networks],
+            "error": self.error,
+            "noisy": self.noisy,
+            "seed": self.seed,
+            "fingerprint": found,
+        }
+
+
+def make_profile(plan: Plan, path: str | Path, show: bool = True) -> DeviceModel:
+    """Measures a device and writes its profile.
+
+    Args:
+        path: of the profile. What is measured is kept in a file beside it until the profile is whole.
+        show: progress on standard error.
+
+    Raises:
+        NoisyMachine: something disturbs the machine, and the plan does not take that. What was measured before is kept.
+        InputError: the runtime or the device is missing, a network cannot be run, or the file cannot be written.
+    """
+    out = expanded(path)
+    setting = make_runtime(plan.setting.runtime).settled(plan.setting)
+    found = fingerprint(setting)
+    journal = Journal(out, plan.to_dict(found))
+    work = _Work(plan, setting, journal, show)
+    roles = work.choose()
+    work.measure_units(roles)
+    work.measure_networks(roles)
+    work.measure_again(roles)
+    data = work.summary(roles, found)
+    model = model_of(data, path)
+    with offering("out=PATH in such a folder"):
+        RunStore(out.parent).write_text(out.name, text_of(data))
+    journal.remove()
+    return model
+
+
+Roles = dict[str, tuple[Architecture, str]]
+"""Architecture and role of the networks that are measured, by digest."""
+
+
+class _Work:
+    """The steps of a profile; each begins with what the journal has."""
+
+    def __init__(self, plan: Plan, setting: Setting, journal: Journal, show: bool) -> None:
+        self.plan, self.setting, self.journal, self.show = plan, setting, journal, show
+        self.known = space_units(plan.space)
+
+    def choose(self) -> Roles:
+        """Networks for calibration and held-out ones, which are different."""
+        plan = self.plan
+        found = spread_networks(plan.space, plan.calibration + plan.held_out, plan.seed)
+        if len(found) < plan.calibration + plan.held_out:
+            calibration = max(3, len(found) * plan.calibration // (plan.calibration + plan.held_out))
+            raise InputError(
+                f"space {plan.space.name} gave {len(found)} different networks, and {plan.calibration} for calibration and "
+                f"{plan.held_out} held-out ones are asked for",
+                "no more than the space has",
+                f"calibration={calibration} heldout={max(1, len(found) - calibration)}",
+            )
+        roles: Roles = {arch.digest: (arch, GIVEN) for arch in plan.networks}
+        for number, arch in enumerate(found):
+            roles[arch.digest] = (arch, CALIBRATION if number < plan.calibration else HELD_OUT)
+        return roles
+
+    def measure_units(self, roles: Roles) -> None:
+        """Every unit that is needed and not measured yet."""
+        wanted = self.known if self.plan.which == ALL else []
+        used = [unit for arch, _ in roles.values() for _, unit in units(arch)]
+        needed = representatives(list(dict.fromkeys((*wanted, *used))))
+        left = [unit for unit in needed if unit not in self.journal.units]
+        # In random order, so that what disturbs one chunk disturbs no kind or stage alone.
+        random.Random(f"units {self.plan.seed}").shuffle(left)
+        with_progress = self._progress("units", len(needed), len(needed) - len(left))
+        for chunk in chunks(left, unit_params):
+            self.journal.add_units(self._measure(chunk, len(left), UNIT_ERROR, 0.5, with_progress))
+
+    def measure_networks(self, roles: Roles) -> None:
+        """Every network that is not measured yet, those of all roles mixed."""
+        left = [digest for digest in roles if digest not in self.journal.networks]
+        random.Random(f"order {self.plan.seed}").shuffle(left)
+        progress = self._progress("networks", len(roles), len(roles) - len(left))
+        for chunk in chunks(left, lambda digest: cost(roles[digest][0]).params):
+            timings = self._measure([roles[digest][0] for digest in chunk], len(left), 1.0, 0.4, progress)
+            self.journal.add_networks(dict(zip(chunk, timings.values(), strict=True)))
+
+    def measure_again(self, roles: Roles) -> None:
+        """Some units and networks a second time, and some branches whose time is composed."""
+        if self.journal.repeats:
+            return
+        rng = random.Random(f"again {self.plan.seed}")
+        measured = list(self.journal.units)
+        chosen = rng.sample(measured, min(REPEATED_UNITS, len(measured)))
+        if self.plan.which == ALL:
+            composed = [unit for unit in self.known if unit not in self.journal.units]
+            chosen += rng.sample(composed, min(COMPOSED, len(composed)))
+        networks = [digest for digest, (_, role) in roles.items() if role == HELD_OUT]
+        networks = rng.sample(networks, min(REPEATED_NETWORKS, len(networks)))
+        again: dict[str, Timing] = {}
+        for chunk in chunks(chosen, unit_params):
+            again |= {str(unit): timing for unit, timing in self._measure(chunk, len(chosen), UNIT_ERROR, 0.05).items()}
+        for digests in chunks(networks, lambda digest: cost(roles[digest][0]).params):
+            timings = self._measure([roles[digest][0] for digest in digests], len(networks), 1.0, 0.05)
+            again |= dict(zip(digests, timings.values(), strict=True))
+        self.journal.add_repeats(again)
+
+    def summary(self, roles: Roles, found: dict[str, Any]) -> dict[str, Any]:
+        """The profile as plain data."""
+        plan, journal = self.plan, self.journal
+        times = UnitTimes({unit: timing.ms for unit, timing in journal.units.items()})
+        chosen, floor, forms = fit(roles, journal.networks, times)
+        model = DeviceModel(plan.device, times, chosen.base, chosen.weights)
+        predicted = {digest: model.predict(arch) for digest, (arch, _) in roles.items()}
+        return {
+            "format": FORMAT,
+            "device": plan.device,
+            "space": {
+                "name": plan.space.name, "digest": plan.space.digest, "in_channels": plan.space.in_channels,
+                "num_classes": plan.space.num_classes, "resolution": plan.space.resolution, "units": len(self.known),
+            },
+            "setting": self.setting.to_dict(),
+            "fingerprint": found,
+            "noisy": bool(worst(journal.noises).problems()),
+            "model": {"form": chosen.form, "base": chosen.base, "weights": dict(chosen.weights)},
+            "errors": {
+                **errors_of(roles, journal.networks, predicted, floor),
+                "cross_validation": {form.form: form.error for form in forms},
+                "repeat": self._repeat_errors(times),
+            },
+            "networks": [
+                {
+                    "digest": digest, "role": role, **_numbers(journal.networks[digest]), "predicted": predicted[digest],
+                    "macs": cost(arch).macs, "architecture": arch.to_dict(),
+                }
+                for digest, (arch, role) in roles.items()
+            ],
+            "units": [unit_line(unit, timing) for unit, timing in self._ordered(journal.units.items())],
+        }  # fmt: skip
+
+    def _ordered(self, timings: Iterable[tuple[Unit, Timing]]) -> list[tuple[Unit, Timing]]:
+        """In the order of the forward pass, which decides what a branch is composed of."""
+        place = {unit: number for number, unit in enumerate(self.known)}
+        return sorted(timings, key=lambda item: place.get(item[0], len(place)))
+
+    def _repeat_errors(self, times: UnitTimes) -> dict[str, Any]:
+        """Mean relative difference between two measurements of units and of networks, and between composed and measured times."""
+        found: dict[str, list[float]] = {"units": [], "networks": [], "composed": []}
+        by_name = {str(unit): unit for unit in (*self.known, *self.journal.units) if str(unit) in self.journal.repeats}
+        for name, timing in self.journal.repeats.items():
+            unit = by_name.get(name)
+            if unit is None:
+                found["networks"].append(abs(timing.ms / self.journal.networks[name].ms - 1))
+            else:
+                first = times(unit)
+                kind = "units" if unit in self.journal.units else "composed"
+                found[kind] += [] if first is None else [abs(first / timing.ms - 1)]
+        return {kind: statistics.fmean(values) for kind, values in found.items() if values}
+
+    def _measure(
+        self,
+        chunk: Sequence[Any],
+        total: int,
+        looser: float,
+        share: float,
+        progress: Progress | None = None,
+    ) -> dict[Any, Timing]:
+        """Times of some units or architectures.
+
+        Args:
+            looser: times the plan's error.
+            share: of the plan's seconds that goes to `total` such things.
+            progress: gets how many are prepared and measured.
+        """
+        done = progress.first if progress else 0
+
+        def prepared(number: int) -> None:
+            if progress:
+                progress.update(min(done, progress.total - 1), prepared=number)
+
+        plan = self.plan
+        seconds = None if plan.seconds is None else in_rounds(len(chunk), total, share * plan.seconds)
+        measured = measure_some(
+            chunk, self.setting, seed=plan.seed, error=looser * plan.error, seconds=seconds, noisy=plan.noisy, prepared=prepared,
+        )  # fmt: skip
+        self.journal.add_noise(measured.noise)
+        if progress:
+            progress.first = done + len(chunk)
+            progress.update(progress.first)
+        return dict(zip(chunk, measured.timings.values(), strict=True))
+
+    def _progress(self, what: str, total: int, done: int) -> Progress | None:
+        return Progress(f"profile: {what}", total, done) if self.show and done < total else None
+
+
+def fit(roles: Roles, timings: dict[str, Timing], times: UnitTimes) -> tuple[Fitted, Fitted, list[Fitted]]:
+    """The model that the calibration networks choose, that of MACs alone, and all that were compared."""
+    chosen = [(arch, timings[digest].ms) for digest, (arch, role) in roles.items() if role == CALIBRATION]
+    sums = [[unit for _, unit in units(arch)] for arch, _ in chosen]
+    calibration = Calibration(sums, np.array([ms for _, ms in chosen]), times)
+    floor = next(found for found in calibration.fitted if found.form == MACS)
+    return calibration.best(), floor, calibration.fitted
+
+
+def errors_of(
+    roles: Roles, timings: dict[str, Timing], predicted: dict[str, float | None], floor: Fitted
+) -> dict[str, Any]:
+    """How far predictions are from measurements, on the networks that the model has not seen."""
+    held_out = [digest for digest, (_, role) in roles.items() if role == HELD_OUT]
+    macs = np.array([cost(roles[digest][0]).macs for digest in held_out], float)
+    ms = np.array([timings[digest].ms for digest in held_out])
+    by_macs = np.maximum(0.0, floor.base + floor.weights["macs"] * macs)
+    return {
+        "held_out": accuracy(np.array([predicted[digest] for digest in held_out], float), ms).to_dict(),
+        "macs": accuracy(by_macs, ms).to_dict() | {"tau": kendall_tau(macs, ms)},
+        "spread": {"min": ms.min(), "median": float(np.median(ms)), "max": ms.max(), "ratio": ms.max() / ms.min()},
+    }
+
+
+def _numbers(timing: Timing) -> dict[str, float]:
+    return {"ms": timing.ms, "low": timing.low, "high": timing.high, "rounds": timing.rounds}
+
+
+def unit_line(unit: Unit, timing: Timing) -> dict[str, Any]:
+    """A unit and its time as a profile has them."""
+    return {"ms": timing.ms, "error": timing.error, "rounds": timing.rounds, **unit.to_dict()}
+
+
+def add_units(
+    path: str | Path, archs: Sequence[Architecture], *, seed: int = 0, error: float = 0.01, noisy: bool = False
+) -> list[Unit]:
+    """Measures the units of architectures that a profile of this device lacks, and adds them to it.
+
+    Returns:
+        The units that were added.
+
+    Raises:
+        InputError: the profile is of another device, or the file cannot be read or written.
+        NoisyMachine: something disturbs the machine, and `noisy` is false.
+    """
+    model = read_model(path)
+    if differences_here(model):
+        raise elsewhere(model, path)
+    missing = list(dict.fromkeys(unit for arch in archs for unit in model.missing(arch)))
+    lines = []
+    for chunk in chunks(missing, unit_params):
+        measured = measure_some(
+            chunk, Setting(**model.about["setting"]), seed=seed, error=UNIT_ERROR * error, noisy=noisy
+        )
+        lines += [unit_line(chunk[position], timing) for position, timing in measured.timings.items()]
+    if lines:
+        out = expanded(path)
+        data = _content(out)
+        data["units"] += lines
+        data["noisy"] = data["noisy"] or noisy
+        model_of(data, path)
+        with offering("a copy of the profile in such a folder"):
+            RunStore(out.parent).write_text(out.name, text_of(data))
+    return missing
+
+
+def _content(path: Path) -> dict[str, Any]:
+    import json
+
+    return json.loads(read_text(path))

@@ -1,0 +1,209 @@
+"""Times of whole networks and of single units on this device, measured side by side.
+
+    timings = measure_networks(archs, Setting(runtime="eager"), seed=0)
+    timings[arch.digest].ms
+
+Times depend on shapes, not on weights: networks are measured with fresh ones.
+"""
+
+import random
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from nas.log import Progress
+from nas.runtimes import Runtime, Setting, make_runtime
+from nas.timing import FEWEST, Measurement, Noise, SelfTimed, Timing, measure
+from search_spaces.architecture import Architecture
+from search_spaces.costs.pieces import cost, unit_cost
+from search_spaces.network import build
+from search_spaces.space import SearchSpace
+from search_spaces.units import Unit, make_unit, unit_inputs
+
+K = TypeVar("K", bound=Hashable)
+
+TOGETHER = 150
+"""Units or networks that are measured side by side, at most."""
+
+PARAMS = 100_000_000
+"""Their parameters together, at most, unless one alone has more: all of them are in memory at once."""
+
+UNIT_ERROR = 2.0
+"""How much larger the error of a unit's time may be than that of a network: a network adds up tens of them, and their errors cancel."""
+
+Run = Callable[[], object]
+Prepared = Callable[[int], None]
+"""Is told how many of those to be measured together have been prepared."""
+
+
+class Once:
+    """A unit whose time is that of a single call among calls of others, as in a network.
+
+    Called again and again, a unit finds its weights and its code in the nearest caches, and is a third faster than inside a network.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __call__(self) -> object:
+        return self._run()
+
+    def seconds(self, repeats: int) -> float:
+        """Seconds of one call, whatever `repeats` is."""
+        start = time.perf_counter()
+        self._run()
+        return time.perf_counter() - start
+
+
+def measure_networks(
+    archs: Sequence[Architecture],
+    setting: Setting,
+    *,
+    seed: int,
+    error: float = 0.01,
+    noisy: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Timing]:
+    """Whole networks, measured in rounds of random order in the form in which they are used.
+
+    Args:
+        archs: complete architectures; of equal ones, one is measured.
+        setting: how they are run; it is settled here.
+        seed: of weights, images and the order.
+        error: half the width of the confidence interval over the median, at which a network is done.
+        noisy: give the times of a noisy machine too.
+        progress: gets the number of networks that have been measured.
+
+    Returns:
+        Timings by digest, in milliseconds for one batch.
+
+    Raises:
+        NoisyMachine: something disturbs the machine, and `noisy` is false.
+        InputError: the runtime is missing or cannot run a network.
+    """
+    found: dict[str, Timing] = {}
+    chosen = {arch.digest: arch for arch in archs}
+    for keys in chunks(list(chosen), lambda digest: cost(chosen[digest]).params):
+        measured = measure_some([chosen[key] for key in keys], setting, seed=seed, error=error, noisy=noisy)
+        found |= dict(zip(keys, measured.timings.values(), strict=True))
+        if progress is not None:
+            progress.update(len(found))
+    return {digest: found[digest] for digest in chosen}
+
+
+def measure_some(
+    chosen: Sequence[Architecture] | Sequence[Unit],
+    setting: Setting,
+    *,
+    seed: int,
+    error: float = 0.01,
+    seconds: float | None = None,
+    noisy: bool = False,
+    prepared: Prepared = lambda number: None,
+) -> Measurement[int]:
+    """Architectures or units, all in memory at once and measured side by side.
+
+    Args:
+        seconds: of measuring, about.
+
+    Returns:
+        Timings by position.
+
+    Raises:
+        NoisyMachine, InputError: as `measure_networks`.
+    """
+    runtime = make_runtime(setting.runtime)
+    settled = runtime.settled(setting)
+    runs: dict[int, Run] = {}
+    for position, item in enumerate(chosen):
+        make = _unit_run if isinstance(item, Unit) else _network_run
+        runs[position] = make(item, runtime, settled, seed)  # type: ignore[arg-type]
+        prepared(position + 1)
+    return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy)
+
+
+def _network_run(arch: Architecture, runtime: Runtime, setting: Setting, seed: int) -> Run:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        image = torch.randn(setting.batch, arch.in_channels, arch.resolution, arch.resolution)
+    return runtime.prepare(build(arch, seed).eval(), (image,), setting)
+
+
+def _unit_run(unit: Unit, runtime: Runtime, setting: Setting, seed: int) -> Run:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        run = runtime.prepare(make_unit(unit).eval(), unit_inputs(unit, setting.batch), setting)
+    return run if isinstance(run, SelfTimed) else Once(run)
+
+
+def chunks(items: Sequence[K], params: Callable[[K], int]) -> Iterator[list[K]]:
+    """The items in lists that are measured together: at most `TOGETHER`, with at most `PARAMS` parameters."""
+    chunk: list[K] = []
+    held = 0
+    for item in items:
+        size = params(item)
+        if chunk and (len(chunk) == TOGETHER or held + size > PARAMS):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(item)
+        held += size
+    if chunk:
+        yield chunk
+
+
+def unit_params(unit: Unit) -> int:
+    """Parameters of a unit."""
+    return unit_cost(unit).params
+
+
+BANDS = 12
+"""Of equal width in MACs, from which networks are taken in turn."""
+
+DRAWS = 20
+"""Members drawn per network that is taken."""
+
+
+def spread_networks(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """Different members, spread evenly over the MACs of random members, in random order; fewer where the space is smaller.
+
+    Random members alone have nearly the same cost: what is fitted on them would have to be extrapolated to small and large networks.
+    """
+    rng = random.Random(f"networks {seed}")
+    drawn = {arch.digest: arch for arch in (space.sample(rng) for _ in range(DRAWS * count))}
+    macs = {digest: cost(arch).macs for digest, arch in drawn.items()}
+    least, most = min(macs.values()), max(macs.values())
+    bands: list[list[str]] = [[] for _ in range(BANDS)]
+    for digest, found in macs.items():
+        bands[min(BANDS - 1, BANDS * (found - least) // max(1, most - least))].append(digest)
+    taken: list[str] = []
+    while len(taken) < min(count, len(drawn)):
+        for band in bands:
+            if band and len(taken) < count:
+                taken.append(band.pop())
+    rng.shuffle(taken)
+    return [drawn[digest] for digest in taken]
+
+
+def worst(noises: Sequence[Noise]) -> Noise:
+    """The noise of several measurements as one: of each number the one that is farthest from a quiet machine's."""
+    return Noise(
+        spread=max(noise.spread for noise in noises),
+        drift=max((noise.drift for noise in noises), key=abs),
+        unsettled=max(noise.unsettled for noise in noises),
+        error=noises[0].error,
+        load=max((noise.load for noise in noises if noise.load is not None), default=None),
+        cores=noises[0].cores,
+        reference_ms=noises[-1].reference_ms,
+    )
+
+
+def in_rounds(share: int, total: int, seconds: float | None) -> float | None:
+    """The part of a time limit that falls to `share` of `total` things."""
+    return None if seconds is None else max(1e-3, seconds * share / max(1, total))
+
+
+__all__ = [
+    "FEWEST", "Once", "chunks", "in_rounds", "measure_networks", "measure_some", "spread_networks", "unit_params", "worst",
+]  # fmt: skip

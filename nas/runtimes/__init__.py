@@ -1,0 +1,176 @@
+"""What runs a network: PyTorch as it is, PyTorch compiled, ONNX Runtime, or a class of yours. One file each; names are file names.
+
+    setting = Setting(runtime="compiled", threads=1, batch=1)
+    runtime = make_runtime(setting.runtime)
+    setting = runtime.settled(setting)
+    run = runtime.prepare(network, images, setting)
+    run()
+
+A runtime gets a network, or a unit of one, as it is trained, and brings a copy into the form in which this runtime is fastest: that is
+what is used, so that is what is measured. A runtime of your own is a class with the methods of `Runtime`, made without arguments and
+named by its dotted path, such as `my_package.MyRuntime`.
+
+Standard library only; a runtime's own module, and with it torch, is imported when it is made.
+"""
+
+import importlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from search_spaces.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+NAMES = ("eager", "compiled", "onnx")
+"""The runtimes that come with nas."""
+
+ABOUT = {
+    "eager": "PyTorch, operator by operator",
+    "compiled": "torch.compile of the whole network, for its sizes",
+    "onnx": "ONNX Runtime",
+}
+"""What each of `NAMES` is."""
+
+_CLASSES = {"eager": "Eager", "compiled": "Compiled", "onnx": "Onnx"}
+
+DTYPES = ("float32", "bfloat16", "float16")
+LAYOUTS = ("channels_last", "contiguous")
+
+MOST_THREADS = 4096
+LARGEST_BATCH = 2**20
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a network is run.
+
+    Args:
+        runtime: one of `NAMES`, or the dotted path of a class.
+        device: a torch device, such as cpu, cuda or cuda:1.
+        threads: of one process, at least 1.
+        batch: images at once.
+        dtype: of weights and maps, one of `DTYPES`.
+        layout: of maps in memory, one of `LAYOUTS`.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    runtime: str = "eager"
+    device: str = "cpu"
+    threads: int = 1
+    batch: int = 1
+    dtype: str = "float32"
+    layout: str = "channels_last"
+
+    def __post_init__(self) -> None:
+        check_runtime(self.runtime)
+        for key, most in (("threads", MOST_THREADS), ("batch", LARGEST_BATCH)):
+            value = getattr(self, key)
+            if type(value) is not int or not 1 <= value <= most:
+                raise InputError(f"{key} is {value!r}", f"a whole number from 1 to {most:,}", f"{key}=1")
+        for key, names in (("dtype", DTYPES), ("layout", LAYOUTS)):
+            if getattr(self, key) not in names:
+                raise unknown(key, getattr(self, key), names, f"{key}={{}}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields; `Setting(**setting.to_dict()) == setting`."""
+        return asdict(self)
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """What runs networks. `name` is what settings call it."""
+
+    name: str
+
+    def settled(self, setting: Setting) -> Setting:
+        """The setting as it will really be, such as with the one layout that this runtime has.
+
+        Raises:
+            InputError: the runtime is not installed, or cannot run so: no such device, or no such type of numbers.
+        """
+        ...
+
+    def prepare(self, module: "nn.Module", inputs: "tuple[Tensor, ...]", setting: Setting) -> "Callable[[], object]":
+        """What runs the module on the inputs once, when it is called, in the fastest form that the runtime has for it.
+
+        Args:
+            module: a network, a unit of one, or any other module, as it is trained; it is left as it is.
+            inputs: of its forward, float32 tensors on the CPU.
+            setting: one that is settled.
+
+        Returns:
+            A function that gives the outputs. Its work is done when it returns, unless it is `nas.timing.SelfTimed`.
+
+        Raises:
+            InputError: the runtime cannot run this module.
+        """
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the libraries that the time depends on, by name."""
+        ...
+
+
+def make_runtime(name: str, key: str = "runtime") -> Runtime:
+    """A runtime by its name.
+
+    Args:
+        name: one of `NAMES`, or the dotted path of a class.
+        key: of the command that the name comes from, as messages call it.
+
+    Raises:
+        InputError: there is no such runtime, or the class is none.
+    """
+    check_runtime(name, key)
+    if name in _CLASSES:
+        return getattr(importlib.import_module(f"nas.runtimes.{name}"), _CLASSES[name])()
+    return _class_of(name, key)
+
+
+def check_runtime(name: str, key: str = "runtime") -> None:
+    """Whether `name` is one of `NAMES`, or has the form of a dotted path; imports nothing.
+
+    Raises:
+        InputError: neither.
+    """
+    if name not in NAMES and not ("." in name and all(map(str.isidentifier, name.split(".")))):
+        raise unknown(key, name, NAMES, key + "={}, or a class of yours as my_package.MyRuntime")
+
+
+def _class_of(path: str, key: str) -> Runtime:
+    """The runtime of a dotted path."""
+    module_name, _, class_name = path.rpartition(".")
+    contract = (
+        "a class with name, settled(setting), prepare(module, inputs, setting) and versions(), made without arguments"
+    )
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise InputError(
+            f"{key}={path}: module {module_name!r} cannot be imported ({type(error).__name__}: {error})",
+            f"{', '.join(NAMES)}, or a class of a module that can be imported",
+            f"PYTHONPATH=FOLDER nas ... {key}={path}",
+        ) from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        classes = [
+            name for name, value in vars(module).items() if isinstance(value, type) and hasattr(value, "prepare")
+        ]
+        raise unknown(f"runtime in {module_name}", class_name, classes, f"{key}={module_name}.{{}}")
+    try:
+        runtime = found()
+    except Exception as error:  # whatever the class does
+        raise InputError(
+            f"{key}={path} cannot be made ({type(error).__name__}: {error})", contract, f"{key}=eager, or mend {path}"
+        ) from error
+    if not isinstance(runtime, Runtime):
+        lacks = [name for name in ("name", "settled", "prepare", "versions") if not hasattr(runtime, name)]
+        raise InputError(
+            f"{key}={path}: {class_name} has no {' and no '.join(lacks)}", contract, f"{key}=eager, or mend {path}"
+        )
+    return runtime

@@ -1,0 +1,82 @@
+"""torch.compile of a whole module, for fixed sizes."""
+
+import os
+import shutil
+import types
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nas.runtimes import Setting
+from nas.runtimes.cuda import graphed
+from nas.runtimes.forms import check_device, check_outputs, folded, outputs_of, placed, placed_inputs, set_threads
+from search_spaces.errors import InputError
+
+
+class Compiled:
+    """torch.compile with inductor: one graph for one module and its sizes. Compiling takes seconds to a minute."""
+
+    name = "compiled"
+
+    def settled(self, setting: Setting) -> Setting:
+        """The setting as given.
+
+        Raises:
+            InputError: there is no such device, or no C++ compiler for a processor's code.
+        """
+        check_device(setting.device)
+        compiler = os.environ.get("CXX", "g++")
+        if torch.device(setting.device).type == "cpu" and not (shutil.which(compiler) or shutil.which("clang++")):
+            raise InputError(
+                f"runtime compiled needs a C++ compiler, and there is no {compiler}",
+                "g++ or clang++ on the PATH, or named by the variable CXX",
+                "apt install g++, or runtime=eager",
+            )
+        return setting
+
+    def prepare(self, module: nn.Module, inputs: tuple[Tensor, ...], setting: Setting) -> Callable[[], object]:
+        """See `Runtime.prepare`.
+
+        Raises:
+            InputError: the module cannot be compiled as one graph, or gives other outputs then.
+        """
+        set_threads(setting)
+        fast, images = placed(folded(module), setting), placed_inputs(inputs, setting)
+        compiled = torch.compile(_own_code(fast), dynamic=False, fullgraph=True)
+
+        @torch.inference_mode()
+        def run() -> object:
+            return compiled(*images)
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # advice about settings of kernels
+                y = run()
+        except Exception as error:  # whatever the compiler finds
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            raise InputError(
+                f"runtime compiled cannot compile this network ({type(error).__name__}: {reason})",
+                "networks that torch.compile takes as one graph",
+                "runtime=eager",
+            ) from error
+        check_outputs(y, outputs_of(module, inputs), setting)
+        return run if torch.device(setting.device).type == "cpu" else graphed(run, setting.device)
+
+    def versions(self) -> dict[str, str]:
+        """Of torch, which has the compiler."""
+        return {"torch": torch.__version__}
+
+
+def _own_code(module: nn.Module) -> Callable[..., object]:
+    """A function that calls the module and whose code object is its own.
+
+    torch.compile remembers what it has compiled by code object, looks through all of it in every call, and gives up after a few modules
+    of one class. With code of their own any number of networks is compiled side by side, and none slows down another.
+    """
+
+    def call(*inputs: Tensor) -> object:
+        return module(*inputs)
+
+    return types.FunctionType(call.__code__.replace(), call.__globals__, "call", None, call.__closure__)

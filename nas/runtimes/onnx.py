@@ -1,0 +1,152 @@
+"""ONNX Runtime, by way of torch.onnx.export."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.runtimes import Setting
+from nas.runtimes.forms import check_outputs, folded, outputs_of, set_threads
+from search_spaces.errors import InputError
+
+OPSET = 20
+"""Version of the ONNX operators: the first with GELU as one operator."""
+
+LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Onnx:
+    """ONNX Runtime with all of its optimisations. Maps are NCHW at its border, and laid out as it likes inside."""
+
+    name = "onnx"
+
+    def settled(self, setting: Setting) -> Setting:
+        """The setting with the layout of ONNX, contiguous.
+
+        Raises:
+            InputError: a library is missing, the device is, or the type of numbers is not float32.
+        """
+        missing = [name for name in LIBRARIES if find_spec(name) is None]
+        if missing:
+            raise InputError(
+                f"runtime onnx needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+                "the optional libraries of the extra onnx, or another runtime",
+                'pip install "hybrid-mixer-nas[onnx]", or runtime=eager',
+            )
+        kind = setting.device.partition(":")[0]
+        if PROVIDERS.get(kind) not in _providers():
+            raise InputError(
+                f"this ONNX Runtime does not run on device {setting.device!r}",
+                ", ".join(kind for kind, provider in PROVIDERS.items() if provider in _providers()),
+                "device=cpu, or pip install onnxruntime-gpu",
+            )
+        if setting.dtype != "float32":
+            raise InputError(f"runtime onnx with dtype {setting.dtype}", "float32", "dtype=float32, or runtime=eager")
+        return replace(setting, layout="contiguous")
+
+    def prepare(self, module: nn.Module, inputs: tuple[Tensor, ...], setting: Setting) -> Callable[[], object]:
+        """See `Runtime.prepare`.
+
+        Raises:
+            InputError: the module cannot be exported, or gives other outputs then.
+        """
+        set_threads(setting)
+        images = tuple(x.detach().contiguous() for x in inputs)
+        session = _session(exported(folded(module), images), setting)
+        names = [value.name for value in session.get_inputs()]
+        feed = dict(zip(names, (x.numpy() for x in images), strict=True))
+
+        def run() -> object:
+            return session.run(None, feed)[0]
+
+        check_outputs(run(), outputs_of(module, images), setting)
+        return run
+
+    def versions(self) -> dict[str, str]:
+        """Of ONNX Runtime, and of what makes its file."""
+        found = {}
+        for name in ("onnxruntime", "onnxscript", "onnx"):
+            with contextlib.suppress(PackageNotFoundError):
+                found[name] = version(name)
+        return {**found, "torch": torch.__version__, "opset": str(OPSET)}
+
+
+def _providers() -> list[str]:
+    import onnxruntime
+
+    return onnxruntime.get_available_providers()
+
+
+def exported(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """The module as an ONNX file with its weights inside, for these very sizes.
+
+    Raises:
+        InputError: it has operators that ONNX has not.
+    """
+    plain = module.to(memory_format=torch.contiguous_format)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                plain, inputs, dynamo=True, external_data=False, opset_version=OPSET, verbose=False,
+                custom_translation_table=_translations(),
+            )  # fmt: skip
+        assert program is not None
+        return program.model_proto.SerializeToString()
+    except Exception as error:  # whatever the exporter finds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise InputError(
+            f"runtime onnx cannot export this network ({type(error).__name__}: {reason})",
+            "networks of operators that ONNX has",
+            "runtime=eager",
+        ) from error
+
+
+def _translations() -> dict[Callable[..., object], Callable[..., object]]:
+    """Operators of the project's parts that the exporter lacks."""
+    import onnxscript
+
+    op: Any = onnxscript.opset20  # whose stubs do not know the values that the exporter hands on
+
+    def sort(values: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+        # TopK puts the lower index first where values are equal, as a stable sort does.
+        length = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
+        return op.TopK(values, length, axis=dim, largest=int(descending), sorted=1)
+
+    return {torch.ops.aten.sort.stable: sort}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's notes on its own versions and passes, which it prints, logs and warns of."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _session(model: bytes, setting: Setting) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = setting.threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=[PROVIDERS[setting.device.partition(":")[0]]])

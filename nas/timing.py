@@ -1,0 +1,422 @@
+"""Timing of several things side by side: in rounds of random order, until each median is known well enough.
+
+    timings = measure({"a": run_a, "b": run_b}, seed=0).timings
+    timings["a"].ms, timings["a"].low, timings["a"].high
+
+One round times everything once. What disturbs the machine for a second then disturbs everything alike, and a median over rounds leaves it
+out. Networks that are timed one after the other instead differ by several per cent from one repeat to the next.
+
+A piece of work that never changes, the reference, is timed in every round too. Its spread and its drift say whether the machine was quiet
+enough for the numbers to be believed; `measure` refuses to give them where it was not.
+
+Standard library only, but for the reference, which is made with torch.
+"""
+
+import gc
+import math
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from nas.log import Progress
+from search_spaces.errors import InputError
+
+K = TypeVar("K", bound=Hashable)
+Clock = Callable[[], float]
+
+CONFIDENCE = 0.95
+"""Share of the intervals that contain the median, at least."""
+
+FEWEST = 6
+"""Rounds below which not even the whole range of the times is an interval of that confidence."""
+
+SHORTEST = 3e-4
+"""Seconds of one measurement. What takes less is repeated inside it, since reading the clock takes part of a microsecond."""
+
+WARM_UPS = 2
+"""Calls before the first round that count for nothing, beside the one that chooses the repeats."""
+
+SPREAD = 1.5
+"""Limit of p90 / p50. On a quiet machine it is 1.0 to 1.1; processes that share a core make it 2 and more."""
+
+DRIFT = 0.10
+"""Limit of the change of the reference between the first and the last third of the rounds."""
+
+UNSETTLED = 0.1
+"""Largest share of the things timed whose error may be more than twice the one asked for."""
+
+
+@runtime_checkable
+class SelfTimed(Protocol):
+    """A run whose time a clock around the call does not tell, such as one of a GPU, which only starts its work there."""
+
+    def seconds(self, repeats: int) -> float:
+        """Seconds of one call, as the mean of at least `repeats`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one thing takes.
+
+    Args:
+        ms: median of the rounds, in milliseconds.
+        low, high: bounds of its 95 % confidence interval, by order statistics; they hold whatever the distribution of times is.
+        spread: 90th percentile of the rounds over the median.
+        rounds: how often it was measured.
+        error: half the width of the interval over the median.
+    """
+
+    ms: float
+    low: float
+    high: float
+    spread: float
+    rounds: int
+    error: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Timing":
+        """The summary of one or more measurements. With fewer than `FEWEST` the interval is their range, and less sure."""
+        times = sorted(1e3 * value for value in seconds)
+        ms, rank = statistics.median(times), _rank(len(times))
+        low, high = times[rank], times[-1 - rank]
+        percentile = times[math.ceil(0.9 * len(times)) - 1]
+        return cls(ms, low, high, percentile / ms, len(times), (high - low) / 2 / ms)
+
+
+@cache
+def _rank(rounds: int) -> int:
+    """How many of the smallest and of the largest of `rounds` times lie outside of the interval of the median.
+
+    Each time is below the median with probability 1/2, so the number below it is binomial, and the interval misses it with twice the
+    probability that this number is at most the rank.
+    """
+    total, rank = 0, 0
+    for below in range((rounds + 1) // 2):
+        total += math.comb(rounds, below)
+        if 2 * total > (1 - CONFIDENCE) * 2**rounds:
+            break
+        rank = below
+    return rank
+
+
+class Rounds(Generic[K]):
+    """Measurements of several runs, a round at a time.
+
+    Args:
+        runs: what is timed, called without arguments; a call returns when its work is done, unless the run is `SelfTimed`.
+        seed: of the order inside each round.
+        clock: seconds that never go back.
+
+    Attributes:
+        samples: seconds of one call in each round, by run.
+    """
+
+    def __init__(self, runs: Mapping[K, Callable[[], object]], seed: int, clock: Clock = time.perf_counter) -> None:
+        self._runs, self._clock = dict(runs), clock
+        self._order = random.Random(seed)
+        self._repeats: dict[K, int] = {}
+        self.samples: dict[K, list[float]] = {key: [] for key in runs}
+
+    def warm_up(self) -> None:
+        """Calls everything, in an order that changes, and chooses how often a call is repeated inside one measurement."""
+        for _ in range(WARM_UPS):
+            for key in self._shuffled(self._runs):
+                self._measure(key, 1)
+        for key in self._shuffled(self._runs):
+            self._repeats[key] = max(1, math.ceil(SHORTEST / max(1e-9, self._measure(key, 1))))
+
+    def round(self, keys: Sequence[K]) -> None:
+        """Measures each of `keys` once."""
+        for key in self._shuffled(keys):
+            self.samples[key].append(self._measure(key, self._repeats[key]))
+
+    def _shuffled(self, keys: Mapping[K, Any] | Sequence[K]) -> list[K]:
+        order = list(keys)
+        self._order.shuffle(order)
+        return order
+
+    def _measure(self, key: K, repeats: int) -> float:
+        run = self._runs[key]
+        if isinstance(run, SelfTimed):
+            return run.seconds(repeats)
+        start = self._clock()
+        for _ in range(repeats):
+            run()
+        return (self._clock() - start) / repeats
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Garbage is collected before and not inside, where it would be counted as the time of whatever runs just then."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def time_interleaved(
+    runs: Mapping[K, Callable[[], object]],
+    *,
+    seed: int,
+    error: float = 0.01,
+    rounds: int = 15,
+    most: int = 200,
+    seconds: float | None = None,
+    progress: Progress | None = None,
+    clock: Clock = time.perf_counter,
+    always: frozenset[K] = frozenset(),
+) -> dict[K, Timing]:
+    """Times all runs in `rounds` rounds of random order, then goes on with those whose median is not known well enough.
+
+    Args:
+        runs: as for `Rounds`.
+        seed: of the order.
+        error: half the width of the confidence interval over the median, at which a run is done.
+        rounds: of all runs, at least `FEWEST`.
+        most: rounds after which a run is done whatever its error.
+        seconds: after which no further round is begun, but for the first `FEWEST`.
+        progress: gets the rounds done; its total is set to how many will be needed as far as is known.
+        clock: seconds that never go back.
+        always: runs that are measured in every round, until all others are done.
+
+    Returns:
+        The timing of each run, in the order of `runs`.
+
+    Raises:
+        InputError: settings out of range.
+    """
+    samples = _sample(runs, seed, error, rounds, most, seconds, progress, clock, always)
+    return {key: Timing.of(values) for key, values in samples.items()}
+
+
+def _sample(
+    runs: Mapping[K, Callable[[], object]],
+    seed: int,
+    error: float,
+    rounds: int,
+    most: int,
+    seconds: float | None,
+    progress: Progress | None,
+    clock: Clock,
+    always: frozenset[K],
+) -> dict[K, list[float]]:
+    """The seconds of each run by round, as `time_interleaved` takes them."""
+    _check(error, rounds, most, seconds)
+    taken = Rounds(runs, seed, clock)
+    if not runs:
+        return taken.samples
+    with no_garbage_collection():
+        start = clock()
+        taken.warm_up()
+        keys, done = list(runs), 0
+        while True:
+            taken.round(keys)
+            done += 1
+            late = seconds is not None and done >= FEWEST and clock() - start >= seconds
+            needed = done if late else _needed(taken.samples, keys, always, done, error, rounds, most)
+            if progress is not None:
+                progress.total = needed
+                progress.update(done, measuring=len(keys))
+            if needed <= done:
+                return taken.samples
+            if done >= rounds:
+                keys = [key for key in keys if key in always or Timing.of(taken.samples[key]).error > error]
+
+
+def _needed(
+    samples: Mapping[K, Sequence[float]],
+    keys: Sequence[K],
+    always: frozenset[K],
+    done: int,
+    error: float,
+    rounds: int,
+    most: int,
+) -> int:
+    """Rounds that will do, as far as is known after `done`: an interval narrows with the square root of the rounds."""
+    if done < rounds:
+        return rounds
+    errors = [Timing.of(samples[key]).error for key in keys if key not in always]
+    worst = max(errors, default=0.0)
+    if worst <= error or done >= most:
+        return done
+    return min(most, max(done + 1, math.ceil(done * (worst / error) ** 2)))
+
+
+def _check(error: float, rounds: int, most: int, seconds: float | None) -> None:
+    if not 0 < error < 1:
+        raise InputError(f"the error of a timing is {error}", "above 0 and below 1: 0.01 is one per cent", "error=0.01")
+    if rounds < FEWEST or most < rounds:
+        raise InputError(
+            f"{rounds} rounds of timing, {most} at most",
+            f"at least {FEWEST} rounds, and no fewer at most",
+            "rounds=15 most=200",
+        )
+    if seconds is not None and not seconds > 0:
+        raise InputError(f"timing for {seconds} seconds", "more than 0", "seconds=60")
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What says whether the machine was quiet while it measured.
+
+    Args:
+        spread: 90th percentile over median, of the reference or of the runs in their median, whichever is larger.
+        drift: the reference's median over the last third of the rounds, over that of the first third, less 1.
+        unsettled: share of the runs whose error is more than twice the one asked for.
+        error: the error asked for.
+        load: average number of processes that wanted a core in the last minute; None where the system does not tell.
+        cores: that this process may use.
+        reference_ms: median of the reference.
+    """
+
+    spread: float
+    drift: float
+    unsettled: float
+    error: float
+    load: float | None
+    cores: int
+    reference_ms: float
+
+    def problems(self) -> list[str]:
+        """What is beyond its limit, in words; nothing on a quiet machine."""
+        found = []
+        if self.spread > SPREAD:
+            found.append(f"one time in ten is {self.spread:.2f} times the median or more (limit {SPREAD})")
+        if abs(self.drift) > DRIFT:
+            found.append(
+                f"the same work takes {self.drift:+.0%} at the end of what it took at the start (limit {DRIFT:.0%})"
+            )
+        if self.unsettled > UNSETTLED:
+            found.append(f"{self.unsettled:.0%} of the medians are less sure than {2 * self.error:.1%}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement(Generic[K]):
+    """Timings, and how quiet the machine was.
+
+    Args:
+        timings: by run.
+        noise: of the machine meanwhile.
+        noisy: whether the machine was too noisy, and the timings were asked for nevertheless. Whoever keeps them keeps this too.
+    """
+
+    timings: dict[K, Timing]
+    noise: Noise
+    noisy: bool
+
+
+class NoisyMachine(InputError):
+    """Something disturbs the machine too much for its timings to be believed."""
+
+
+def check_quiet(noise: Noise, *, noisy: bool = False) -> bool:
+    """Whether the machine was quiet.
+
+    Args:
+        noisy: the caller wants the timings of a noisy machine too.
+
+    Raises:
+        NoisyMachine: it was not, and `noisy` is false.
+    """
+    problems = noise.problems()
+    if not problems or noisy:
+        return not problems
+    load = "" if noise.load is None else f", with a load average of {noise.load:.1f} on {noise.cores} cores"
+    raise NoisyMachine(
+        f"the machine is too noisy to be measured: {'; '.join(problems)}{load}",
+        f"a machine with a core to spare, on which p90 / p50 stays below {SPREAD} and the median within {DRIFT:.0%}",
+        "close other programs and use threads=1; taskset -c 0 nas ... keeps to one core; noisy=true measures all the same, and says so",
+    )
+
+
+class _Reference:
+    """The key of the reference among the keys of a caller."""
+
+
+REFERENCE = _Reference()
+
+
+def measure(
+    runs: Mapping[K, Callable[[], object]],
+    *,
+    seed: int,
+    error: float = 0.01,
+    rounds: int = 15,
+    most: int = 200,
+    seconds: float | None = None,
+    noisy: bool = False,
+    progress: Progress | None = None,
+    reference: Callable[[], object] | None = None,
+    clock: Clock = time.perf_counter,
+) -> Measurement[K]:
+    """As `time_interleaved`, with a reference in every round that says whether the machine is quiet.
+
+    Args:
+        noisy: give the timings of a noisy machine too, marked as such.
+        reference: work that is always the same; `reference_work()` by default.
+
+    Raises:
+        NoisyMachine: something disturbs the machine, and `noisy` is false.
+        InputError: settings out of range.
+    """
+    together: dict[K | _Reference, Callable[[], object]] = {**runs}
+    together[REFERENCE] = reference or reference_work()
+    always: frozenset[K | _Reference] = frozenset({REFERENCE})
+    samples = _sample(together, seed, error, rounds, most, seconds, progress, clock, always)
+    timings = {key: Timing.of(samples[key]) for key in runs}
+    noise = noise_of(samples[REFERENCE], list(timings.values()), error)
+    return Measurement(timings, noise, not check_quiet(noise, noisy=noisy))
+
+
+def noise_of(reference: Sequence[float], timings: Sequence[Timing], error: float) -> Noise:
+    """How quiet the machine was.
+
+    Args:
+        reference: seconds of the reference in each round, in their order.
+        timings: of what was measured beside it.
+        error: that was asked for.
+    """
+    third = max(1, len(reference) // 3)
+    alone = Timing.of(reference)
+    usual = statistics.median(timing.spread for timing in timings) if timings else 1.0
+    return Noise(
+        spread=max(alone.spread, usual),
+        drift=statistics.median(reference[-third:]) / statistics.median(reference[:third]) - 1,
+        unsettled=sum(timing.error > 2 * error for timing in timings) / max(1, len(timings)),
+        error=error,
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        reference_ms=alone.ms,
+    )
+
+
+def reference_work(device: str = "cpu") -> Callable[[], object]:
+    """Work that is always the same, about half a millisecond on one core: products of matrices, which keep the threads of torch busy,
+    and sums over numbers that do not fit into the nearest cache.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(192, 192, generator=generator)
+    numbers = torch.randn(2**18, generator=generator)
+
+    def work() -> object:
+        with torch.inference_mode():
+            y = matrix
+            for _ in range(2):
+                y = (y @ matrix) * 0.05
+            return y.sum() + (numbers * 1.5 + 0.5).sum()
+
+    return work

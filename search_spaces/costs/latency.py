@@ -1,0 +1,342 @@
+"""The cost `latency_ms@DEVICE`: how long a network takes on a device, predicted from a profile of that device.
+
+    latency = base + sum over the units of the network of (weight * quantity of the unit)
+
+The quantities are the unit's measured time (`ms`), its number (`units`, which is 1), and what can be counted (`macs`, `params`,
+`elements` of its input map). Which of them a profile uses, and with which weights, was decided by cross-validation on whole networks
+when the profile was made (`nas profile`).
+
+A profile is a JSON file with one line per unit and per network:
+
+    format       1
+    device       what costs call it: latency_ms@DEVICE
+    space        name, digest and sizes of the space whose units were measured
+    setting      runtime, device, threads, batch, dtype and layout
+    fingerprint  what the times hold for: processor or GPU, versions, allocator and the setting
+    noisy        whether the machine was too noisy, and the times were asked for nevertheless
+    model        form (its name), base in ms, and weights by quantity ("ms", or "ms.ffn" for one kind of unit)
+    errors       of the model on networks that it was not fitted on, and of a model of MACs alone
+    networks     digest, role (calibration or held_out), ms, low and high (95 % interval of the median), predicted, macs, architecture
+    units        ms, error (half of that interval, relative) and rounds, then the unit: kind, parts, dims, height, width and perhaps bias
+
+Times are in milliseconds for one batch.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from search_spaces.architecture import Architecture
+from search_spaces.costs import Additive, Cost, add_cost, is_cost_name
+from search_spaces.costs.pieces import unit_cost
+from search_spaces.errors import InputError
+from search_spaces.textfiles import expanded, read_text
+from search_spaces.units import PARTS_OF, Unit, units
+
+FORMAT = 1
+
+LATENCY = "latency_ms"
+"""The cost of the device that a search runs on; with `@` and a name, of that device."""
+
+QUANTITIES = ("ms", "units", "macs", "params", "elements")
+"""What a weight may be of."""
+
+BRANCHES = ("mixer", "ffn")
+"""The kinds of units whose time is composed where it was not measured."""
+
+_KEYS = ("device", "space", "setting", "fingerprint", "noisy", "model", "errors", "networks", "units")
+
+
+class UnitTimes:
+    """Milliseconds of units: those that were measured, and branches that are composed of measured ones.
+
+    A branch has a norm, a mixer or FFN, a scale and perhaps a position bias. Spaces offer every combination of them, too many to measure.
+    Norm, scale and bias cost nearly the same beside every set of options of one mixer, so their cost is taken from one measured branch,
+    the reference: the first of its kind, its mixer's name and its map.
+
+        time(norm, mixer, scale, bias) = time of (norm0, mixer, scale0, bias0), and what each of norm, scale and bias changes of the reference
+
+    Args:
+        measured: milliseconds by unit, in the order of measuring; the order decides what is a reference.
+    """
+
+    def __init__(self, measured: Mapping[Unit, float]) -> None:
+        self.measured = dict(measured)
+        self._references: dict[tuple[Any, ...], Unit] = {}
+        for unit in self.measured:
+            if unit.kind in BRANCHES:
+                self._references.setdefault(_family(unit), unit)
+        self._composed: dict[Unit, float | None] = {}
+
+    def __call__(self, unit: Unit) -> float | None:
+        """Milliseconds, or None where they are neither measured nor composed of what was measured."""
+        found = self.measured.get(unit)
+        if found is not None or unit.kind not in BRANCHES:
+            return found
+        if unit not in self._composed:
+            self._composed[unit] = self._compose(unit)
+        return self._composed[unit]
+
+    def _compose(self, unit: Unit) -> float | None:
+        reference = self._references.get(_family(unit))
+        if reference is None:
+            return None
+        needed = [self.measured.get(part) for part in composed_of(unit, reference)]
+        if any(ms is None for ms in needed):
+            return None
+        first, *changes = (ms for ms in needed if ms is not None)
+        return max(0.0, first + sum(changed - self.measured[reference] for changed in changes))
+
+
+def _family(unit: Unit) -> tuple[Any, ...]:
+    """What branches with one reference have in common."""
+    return unit.kind, unit.parts[1].name, unit.dims, unit.height, unit.width
+
+
+def composed_of(unit: Unit, reference: Unit) -> tuple[Unit, ...]:
+    """The branches whose times compose that of `unit`: with the mixer or FFN of `unit` and all else of the reference, then the reference
+    with the norm, with the scale and with the position bias of `unit`.
+    """
+    (norm, body, scale), (norm0, body0, scale0) = unit.parts, reference.parts
+    return (
+        reference._replace(parts=(norm0, body, scale0)),
+        reference._replace(parts=(norm, body0, scale0)),
+        reference._replace(parts=(norm0, body0, scale)),
+        reference._replace(bias=unit.bias),
+    )
+
+
+def representatives(wanted: Sequence[Unit]) -> list[Unit]:
+    """Units that have to be measured so that the time of each of `wanted` is measured or composed; never more than `wanted` has."""
+    references: dict[tuple[Any, ...], Unit] = {}
+    found: dict[Unit, None] = {}
+    for unit in wanted:
+        if unit.kind not in BRANCHES:
+            found[unit] = None
+            continue
+        reference = references.setdefault(_family(unit), unit)
+        found[reference] = None
+        for part in composed_of(unit, reference):
+            found[part] = None
+    return list(found) if len(found) < len(wanted) else list(dict.fromkeys(wanted))
+
+
+@dataclass(frozen=True)
+class DeviceModel:
+    """A device as its profile describes it.
+
+    Args:
+        device: its name in the names of costs.
+        times: milliseconds of units.
+        base: milliseconds that every network takes beside its units; may be below 0.
+        weights: milliseconds per quantity of a unit, by the quantity ("ms"), or by quantity and kind of unit ("ms.ffn").
+        form: what the model is called.
+        about: the rest of the profile, as the file has it.
+    """
+
+    device: str
+    times: UnitTimes
+    base: float = 0.0
+    weights: Mapping[str, float] = field(default_factory=lambda: {"ms": 1.0})
+    form: str = "units"
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the cost: `latency_ms@DEVICE`."""
+        return f"{LATENCY}@{self.device}"
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What the times hold for; empty where the profile does not say."""
+        return self.about.get("fingerprint", {})
+
+    @property
+    def errors(self) -> Mapping[str, Any]:
+        """On whole networks that the model was not fitted on; empty where the profile does not say."""
+        return self.about.get("errors", {})
+
+    def unit_ms(self, unit: Unit) -> float | None:
+        """Milliseconds of a unit alone, measured or composed of measured ones; None where neither is possible."""
+        return self.times(unit)
+
+    @cached_property
+    def _by_kind(self) -> dict[str, tuple[tuple[str, float], ...]]:
+        """Quantity and weight, by kind of unit."""
+        split = [(*key.partition(".")[::2], weight) for key, weight in self.weights.items()]
+        return {kind: tuple((name, w) for name, of, w in split if of in ("", kind)) for kind in PARTS_OF}
+
+    def of_unit(self, unit: Unit) -> float | None:
+        """What a unit adds to the latency of a network, at least 0; None where that is not known."""
+        total = 0.0
+        for name, weight in self._by_kind[unit.kind]:
+            amount = quantity(name, unit, self.times)
+            if amount is None:
+                return None
+            total += weight * amount
+        return max(0.0, total)
+
+    def predict(self, arch: Architecture) -> float | None:
+        """Milliseconds of a complete architecture, at least 0; None where the time of a unit is not known."""
+        total = self.base
+        for _, unit in units(arch):
+            added = self.of_unit(unit)
+            if added is None:
+                return None
+            total += added
+        return max(0.0, total)
+
+    def missing(self, arch: Architecture) -> list[Unit]:
+        """The units of a complete architecture whose time is not known, each once."""
+        return [unit for unit in dict.fromkeys(unit for _, unit in units(arch)) if self.of_unit(unit) is None]
+
+    def cost(self, name: str, origin: str) -> Cost:
+        """The latency as a cost.
+
+        Args:
+            name: `self.name`, or `LATENCY` on the device itself.
+            origin: the file.
+        """
+        about = f"on {self.device}, predicted{self._worded_error()}"
+        return Cost(name, "ms", about, self.predict, origin, Additive(self.of_unit, self.base))
+
+    def _worded_error(self) -> str:
+        held_out = self.errors.get("held_out", {})
+        return f" (mean error {held_out['mape']:.1%} on held-out networks)" if "mape" in held_out else ""
+
+
+def quantity(name: str, unit: Unit, times: UnitTimes) -> float | None:
+    """One of `QUANTITIES` of a unit; None where it was not measured."""
+    if name == "ms":
+        return times(unit)
+    if name == "units":
+        return 1.0
+    if name == "elements":
+        return float(unit.dims[0] * unit.height * unit.width)
+    return float(getattr(unit_cost(unit), name))
+
+
+def add_model(model: DeviceModel, path: str | Path, here: bool = False) -> None:
+    """Registers `latency_ms@DEVICE`.
+
+    Args:
+        path: of the profile.
+        here: register the device also as `latency_ms`.
+
+    Raises:
+        InputError: another cost has this name.
+    """
+    origin = f"a profile in {expanded(path).resolve()}"
+    for name in (model.name, LATENCY) if here else (model.name,):
+        try:
+            add_cost(model.cost(name, origin))
+        except TypeError as error:
+            raise InputError(
+                f"profile {path} is of device {model.device!r}: {error}",
+                "profiles of devices with different names",
+                f"another name for one of them: its key device in {path}",
+            ) from None
+
+
+def read_model(path: str | Path) -> DeviceModel:
+    """The device that a profile describes.
+
+    Raises:
+        InputError: no such file, or no whole profile of this format.
+    """
+    try:
+        text = read_text(expanded(path))
+    except OSError as error:
+        raise InputError(
+            f"profile {path} cannot be read ({error.strerror or error})",
+            "a profile that `nas profile` wrote",
+            f"nas profile space=SPACE out={path}",
+        ) from None
+    except UnicodeError as error:
+        raise _damaged(path, f"is not UTF-8 ({error})") from None
+    try:
+        data = json.loads(text)
+    except ValueError as error:  # no JSON, or a number of thousands of digits
+        raise _damaged(path, f"is cut off or damaged ({error})") from None
+    return model_of(data, path)
+
+
+def model_of(data: Any, path: str | Path) -> DeviceModel:
+    """The device that the content of a profile describes.
+
+    Args:
+        path: for messages.
+
+    Raises:
+        InputError: no profile of this format.
+    """
+    if not isinstance(data, dict) or "format" not in data:
+        raise _damaged(path, "is no profile: it has no key format")
+    if data["format"] != FORMAT:
+        raise InputError(
+            f"profile {path} has format {data['format']!r}",
+            f"format {FORMAT}, which this version writes",
+            f"nas profile space=SPACE out={path}.new, or the version of nas that wrote it",
+        )
+    for key in _KEYS:
+        if key not in data:
+            raise _damaged(path, f"lacks the key {key}")
+    device, model = data["device"], data["model"]
+    if not isinstance(device, str) or not device or not is_cost_name(f"{LATENCY}@{device}"):
+        raise _damaged(path, f"calls its device {device!r}, which is no name")
+    if not isinstance(model, dict) or not isinstance(model.get("weights"), dict) or not model["weights"]:
+        raise _damaged(path, "has a model without weights")
+    for key, weight in (("base", model.get("base")), *model["weights"].items()):
+        name, _, kind = key.partition(".")
+        if not _is_number(weight) or (key != "base" and (name not in QUANTITIES or kind not in ("", *PARTS_OF))):
+            raise _damaged(path, f"has the weight {key} = {weight!r} in its model")
+    about = {key: data[key] for key in _KEYS if key not in ("device", "model", "units")}
+    times = UnitTimes(_times(data["units"], path))
+    return DeviceModel(device, times, model["base"], model["weights"], str(model.get("form", "")), about)
+
+
+def _times(lines: Any, path: str | Path) -> dict[Unit, float]:
+    if not isinstance(lines, list):
+        raise _damaged(path, "has no list of units")
+    found = {}
+    for number, line in enumerate(lines, 1):
+        if not isinstance(line, dict) or not _is_number(line.get("ms")) or line["ms"] <= 0:
+            raise _damaged(path, f"has no time above 0 for unit {number}")
+        try:
+            unit = Unit.from_dict({key: value for key, value in line.items() if key not in ("ms", "error", "rounds")})
+        except InputError as error:
+            raise _damaged(path, f"describes unit {number} wrongly: {error.given}") from None
+        found[unit] = float(line["ms"])
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _damaged(path: str | Path, how: str) -> InputError:
+    return InputError(
+        f"profile {path} {how}",
+        "a whole profile, as `nas profile` wrote it",
+        f"a copy of it, or nas profile space=SPACE out={path} after {path} is removed",
+    )
+
+
+def text_of(data: Mapping[str, Any]) -> str:
+    """A profile as the text of its file, with one line per unit and per network."""
+    entries = []
+    for key, value in data.items():
+        lines = [json.dumps(item, allow_nan=False) for item in value] if isinstance(value, list) else None
+        body = json.dumps(value, allow_nan=False) if not lines else "[\n  " + ",\n  ".join(lines) + "\n ]"
+        entries.append(f" {json.dumps(key)}: {body}")
+    return "{\n" + ",\n".join(entries) + "\n}\n"
+
+
+__all__ = [
+    "FORMAT", "LATENCY", "DeviceModel", "UnitTimes", "add_model", "composed_of", "model_of", "quantity", "read_model", "representatives",
+    "text_of",
+]  # fmt: skip
