@@ -85,7 +85,12 @@ def test_a_latency_is_a_base_and_a_sum_over_units(weights: dict[str, float]) -> 
     model = DeviceModel("toy", UnitTimes(TIMES), base=0.25, weights=weights)
 
     def by_hand(unit: Unit) -> float:
-        amounts = {"ms": TIMES[unit], "units": 1, "macs": unit_cost(unit).macs, "elements": unit.dims[0] * unit.height**2}
+        amounts = {
+            "ms": TIMES[unit],
+            "units": 1,
+            "macs": unit_cost(unit).macs,
+            "elements": unit.dims[0] * unit.height**2,
+        }
         keys = [(*key.partition(".")[::2], weight) for key, weight in weights.items()]
         return sum(weight * amounts[name] for name, kind, weight in keys if kind in ("", unit.kind))
 
@@ -132,7 +137,9 @@ def composable(unit: Unit) -> float:
 def test_branches_that_were_not_measured_are_composed() -> None:
     wanted = branches()
     measured = representatives(wanted)
-    assert len(measured) == (3 + 2 + 1 + 1) + (1 + 2 + 1 + 1)  # sets of options, then the other norms, scales and biases
+    assert len(measured) == (3 + 2 + 1 + 1) + (
+        1 + 2 + 1 + 1
+    )  # sets of options, then the other norms, scales and biases
     times = UnitTimes({unit: composable(unit) for unit in measured})
     for unit in wanted:
         assert times(unit) == pytest.approx(composable(unit))
