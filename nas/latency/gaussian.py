@@ -16,7 +16,7 @@ Array = np.ndarray
 CONSTANT = 10.0
 """Variance of what all items have in common, over that of their times: wide, so that it is left to the data."""
 
-ROUNDS = 3
+ROUNDS = 4
 """Fits; each but the first trusts items less that the one before predicts badly."""
 
 OUTLIER = 3.0

@@ -365,7 +365,7 @@ def _kernels(one: Encoded, other: Encoded) -> Array:
 
 
 def _boosting(units: Encoded, logs: Array, rng: np.random.Generator) -> Callable[[Encoded], Array]:
-    trees = HistGradientBoostingRegressor(max_iter=200, min_samples_leaf=5, random_state=int(rng.integers(2**31)))
+    trees = HistGradientBoostingRegressor(max_iter=100, min_samples_leaf=5, random_state=int(rng.integers(2**31)))
     trees.fit(units.places, logs)
     return lambda new: trees.predict(new.places)
 
