@@ -29,6 +29,9 @@ FEWEST = 10
 
 FOLDS = 5
 
+KINDS = ("rates", "sums", "bent sums")
+"""Of models of whole networks, from the simplest; the last is no sum over units."""
+
 WORTH = {"sums": 1.05, "bent sums": 0.95}
 """Share of the error of the simpler models that a kind of model must stay below to be chosen.
 
@@ -188,7 +191,9 @@ def counted(networks: Networks[U]) -> tuple[list[U], Array]:
     return units, counts
 
 
-def fit_networks(networks: Networks[U], ms: Array, describe: Describe[U], seed: int = 0) -> NetworkModel[U]:
+def fit_networks(
+    networks: Networks[U], ms: Array, describe: Describe[U], seed: int = 0, additive: bool = False
+) -> NetworkModel[U]:
     """Learns the latency of networks.
 
     Args:
@@ -196,6 +201,7 @@ def fit_networks(networks: Networks[U], ms: Array, describe: Describe[U], seed: 
         ms: (n,), their latencies, above 0.
         describe: features of a unit.
         seed: of the parts of the cross-validation.
+        additive: whether only models are considered whose prediction is a sum over units.
 
     Raises:
         InputError: fewer than `FEWEST` networks, or all of one latency.
@@ -211,11 +217,12 @@ def fit_networks(networks: Networks[U], ms: Array, describe: Describe[U], seed: 
     data = _Data(counts, encoded, similar, ms, rng)
     everything = np.arange(len(ms))
     first = Fit(similar, ms, rng)
-    predicted: dict[str, Array] = {name: np.empty(len(ms)) for name in ("rates", "sums", "bent sums")}
+    predicted: dict[str, Array] = {name: np.empty(len(ms)) for name in KINDS[: 2 if additive else 3]}
     for left_out in folds(len(ms), rng):
         kept = np.setdiff1d(everything, left_out)
-        for name, found in data.candidates(kept, first.weights).items():
-            predicted[name][left_out] = found.predict(counts[left_out], encoded)
+        candidates = data.candidates(kept, first.weights)
+        for name in predicted:
+            predicted[name][left_out] = candidates[name].predict(counts[left_out], encoded)
     considered = {name: accuracy(values, ms) for name, values in predicted.items()}
     name = choose({name: typical_error(values, ms) for name, values in predicted.items()}, WORTH)
     chosen = data.candidates(everything, first.weights)[name]
