@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.commands.convert import convert as convert
+    from nas.commands.cost import cost as cost
     from nas.commands.demo import demo as demo
     from nas.commands.extract import extract as extract
     from nas.commands.models import models as models
@@ -32,11 +33,12 @@ _WHERE = {
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",
     "convert": "nas.commands.convert",
+    "cost": "nas.commands.cost",
     "models": "nas.commands.models",
 }
 
 __all__ = [
-    "Config", "convert", "demo", "extract", "load_config", "load_network", "models", "report", "retrain", "search", "train",
+    "Config", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "report", "retrain", "search", "train",
 ]  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def quantity(number: float) -> str:
     return f"{exact.normalize():f}"
 
 
-_WORDS = {"macs": "MACs", "params": "parameters", "activations": "bytes of activations"}
+_WORDS = {"macs": "MACs", "params": "parameters", "activations": "bytes of activations", "memory": "bytes of memory"}
 
 
 def worded(name: str, value: float) -> str:

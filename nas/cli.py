@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from nas.helping import help_of
+from nas.helping import help_of, help_of_networks
 from nas.log import say
 from nas.parsing import load_config
+from nas.subjects import parse as parse_networks
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import read_space, space_file, space_names
@@ -18,6 +19,7 @@ from search_spaces.named import read_space, space_file, space_names
 VERBS = {
     "spaces": "list the named search spaces, or show one: nas spaces [NAME or FILE.toml]",
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
+    "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
@@ -107,6 +109,9 @@ def run(arguments: list[str]) -> int:
     if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert"):
         say(f"nas {verb}: {VERBS[verb]}")
         return 0
+    if any(word in ("-h", "--help") for word in rest) and verb == "cost":
+        say(help_of_networks(verb, VERBS[verb]))
+        return 0
     if any(word in ("-h", "--help") for word in rest):
         say(help_of(verb, VERBS[verb]))
         return 0
@@ -116,6 +121,8 @@ def run(arguments: list[str]) -> int:
         return models(rest)
     if verb == "convert":
         return convert(rest)
+    if verb == "cost":
+        return cost(rest)
     for config in importlib.import_module("nas.configuring").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
@@ -147,6 +154,13 @@ def models(arguments: list[str]) -> int:
     if len(arguments) > 1:
         raise InputError(f"arguments {arguments}", "at most one network", f"nas models {arguments[0]}")
     importlib.import_module("nas.commands.models").models(*arguments)
+    return 0
+
+
+def cost(arguments: list[str]) -> int:
+    """What networks cost."""
+    names, asked = parse_networks(arguments, "cost")
+    importlib.import_module("nas.commands.cost").cost(*names, asked=asked)
     return 0
 
 
