@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.bench import bench as bench
     from nas.commands.convert import convert as convert
     from nas.commands.cost import cost as cost
     from nas.commands.demo import demo as demo
@@ -32,13 +33,14 @@ _WHERE = {
     "retrain": "nas.commands.retrain",
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",
+    "bench": "nas.commands.bench",
     "convert": "nas.commands.convert",
     "cost": "nas.commands.cost",
     "models": "nas.commands.models",
 }
 
 __all__ = [
-    "Config", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "report", "retrain", "search", "train",
+    "Config", "bench", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "report", "retrain", "search", "train",
 ]  # fmt: skip
 
 
