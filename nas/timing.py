@@ -239,39 +239,40 @@ def _take(
     if not keys:
         return
     with no_garbage_collection():
-        start, done = clock(), 0
+        start, done, needed = clock(), 0, rounds
         taken.warm_up()
         while True:
             taken.round(keys)
             done += 1
             late = seconds is not None and done >= FEWEST and clock() - start >= seconds
-            needed = done if late else _needed(taken.samples, keys, always, done, error, rounds, most)
+            if late or done == needed:
+                keys = [key for key in keys if key in always or _doubt(taken.samples[key]) > error]
+                worst = max((_doubt(taken.samples[key]) for key in keys if key not in always), default=0.0)
+                needed = done if late or not worst else _needed(done, worst / error, most)
             if progress is not None:
                 progress.total = needed
                 progress.update(done, measuring=len(keys))
-            if needed <= done:
+            if needed == done:
                 return
-            if done >= rounds:
-                keys = [key for key in keys if key in always or Timing.of(taken.samples[key]).error > error]
 
 
-def _needed(
-    samples: Mapping[K, Sequence[float]],
-    keys: Sequence[K],
-    always: frozenset[K],
-    done: int,
-    error: float,
-    rounds: int,
-    most: int,
-) -> int:
-    """Rounds that will do, as far as is known after `done`: an interval narrows with the square root of the rounds."""
-    if done < rounds:
-        return rounds
-    errors = [Timing.of(samples[key]).error for key in keys if key not in always]
-    worst = max(errors, default=0.0)
-    if worst <= error or done >= most:
-        return done
-    return min(most, max(done + 1, math.ceil(done * (worst / error) ** 2)))
+def _doubt(seconds: Sequence[float]) -> float:
+    """How little the median is known, by which rounds go on: the larger of the error of `Timing` and of that of a normal distribution
+    with these quartiles. The interval alone is narrow by chance now and then, and would be believed just then.
+    """
+    timing = Timing.of(seconds)
+    low, _, high = statistics.quantiles(seconds, n=4)
+    return max(timing.error, 1.82e3 * (high - low) / math.sqrt(len(seconds)) / timing.ms)
+
+
+def _needed(done: int, factor: float, most: int) -> int:
+    """The round at which to look again, when the doubt after `done` rounds is `factor` times what it may be.
+
+    It shrinks with the square root of the rounds. Looking after every round would end them in a moment of luck, and the estimate itself is
+    uncertain, so that half of the way is gone at least and the whole of it at most.
+    """
+    whole = done * factor**2
+    return min(most, max(done + 1, math.ceil(1.25 * done), math.ceil(min(whole, 2 * done))))
 
 
 def _check(error: float, rounds: int, most: int, seconds: float | None) -> None:

@@ -182,7 +182,7 @@ HEADINGS = ("network", "params M", "MACs M", "runtime", "batch", "ms", "95 % int
 
 def table(rows: Sequence[Benched]) -> list[str]:
     """Lines: a row for each network, runtime and batch, in aligned columns."""
-    cells = [HEADINGS]
+    cells: list[tuple[str, ...]] = [HEADINGS]
     for row in rows:
         timing = row.timing
         digits = 3 if timing.ms < 10 else 2 if timing.ms < 100 else 1
