@@ -10,7 +10,7 @@
     write.py      write_report: all of these, into a folder
 
 Equal findings give equal bytes: there is no clock in any output. No space, no data and no plug-in is needed, and no file is
-read. matplotlib and pandas are imported here, when first needed, and nowhere else.
+read. matplotlib and pandas are imported here, when first needed, and nowhere else; numpy when times on devices are reported.
 """
 
 from nas.records import BASELINES, INITS

@@ -1,8 +1,5 @@
 """Predicted against measured: how far the model of a device is from whole networks that were measured on it."""
 
-import numpy as np
-
-from nas.latency.accuracy import accuracy
 from nas.records import OVER, PREDICTED, Measurement
 from nas.reporting.chart import Chart, Layer, Line, Mark, Scale, extent
 from nas.reporting.drawing import chart_figure
@@ -45,6 +42,10 @@ def _by_device(search: SearchFindings) -> dict[str, list[Measurement]]:
 
 
 def _said(search: SearchFindings, cost: str, device: str, both: list[Measurement]) -> str:
+    import numpy as np
+
+    from nas.latency.accuracy import accuracy
+
     found = accuracy(np.array([m.predicted for m in both]), np.array([m.measured for m in both]))
     text = (
         f"{plural(len(both), 'network')} of this search were measured whole on {plain(device)}. Predictions are off by {found.mape:.1%} on "

@@ -1,8 +1,5 @@
 """MACs against milliseconds: how much the times of networks differ that have the same MACs."""
 
-import numpy as np
-
-from nas.latency.accuracy import kendall_tau
 from nas.records import Evaluation
 from nas.reporting.chart import Chart, Layer, Mark, Scale, across, extent
 from nas.reporting.charts import cost_info, said_of
@@ -37,6 +34,10 @@ def _known(search: SearchFindings, cost: str) -> list[Evaluation]:
 
 
 def _said(search: SearchFindings, cost: str, known: list[Evaluation]) -> str:
+    import numpy as np
+
+    from nas.latency.accuracy import kendall_tau
+
     macs, ms = (np.array([trial.costs[name] for trial in known], dtype=float) for name in ("macs", cost))
     text = f"Kendall's tau between MACs and {plain(cost)} of {plural(len(known), 'network')} is {kendall_tau(macs, ms):.2f}: 1 if MACs told "
     text += "which of two networks is faster, 0 if they told nothing."
