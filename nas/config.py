@@ -211,8 +211,13 @@ class SearchConfig:
     )
     profiles: tuple[str, ...] = key(
         (),
-        "profiles of devices (nas profile): each gives the cost latency_ms@NAME, and latency_ms where it is of this device",
+        "profiles of devices (nas profile), or CSV files of measured units (nas profile list=FILE.csv): each gives the cost latency_ms@NAME, and latency_ms where it is of this device",
     )
+    learned: tuple[str, ...] = key(
+        (),
+        "CSV files of measured costs with a column architecture: each cost is learned from its networks, and known for all networks",
+    )
+    fill: bool = key(False, "give units that the profiles lack times that are learned from the others")
     jobs: int = key(0, "networks evaluated at once, each by a process of its own; 0 takes the number of cores")
     close: bool = key(False, "finish the search with what it has evaluated")
     noisy: bool = key(
@@ -345,6 +350,9 @@ class ProfileConfig:
     noisy: bool = key(False, "measure on a machine that is too noisy to be believed, and say so in the profile")
     profile: str = key("", "a profile of this device that gets the units that it lacks, in place of a new one (out)")
     missing: tuple[str, ...] = key((), "arch.json files of networks whose units are added to profile")
+    list: str = key(
+        "", "CSV file that gets the units of the space, to be measured on another device, in place of measuring here"
+    )
 
     def __post_init__(self) -> None:
         _at_least(self, batch=1, resolution=0, channels=0, classes=0, calibration=3, heldout=2, seconds=0)

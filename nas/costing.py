@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nas.budget import UNKNOWN, Budget
 from nas.config import SearchConfig
+from nas.latency.learned_costs import add_learned
 from nas.latency.profiles import add_profiles
 from nas.objectives import Objective, parse_objectives
 from search_spaces.architecture import Architecture
@@ -29,7 +30,9 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
     """
     listed = [arch for path in settings.measured for arch in read_costs(path)]
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
-    add_profiles(settings.profiles, needed(budget, objectives))
+    for path in settings.learned:
+        add_learned(path)
+    add_profiles(settings.profiles, needed(budget, objectives), settings.fill)
     limits = [f"{name}={budget.spelt(name)}" for name in budget.names]
     for name, typed in zip(budget.names, limits, strict=True):
         _check(name, "search.budget", typed, limits)
@@ -50,7 +53,7 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
         mended = typed.replace(name, nearest(name, cost_names()), 1)
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
-            f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured, or the device of search.profiles",
+            f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured or search.learned, or the device of search.profiles",
             f"{key}={','.join(mended if item == typed else item for item in among)}",
         ) from None
 

@@ -194,7 +194,7 @@ def absolute(settings: SearchConfig) -> SearchConfig:
     def paths(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(os.path.abspath(expanded(name)) for name in names)
 
-    named = {key: paths(getattr(settings, key)) for key in ("measured", "profiles", "networks")}
+    named = {key: paths(getattr(settings, key)) for key in ("measured", "profiles", "learned", "networks")}
     return replace(settings, **named)
 
 

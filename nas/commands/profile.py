@@ -7,6 +7,7 @@ from typing import Any
 from nas import machine
 from nas.config import Config
 from nas.latency.making import Plan, add_units, make_profile
+from nas.latency.unit_tables import write_unit_list
 from nas.log import say
 from nas.plugins import import_plugins
 from nas.runtimes import Setting, make_runtime
@@ -21,8 +22,10 @@ from search_spaces.space import SearchSpace
 from search_spaces.textfiles import expanded
 
 
-def profile(config: Config) -> DeviceModel:
-    """Writes a profile of this device, or adds units to one, and prints its errors. An interrupted profile resumes.
+def profile(config: Config) -> DeviceModel | None:
+    """Writes a profile of this device, or adds units to one, and prints its errors; or lists what is to be measured on another device.
+
+    An interrupted profile resumes.
 
     Raises:
         NoisyMachine: something disturbs the machine, and `noisy` is false.
@@ -30,6 +33,8 @@ def profile(config: Config) -> DeviceModel:
     """
     import_plugins(config)
     settings = config.profile
+    if settings.list:
+        return _list(config)
     if settings.profile:
         return _add(config)
     if not settings.out:
@@ -57,6 +62,17 @@ def profile(config: Config) -> DeviceModel:
         say(line)
     say(f"wrote {settings.out}: search.profiles={settings.out} makes {model.name} a cost, and {LATENCY} on this device")
     return model
+
+
+def _list(config: Config) -> None:
+    """Writes the units of the space, to be measured on another device."""
+    settings = config.profile
+    device = settings.name or "phone"
+    count = write_unit_list(_space(config), settings.list, device)
+    say(f"wrote {settings.list}: {count:,} units, whose times on the device belong in the column {LATENCY}@{device}")
+    say(
+        f"search.profiles={settings.list} then makes {LATENCY}@{device} a cost; with search.fill=true also where some are not measured"
+    )
 
 
 def _setting(config: Config) -> Setting:

@@ -1,5 +1,6 @@
-"""Latency that is learned from examples, for devices and units that cannot be measured here.
+"""Latency as a cost: profiles of devices, tables that users have measured, and models that learn from both.
 
-`features` describes units by what can be counted on them, `learned` fits models of whole networks and of single units,
-`tables` reads what users have measured themselves.
+`making` makes a profile of this device, `fitting` chooses the sum over units that fits it, `profiles` registers it for a search.
+`features` describes units by what can be counted on them, `learned` fits models of whole networks and of single units on them.
+`learned_costs` and `unit_tables` read what users have measured on other devices; `filling` gives times to units that nobody measured.
 """

@@ -42,9 +42,13 @@ def accuracy(predicted: Array, measured: Array) -> Accuracy:
     off = predicted / measured - 1
     far = np.abs(off)
     return Accuracy(
-        len(off), *(float(np.mean(x)) for x in (far, far <= 0.05, far <= 0.1)), kendall_tau(predicted, measured),
-        float(np.mean(off)),
-    )  # fmt: skip
+        count=len(off),
+        mape=float(far.mean()),
+        within_5=float((far <= 0.05).mean()),
+        within_10=float((far <= 0.1).mean()),
+        tau=kendall_tau(predicted, measured),
+        bias=float(off.mean()),
+    )
 
 
 def kendall_tau(one: Array, other: Array) -> float:

@@ -82,7 +82,6 @@ class Plan:
             "units": self.which,
             "networks": [arch.digest for arch in self.networks],
             "error": self.error,
-            "noisy": self.noisy,
             "seed": self.seed,
             "fingerprint": found,
         }
@@ -129,10 +128,10 @@ class _Work:
 
     def choose(self) -> Roles:
         """Networks for calibration and held-out ones, which are different."""
-        plan = self.plan
-        found = spread_networks(plan.space, plan.calibration + plan.held_out, plan.seed)
-        if len(found) < plan.calibration + plan.held_out:
-            calibration = max(3, len(found) * plan.calibration // (plan.calibration + plan.held_out))
+        plan, count = self.plan, self.plan.calibration + self.plan.held_out
+        found = spread_networks(plan.space, min(count, plan.space.size), plan.seed)
+        if len(found) < count:
+            calibration = max(3, len(found) * plan.calibration // count)
             raise InputError(
                 f"space {plan.space.name} gave {len(found)} different networks, and {plan.calibration} for calibration and "
                 f"{plan.held_out} held-out ones are asked for",

@@ -4,6 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from nas.fingerprint import fingerprint, same_device
+from nas.latency.filling import filled
+from nas.latency.learned_costs import is_learned
+from nas.latency.unit_tables import is_unit_table, read_unit_table
+from nas.log import say
 from nas.runtimes import Setting
 from search_spaces.costs import BUILT_IN, cost_named, cost_names
 from search_spaces.costs.latency import LATENCY, DeviceModel, add_model, read_model
@@ -12,27 +16,37 @@ from search_spaces.space import SearchSpace
 from search_spaces.space_units import space_units
 
 
-def add_profiles(paths: Sequence[str], wanted: Collection[str]) -> list[DeviceModel]:
-    """Registers the cost `latency_ms@NAME` of every profile, and `latency_ms` for the one that is of this device.
+def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = False) -> list[DeviceModel]:
+    """Registers the cost `latency_ms@NAME` of every profile and of every table of units, and `latency_ms` for the one that is of this device.
 
     Args:
         wanted: the costs that a search names.
+        fill: give units that were not measured times that are learned from the others.
 
     Raises:
         InputError: a file is no profile; two are of devices of one name; or `latency_ms` is wanted and no profile, or more than one,
             is of this device.
     """
-    models = [read_model(path) for path in paths]
+    read = [
+        (model, path)
+        for path in paths
+        for model in (read_unit_table(path) if is_unit_table(path) else [read_model(path)])
+    ]
+    if fill:
+        read = [(filled(model), path) for model, path in read]
+    models = [model for model, _ in read]
     here: list[tuple[DeviceModel, str]] = []
-    for model, path in zip(models, paths, strict=True):
+    for model, path in read:
         add_model(model, path)
+        if fill:
+            say(f"{model.name}: {model.form}")
         # A device that is asked for by its name alone need not be there, nor the libraries that it was measured with.
         if LATENCY in wanted and not differences_here(model):
             here.append((model, path))
     if LATENCY not in wanted or LATENCY in cost_names() or not models:
         return models
     if not here:
-        raise elsewhere(models[0], paths[0])
+        raise elsewhere(*read[0])
     if len(here) > 1:
         names = [model.name for model, _ in here]
         raise InputError(
@@ -75,7 +89,7 @@ def check_covered(space: SearchSpace, names: Iterable[str]) -> None:
     """
     for name in names:
         additive = cost_named(name).additive
-        if name in BUILT_IN or additive is None:
+        if name in BUILT_IN or additive is None or is_learned(cost_named(name)):
             continue
         found = space_units(space)
         missing = [unit for unit in found if additive.of_unit(unit) is None]
@@ -85,5 +99,5 @@ def check_covered(space: SearchSpace, names: Iterable[str]) -> None:
             raise InputError(
                 f"{name} is not known for {len(missing):,} of the {len(found):,} units of space {space.name}: {shown}",
                 "a profile of this space, for the channels, classes and resolution of the data",
-                f"nas profile space={space.name} {sizes} out=FILE",
+                f"nas profile space={space.name} {sizes} out=FILE; or search.fill=true, which learns the times of the others",
             )

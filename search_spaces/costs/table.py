@@ -54,26 +54,57 @@ def read_costs(path: str | Path) -> tuple[Architecture, ...]:
     Raises:
         InputError: no such file, no table as described above, or a cost of that name from elsewhere. Nothing is registered then.
     """
+    table = read_table(path)
     file = expanded(path)
+    origin = f"a column of {file.resolve()}"
+    check_columns(table, origin)
+    for name, unit in table.units.items():
+        measured = TableCost(table.medians(name))
+        add_cost(Cost(name, unit, f"measured, from {file.name}", measured, origin))
+    return tuple(table.architectures.values())
+
+
+def read_table(path: str | Path) -> "Table":
+    """A table of costs; nothing is registered.
+
+    Raises:
+        InputError: no such file, or no table as described above.
+    """
+    return Table(str(path), read_csv(path, _EXAMPLE))
+
+
+def read_csv(path: str | Path, example: str) -> str:
+    """The text of a CSV file.
+
+    Args:
+        example: of its columns.
+
+    Raises:
+        InputError: it cannot be read, or is not UTF-8.
+    """
     try:
-        text = read_text(file)
+        return read_text(expanded(path))
     except OSError as error:
         what = f"table of costs {path} cannot be read ({error.strerror or error})"
-        raise InputError(what, "a CSV file", f"the path of one, with the columns {_EXAMPLE}") from None
+        raise InputError(what, "a CSV file", f"the path of one, with the columns {example}") from None
     except UnicodeError as error:
         what = f"table of costs {path} is not UTF-8 ({error})"
         raise InputError(what, "CSV files in UTF-8", f"save {path} as CSV in UTF-8") from None
-    table = _Table(str(path), text)
-    origin = f"a column of {file.resolve()}"
+
+
+def check_columns(table: "Table", origin: str) -> None:
+    """
+    Args:
+        origin: who wants to register the columns as costs.
+
+    Raises:
+        InputError: another cost has the name of a column.
+    """
     for name in table.units:
         try:
             check_name(name, origin)
         except TypeError as error:
-            raise _taken(str(path), name, str(error)) from None
-    for name, unit in table.units.items():
-        measured = TableCost({digest: statistics.median(found) for digest, found in table.values[name].items()})
-        add_cost(Cost(name, unit, f"measured, from {file.name}", measured, origin))
-    return tuple(table.architectures.values())
+            raise _taken(table.path, name, str(error)) from None
 
 
 _EXAMPLE = "digest,latency_ms"
@@ -88,7 +119,7 @@ def _taken(path: str, name: str, why: str) -> InputError:
     )
 
 
-class _Table:
+class Table:
     """A table that has been read: units by cost, values by cost and digest, architectures by digest."""
 
     def __init__(self, path: str, text: str) -> None:
@@ -118,6 +149,10 @@ class _Table:
             raise InputError(
                 f"{path} has no value", "one row for each network that was measured", f"add rows to {path}"
             )
+
+    def medians(self, name: str) -> dict[str, float]:
+        """The values of a cost by digest."""
+        return {digest: statistics.median(found) for digest, found in self.values[name].items()}
 
     def _columns(self, header: list[str], line: int) -> list[str]:
         where = f"{self.path}, line {line}"
@@ -172,10 +207,15 @@ class _Table:
             self.architectures.setdefault(digest, arch)
         for name, found in self.values.items():
             if cells[name]:
-                found.setdefault(digest, []).append(_number(cells[name], f"{where}: {name}"))
+                found.setdefault(digest, []).append(number_in(cells[name], f"{where}: {name}"))
 
 
-def _number(text: str, where: str) -> float:
+def number_in(text: str, where: str) -> float:
+    """A value of a table.
+
+    Raises:
+        InputError: no finite number above 0.
+    """
     try:
         number = float(text)
     except ValueError:
