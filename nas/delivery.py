@@ -28,7 +28,7 @@ from nas.records import OVER, WITHIN, Evaluation, Measurement, eligible, latest,
 from nas.roles import roles_of
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
-from nas.timing import Timing
+from nas.timing import NoisyMachine, Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs.latency import LATENCY, DeviceModel, read_model
 from search_spaces.costs.params import params
@@ -189,13 +189,20 @@ class Delivery:
         progress = Progress(f"search {self.search.name}: measuring on {target.model.device}", len(archs))
         for first in range(0, len(archs), TOGETHER):
             group = archs[first : first + TOGETHER]
-            found = dict(self.meter(group, target.setting, self.noisy))
+            found = self._meter(group, target.setting)
             near = [arch for arch in group if self._is_near(target, found[arch.digest][0])]
-            for digest, (timing, noisy) in (self.meter(near, target.setting, self.noisy) if near else {}).items():
+            for digest, (timing, noisy) in self._meter(near, target.setting).items():
                 found[digest] = both(found[digest][0], timing), found[digest][1] or noisy
             for arch in group:
                 self._record(target, arch, *found[arch.digest])
             progress.update(first + len(group))
+
+    def _meter(self, archs: Sequence[Architecture], setting: Setting) -> dict[str, tuple[Timing, bool]]:
+        try:
+            return dict(self.meter(archs, setting, self.noisy)) if archs else {}
+        except NoisyMachine as error:
+            kept = "what the search has evaluated and measured is kept: the same command resumes it"
+            raise NoisyMachine(error.given, error.allowed, f"{error.instead}; {kept}") from None
 
     def _is_near(self, target: Target, timing: Timing) -> bool:
         """Whether a time is within its limits, and so close to one that another measurement might say otherwise."""

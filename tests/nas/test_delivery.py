@@ -18,7 +18,7 @@ from nas.roles import front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import RUNNING, Search
 from nas.store import RunStore
-from nas.timing import Timing
+from nas.timing import NoisyMachine, Timing
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from tests.command_line import Commands, Runs
@@ -317,3 +317,13 @@ def test_budgets_that_nothing_keeps(nas: Commands, runs: Runs, tmp_path: Path, b
 
 def test_a_group_is_what_an_interruption_costs() -> None:
     assert 1 <= TOGETHER <= 32
+
+
+def test_a_noisy_machine_is_said_to_be_resumable(tmp_path: Path) -> None:
+    def meter(*_: object) -> dict[str, tuple[Timing, bool]]:
+        raise NoisyMachine("the machine is too noisy to be measured", "a quiet machine", "close other programs")
+
+    search = search_in(tmp_path, f"{COST}=1.5")
+    with pytest.raises(NoisyMachine, match="the same command resumes it"):
+        Delivery(search, [target_of(Simulated(TIMES))], meter=meter).deliver(EVALUATIONS)
+    assert search.measurements() == []
