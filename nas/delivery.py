@@ -1,8 +1,8 @@
 """Budgets that are delivered: networks that a search is about to call feasible are measured on the device first.
 
 A model of a device predicts times, and a search works with its predictions. At the end of the search every network with a role (the
-Pareto front, random search's best, the baselines and what the user gave: all that is reported, extracted and retrained) is measured
-whole. One whose confidence interval is not within the budget may no longer win; the next ones take its place and are measured in turn,
+Pareto front, random search's best, the baselines and what the user gave: all that is extracted and retrained) and the Pareto front of
+each sampler, which the report shows, is measured whole. One whose confidence interval is not within the budget may no longer win; the next ones take its place and are measured in turn,
 until the Pareto front has only networks that were measured and keep the budget.
 
 What was measured is a line of searches/NAME/measured.jsonl. A command that was interrupted measures only what is missing.
@@ -24,8 +24,8 @@ from nas.latency.accuracy import Accuracy, accuracy
 from nas.latency.profiles import differences_here
 from nas.log import Progress
 from nas.profiling import chunks, measure_some
-from nas.records import OVER, WITHIN, Evaluation, Measurement, eligible, latest, refuted
-from nas.roles import roles_of
+from nas.records import OVER, SAMPLER, WITHIN, Evaluation, Measurement, eligible, latest, refuted
+from nas.roles import eligible_of, front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
 from nas.timing import NoisyMachine, Timing
@@ -156,7 +156,7 @@ class Delivery:
         return refuted(self.measurements, self.search.budget)
 
     def deliver(self, records: Sequence[Evaluation]) -> None:
-        """Measures until every network with a role is measured, where this machine is a device of the search.
+        """Measures until every network with a role or on a sampler's front is measured, where this machine is a device of the search.
 
         Args:
             records: all evaluations of the search.
@@ -171,15 +171,19 @@ class Delivery:
                 self._measure(target, [architectures[digest] for digest in digests])
 
     def _missing(self, target: Target, records: Sequence[Evaluation]) -> list[str]:
-        """Networks with a role whose time on a device is not recorded, in the order of their roles."""
+        """Networks with a role, and those on a sampler's front, whose time on a device is not recorded."""
         known = latest(self.measurements)
 
         def recorded(digest: str, cost: str) -> bool:
             found = known.get((digest, cost))
             return found is not None and found.device == target.id and (found.measured is not None or not target.here)
 
-        roles = roles_of(records, self.search.budget, self.search.objectives, self.refuted)
-        return [digest for digest in roles if not all(recorded(digest, cost) for cost in target.costs)]
+        budget, objectives, over = self.search.budget, self.search.objectives, self.refuted
+        wanted = dict.fromkeys(roles_of(records, budget, objectives, over))
+        for sampler in dict.fromkeys(record.origin.name for record in records if record.origin.kind == SAMPLER):
+            own = eligible_of(records, sampler, budget, objectives, over)
+            wanted |= dict.fromkeys(record.digest for record in front_of(own, objectives))
+        return [digest for digest in wanted if not all(recorded(digest, cost) for cost in target.costs)]
 
     def _measure(self, target: Target, archs: Sequence[Architecture]) -> None:
         if not target.here or target.setting is None:

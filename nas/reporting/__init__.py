@@ -15,7 +15,7 @@ read. matplotlib and pandas are imported here, when first needed, and nowhere el
 
 from nas.records import BASELINES, INITS
 from nas.reporting.findings import CostInfo, Findings, SearchFindings, SearchView, collect
-from nas.reporting.tables import FRONT_COLUMNS, TRIAL_COLUMNS
+from nas.reporting.tables import FRONT_COLUMNS, MEASURED_COLUMNS, TRIAL_COLUMNS
 from nas.reporting.terminal import table
 from nas.reporting.write import write_report
 from nas.roles import ROLES
@@ -24,6 +24,7 @@ __all__ = [
     "BASELINES",
     "FRONT_COLUMNS",
     "INITS",
+    "MEASURED_COLUMNS",
     "ROLES",
     "TRIAL_COLUMNS",
     "CostInfo",

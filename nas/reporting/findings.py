@@ -199,6 +199,11 @@ class SearchFindings:
         """Whether a network keeps the budget by its counted and predicted costs, and no measurement says otherwise."""
         return self.budget.allows(network.costs) and network.digest not in self.refuted
 
+    @property
+    def overturned(self) -> frozenset[str]:
+        """Digests of the networks that were predicted to be within the budget and are not when they are measured."""
+        return frozenset(t.digest for t in self.trials if t.digest in self.refuted and self.budget.allows(t.costs))
+
     def tolerance(self, cost: str) -> float | None:
         """Mean relative error of the predictions of a cost on networks that its model had not seen; None where it is not predicted."""
         return self.view.devices.get(cost, {}).get("held_out", {}).get("mape")

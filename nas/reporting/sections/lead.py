@@ -127,8 +127,8 @@ def _delivered(search: SearchFindings) -> str:
     text += " measured whole on the device"
     if any(m.cost in search.budget.names for m in measured):
         text += ", and the confidence interval of its time is within the budget"
-        over = plural(len(search.refuted), "further network")
-        text += f"; {over} turned out to be outside of it" if search.refuted else ""
+        over = plural(len(search.overturned), "further network")
+        text += f"; {over} that had been predicted to be within it took too long" if search.overturned else ""
     return f"{text}. "
 
 

@@ -57,8 +57,8 @@ def _said(search: SearchFindings, cost: str, device: str, both: list[Measurement
         count = f" on {plural(int(held_out['count']), 'held-out network')}" if "count" in held_out else ""
         text += f" When the device was profiled, the error{count} was {held_out['mape']:.1%}"
         text += f" and the bias {held_out['bias']:+.1%}." if "bias" in held_out else "."
-    if over := sum(not m.within(search.budget) for m in both):
-        text += f" {plural(over, 'network')} turned out to be outside of the budget, and may not win."
+    if over := search.overturned & {m.digest for m in both}:
+        text += f" {plural(len(over), 'network')} that had been predicted to be within the budget may not win, because they are not."
     if any(m.noisy for m in both):
         text += " The machine was too noisy for these times to be believed; they were asked for all the same."
     return text.replace("%", " %")

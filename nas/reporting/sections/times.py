@@ -47,7 +47,7 @@ def _said(search: SearchFindings, cost: str, known: list[Evaluation]) -> str:
         text += (
             f" Among networks whose MACs differ by at most {ALIKE:.0%}, the times differ by a factor of up to {ratio:.2f}: "
             f"{fast.digest} takes {amount(cost, fast.costs[cost], search.costs)} at {compact(fast.costs['macs'])} MACs, {slow.digest} "
-            f"{amount(cost, slow.costs[cost], search.costs)} at {compact(slow.costs['macs'])}."
+            f"{amount(cost, slow.costs[cost], search.costs)} at {compact(slow.costs['macs'])} MACs."
         ).replace("%", " %")
     return text
 
