@@ -41,7 +41,9 @@ NOTES = {
     "train": "What is given of search and retrain (search.budget=3M) becomes the default of the run's searches. A run whose budget no network "
     "keeps is refused before it trains.",
     "search": "One supernet, any number of searches: each has a name, and what one has evaluated another takes over. `search=NAME` with an "
-    "existing name resumes that search; with close=true it is finished as it stands. search=NAME is short for search.name=NAME.",
+    "existing name resumes that search; with close=true it is finished as it stands. search=NAME is short for search.name=NAME. Under a limit "
+    "on the latency of this device (search.profiles), networks are measured before they are called feasible, and those that take too long are "
+    "replaced by the next ones.",
     "extract": "Without search=NAME, all searches of the run.",
     "retrain": "Without search=NAME, all searches of the run.",
     "report": "Without search=NAME, one page with all searches of the run.",

@@ -39,4 +39,5 @@ def view(search: Search) -> SearchView:
         name=search.name, folder_name=search.folder, settings=kept(search.settings), budget=search.budget,
         objectives=search.objectives, evaluations=search.evaluations(), retrainings=search.retrainings(),
         finished=search.finished, closed=search.state == CLOSED, extracted=extracted,
+        measurements=search.measurements(), devices=search.conditions.get("devices", {}),
     )  # fmt: skip
