@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.bench import bench as bench
     from nas.commands.convert import convert as convert
     from nas.commands.cost import cost as cost
     from nas.commands.demo import demo as demo
@@ -33,6 +34,7 @@ _WHERE = {
     "retrain": "nas.commands.retrain",
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",
+    "bench": "nas.commands.bench",
     "convert": "nas.commands.convert",
     "cost": "nas.commands.cost",
     "models": "nas.commands.models",
@@ -40,7 +42,7 @@ _WHERE = {
 }
 
 __all__ = [
-    "Config", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
+    "Config", "bench", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
     "train",
 ]  # fmt: skip
 

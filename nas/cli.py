@@ -12,6 +12,7 @@ from nas.config import Config
 from nas.helping import help_of, help_of_networks
 from nas.log import say
 from nas.parsing import load_config
+from nas.subjects import Asked, Networks, Timed
 from nas.subjects import parse as parse_networks
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
@@ -21,6 +22,7 @@ VERBS = {
     "spaces": "list the named search spaces, or show one: nas spaces [NAME or FILE.toml]",
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
     "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
+    "bench": "latency and throughput of any networks, measured side by side in one run",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
@@ -30,6 +32,9 @@ VERBS = {
     "profile": "measure this device, so that latency is a cost: nas profile space=SPACE out=FILE.json",
     "demo": "train, search, extract, retrain and report, one after the other",
 }
+ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed}
+"""What takes networks, and its options."""
+
 STEPS = ("train", "search", "extract", "retrain", "report", "demo")
 """What works on a run. The others print."""
 
@@ -112,8 +117,8 @@ def run(arguments: list[str]) -> int:
     if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert"):
         say(f"nas {verb}: {VERBS[verb]}")
         return 0
-    if any(word in ("-h", "--help") for word in rest) and verb == "cost":
-        say(help_of_networks(verb, VERBS[verb]))
+    if any(word in ("-h", "--help") for word in rest) and verb in ABOUT_NETWORKS:
+        say(help_of_networks(verb, VERBS[verb], ABOUT_NETWORKS[verb]))
         return 0
     if any(word in ("-h", "--help") for word in rest):
         say(help_of(verb, VERBS[verb]))
@@ -124,11 +129,11 @@ def run(arguments: list[str]) -> int:
         return models(rest)
     if verb == "convert":
         return convert(rest)
-    if verb == "cost":
-        return cost(rest)
     if verb == "profile":
         importlib.import_module("nas.commands.profile").profile(profile_config(rest))
         return 0
+    if verb in ABOUT_NETWORKS:
+        return about_networks(verb, rest)
     for config in importlib.import_module("nas.configuring").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
@@ -169,10 +174,10 @@ def models(arguments: list[str]) -> int:
     return 0
 
 
-def cost(arguments: list[str]) -> int:
-    """What networks cost."""
-    names, asked = parse_networks(arguments, "cost")
-    importlib.import_module("nas.commands.cost").cost(*names, asked=asked)
+def about_networks(verb: str, arguments: list[str]) -> int:
+    """What networks cost, or how long they take."""
+    names, asked = parse_networks(arguments, verb, ABOUT_NETWORKS[verb])
+    getattr(importlib.import_module(f"nas.commands.{verb}"), verb)(*names, asked=asked)
     return 0
 
 

@@ -1,8 +1,8 @@
 """Budgets that are delivered: networks that a search is about to call feasible are measured on the device first.
 
 A model of a device predicts times, and a search works with its predictions. At the end of the search every network with a role (the
-Pareto front, random search's best, the baselines and what the user gave: all that is reported, extracted and retrained) is measured
-whole. One whose confidence interval is not within the budget may no longer win; the next ones take its place and are measured in turn,
+Pareto front, random search's best, the baselines and what the user gave: all that is extracted and retrained) and the Pareto front of
+each sampler, which the report shows, is measured whole. One whose confidence interval is not within the budget may no longer win; the next ones take its place and are measured in turn,
 until the Pareto front has only networks that were measured and keep the budget.
 
 What was measured is a line of searches/NAME/measured.jsonl. A command that was interrupted measures only what is missing.
@@ -11,9 +11,9 @@ What was measured is a line of searches/NAME/measured.jsonl. A command that was 
 import datetime
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +24,11 @@ from nas.latency.accuracy import Accuracy, accuracy
 from nas.latency.profiles import differences_here, read_devices
 from nas.log import Progress
 from nas.profiling import chunks, measure_some
-from nas.records import OVER, WITHIN, Evaluation, Measurement, eligible, latest, refuted
-from nas.roles import roles_of
+from nas.records import OVER, SAMPLER, WITHIN, Evaluation, Measurement, eligible, latest, refuted
+from nas.roles import eligible_of, front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
-from nas.timing import Timing
+from nas.timing import NoisyMachine, Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs.latency import LATENCY, DeviceModel
 from search_spaces.costs.params import params
@@ -36,6 +36,11 @@ from search_spaces.errors import InputError
 
 TOGETHER = 16
 """Networks that are measured side by side. What an interrupted command has to measure again is no more than this."""
+
+NEAR = 0.03
+"""A network that is within a limit by less than this share is measured twice, and both measurements have to be within it: the time of one
+network differs by a per cent or two from one start to the next, by where its weights lie in memory.
+"""
 
 ERROR = 0.01
 """Half the width of the confidence interval over the median, at which the measurement of a network ends."""
@@ -100,16 +105,12 @@ def _setting(model: DeviceModel) -> Setting | None:
         return None
 
 
-class Meter(Protocol):
-    """What measures networks: see `measure_here`."""
-
-    def __call__(
-        self, archs: Sequence[Architecture], setting: Setting, noisy: bool
-    ) -> Iterator[tuple[str, Timing, bool]]: ...
+Meter = Callable[[Sequence[Architecture], Setting, bool], Mapping[str, tuple[Timing, bool]]]
+"""What measures networks: see `measure_here`."""
 
 
-def measure_here(archs: Sequence[Architecture], setting: Setting, noisy: bool) -> Iterator[tuple[str, Timing, bool]]:
-    """Digest, time, and whether the machine was too noisy, for each network; `TOGETHER` are measured side by side.
+def measure_here(archs: Sequence[Architecture], setting: Setting, noisy: bool) -> dict[str, tuple[Timing, bool]]:
+    """By digest, the time of each network, and whether the machine was too noisy. All are made anew and measured side by side.
 
     The number of threads that this process had is restored.
 
@@ -117,15 +118,21 @@ def measure_here(archs: Sequence[Architecture], setting: Setting, noisy: bool) -
         NoisyMachine: something disturbs the machine, and `noisy` is false.
         InputError: the runtime is missing or cannot run a network.
     """
-    threads = torch.get_num_threads()
+    threads, found = torch.get_num_threads(), {}
     try:
-        for first in range(0, len(archs), TOGETHER):
-            for group in chunks(archs[first : first + TOGETHER], params):
-                found = measure_some(group, setting, seed=0, error=ERROR, noisy=noisy)
-                for arch, timing in zip(group, found.timings.values(), strict=True):
-                    yield arch.digest, timing, found.noisy
+        for group in chunks(archs, params):
+            measured = measure_some(group, setting, seed=0, error=ERROR, noisy=noisy)
+            for arch, timing in zip(group, measured.timings.values(), strict=True):
+                found[arch.digest] = timing, measured.noisy
     finally:
         torch.set_num_threads(threads)
+    return found
+
+
+def both(one: Timing, other: Timing) -> Timing:
+    """Two measurements of one network as one, whose interval holds both of theirs."""
+    ms, low, high = max(one.ms, other.ms), min(one.low, other.low), max(one.high, other.high)
+    return Timing(ms, low, high, max(one.spread, other.spread), one.rounds + other.rounds, (high - low) / 2 / ms)
 
 
 class Delivery:
@@ -148,7 +155,7 @@ class Delivery:
         return refuted(self.measurements, self.search.budget)
 
     def deliver(self, records: Sequence[Evaluation]) -> None:
-        """Measures until every network with a role is measured, where this machine is a device of the search.
+        """Measures until every network with a role or on a sampler's front is measured, where this machine is a device of the search.
 
         Args:
             records: all evaluations of the search.
@@ -163,26 +170,52 @@ class Delivery:
                 self._measure(target, [architectures[digest] for digest in digests])
 
     def _missing(self, target: Target, records: Sequence[Evaluation]) -> list[str]:
-        """Networks with a role whose time on a device is not recorded, in the order of their roles."""
+        """Networks with a role, and those on a sampler's front, whose time on a device is not recorded."""
         known = latest(self.measurements)
 
         def recorded(digest: str, cost: str) -> bool:
             found = known.get((digest, cost))
             return found is not None and found.device == target.id and (found.measured is not None or not target.here)
 
-        roles = roles_of(records, self.search.budget, self.search.objectives, self.refuted)
-        return [digest for digest in roles if not all(recorded(digest, cost) for cost in target.costs)]
+        budget, objectives, over = self.search.budget, self.search.objectives, self.refuted
+        wanted = dict.fromkeys(roles_of(records, budget, objectives, over))
+        for sampler in dict.fromkeys(record.origin.name for record in records if record.origin.kind == SAMPLER):
+            own = eligible_of(records, sampler, budget, objectives, over)
+            wanted |= dict.fromkeys(record.digest for record in front_of(own, objectives))
+        return [digest for digest in wanted if not all(recorded(digest, cost) for cost in target.costs)]
 
     def _measure(self, target: Target, archs: Sequence[Architecture]) -> None:
-        by_digest = {arch.digest: arch for arch in archs}
         if not target.here or target.setting is None:
             for arch in archs:
                 self._record(target, arch, None, False)
             return
         progress = Progress(f"search {self.search.name}: measuring on {target.model.device}", len(archs))
-        for done, (digest, timing, noisy) in enumerate(self.meter(archs, target.setting, self.noisy), 1):
-            self._record(target, by_digest[digest], timing, noisy)
-            progress.update(done)
+        for first in range(0, len(archs), TOGETHER):
+            group = archs[first : first + TOGETHER]
+            found = self._meter(group, target.setting)
+            near = [arch for arch in group if self._is_near(target, found[arch.digest][0])]
+            for digest, (timing, noisy) in self._meter(near, target.setting).items():
+                found[digest] = both(found[digest][0], timing), found[digest][1] or noisy
+            for arch in group:
+                self._record(target, arch, *found[arch.digest])
+            progress.update(first + len(group))
+
+    def _meter(self, archs: Sequence[Architecture], setting: Setting) -> dict[str, tuple[Timing, bool]]:
+        try:
+            return dict(self.meter(archs, setting, self.noisy)) if archs else {}
+        except NoisyMachine as error:
+            kept = "what the search has evaluated and measured is kept: the same command resumes it"
+            raise NoisyMachine(error.given, error.allowed, f"{error.instead}; {kept}") from None
+
+    def _is_near(self, target: Target, timing: Timing) -> bool:
+        """Whether a time is within its limits, and so close to one that another measurement might say otherwise."""
+        budget = self.search.budget.over(target.costs)
+        for cost in target.costs:
+            inside = all(budget.over([cost]).allows({cost: end}) for end in (timing.low, timing.high))
+            moved = (timing.low / (1 + NEAR), timing.high * (1 + NEAR))
+            if inside and not all(budget.over([cost]).allows({cost: end}) for end in moved):
+                return True
+        return False
 
     def _record(self, target: Target, arch: Architecture, timing: Timing | None, noisy: bool) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,16 +1,19 @@
 """Extraction: a sub-network with the statistics it was evaluated with, as a network of its own, and the proof that both do the same.
 
-A network's folder has arch.json (what it is) and weights.safetensors (its weights and normalisation statistics).
+A network's folder has arch.json (what it is), weights.safetensors (its weights and normalisation statistics) and card.json (what is known
+of it: `nas.cards`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nas.budget import worded
+from nas.cards import CARD
 from nas.evaluation import Evaluator, evaluate
 from nas.records import Evaluation
 from nas.run import Run
@@ -44,10 +47,11 @@ class Extraction:
     def _statistics(self, arch: Architecture) -> dict[str, Tensor]:
         return calibrate(self.evaluator.supernet, arch, self.evaluator.calibration)
 
-    def write(self, store: RunStore, folder: str, arch: Architecture, *, merge: bool) -> None:
+    def write(self, store: RunStore, folder: str, arch: Architecture, card: Mapping[str, Any], *, merge: bool) -> None:
         """Writes a network into a folder of the store.
 
         Args:
+            card: what is known of it.
             merge: parallel branches that are one convolution after training become one.
         """
         network = self.evaluator.supernet.extract(arch, self._statistics(arch))
@@ -55,6 +59,7 @@ class Extraction:
             network = reparameterise(network)
         about = {"digest": network.arch.digest, "split": self.run.split.digest}
         save_tensors(store, f"{folder}/{WEIGHTS}", network.state_dict(), about)
+        store.write_json(f"{folder}/{CARD}", card)
         store.write_text(f"{folder}/{ARCH}", network.arch.to_json(indent=1) + "\n")
 
     def check(self, folder: Path, record: Evaluation, again: str, shown: Sequence[str], *, merged: bool) -> str:

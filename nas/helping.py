@@ -5,7 +5,7 @@ import textwrap
 import typing
 
 from nas.config import SECTIONS, Config, typed
-from nas.subjects import ALLOWED, Asked
+from nas.subjects import ALLOWED, Networks
 
 GENERAL = {
     "train": ("run", "space", "seed", "device", "threads", "plugins"),
@@ -41,7 +41,9 @@ NOTES = {
     "train": "What is given of search and retrain (search.budget=3M) becomes the default of the run's searches. A run whose budget no network "
     "keeps is refused before it trains.",
     "search": "One supernet, any number of searches: each has a name, and what one has evaluated another takes over. `search=NAME` with an "
-    "existing name resumes that search; with close=true it is finished as it stands. search=NAME is short for search.name=NAME.",
+    "existing name resumes that search; with close=true it is finished as it stands. search=NAME is short for search.name=NAME. Under a limit "
+    "on the latency of this device (search.profiles), networks are measured before they are called feasible, and those that take too long are "
+    "replaced by the next ones.",
     "extract": "Without search=NAME, all searches of the run.",
     "retrain": "Without search=NAME, all searches of the run.",
     "report": "Without search=NAME, one page with all searches of the run.",
@@ -91,19 +93,20 @@ def help_of(verb: str, about: str) -> str:
     return "\n\n".join(parts)
 
 
-def help_of_networks(verb: str, about: str) -> str:
+def help_of_networks(verb: str, about: str, kind: type[Networks]) -> str:
     """The help of a verb about networks.
 
     Args:
         about: what it does, in a line.
+        kind: its options.
     """
-    names = [field.name for field in dataclasses.fields(Asked)]
+    names = [field.name for field in dataclasses.fields(kind)]
     return "\n\n".join(
         (
             f"nas {verb}: {about}",
             f"usage: nas {verb} [NETWORK ...] [key=value ...]",
             "\n".join(textwrap.wrap(f"A network is {ALLOWED}.", 106)),
-            "\n".join(("keys", *_keys(Asked, "", names))),
+            "\n".join(("keys", *_keys(kind, "", names))),
             f"examples:\n  nas {verb} transxnet_tiny timm/resnet50 models/DIGEST\n  nas {verb} space=images32 sample=5 seed=0",
         )
     )

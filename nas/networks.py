@@ -3,19 +3,22 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from nas.config import Config
 from nas.plugins import import_plugins
-from nas.subjects import ALLOWED, Asked
-from nas.weights import ARCH, read_architecture
+from nas.store import RunStore
+from nas.subjects import ALLOWED, Networks
+from nas.weights import ARCH, WEIGHTS, load_tensors, read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, nearest
 from search_spaces.named import load_space
-from search_spaces.network import Network
+from search_spaces.network import Network, build
 from search_spaces.papers import paper_network, paper_networks
 from search_spaces.registry import SkipInit, complete
 from search_spaces.textfiles import expanded
@@ -32,6 +35,7 @@ class Subject:
         name: as it was asked for; of a member of a space, what it is and its digest.
         in_channels, resolution: of its images.
         make: makes it on the current default device, in evaluation mode, without weights that mean anything.
+        ready: makes it on the CPU with the weights of its folder, or fresh ones of a fixed seed; it can be run.
         arch: of a network of this project, complete.
     """
 
@@ -39,10 +43,11 @@ class Subject:
     in_channels: int
     resolution: int
     make: Callable[[], nn.Module]
+    ready: Callable[[], nn.Module]
     arch: Architecture | None = None
 
 
-def subjects(names: Sequence[str], asked: Asked) -> Iterator[Subject]:
+def subjects(names: Sequence[str], asked: Networks) -> Iterator[Subject]:
     """The networks that a command is asked about, in the order of asking. Plugins are imported before.
 
     Raises:
@@ -50,13 +55,16 @@ def subjects(names: Sequence[str], asked: Asked) -> Iterator[Subject]:
     """
     import_plugins(replace(Config(), plugins=asked.plugins))
     for name in names:
-        yield _timm_model(name, asked.resolution) if name.startswith(TIMM) else _of_arch(name, _found(name), asked)
+        if name.startswith(TIMM):
+            yield _timm_model(name, asked.resolution)
+        else:
+            yield _of_arch(name, _found(name), asked, _folder(name))
     if asked.space:
         for name, arch in _members(asked):
             yield _of_arch(f"{name} {arch.digest}", arch, asked)
 
 
-def _of_arch(name: str, arch: Architecture, asked: Asked) -> Subject:
+def _of_arch(name: str, arch: Architecture, asked: Networks, folder: Path | None = None) -> Subject:
     if asked.resolution:
         arch = replace(arch, resolution=asked.resolution)
     arch = complete(arch)
@@ -65,7 +73,20 @@ def _of_arch(name: str, arch: Architecture, asked: Asked) -> Subject:
         with SkipInit():
             return Network(arch).eval()
 
-    return Subject(name, arch.in_channels, arch.resolution, make, arch)
+    def ready() -> nn.Module:
+        network = build(arch, seed=0)
+        if folder is not None:
+            load_tensors(RunStore(folder), WEIGHTS, network)
+        return network.eval()
+
+    return Subject(name, arch.in_channels, arch.resolution, make, ready, arch)
+
+
+def _folder(name: str) -> Path | None:
+    """The folder that has the weights of a network; None where there are none."""
+    path = expanded(name)
+    folder = path if path.is_dir() else path.parent
+    return folder if path.exists() and (folder / WEIGHTS).is_file() else None
 
 
 def _found(name: str) -> Architecture:
@@ -103,17 +124,25 @@ def _timm_model(name: str, resolution: int) -> Subject:
     channels, side, *_ = config.input_size if config else (3, 224)
     sized: dict[str, Any] = {"img_size": resolution} if resolution and resolution != side else {}
 
+    def fresh() -> nn.Module:
+        try:
+            return timm.create_model(called, pretrained=False, **sized).eval()
+        except TypeError:  # most convolutional networks take images of every size, and so no such argument
+            return timm.create_model(called, pretrained=False).eval()
+
     def make() -> nn.Module:
         with SkipInit():
-            try:
-                return timm.create_model(called, pretrained=False, **sized).eval()
-            except TypeError:  # most convolutional networks take images of every size, and so no such argument
-                return timm.create_model(called, pretrained=False).eval()
+            return fresh()
 
-    return Subject(name, channels, resolution or side, make)
+    def ready() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return fresh()
+
+    return Subject(name, channels, resolution or side, make, ready)
 
 
-def _members(asked: Asked) -> Iterator[tuple[str, Architecture]]:
+def _members(asked: Networks) -> Iterator[tuple[str, Architecture]]:
     space = load_space(asked.space)
     if asked.genes:
         counts = [len(gene.choices) for gene in space.genes]

@@ -134,8 +134,9 @@ def _network_run(arch: Architecture, runtime: Runtime, setting: Setting, seed: i
 def _unit_run(unit: Unit, runtime: Runtime, setting: Setting, seed: int) -> Run:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        run = runtime.prepare(make_unit(unit).eval(), unit_inputs(unit, setting.batch), setting)
-    return run if isinstance(run, SelfTimed) else Once(run)
+        run: Run = runtime.prepare(make_unit(unit).eval(), unit_inputs(unit, setting.batch), setting)
+    timed_alone: object = run
+    return run if isinstance(timed_alone, SelfTimed) else Once(run)
 
 
 def chunks(items: Sequence[K], params: Callable[[K], int]) -> Iterator[list[K]]:

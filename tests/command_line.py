@@ -300,6 +300,7 @@ def _import_all() -> None:
 
     import nas.commands.demo
     import nas.commands.extract
+    import nas.commands.profile
     import nas.commands.report
     import nas.commands.retrain
     import nas.commands.search

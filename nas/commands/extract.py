@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from nas.cards import card_of
 from nas.config import Config
 from nas.extraction import Extraction
 from nas.log import say
@@ -48,7 +49,8 @@ def extract(config: Config) -> dict[str, Path]:
             folder = digest if out else search.path(f"networks/{digest}")
             if not config.extract.verify:
                 with offering(elsewhere):
-                    extraction.write(store, folder, entry.arch, merge=config.extract.merge)
+                    card = card_of(search, entry)
+                    extraction.write(store, folder, entry.arch, card, merge=config.extract.merge)
             again = f"nas extract run={config.run} search={search.name} digest={digest}"
             again += f" out={out}" * bool(out) + " merge=true" * config.extract.merge
             say(extraction.check(store.path(folder), entry.record, again, search.shown, merged=config.extract.merge))

@@ -40,4 +40,5 @@ def view(search: Search) -> SearchView:
         objectives=search.objectives, evaluations=search.evaluations(), retrainings=search.retrainings(),
         references=search.references(),
         finished=search.finished, closed=search.state == CLOSED, extracted=extracted,
+        measurements=search.measurements(), devices=search.conditions.get("devices", {}),
     )  # fmt: skip

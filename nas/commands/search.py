@@ -10,7 +10,7 @@ from nas.config import Config
 from nas.executors import Words, make_executor
 from nas.log import say
 from nas.memory import explained
-from nas.records import eligible
+from nas.records import eligible, latest
 from nas.roles import RANDOM, best_of, eligible_of, front_of
 from nas.run import Run, open_run
 from nas.searches import CLOSED, Search, absolute
@@ -46,6 +46,8 @@ def _tell(run: Run, search: Search) -> None:
     drawn = eligible_of(evaluations, RANDOM, budget, objectives, refuted)
     median = f"; median of {len(drawn)} random networks {statistics.median(r.top1 for r in drawn):.1%}" if drawn else ""
     costs = ", ".join(worded(name, best.costs[name]) for name in search.shown if name in best.costs)
+    times = [m for (digest, _), m in latest(search.measurements()).items() if digest == best.digest]
+    costs += "".join(f", {worded(m.cost, m.measured)} measured" for m in times if m.measured is not None)
     say(
         f"{run.config.run}: search {search.name} {'was closed' if search.state == CLOSED else 'has finished'}: "
         f"{len(front_of(winners, objectives))} networks on the Pareto front, the best with top-1 {best.top1:.1%} and loss {best.loss:.4g} on "

@@ -30,6 +30,9 @@ FEWEST = 10
 
 FOLDS = 5
 
+KINDS = ("rates", "sums", "bent sums")
+"""Of models of whole networks, from the simplest; the last is no sum over units."""
+
 FITS = FOLDS + 2
 """Fits of the models of networks: one that the others begin with, one per fold, and the last one on everything."""
 
@@ -195,7 +198,12 @@ MOST_NETWORKS = 1_500
 
 
 def fit_networks(
-    networks: Networks[U], ms: Array, describe: Describe[U], seed: int = 0, progress: Progress | None = None
+    networks: Networks[U],
+    ms: Array,
+    describe: Describe[U],
+    seed: int = 0,
+    progress: Progress | None = None,
+    additive: bool = False,
 ) -> NetworkModel[U]:
     """Learns the latency of networks.
 
@@ -205,6 +213,7 @@ def fit_networks(
         describe: features of a unit.
         seed: of the parts of the cross-validation, and of the choice where there are more than `MOST_NETWORKS`.
         progress: gets the number of fits that are done, of `FITS`.
+        additive: whether only models are considered whose prediction is a sum over units.
 
     Raises:
         InputError: fewer than `FEWEST` networks, or all of one latency.
@@ -222,13 +231,14 @@ def fit_networks(
     data = _Data(counts, encoded, similar, ms, rng)
     everything = np.arange(len(ms))
     first = Fit(similar, ms, rng)
-    predicted: dict[str, Array] = {name: np.empty(len(ms)) for name in ("rates", "sums", "bent sums")}
+    predicted: dict[str, Array] = {name: np.empty(len(ms)) for name in KINDS[: 2 if additive else 3]}
     for done, left_out in enumerate(folds(len(ms), rng), 1):
         if progress is not None:
             progress.update(done)
         kept = np.setdiff1d(everything, left_out)
-        for name, found in data.candidates(kept, first.weights).items():
-            predicted[name][left_out] = found.predict(counts[left_out], encoded)
+        candidates = data.candidates(kept, first.weights)
+        for name in predicted:
+            predicted[name][left_out] = candidates[name].predict(counts[left_out], encoded)
     considered = {name: accuracy(values, ms) for name, values in predicted.items()}
     name = choose({name: typical_error(values, ms) for name, values in predicted.items()}, WORTH)
     best = data.candidates(everything, first.weights)[name]

@@ -10,12 +10,12 @@
     write.py      write_report: all of these, into a folder
 
 Equal findings give equal bytes: there is no clock in any output. No space, no data and no plug-in is needed, and no file is
-read. matplotlib and pandas are imported here, when first needed, and nowhere else.
+read. matplotlib and pandas are imported here, when first needed, and nowhere else; numpy when times on devices are reported.
 """
 
 from nas.records import BASELINES, INITS
 from nas.reporting.findings import CostInfo, Findings, SearchFindings, SearchView, collect
-from nas.reporting.tables import FRONT_COLUMNS, TRIAL_COLUMNS
+from nas.reporting.tables import FRONT_COLUMNS, MEASURED_COLUMNS, TRIAL_COLUMNS
 from nas.reporting.terminal import table
 from nas.reporting.write import write_report
 from nas.roles import ROLES
@@ -24,6 +24,7 @@ __all__ = [
     "BASELINES",
     "FRONT_COLUMNS",
     "INITS",
+    "MEASURED_COLUMNS",
     "ROLES",
     "TRIAL_COLUMNS",
     "CostInfo",

@@ -54,6 +54,27 @@ class Layer:
         return f"{self.colour}{' faint' * self.faint}{' hollow' * self.hollow}"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """A straight line between two points, such as the diagonal. name: empty where the legend leaves it out. strong: drawn as one that
+    matters, not as one that only helps to read.
+    """
+
+    name: str
+    start: tuple[float, float]
+    end: tuple[float, float]
+    strong: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Band:
+    """A range of the x axis, such as the tolerance around a limit."""
+
+    name: str
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """An axis from `low` to `high`, linear or logarithmic; flipped where it runs downwards, with the better end up."""
@@ -111,7 +132,7 @@ class Chart:
     """Layers on two axes, x a quantity of any size or a plain count.
 
     description: what is seen, for those who do not see it. limits: places of vertical lines on the x axis, and their names.
-    left_out: a sentence about what could not be drawn, or nothing.
+    lines, bands: what helps to read it. left_out: a sentence about what could not be drawn, or nothing.
     """
 
     x_name: str
@@ -121,6 +142,8 @@ class Chart:
     layers: tuple[Layer, ...]
     description: str
     limits: tuple[tuple[float, str], ...] = ()
+    lines: tuple[Line, ...] = ()
+    bands: tuple[Band, ...] = ()
     counts: bool = False
     left_out: str = ""
 

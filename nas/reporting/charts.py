@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from nas.objectives import Objective
 from nas.records import BASELINE, GIVEN, INITS, Evaluation
-from nas.reporting.chart import Chart, Layer, Mark, Scale, across, extent
+from nas.reporting.chart import Band, Chart, Layer, Mark, Scale, across, extent
 from nas.reporting.findings import CostInfo, Network, SearchFindings
 from nas.reporting.words import SCORE_NAMES, amount, axis_name, compact, plain, plural, sampler_name, spoken
 from nas.roles import RANDOM
@@ -83,6 +83,17 @@ def _limits(search: SearchFindings, x: str) -> tuple[tuple[float, str], ...]:
     return tuple((value, f"{words} {compact(value)}") for value, words in ends if value is not None)
 
 
+def _bands(search: SearchFindings, x: str) -> tuple[Band, ...]:
+    """Around each limit of a predicted cost, as far as predictions are off on average."""
+    error = search.tolerance(x)
+    if not error:
+        return ()
+    name = f"± {error:.1%}: mean error of the predictions on held-out networks".replace("%", " %")
+    return tuple(
+        Band(name=name, low=limit * (1 - error), high=limit * (1 + error)) for limit, _ in _limits(search, x)[-1:]
+    )
+
+
 def _x_name(search: SearchFindings, x: str) -> str:
     return "search-validation loss (nats), less is better" if x == "loss" else axis_name(cost_info(search, x))
 
@@ -139,6 +150,7 @@ def _front_chart(search: SearchFindings, score: Objective, x: str) -> Chart | No
         y=_y_scale(extent(layers), score),
         layers=tuple(layers),
         limits=_limits(search, x),
+        bands=_bands(search, x),
         description=_described(search, score, x, layers),
         left_out=left_out,
     )

@@ -4,7 +4,7 @@ import io
 import math
 import warnings
 
-from nas.reporting.chart import Chart, Mark
+from nas.reporting.chart import Chart, Line, Mark
 from nas.reporting.markup import Html, h
 
 COLOURS = {
@@ -53,6 +53,8 @@ def png(chart: Chart, title: str) -> bytes:
         axes = figure.add_subplot()
         if chart.x.log:
             axes.set_xscale("log")
+        if chart.y.log:
+            axes.set_yscale("log")
         for order, layer in enumerate(chart.layers, 2):
             colour = COLOURS[layer.colour][0]
             moved = axes.transData + ScaledTranslation(layer.aside / 72, 0, figure.dpi_scale_trans)
@@ -76,6 +78,17 @@ def png(chart: Chart, title: str) -> bytes:
                 zorder=order,
                 transform=moved,
             )
+        for band in chart.bands:
+            axes.axvspan(band.low, band.high, color="#6B7480", alpha=0.14, linewidth=0, label=band.name)
+        for line in chart.lines:
+            style: tuple[float, tuple[float, ...]] = (0, ()) if line.strong else (0, (1, 3))
+            axes.plot(
+                *zip(line.start, line.end, strict=True),
+                color="#6B7480",
+                linewidth=1.2,
+                linestyle=style,
+                label=line.name,
+            )
         for limit, words in chart.limits:
             axes.axvline(limit, color="#6B7480", linestyle=(0, (4, 3)), linewidth=1.2, label=words)
         axes.set_xlim(chart.x.low, chart.x.high)
@@ -83,6 +96,7 @@ def png(chart: Chart, title: str) -> bytes:
         axes.set_xticks(list(chart.x_ticks()), list(chart.x_ticks().values()))
         axes.set_xticks([], minor=True)
         axes.set_yticks(list(chart.y_ticks()), list(chart.y_ticks().values()))
+        axes.set_yticks([], minor=True)
         axes.grid(color="#E3E7EB", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.set_xlabel(chart.x_name, parse_math=False)
@@ -122,9 +136,16 @@ def _legend(chart: Chart) -> Html:
         place = f"translate(13 8) scale({max(layer.size, 0.8)})"
         mark = h("path", class_="mark", d=SHAPES[layer.shape][0], transform=place)
         items.append(h("li", _swatch(h("g", line, mark, class_=layer.classes)), layer.name))
+    items += [h("li", _swatch(h("path", class_="band", d="M2 1H24V15H2z")), band.name) for band in chart.bands]
+    named = [line for line in chart.lines if line.name]
+    items += [h("li", _swatch(h("path", class_=_line_class(line), d="M1 15L25 1")), line.name) for line in named]
     for _, words in chart.limits:
         items.append(h("li", _swatch(h("path", class_="limit", d="M13 0V16")), words))
     return h("ul", *items, class_="legend")
+
+
+def _line_class(line: Line) -> str:
+    return "line strong" if line.strong else "line"
 
 
 def _swatch(*children: Html) -> Html:
@@ -182,6 +203,12 @@ def _svg(chart: Chart, name: str, *, width: int, height: int, wide: bool) -> Htm
     parts.append(h("line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom))
     parts.append(text(chart.y_name, 4, 14, "start", "name"))
     parts.append(text(chart.x_name, (left + right) / 2, height - 10, class_="name"))
+    for band in chart.bands:
+        start, end = (across(min(max(edge, chart.x.low), chart.x.high)) for edge in (band.low, band.high))
+        parts.append(h("path", class_="band", d=f"M{start} {top}H{end}V{bottom}H{start}z"))
+    for line in chart.lines:
+        (x1, y1), (x2, y2) = line.start, line.end
+        parts.append(h("path", class_=_line_class(line), d=f"M{across(x1)} {down(y1)}L{across(x2)} {down(y2)}"))
     taken = -1.0
     for limit, words in chart.limits:
         parts.append(h("path", class_="limit", d=f"M{across(limit)} {top}V{bottom}"))

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nas.budget import Budget
 from nas.objectives import Objective, principal_cost
-from nas.records import INITS, SAMPLER, Evaluation, Reference, Retraining, eligible
+from nas.records import INITS, SAMPLER, Evaluation, Measurement, Reference, Retraining, eligible, latest, refuted
 from nas.reporting.words import plain
 from nas.roles import RANDOM, ROLES, axes, best_of, eligible_of, front_of, roles_of
 from search_spaces.architecture import Architecture
@@ -31,7 +31,8 @@ class SearchView:
 
     folder_name: in the run folder, such as searches/small. settings: its [search] section. evaluations: oldest first.
     finished: it has evaluated all that it was to. closed: ended by hand before that. extracted: digests of the networks that lie
-    in its folder.
+    in its folder. measurements: times of networks on devices, oldest first. devices: per cost that is a time on a device, what search.json
+    says of that device.
     """
 
     name: str
@@ -45,6 +46,8 @@ class SearchView:
     finished: bool = True
     closed: bool = False
     extracted: frozenset[str] = frozenset()
+    measurements: Sequence[Measurement] = ()
+    devices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,8 @@ class SearchFindings:
     fronts: per sampler, the front of its candidates that may win.
     front: that of all of them, by rising principal cost; without a cost among the objectives, the best first.
     networks: the front, then baselines and the rest, by the order of `ROLES` and rising principal cost.
+    measured: by digest and cost, the time of a network on a device.
+    refuted: digests of the networks that were found outside of the budget when they were measured.
     """
 
     view: SearchView
@@ -131,6 +136,8 @@ class SearchFindings:
     fronts: dict[str, tuple[Evaluation, ...]]
     front: tuple[Evaluation, ...]
     networks: tuple[Network, ...]
+    measured: Mapping[tuple[str, str], Measurement]
+    refuted: frozenset[str]
 
     @property
     def name(self) -> str:
@@ -197,8 +204,21 @@ class SearchFindings:
         return [self.costs.get(name, CostInfo(name)) for name in dict.fromkeys(names)]
 
     def may_win(self, trial: Evaluation) -> bool:
-        """Whether it is within the budget and has a value of every objective."""
-        return bool(eligible([trial], self.budget, self.objectives))
+        """Whether it is within the budget, as far as is known, and has a value of every objective."""
+        return bool(eligible([trial], self.budget, self.objectives, self.refuted))
+
+    def within(self, network: Network | Evaluation) -> bool:
+        """Whether a network keeps the budget by its counted and predicted costs, and no measurement says otherwise."""
+        return self.budget.allows(network.costs) and network.digest not in self.refuted
+
+    @property
+    def overturned(self) -> frozenset[str]:
+        """Digests of the networks that were predicted to be within the budget and are not when they are measured."""
+        return frozenset(t.digest for t in self.trials if t.digest in self.refuted and self.budget.allows(t.costs))
+
+    def tolerance(self, cost: str) -> float | None:
+        """Mean relative error of the predictions of a cost on networks that its model had not seen; None where it is not predicted."""
+        return self.view.devices.get(cost, {}).get("held_out", {}).get("mape")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,24 +270,27 @@ def _search(view: SearchView, costs: Mapping[str, CostInfo]) -> SearchFindings:
     names = dict.fromkeys(trial.origin.name for trial in trials if trial.origin.kind == SAMPLER)
     samplers = sorted(names, key=lambda name: name == RANDOM)
     own = {name: tuple(t for t in trials if t.origin.kind == SAMPLER and t.origin.name == name) for name in samplers}
+    over = refuted(view.measurements, budget)
     return SearchFindings(
         view=view,
         costs=costs,
         candidates=own,
-        fronts={n: tuple(front_of(eligible_of(own[n], n, budget, objectives), objectives)) for n in samplers},
-        front=tuple(front_of(eligible(trials, budget, objectives), objectives)),
-        networks=_networks(view),
+        fronts={n: tuple(front_of(eligible_of(own[n], n, budget, objectives, over), objectives)) for n in samplers},
+        front=tuple(front_of(eligible(trials, budget, objectives, over), objectives)),
+        networks=_networks(view, over),
+        measured=latest(view.measurements),
+        refuted=over,
     )
 
 
-def _networks(view: SearchView) -> tuple[Network, ...]:
+def _networks(view: SearchView, over: frozenset[str]) -> tuple[Network, ...]:
     retrained = list({(r.digest, r.init, r.seed): r for r in view.retrainings}.values())
-    roles = roles_of(view.evaluations, view.budget, view.objectives)
+    roles = roles_of(view.evaluations, view.budget, view.objectives, over)
     for known in retrained:
         roles.setdefault(known.digest, ("chosen" if "chosen" in known.roles else "retrained",))
     evaluated = {trial.digest: trial for trial in reversed(view.evaluations)}
     # Of several evaluations of one network, the one that may win stands for it.
-    evaluated |= {trial.digest: trial for trial in eligible(view.evaluations, view.budget, view.objectives)}
+    evaluated |= {trial.digest: trial for trial in eligible(view.evaluations, view.budget, view.objectives, over)}
     networks = []
     for digest, names in roles.items():
         own = sorted((r for r in retrained if r.digest == digest), key=lambda r: r.seed)

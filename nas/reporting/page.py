@@ -16,9 +16,11 @@ from nas.reporting.sections.meanings import meanings
 from nas.reporting.sections.networks import networks
 from nas.reporting.sections.overview import overview
 from nas.reporting.sections.place import Place
+from nas.reporting.sections.predictions import predictions
 from nas.reporting.sections.samplers import samplers
+from nas.reporting.sections.times import times
 
-OF_A_SEARCH = (charts, networks, samplers, choices, commands)
+OF_A_SEARCH = (charts, networks, predictions, times, samplers, choices, commands)
 OF_THE_RUN = (meanings, images, conditions)
 
 _FILES = {"front.csv": "the networks", "trials.csv": "every evaluation", "front.png": "the first chart"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nas.records import KINDS, Evaluation
+from nas.records import KINDS, OVER, PREDICTED, WITHIN, Evaluation
 from nas.reporting.findings import CostInfo, Findings, Network, SearchFindings
 from nas.reporting.words import plain
 from nas.roles import ROLES
@@ -23,7 +23,7 @@ FRONT_COLUMNS: dict[str, str] = {
     "role": f"why the network is listed, joined by +: {', '.join(ROLES)}",
     "origin": f"where the network comes from: {', '.join(KINDS)}",
     "sampler": "name of that origin: of the sampler or the baseline, or the file that the network was given in",
-    "within_budget": "true if no limited cost is above its limit or unknown, or if there is no limit; costs follow",
+    "within_budget": "true if every limited cost is known and within its limits, by measurement where there is one; costs follow",
     "depth": "number of blocks in all stages",
     "depths": "blocks of each stage, joined by |",
     "widths": "channels of each stage, joined by |",
@@ -37,8 +37,18 @@ FRONT_COLUMNS: dict[str, str] = {
 }
 """Columns of front.csv, one row a search and network, and their meaning. A value that does not exist (yet) is empty.
 
-After within_budget there is a column for each cost: see `cost_columns`.
+After within_budget there is a column for each cost: see `cost_columns`. After these there are those of `measured_columns` for each cost
+that was measured on a device.
 """
+
+MEASURED_COLUMNS: dict[str, str] = {
+    "measured": "time measured on the device whose time this cost predicts, in the unit of the cost; empty where it was not measured",
+    "measured_low": "lower end of the 95 % confidence interval of that measurement",
+    "measured_high": "upper end of the 95 % confidence interval of that measurement",
+    "delivered": "within, over or predicted: whether the whole interval is within the budget, or nothing was measured; empty for networks "
+    "that were not to be measured",
+}
+"""Columns for each cost that was measured, with the cost's name behind: measured_latency_ms@laptop."""
 
 TRIAL_COLUMNS: dict[str, str] = {
     "search": FRONT_COLUMNS["search"],
@@ -74,6 +84,28 @@ def cost_columns(costs: Iterable[CostInfo], columns: Iterable[str]) -> dict[str,
     return found
 
 
+def measured_columns(found: Findings) -> dict[str, tuple[str, str]]:
+    """The columns of `MEASURED_COLUMNS` for each cost that any search measured: their kind and cost."""
+    names = {cost for search in found.searches for _, cost in search.measured}
+    costs = [cost.name for cost in found.costs if cost.name in names]
+    return {f"{kind}_{cost}": (kind, cost) for cost in costs for kind in MEASURED_COLUMNS}
+
+
+def _measured(digest: str, search: SearchFindings) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for (own, cost), found in search.measured.items():
+        if own == digest:
+            said = _DELIVERED[found.said(search.budget)]
+            values = {
+                "measured": found.measured,
+                "measured_low": found.low,
+                "measured_high": found.high,
+                "delivered": said,
+            }
+            row |= {f"{kind}_{cost}": value for kind, value in values.items()}
+    return row
+
+
 def front_csv(found: Findings) -> str:
     """front.csv: one row a search and network that is reported of it."""
     rows = (_front_row(network, search) for search in found.searches for network in search.networks)
@@ -96,8 +128,9 @@ def _front_row(network: Network, search: SearchFindings) -> dict[str, Any]:
         "search": search.name,
         "digest": network.digest,
         "role": "+".join(network.roles),
-        "within_budget": _yes(search.budget.allows(network.costs)),
+        "within_budget": _yes(search.within(network)),
         **_costs(network.costs, search, FRONT_COLUMNS),
+        **_measured(network.digest, search),
         **_shape(network.architecture),
     }
     if network.inherited:
@@ -131,7 +164,8 @@ def _trial_row(trial: Evaluation, search: SearchFindings) -> dict[str, Any]:
         **{name: getattr(trial, name) for name in ("n", "trial", "digest", "top1", "loss", "images")},
         **_costs(trial.costs, search, TRIAL_COLUMNS),
         **_shape(trial.architecture),
-        "within_budget": _yes(search.budget.allows(trial.costs)),
+        **_measured(trial.digest, search),
+        "within_budget": _yes(search.within(trial)),
         "on_front": _yes(any(trial is other for other in search.front)),
         "on_sampler_front": _yes(any(trial is other for other in own)),
     }
@@ -147,6 +181,9 @@ def _shape(arch: Architecture) -> dict[str, Any]:
     }
 
 
+_DELIVERED = {WITHIN: "within", OVER: "over", PREDICTED: "predicted"}
+
+
 def _yes(value: bool) -> str:
     return "true" if value else "false"
 
@@ -156,7 +193,7 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], found: Findi
 
     names = list(columns)
     after = names.index("within_budget") + 1
-    names[after:after] = cost_columns(found.costs, columns)
+    names[after:after] = [*cost_columns(found.costs, columns), *measured_columns(found)]
     # Objects keep whole numbers whole beside empty cells, and floats print in full.
     table = pd.DataFrame(list(rows), columns=names, dtype=object)
     return plain(table.to_csv(index=False, lineterminator="\n"))

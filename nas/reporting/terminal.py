@@ -55,6 +55,9 @@ def _networks(search: SearchFindings) -> list[str]:
         lines.append(shorten(f"timm/{model}, {', '.join(known)}: test top-1 {result} from scratch", WIDTH))
     if not search.front:
         lines.append("No evaluated network may win: none is within the budget, with every objective known.")
+    if search.overturned:
+        count = plural(len(search.overturned), "network")
+        lines.append(f"Predicted to be within the budget, and not so when measured on the device: {count}.")
     return lines
 
 

@@ -47,7 +47,7 @@ def one(name: str, **options: object) -> Costing:
 
 
 def made(module: nn.Module, channels: int = 4, side: int = 8) -> Subject:
-    return Subject("made", channels, side, module.eval)
+    return Subject("made", channels, side, module.eval, module.eval)
 
 
 # The numbers

@@ -47,7 +47,7 @@ def lead(place: Place) -> Html:
         parts: list[object] = [f"{budget[0].upper()}{budget[1:]}. "]
     else:
         parts = [run_lead(place.found), f"; {budget}. "]
-    parts += [_optimised(search), *_course(search), *_front(search)]
+    parts += [_optimised(search), *_course(search), *_front(search), _delivered(search)]
     if search.view.evaluations:
         parts += _retrained(place)
     return h("p", *parts, class_="lead" if not place.found.several else None)
@@ -99,7 +99,7 @@ def _front(search: SearchFindings) -> list[object]:
     if not search.front:
         if not search.candidates:
             return []
-        within = any(search.budget.allows(t.costs) for trials in search.candidates.values() for t in trials)
+        within = any(search.within(trial) for trials in search.candidates.values() for trial in trials)
         reason = "has a known value of every objective" if within else "is within the budget"
         return [f"None of the evaluated networks {reason}, so there is no Pareto front. "]
     best = search.best or search.front[-1]
@@ -114,6 +114,22 @@ def _front(search: SearchFindings) -> list[object]:
         return [f"The Pareto front has {count}:{' from' * bool(reach)} {first}{reach}, with inherited weights. "]
     text = f"The Pareto front has {count}; the best has {_value(search, best)} at {_at(search, best)}"
     return [f"{text}, with inherited weights. "]
+
+
+def _delivered(search: SearchFindings) -> str:
+    """Whether the front was measured on the device, and how many networks turned out to be outside of the budget."""
+    measured = [m for m in search.measured.values() if m.measured is not None]
+    if not measured:
+        return ""
+    front = {trial.digest for trial in search.front}
+    known = {m.digest for m in measured} & front
+    text = "Each of them was" if known == front else f"Of them, {plural(len(known), 'network')} were"
+    text += " measured whole on the device"
+    if any(m.cost in search.budget.names for m in measured):
+        text += ", and the confidence interval of its time is within the budget"
+        over = plural(len(search.overturned), "further network")
+        text += f"; {over} that had been predicted to be within it took too long" if search.overturned else ""
+    return f"{text}. "
 
 
 def _retrained(place: Place) -> list[object]:

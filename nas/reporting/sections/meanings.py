@@ -83,11 +83,17 @@ def _words(found: Findings) -> dict[str, str]:
         beaten = "is as good in every objective of the search and better in one"
     own = "of its search " * found.several
     items = {
-        "budget": "The most that a network may cost, one limit or several. A network above any of them, or whose cost is not "
+        "budget": "What a network may cost: the most, or a range, of one cost or several. A network outside any of them, or whose cost is not "
         "known, cannot win; the smallest, largest and hand-designed network are shown for comparison whatever they cost.",
         "Pareto front": f"The evaluated networks {own}within the budget, of all samplers together, for which no other such "
         f"network {beaten}. Baselines and networks given by the user do not enter it.",
     }
+    if any(search.measured for search in found.searches):
+        items["predicted, measured"] = (
+            "A predicted time adds up the times of a network's parts, which were measured once on the device. A measured time is the median "
+            "over rounds in which the whole network ran on the device, in turn with others. A network that the search would call feasible is "
+            "measured first: it may win only when the 95 % confidence interval of its time is within the budget."
+        )
     if any(len(search.objectives) > 1 for search in found.searches):
         box = "MACs by top-1, in which each point has at least the MACs and at most the top-1" if two else (
             "with a side for each objective, in which each point is no better in any objective than a point"

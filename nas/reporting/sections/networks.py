@@ -3,6 +3,7 @@
 import math
 
 from nas.objectives import Objective
+from nas.records import OVER, PREDICTED, Measurement
 from nas.reporting.findings import Network, Result, SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
 from nas.reporting.sections.place import Place, section
@@ -60,7 +61,7 @@ def _row(network: Network, place: Place, stages: int, others: list[str]) -> Html
     if search.retrained_best and network is search.retrained_best[0]:
         why = "highest mean validation top-1 after retraining"
         badges.append(h("span", "best on validation", class_="badge good", title=why))
-    badges += _over_budget(network, search)
+    badges += [*_over_budget(network, search), *_over_when_measured(network, search)]
     link = place.link(network)
     more = "\n".join(amount(name, network.costs.get(name), search.costs) for name in others)
     if more:
@@ -68,7 +69,7 @@ def _row(network: Network, place: Place, stages: int, others: list[str]) -> Html
     return h(
         "tr",
         h("th", h("div", link), *badges, scope="row"),
-        *(_cost_cell(network.costs.get(cost.name)) for cost in search.matters),
+        *(_cost_cell(network, cost.name, search) for cost in search.matters),
         *_score_cells(network, search),
         *(_result_cell(network.results.get(init)) for init in search.inits),
         *place.mixers.columns(network.architecture, stages),
@@ -106,10 +107,26 @@ def _limit_of(search: SearchFindings, name: str) -> str:
     return f"it is to be at least {exactly(low)}" + (f" and at most {exactly(high)}" if high is not None else "")
 
 
-def _cost_cell(value: float | None) -> Html:
+def _over_when_measured(network: Network, search: SearchFindings) -> list[Html]:
+    """A badge where a measurement is outside of the budget."""
+    if network.digest not in search.refuted:
+        return []
+    own = [m for (digest, _), m in search.measured.items() if digest == network.digest and not m.within(search.budget)]
+    title = "\n".join(f"{m.cost}: {_interval(m)}; {_limit_of(search, m.cost)}" for m in own)
+    return [h("span", OVER, class_="badge", title=title)]
+
+
+def _interval(measurement: Measurement) -> str:
+    return f"{compact(measurement.low or 0.0)} to {compact(measurement.high or 0.0)} ms measured (95 % confidence)"
+
+
+def _cost_cell(network: Network, cost: str, search: SearchFindings) -> Html:
+    value, found = network.costs.get(cost), search.measured.get((network.digest, cost))
+    small = "" if found is None else PREDICTED if found.measured is None else f"measured {compact(found.measured)}"
+    interval = f"; {_interval(found)}" if found and found.measured is not None else ""
     if value is None:
-        return number_cell("–", title="not known for this network")
-    return number_cell(compact(value), title=exactly(value))
+        return number_cell("–", small, title=f"not known for this network{interval}")
+    return number_cell(compact(value), small, title=exactly(value) + interval)
 
 
 def _score_cells(network: Network, search: SearchFindings) -> list[Html]:

@@ -62,7 +62,7 @@ def _table(place: Place, curves: dict[str, list[float]]) -> Html:
         own = search.fronts[name]
         best = f"{getattr(best_of(own, search.objectives), score.name):.3f}" if own else "–"
         cells: list[object] = [len(trials), len({trial.digest for trial in trials})]
-        cells += [sum(search.budget.allows(trial.costs) for trial in trials)]
+        cells += [sum(map(search.within, trials))]
         cells += [len(own)] * bool(curves) + [best]
         if curves:
             cells += [f"{curves[name][common - 1]:.4f}"] * uneven + [f"{curves[name][-1]:.4f}"]

@@ -1,0 +1,329 @@
+"""Budgets are delivered: what a search calls feasible was measured on the device, and what was not within the budget may not win."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nas.config import SearchConfig
+from nas.delivery import TOGETHER, Delivery, Target, both
+from nas.records import OVER, PREDICTED, WITHIN, Evaluation, Measurement, RecordError, eligible, latest
+from nas.roles import front_of, roles_of
+from nas.runtimes import Setting
+from nas.searches import RUNNING, Search
+from nas.store import RunStore
+from nas.timing import NoisyMachine, Timing
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+from tests.command_line import Commands, Runs
+from tests.nas.reporting.made_searches import search_view
+
+COST = "latency_ms@sim"
+
+
+@dataclass
+class Simulated:
+    """A device whose times are known: what is predicted, times a factor that depends on the network.
+
+    Args:
+        factors: measured over predicted, by the first hexadecimal digit of the digest in turn.
+        width: half the width of the confidence intervals over the median.
+        fails_after: networks that are measured before the command is interrupted.
+    """
+
+    predicted: Mapping[str, float]
+    factors: Sequence[float] = (1.0,)
+    width: float = 0.0
+    fails_after: int | None = None
+    device: str = "sim"
+    form: str = "known"
+    fingerprint: Mapping[str, Any] = field(default_factory=lambda: {"processor": "simulated"})
+    errors: Mapping[str, Any] = field(default_factory=dict)
+    measured: list[str] = field(default_factory=list)
+
+    def predict(self, arch: Architecture) -> float:
+        return self.predicted[arch.digest]
+
+    def truth(self, digest: str) -> float:
+        return self.predicted[digest] * self.factors[int(digest[0], 16) % len(self.factors)]
+
+    def __call__(self, archs: Sequence[Architecture], _: Setting, noisy: bool) -> dict[str, tuple[Timing, bool]]:
+        if self.fails_after is not None and len(self.measured) + len(archs) > self.fails_after:
+            raise KeyboardInterrupt
+        self.measured += [arch.digest for arch in archs]
+        times = {arch.digest: self.truth(arch.digest) for arch in archs}
+        return {
+            digest: (Timing(ms, ms * (1 - self.width), ms * (1 + self.width), 1.0, 15, self.width), noisy)
+            for digest, ms in times.items()
+        }
+
+
+EVALUATIONS = [
+    Evaluation(**{**{f: getattr(e, f) for f in e.__slots__}, "costs": {**e.costs, COST: e.costs["latency_ms"]}})
+    for e in search_view(budget="none", objectives=("top1", "latency_ms")).evaluations
+]
+TIMES = {e.digest: e.costs[COST] for e in EVALUATIONS}
+
+
+def search_in(folder: Path, budget: str, objectives: tuple[str, ...] = ("top1", COST)) -> Search:
+    asked = SearchConfig(budget=budget, objectives=objectives, name="made")
+    return Search(RunStore(folder), "made", 0, asked, None, RUNNING, (), {})
+
+
+def target_of(device: Simulated, here: bool = True) -> Target:
+    return Target((COST,), device, here, Setting())  # type: ignore[arg-type]
+
+
+def winners(search: Search, delivery: Delivery) -> list[Evaluation]:
+    found = eligible(EVALUATIONS, search.budget, search.objectives, delivery.refuted)
+    return front_of(found, search.objectives) if found else []
+
+
+@given(
+    st.lists(st.floats(0.5, 3.0), min_size=1, max_size=5),
+    st.floats(0.4, 3.0),
+    st.none() | st.floats(0.3, 0.9),
+    st.floats(0.0, 0.1),
+)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_the_front_is_measured_and_within(
+    tmp_path_factory: pytest.TempPathFactory, factors: list[float], limit: float, share: float | None, width: float
+) -> None:
+    """Whatever the model's error: all networks with a role are measured, and those on the front keep the budget with their intervals."""
+    budget = f"{COST}={limit:.4g}" if share is None else f"{COST}={share * limit:.4g}..{limit:.4g}"
+    search = search_in(tmp_path_factory.mktemp("run"), budget)
+    device = Simulated(TIMES, factors, width)
+    delivery = Delivery(search, [target_of(device)], meter=device)
+    delivery.deliver(EVALUATIONS)
+    known = latest(search.measurements())
+    assert known == latest(delivery.measurements)
+    for digest in roles_of(EVALUATIONS, search.budget, search.objectives, search.refuted()):
+        assert known[digest, COST].measured == pytest.approx(device.truth(digest))
+    low, high = search.budget.floor(COST) or 0.0, search.budget.limit(COST)
+    assert high is not None
+    for winner in winners(search, delivery):
+        assert low <= device.truth(winner.digest) * (1 - width)
+        assert device.truth(winner.digest) * (1 + width) <= high
+    predicted = {e.digest for e in eligible(EVALUATIONS, search.budget, search.objectives)}
+    still = {e.digest for e in eligible(EVALUATIONS, search.budget, search.objectives, search.refuted())}
+    assert predicted - still == search.refuted() & predicted
+    for digest in search.refuted():
+        measured = known[digest, COST]
+        assert measured.said(search.budget) == OVER
+        assert not low <= device.truth(digest) * (1 - width) <= device.truth(digest) * (1 + width) <= high
+    again = len(device.measured)
+    Delivery(search, [target_of(device)], meter=device).deliver(EVALUATIONS)
+    assert len(device.measured) == again  # what is measured is not measured again
+
+
+def test_an_interrupted_command_measures_only_what_is_missing(tmp_path: Path) -> None:
+    whole, halted = search_in(tmp_path / "whole", f"{COST}=1.5"), search_in(tmp_path / "halted", f"{COST}=1.5")
+    device = Simulated(TIMES, (1.0, 1.3))
+    Delivery(whole, [target_of(device)], meter=device).deliver(EVALUATIONS)
+    first = Simulated(TIMES, (1.0, 1.3), fails_after=len(device.measured) - 1)
+    with pytest.raises(KeyboardInterrupt):
+        Delivery(halted, [target_of(first)], meter=first).deliver(EVALUATIONS)
+    kept = [m.digest for m in halted.measurements()]
+    assert 0 < len(kept) < len(whole.measurements())
+    rest = Simulated(TIMES, (1.0, 1.3))
+    Delivery(halted, [target_of(rest)], meter=rest).deliver(EVALUATIONS)
+    assert not set(rest.measured) & set(kept)
+    assert halted.refuted() == whole.refuted()
+    assert {m.digest: m.measured for m in halted.measurements()} == {m.digest: m.measured for m in whole.measurements()}
+
+
+def test_a_network_near_its_limit_is_measured_twice(tmp_path: Path) -> None:
+    front = winners(search_in(tmp_path, "none"), Delivery(search_in(tmp_path, "none"), []))
+    limit = front[-1].costs[COST] * 1.01
+    search = search_in(tmp_path, f"{COST}={limit}")
+    device = Simulated(TIMES)
+    Delivery(search, [target_of(device)], meter=device).deliver(EVALUATIONS)
+    twice = {digest for digest in device.measured if device.measured.count(digest) == 2}
+    assert front[-1].digest in twice
+    assert all(limit / 1.03 <= TIMES[digest] <= limit for digest in twice)
+    assert all(m.rounds == (30 if m.digest in twice else 15) for m in search.measurements())
+
+
+def test_two_measurements_together() -> None:
+    one, other = Timing(2.0, 1.9, 2.1, 1.1, 15, 0.05), Timing(2.2, 2.0, 2.3, 1.2, 20, 0.07)
+    assert both(one, other) == Timing(2.2, 1.9, 2.3, 1.2, 35, pytest.approx(0.0909, abs=1e-4))
+
+
+def test_another_device_is_predicted_only(tmp_path: Path) -> None:
+    search, device = search_in(tmp_path, f"{COST}=1.5"), Simulated(TIMES, (1.0, 3.0))
+    delivery = Delivery(search, [target_of(device, here=False)], meter=device)
+    delivery.deliver(EVALUATIONS)
+    assert not device.measured
+    assert not search.refuted()
+    assert {m.said(search.budget) for m in search.measurements()} == {PREDICTED}
+    assert all(m.measured is None and m.predicted == TIMES[m.digest] for m in search.measurements())
+    assert "predicted only" in delivery.summary()[0]
+    # The same search on the device itself measures them after all.
+    Delivery(search, [target_of(device)], meter=device).deliver(EVALUATIONS)
+    assert {m.said(search.budget) for m in latest(search.measurements()).values()} == {WITHIN, OVER}
+
+
+def test_a_device_that_keeps_no_promise_is_an_error(tmp_path: Path) -> None:
+    search, device = search_in(tmp_path, f"{COST}=1.5"), Simulated(TIMES, (9.0,))
+    delivery = Delivery(search, [target_of(device)], meter=device)
+    delivery.deliver(EVALUATIONS)
+    assert not winners(search, delivery)
+    with pytest.raises(InputError) as error:
+        delivery.check_any(EVALUATIONS, "nas search run=run")
+    assert "when it is measured" in error.value.given
+    limit = float(error.value.instead.split(f"{COST}=")[1].split()[0])
+    eligible_now = eligible(EVALUATIONS, search.budget, search.objectives)
+    assert limit >= 9 * min(TIMES[e.digest] for e in eligible_now)
+
+
+def test_the_summary_prints_the_bias(tmp_path: Path) -> None:
+    search, device = search_in(tmp_path, f"{COST}=1.5"), Simulated(TIMES, (1.25,))
+    delivery = Delivery(search, [target_of(device)], meter=device)
+    delivery.deliver(EVALUATIONS)
+    (line,) = delivery.summary()
+    assert "off by 20.0% on average, -20.0% in their mean (bias)" in line
+    assert f"{len(set(device.measured))} networks measured on sim" in line
+
+
+MEASURED = Measurement(
+    digest="0123456789ab", cost=COST, predicted=3.0, measured=3.1, low=3.0, high=3.2, rounds=15, device="ba9876543210", noisy=False,
+    time="2030-01-01T00:00:00+00:00",
+)  # fmt: skip
+
+
+def test_measurements_are_read_as_they_are_written() -> None:
+    assert Measurement.from_dict(json.loads(json.dumps(MEASURED.to_dict()))) == MEASURED
+    for key, wrong in (("digest", 3), ("measured", "3"), ("low", -1.0), ("rounds", 1.5), ("noisy", 1), ("high", True)):
+        with pytest.raises(RecordError, match=key):
+            Measurement.from_dict({**MEASURED.to_dict(), key: wrong})
+        with pytest.raises(RecordError, match=key):
+            Measurement.from_dict({k: v for k, v in MEASURED.to_dict().items() if k != key})
+
+
+# With real commands and real times
+
+PROFILE = (
+    "profile", "space=tiny.toml", "out=here.json", "channels=1", "classes=10", "resolution=8", "noisy=true", "error=0.2", "heldout=2",
+    "calibration=3", "seconds=2",
+)  # fmt: skip
+SEARCH = ("search", "config.toml", "search.objectives=top1,latency_ms", "search.noisy=true", "search.jobs=1")
+
+
+@pytest.fixture(scope="module")
+def profiled(nas: Commands, runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run, and a profile of this machine for its space."""
+    place = Path(shutil.copytree(runs["train"], tmp_path_factory.mktemp("profiled") / "place"))
+    nas(*PROFILE, cwd=place).ok()
+    return place
+
+
+def changed(place: Path, name: str, weight: float = 1.0, **fingerprint: str) -> float:
+    """Writes a profile like that of this machine, with other weights and another fingerprint.
+
+    Returns:
+        A time between the fastest and the slowest network that was measured.
+    """
+    profile = json.loads((place / "here.json").read_text())
+    profile["device"] = name
+    profile["model"]["base"] *= weight
+    profile["model"]["weights"] = {key: value * weight for key, value in profile["model"]["weights"].items()}
+    profile["fingerprint"] |= fingerprint
+    (place / f"{name}.json").write_text(json.dumps(profile))
+    times = [network["ms"] for network in profile["networks"]]
+    return (min(times) * max(times)) ** 0.5
+
+
+def measurements(place: Path, name: str) -> list[dict[str, Any]]:
+    return list(map(json.loads, (place / "run" / "searches" / name / "measured.jsonl").read_text().splitlines()))
+
+
+def test_a_model_that_promises_too_much_is_put_right(nas: Commands, profiled: Path, tmp_path: Path) -> None:
+    """Predictions are a fifth of what is measured, so the search proposes networks that are too slow; none of them may win."""
+    place = Path(shutil.copytree(profiled, tmp_path / "place"))
+    limit = changed(place, "biased", 0.2)
+    asked = (*SEARCH, "search.name=fast", "search.profiles=biased.json", f"search.budget=latency_ms={limit:.6g}")
+    result = nas(*asked, cwd=place).ok()
+    assert "networks measured on biased" in result.out
+    assert "(bias)" in result.out
+    found = measurements(place, "fast")
+    assert all(m["measured"] > 2 * m["predicted"] for m in found)  # a fifth, on a machine however noisy
+    over = {m["digest"] for m in found if m["high"] > limit}
+    assert over
+    nas("extract", "config.toml", "search=fast", cwd=place).ok()
+    cards = {
+        card["digest"]: card
+        for path in (place / "run/searches/fast/networks").glob("*/card.json")
+        for card in [json.loads(path.read_text())]
+    }
+    front = [card for card in cards.values() if {"front", "random_best"} & set(card["roles"])]
+    assert front
+    for card in cards.values():
+        (device,) = card["devices"]
+        assert device["device"] == "biased"
+        assert (device["status"] == OVER) == (card["digest"] in over) == (not card["within_budget"])
+        assert device["interval_95_ms"][0] <= device["measured_ms"] <= device["interval_95_ms"][1]
+    assert not over & {card["digest"] for card in front}
+    nas("report", "run=run", cwd=place).ok()
+    page = (place / "run" / "report.html").read_text()
+    assert "Predicted against measured" in page
+    assert "MACs against milliseconds" in page
+    # A command that is typed again measures nothing, and one that was interrupted measures what is missing.
+    lines = (place / "run/searches/fast/measured.jsonl").read_bytes().splitlines(keepends=True)
+    nas(*asked, cwd=place).ok()
+    assert (place / "run/searches/fast/measured.jsonl").read_bytes() == b"".join(lines)
+    (place / "run/searches/fast/measured.jsonl").write_bytes(b"".join(lines[:1]) + lines[1][:20])
+    nas(*asked, cwd=place).ok()
+    assert (place / "run/searches/fast/measured.jsonl").read_bytes().startswith(lines[0])
+    assert len(measurements(place, "fast")) >= len({m["digest"] for m in found if m["digest"] not in over})
+
+
+def test_a_profile_of_another_device_is_predicted_only(nas: Commands, profiled: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(profiled, tmp_path / "place"))
+    changed(place, "pi5", processor="another")
+    objectives = "search.objectives=top1,latency_ms@pi5"
+    asked = ("search", "config.toml", objectives, "search.profiles=pi5.json", "search.budget=latency_ms@pi5=0.01..100")
+    result = nas(*asked, "search.name=far", cwd=place).ok()
+    assert "pi5 is another device than this one: its times are predicted only" in result.out
+    assert all(m["measured"] is None and m["predicted"] > 0 for m in measurements(place, "far"))
+    nas("report", "run=run", cwd=place).ok()
+    assert "predicted only" in (place / "run" / "report.html").read_text()
+    # A limit on a cost that adds up is checked before anything is evaluated.
+    refused = nas(*asked[:-1], "search.budget=latency_ms@pi5=0.000001", "search.name=never", cwd=place)
+    refused.refused("latency_ms@pi5 is the binding limit")
+    assert not (place / "run" / "searches" / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ("0", "numbers above 0"),
+        ("-2M", "numbers above 0"),
+        ("macs=4M..2M", "no macs can be at least 4M and at most 2M"),
+        ("params=1K,macs=20K..", "params is the binding limit"),
+        ("macs=300K..,params=2300", "at most 2.3K params and at least 300K macs"),
+    ],
+)
+def test_budgets_that_nothing_keeps(nas: Commands, runs: Runs, tmp_path: Path, budget: str, words: str) -> None:
+    place = Path(shutil.copytree(runs["train"], tmp_path / "place"))
+    nas("search", "config.toml", f"search.budget={budget}", "search.name=never", cwd=place).refused(words)
+    assert not (place / "run" / "searches" / "never").exists()
+
+
+def test_a_group_is_what_an_interruption_costs() -> None:
+    assert 1 <= TOGETHER <= 32
+
+
+def test_a_noisy_machine_is_said_to_be_resumable(tmp_path: Path) -> None:
+    def meter(*_: object) -> dict[str, tuple[Timing, bool]]:
+        raise NoisyMachine("the machine is too noisy to be measured", "a quiet machine", "close other programs")
+
+    search = search_in(tmp_path, f"{COST}=1.5")
+    with pytest.raises(NoisyMachine, match="the same command resumes it"):
+        Delivery(search, [target_of(Simulated(TIMES))], meter=meter).deliver(EVALUATIONS)
+    assert search.measurements() == []

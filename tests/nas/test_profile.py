@@ -1,0 +1,335 @@
+"""`nas profile` with the real command: a device is measured, the profile is a cost of searches, and what cannot be used is refused.
+
+Machines that run tests are seldom quiet, so these profiles are asked for with large errors and noisy=true. How well the model of a quiet
+machine predicts is measured by tests/benchmarks/latency_model.py.
+"""
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.latency import making
+from nas.latency.making import HELD_OUT, Plan, make_profile
+from nas.latency.profiles import add_profiles
+from nas.profiling import measure_networks, spread_networks
+from nas.runtimes import Setting
+from nas.searches import read_search
+from nas.store import RunStore
+from nas.timing import Measurement, Noise, Timing
+from search_spaces.architecture import Architecture
+from search_spaces.costs import cost_named, cost_names, temporary_costs
+from search_spaces.costs.latency import read_model
+from search_spaces.costs.macs import macs
+from search_spaces.costs.pieces import unit_cost
+from search_spaces.errors import InputError
+from search_spaces.named import load_space
+from search_spaces.space_units import space_units
+from search_spaces.units import Unit, units
+from tests.command_line import Commands, prepare
+
+After = Callable[[str], Path]
+
+SIZES = ("channels=1", "classes=10", "resolution=8")
+QUICK = ("calibration=6", "heldout=3", "error=0.3", "seconds=0.3", "noisy=true")
+
+
+@pytest.fixture(scope="module")
+def toy(nas: Commands, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a profile of this machine for the space of the runs of these tests; change nothing in it."""
+    place = prepare(tmp_path_factory.mktemp("profile"))
+    done = nas("profile", "space=tiny.toml", *SIZES, *QUICK, "out=toy.json", cwd=place).ok()
+    for words in (
+        "20 measured; space tiny at 8 x 8 has 20",
+        "6 for calibration, 3 held out",
+        "MAPE",
+        "tau",
+        "by MACs",
+        "repeated",
+    ):
+        assert words in done.out
+    return place
+
+
+def test_a_profile_says_what_was_measured(toy: Path) -> None:
+    assert not list(toy.glob("*.partial"))
+    data = json.loads((toy / "toy.json").read_text())
+    space = load_space(toy / "tiny.toml").bind(1, 10, 8)
+    assert data["space"]["digest"] == space.digest
+    model = read_model(toy / "toy.json")
+    assert model.times.measured.keys() == set(space_units(space))
+    assert model.fingerprint["runtime"] == "eager"
+    assert [line["role"] for line in data["networks"]].count(HELD_OUT) == 3
+    assert len({line["digest"] for line in data["networks"]}) == 9
+    for line in data["networks"]:
+        arch = Architecture.from_dict(line["architecture"])
+        assert (arch.digest, macs(arch)) == (line["digest"], line["macs"])
+        assert line["low"] <= line["ms"] <= line["high"]
+        assert model.predict(arch) == pytest.approx(line["predicted"])
+    held_out = [line for line in data["networks"] if line["role"] == HELD_OUT]
+    off = [abs(line["predicted"] / line["ms"] - 1) for line in held_out]
+    assert data["errors"]["held_out"]["mape"] == pytest.approx(sum(off) / 3)
+    assert data["model"]["form"] in data["errors"]["cross_validation"]
+
+
+def of_another_machine(path: Path) -> None:
+    """Makes a profile one of a device that nobody has."""
+    data = json.loads(path.read_text())
+    data["fingerprint"]["processor"] = "Abacus 3"
+    data["fingerprint"]["versions"]["torch"] = "0.4"
+    path.write_text(json.dumps(data))
+
+
+def test_a_search_for_a_device_that_is_elsewhere(nas: Commands, toy: Path, after: After) -> None:
+    place = after("train")
+    shutil.copy(toy / "toy.json", place)
+    of_another_machine(place / "toy.json")
+    model = read_model(place / "toy.json")
+    space = load_space(place / "tiny.toml").bind(1, 10, 8)
+    predicted = sorted(model.predict(arch) or 0.0 for arch in spread_networks(space, 9, 0))
+    limit = f"{predicted[4]:.6f}"
+    command = ("search", "run=run", "profiles=toy.json", "objectives=top1,latency_ms@toy")
+    quick = (f"budget=latency_ms@toy={limit}", "evaluations=2", "samplers=random", "calibration_images=64")
+    nas(*command, *quick, "name=byname", cwd=place).ok()
+    for record in read_search(RunStore(place / "run"), "byname").evaluations():
+        assert record.costs["latency_ms@toy"] == pytest.approx(model.predict(record.architecture))
+        assert "latency_ms" not in record.costs
+        if record.origin.kind == "sampler":
+            assert record.costs["latency_ms@toy"] <= float(limit)
+    never = (*command, "budget=latency_ms@toy=0.000001", "name=never")
+    nas(*never, cwd=place).refused("latency_ms@toy is the binding limit")
+    here = ("search", "run=run", "profiles=toy.json", "objectives=top1,macs", "budget=latency_ms=1", "name=here")
+    given, _, instead = nas(*here, cwd=place).refused("toy.json is of another device")
+    assert "and was Abacus 3" in given
+    assert "and was 0.4" in given
+    assert "latency_ms@toy" in instead
+
+
+def test_latency_ms_is_that_of_this_machine(toy: Path, tmp_path: Path) -> None:
+    mine, other = toy / "toy.json", tmp_path / "other.json"
+    other.write_text(json.dumps(json.loads(mine.read_text()) | {"device": "other"}))
+    with temporary_costs():
+        add_profiles([str(mine)], ["macs"])
+        assert "latency_ms" not in cost_names()
+        add_profiles([str(mine)], ["latency_ms"])
+        assert cost_named("latency_ms").origin == cost_named("latency_ms@toy").origin
+    with temporary_costs(), pytest.raises(InputError, match="2 profiles are of this device"):
+        add_profiles([str(mine), str(other)], ["latency_ms"])
+    of_another_machine(other)
+    with temporary_costs():
+        add_profiles([str(other), str(mine)], ["latency_ms"])
+        assert cost_named("latency_ms").origin == cost_named("latency_ms@toy").origin
+
+
+def without_some_units(data: dict[str, Any]) -> str:
+    kept = [line for line in data["units"] if "d_mixer" not in str(line)]
+    return json.dumps(data | {"units": kept})
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (without_some_units, ("of the 20 units of space tiny", "mixer layer_norm(eps=1e-06) d_mixer(", "resolution=8")),
+        (lambda data: json.dumps(data)[:-300], ("is cut off or damaged",)),
+        (lambda data: json.dumps(data | {"format": 99}), ("format 99",)),
+        (lambda data: "[]", ("is no profile",)),
+        (lambda data: json.dumps({**data, "units": [{"ms": -1}]}), ("no time above 0 for unit 1",)),
+    ],
+)  # fmt: skip
+def test_profiles_that_a_search_refuses(
+    nas: Commands, toy: Path, after: After, damage: Callable[[dict[str, Any]], str], words: tuple[str, ...]
+) -> None:
+    place = after("train")
+    (place / "toy.json").write_text(damage(json.loads((toy / "toy.json").read_text())))
+    settings = ("profiles=toy.json", "budget=latency_ms@toy=1", "name=refused")
+    nas("search", "run=run", *settings, cwd=place).refused("toy", *words)
+    assert not list((place / "run" / "searches").glob("*"))
+
+
+def test_what_a_search_says_without_a_usable_profile(nas: Commands, after: After) -> None:
+    place = after("train")
+    nas("search", "run=run", "profiles=none.json", cwd=place).refused("none.json", "nas profile")
+    nas("search", "run=run", "budget=latency_ms=3", cwd=place).refused("latency_ms", "search.profiles")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("out=new.json", "device=cuda"), ("device",)),
+        (("out=new.json", "runtime=eagre"), ("eagre", "eager")),
+        (("out=new.json", "error=0"), ("profile.error",)),
+        (("out=new.json", "name=My Laptop"), ("profile.name=my-laptop",)),
+        (("out=new.json", "networks=none.json"), ("none.json",)),
+        (("out=new.json", "space=tny"), ("tny",)),
+        (("out=new.json", "calibration=5000"), ("different networks",)),
+        (("out=tiny.toml/new.json",), ("cannot be written", "out=")),
+        ((), ("profile.out is empty",)),
+        (("out=toy.json", "batch=2"), ("already a profile", "toy-2.json")),
+        (("profile=toy.json",), ("without networks",)),
+        (("profile=none.json", "missing=arch.json"), ("none.json",)),
+        (("out=new.json", "error=0.0001", "seconds=0.01", "noisy=false"), ("too noisy", "noisy=true")),
+    ],
+)
+def test_what_profile_refuses(
+    nas: Commands, toy: Path, tmp_path: Path, settings: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    place = Path(shutil.copytree(toy, tmp_path / "place"))
+    (place / "arch.json").write_text(spread_networks(load_space(place / "tiny.toml").bind(1, 10, 8), 1, 0)[0].to_json())
+    before = sorted(path.name for path in place.iterdir())
+    nas("profile", "space=tiny.toml", *SIZES, *QUICK, *settings, cwd=place).refused(*words)
+    left = sorted(path.name for path in place.iterdir() if not path.name.endswith(".partial"))
+    assert left == before
+
+
+def test_missing_units_are_measured_when_asked_for(nas: Commands, toy: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(toy, tmp_path / "place"))
+    whole = json.loads((place / "toy.json").read_text())
+    arch = Architecture.from_dict(whole["networks"][0]["architecture"])
+    lacking = read_model(place / "toy.json").times.measured.keys() & {
+        unit for unit in space_units(load_space(place / "tiny.toml").bind(1, 10, 8)) if unit.kind == "embedding"
+    }
+    kept = [line for line in whole["units"] if line["kind"] != "embedding"]
+    (place / "toy.json").write_text(json.dumps(whole | {"units": kept}))
+    (place / "arch.json").write_text(arch.to_json())
+    assert [unit.kind for unit in read_model(place / "toy.json").missing(arch)] == ["embedding"]
+    done = nas("profile", "profile=toy.json", "missing=arch.json", *QUICK, cwd=place).ok()
+    assert "1 units added" in done.out
+    model = read_model(place / "toy.json")
+    assert model.missing(arch) == []
+    assert model.predict(arch) is not None
+    assert len(model.times.measured) == len(kept) + 1 < len(kept) + len(lacking) + 1
+    elsewhere = json.loads((place / "toy.json").read_text())
+    elsewhere["fingerprint"]["threads"] = 64
+    (place / "toy.json").write_text(json.dumps(elsewhere))
+    nas("profile", "profile=toy.json", "missing=arch.json", *QUICK, cwd=place).refused("number of threads", "64")
+
+
+def test_an_interrupted_profile_resumes(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = load_space(toy / "tiny.toml").bind(1, 10, 8)
+    plan = Plan(
+        device="toy", space=space, setting=Setting(), calibration=4, held_out=2, error=0.3, seconds=0.2, noisy=True
+    )
+    out = tmp_path / "toy.json"
+    measured: list[int] = []
+    real = making.measure_some
+
+    def counting(chosen: Any, *rest: Any, **settings: Any) -> Any:
+        if measured and not settings.pop("go", False) and len(measured) == 1:
+            measured.append(0)
+            raise KeyboardInterrupt
+        measured.append(len(chosen))
+        return real(chosen, *rest, **settings)
+
+    monkeypatch.setattr(making, "measure_some", counting)
+    with pytest.raises(KeyboardInterrupt):
+        make_profile(plan, out, show=False)
+    assert measured == [20, 0]  # the units, and then no network
+    assert not out.exists()
+    partial = tmp_path / "toy.json.partial"
+    times = [json.loads(line)["timing"]["ms"] for line in partial.read_text().splitlines() if '"kind":"unit"' in line]
+    with pytest.raises(InputError, match="is of another profile: seed differs"):
+        make_profile(replace(plan, seed=1), out, show=False)
+    measured.clear()
+    measured.append(-1)
+    measured.append(-1)
+    model = make_profile(plan, out, show=False)
+    assert measured[2] == 6  # the networks: no unit is measured anew but for the repeats
+    assert sorted(model.times.measured.values()) == sorted(times)
+    assert not partial.exists()
+
+
+class Device:
+    """A device whose times are known: in place of `measure_some`.
+
+    Args:
+        unit: milliseconds that a unit adds to a network.
+        alone: milliseconds of a unit that is measured alone.
+        base: milliseconds of every network.
+    """
+
+    def __init__(self, unit: Callable[[Unit], float], alone: Callable[[Unit], float], base: float = 0.5) -> None:
+        self.unit, self.alone, self.base = unit, alone, base
+
+    def __call__(self, chosen: Sequence[Any], *_: Any, **settings: Any) -> Measurement[int]:
+        found = {}
+        for position, item in enumerate(chosen):
+            if isinstance(item, Unit):
+                ms = self.alone(item)
+            else:
+                ms = self.base + sum(self.unit(unit) for _, unit in units(item))
+            found[position] = Timing(ms, ms, ms, 1.0, 15, 0.0)
+        return Measurement(found, Noise(1.0, 0.0, 0.0, 0.01, None, 2, 0.5), False)
+
+
+def truth(unit: Unit) -> float:
+    """Milliseconds by the name of the part, which no sum of counted quantities tells."""
+    part = unit.parts[len(unit.parts) // 2]
+    return random.Random(part.name).uniform(0.02, 0.1) * (1 + unit.dims[0] * unit.height * unit.width / 2000)
+
+
+def noise(unit: Unit) -> float:
+    return random.Random(str(unit)).uniform(0.01, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("device", "which", "form", "most"),
+    [
+        (Device(truth, truth), "all", "sum of units", 2e-3),
+        (Device(truth, lambda unit: truth(unit) + 0.05), "all", "sum of units, and their number", 0.01),
+        (Device(truth, noise), "all", "learned from networks", 0.05),
+        (Device(truth, noise), "none", "learned from networks", 0.05),
+        (Device(lambda unit: unit_cost(unit).macs * 1e-6, noise, 2.0), "networks", "", 0.01),
+    ],
+)
+def test_the_model_that_fits_a_device_is_chosen_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Device, which: str, form: str, most: float
+) -> None:
+    monkeypatch.setattr(making, "measure_some", device)
+    space = load_space("digits")
+    out = tmp_path / "toy.json"
+    plan = Plan(device="toy", space=space, setting=Setting(), calibration=20, held_out=10, which=which)
+    model = make_profile(plan, out, show=False)
+    assert model.form.startswith(form)
+    assert model.errors["held_out"]["mape"] <= most
+    assert model.errors["held_out"]["mape"] <= model.errors["macs"]["mape"] + 1e-9
+    again = read_model(out)
+    for arch in spread_networks(space, 5, 1):
+        predicted, ms = again.predict(arch), device([arch]).timings[0].ms
+        if which != "networks":
+            assert predicted == pytest.approx(ms, rel=4 * most)
+    if which == "none":
+        assert not again.times.measured
+
+
+def test_a_damaged_journal_is_refused(toy: Path, tmp_path: Path) -> None:
+    space = load_space(toy / "tiny.toml").bind(1, 10, 8)
+    plan = Plan(device="toy", space=space, setting=Setting(), calibration=4, held_out=2, noisy=True)
+    (tmp_path / "toy.json.partial").write_text('{"kind":"plan"}\n')
+    with pytest.raises(InputError, match="none of a profile"):
+        make_profile(plan, tmp_path / "toy.json", show=False)
+
+
+def test_networks_are_measured_by_digest() -> None:
+    space = load_space("digits")
+    archs = spread_networks(space, 3, 0)
+    found = measure_networks([*archs, archs[0]], Setting(), seed=0, error=0.3, noisy=True)
+    assert list(found) == [arch.digest for arch in archs]
+    assert all(timing.low <= timing.ms <= timing.high for timing in found.values())
+
+
+def test_networks_of_a_profile_are_spread_over_macs() -> None:
+    space = load_space("images32")
+    found = spread_networks(space, 24, 0)
+    assert found == spread_networks(space, 24, 0) != spread_networks(space, 24, 1)
+    costs = sorted(map(macs, found))
+    assert len({arch.digest for arch in found}) == 24
+    width = (costs[-1] - costs[0]) / 4
+    quarters = [
+        sum(costs[0] + part * width <= cost < costs[0] + (part + 1) * width for cost in costs) for part in range(4)
+    ]
+    assert min(quarters) >= 3
