@@ -9,7 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.bench import bench as bench
     from nas.commands.convert import convert as convert
+    from nas.commands.cost import cost as cost
     from nas.commands.demo import demo as demo
     from nas.commands.extract import extract as extract
     from nas.commands.models import models as models
@@ -32,13 +34,16 @@ _WHERE = {
     "retrain": "nas.commands.retrain",
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",
+    "bench": "nas.commands.bench",
     "convert": "nas.commands.convert",
+    "cost": "nas.commands.cost",
     "models": "nas.commands.models",
     "profile": "nas.commands.profile",
 }
 
 __all__ = [
-    "Config", "convert", "demo", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search", "train",
+    "Config", "bench", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
+    "train",
 ]  # fmt: skip
 
 

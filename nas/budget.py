@@ -44,7 +44,7 @@ def quantity(number: float) -> str:
     return f"{exact.normalize():f}"
 
 
-_WORDS = {"macs": "MACs", "params": "parameters", "activations": "bytes of activations"}
+_WORDS = {"macs": "MACs", "params": "parameters", "activations": "bytes of activations", "memory": "bytes of memory"}
 
 _MILLISECONDS = re.compile(r"\w+_ms(@.+)?")
 """Names of costs whose unit is said by the name itself."""

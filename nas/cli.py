@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from nas.config import Config
-from nas.helping import help_of
+from nas.helping import help_of, help_of_networks
 from nas.log import say
 from nas.parsing import load_config
+from nas.subjects import Asked, Networks, Timed
+from nas.subjects import parse as parse_networks
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import read_space, space_file, space_names
@@ -19,6 +21,8 @@ from search_spaces.named import read_space, space_file, space_names
 VERBS = {
     "spaces": "list the named search spaces, or show one: nas spaces [NAME or FILE.toml]",
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
+    "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
+    "bench": "latency and throughput of any networks, measured side by side in one run",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
@@ -28,6 +32,9 @@ VERBS = {
     "profile": "measure this device, so that latency is a cost: nas profile space=SPACE out=FILE.json",
     "demo": "train, search, extract, retrain and report, one after the other",
 }
+ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed}
+"""What takes networks, and its options."""
+
 STEPS = ("train", "search", "extract", "retrain", "report", "demo")
 """What works on a run. The others print."""
 
@@ -110,6 +117,9 @@ def run(arguments: list[str]) -> int:
     if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert"):
         say(f"nas {verb}: {VERBS[verb]}")
         return 0
+    if any(word in ("-h", "--help") for word in rest) and verb in ABOUT_NETWORKS:
+        say(help_of_networks(verb, VERBS[verb], ABOUT_NETWORKS[verb]))
+        return 0
     if any(word in ("-h", "--help") for word in rest):
         say(help_of(verb, VERBS[verb]))
         return 0
@@ -122,6 +132,8 @@ def run(arguments: list[str]) -> int:
     if verb == "profile":
         importlib.import_module("nas.commands.profile").profile(profile_config(rest))
         return 0
+    if verb in ABOUT_NETWORKS:
+        return about_networks(verb, rest)
     for config in importlib.import_module("nas.configuring").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
@@ -159,6 +171,13 @@ def models(arguments: list[str]) -> int:
     if len(arguments) > 1:
         raise InputError(f"arguments {arguments}", "at most one network", f"nas models {arguments[0]}")
     importlib.import_module("nas.commands.models").models(*arguments)
+    return 0
+
+
+def about_networks(verb: str, arguments: list[str]) -> int:
+    """What networks cost, or how long they take."""
+    names, asked = parse_networks(arguments, verb, ABOUT_NETWORKS[verb])
+    getattr(importlib.import_module(f"nas.commands.{verb}"), verb)(*names, asked=asked)
     return 0
 
 

@@ -340,7 +340,8 @@ class ProfileConfig:
     heldout: int = key(30, "whole networks that only tell the error of the model")
     units: str = key(
         "all",
-        "all: what tells the time of every unit of the space; networks: only the units of the networks that are measured",
+        "all: what tells the time of every unit of the space; networks: only the units of the networks that are measured; none: the model is "
+        "learned from whole networks alone, for runtimes that take long to prepare each unit",
     )
     networks: tuple[str, ...] = key((), "arch.json files of networks that are measured too")
     error: float = key(
@@ -358,7 +359,7 @@ class ProfileConfig:
         _at_least(self, batch=1, resolution=0, channels=0, classes=0, calibration=3, heldout=2, seconds=0)
         check_runtime(self.runtime)
         _fraction(self, "error")
-        _one_of(self, units=("all", "networks"))
+        _one_of(self, units=("all", "networks", "none"))
         if self.error == 0:
             raise InputError("profile.error is 0", "above 0 and below 1: 0.01 is one per cent", "profile.error=0.01")
         if self.name and not is_cost_name(f"latency_ms@{self.name}"):

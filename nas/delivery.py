@@ -21,7 +21,7 @@ import torch
 from nas.budget import Budget, worded
 from nas.config import SearchConfig
 from nas.latency.accuracy import Accuracy, accuracy
-from nas.latency.profiles import differences_here
+from nas.latency.profiles import differences_here, read_devices
 from nas.log import Progress
 from nas.profiling import chunks, measure_some
 from nas.records import OVER, SAMPLER, WITHIN, Evaluation, Measurement, eligible, latest, refuted
@@ -30,7 +30,7 @@ from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
 from nas.timing import NoisyMachine, Timing
 from search_spaces.architecture import Architecture
-from search_spaces.costs.latency import LATENCY, DeviceModel, read_model
+from search_spaces.costs.latency import LATENCY, DeviceModel
 from search_spaces.costs.params import params
 from search_spaces.errors import InputError
 
@@ -89,8 +89,7 @@ def targets_of(settings: SearchConfig, budget: Budget, names: Iterable[str]) -> 
     """
     wanted = dict.fromkeys((*budget.names, *names))
     found = []
-    for path in settings.profiles:
-        model = read_model(path)
+    for model in (model for path in settings.profiles for model in read_devices(path)):
         setting = _setting(model)
         here = setting is not None and not differences_here(model)
         costs = tuple(name for name in wanted if name == model.name or (here and name == LATENCY))

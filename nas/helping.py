@@ -5,6 +5,7 @@ import textwrap
 import typing
 
 from nas.config import SECTIONS, Config, typed
+from nas.subjects import ALLOWED, Networks
 
 GENERAL = {
     "train": ("run", "space", "seed", "device", "threads", "plugins"),
@@ -89,3 +90,22 @@ def help_of(verb: str, about: str) -> str:
     others = [other for other in GENERAL if other != verb]
     parts.append(f"The keys of the other verbs: nas VERB --help with {', '.join(others)}. All verbs: nas --help.")
     return "\n\n".join(parts)
+
+
+def help_of_networks(verb: str, about: str, kind: type[Networks]) -> str:
+    """The help of a verb about networks.
+
+    Args:
+        about: what it does, in a line.
+        kind: its options.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    return "\n\n".join(
+        (
+            f"nas {verb}: {about}",
+            f"usage: nas {verb} [NETWORK ...] [key=value ...]",
+            "\n".join(textwrap.wrap(f"A network is {ALLOWED}.", 106)),
+            "\n".join(("keys", *_keys(kind, "", names))),
+            f"examples:\n  nas {verb} transxnet_tiny timm/resnet50 models/DIGEST\n  nas {verb} space=images32 sample=5 seed=0",
+        )
+    )

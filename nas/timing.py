@@ -48,6 +48,10 @@ SPREAD = 1.5
 DRIFT = 0.10
 """Limit of the change of the reference between the first and the last third of the rounds."""
 
+WAITING = 0.1
+"""Limit of the share of the time in which the process had no core. Beside a busy process on the same core it is about a half, and then
+long measurements take twice their time without being spread."""
+
 UNSETTLED = 0.1
 """Largest share of the things timed whose error may be more than twice the one asked for."""
 
@@ -113,13 +117,22 @@ class Rounds(Generic[K]):
         runs: what is timed, called without arguments; a call returns when its work is done, unless the run is `SelfTimed`.
         seed: of the order inside each round.
         clock: seconds that never go back.
+        cpu_clock: seconds that this thread has had a core.
 
     Attributes:
         samples: seconds of one call in each round, by run.
+        wall, cpu: seconds of all rounds by either clock, without those of `SelfTimed` runs.
     """
 
-    def __init__(self, runs: Mapping[K, Callable[[], object]], seed: int, clock: Clock = time.perf_counter) -> None:
-        self._runs, self._clock = dict(runs), clock
+    def __init__(
+        self,
+        runs: Mapping[K, Callable[[], object]],
+        seed: int,
+        clock: Clock = time.perf_counter,
+        cpu_clock: Clock = time.thread_time,
+    ) -> None:
+        self._runs, self._clock, self._cpu_clock = dict(runs), clock, cpu_clock
+        self.wall = self.cpu = 0.0
         self._order = random.Random(seed)
         self._repeats: dict[K, int] = {}
         self.samples: dict[K, list[float]] = {key: [] for key in runs}
@@ -131,6 +144,7 @@ class Rounds(Generic[K]):
                 self._measure(key, 1)
         for key in self._shuffled(self._runs):
             self._repeats[key] = max(1, math.ceil(SHORTEST / max(1e-9, self._measure(key, 1))))
+        self.wall = self.cpu = 0.0
 
     def round(self, keys: Sequence[K]) -> None:
         """Measures each of `keys` once."""
@@ -146,10 +160,18 @@ class Rounds(Generic[K]):
         run = self._runs[key]
         if isinstance(run, SelfTimed):
             return run.seconds(repeats)
-        start = self._clock()
+        cpu, start = self._cpu_clock(), self._clock()
         for _ in range(repeats):
             run()
-        return (self._clock() - start) / repeats
+        seconds = self._clock() - start
+        self.wall += seconds
+        self.cpu += self._cpu_clock() - cpu
+        return seconds / repeats
+
+    @property
+    def waiting(self) -> float:
+        """Share of the rounds' time in which the process had no core."""
+        return max(0.0, 1 - self.cpu / self.wall) if self.wall else 0.0
 
 
 @contextmanager
@@ -196,13 +218,14 @@ def time_interleaved(
     Raises:
         InputError: settings out of range.
     """
-    samples = _sample(runs, seed, error, rounds, most, seconds, progress, clock, always)
-    return {key: Timing.of(values) for key, values in samples.items()}
+    taken = Rounds(runs, seed, clock)
+    _take(taken, list(runs), error, rounds, most, seconds, progress, clock, always)
+    return {key: Timing.of(values) for key, values in taken.samples.items()}
 
 
-def _sample(
-    runs: Mapping[K, Callable[[], object]],
-    seed: int,
+def _take(
+    taken: Rounds[K],
+    keys: list[K],
     error: float,
     rounds: int,
     most: int,
@@ -210,47 +233,46 @@ def _sample(
     progress: Progress | None,
     clock: Clock,
     always: frozenset[K],
-) -> dict[K, list[float]]:
-    """The seconds of each run by round, as `time_interleaved` takes them."""
+) -> None:
+    """Takes the rounds of `time_interleaved`."""
     _check(error, rounds, most, seconds)
-    taken = Rounds(runs, seed, clock)
-    if not runs:
-        return taken.samples
+    if not keys:
+        return
     with no_garbage_collection():
-        start = clock()
+        start, done, needed = clock(), 0, rounds
         taken.warm_up()
-        keys, done = list(runs), 0
         while True:
             taken.round(keys)
             done += 1
             late = seconds is not None and done >= FEWEST and clock() - start >= seconds
-            needed = done if late else _needed(taken.samples, keys, always, done, error, rounds, most)
+            if late or done == needed:
+                keys = [key for key in keys if key in always or _doubt(taken.samples[key]) > error]
+                worst = max((_doubt(taken.samples[key]) for key in keys if key not in always), default=0.0)
+                needed = done if late or not worst else _needed(done, worst / error, most)
             if progress is not None:
                 progress.total = needed
                 progress.update(done, measuring=len(keys))
-            if needed <= done:
-                return taken.samples
-            if done >= rounds:
-                keys = [key for key in keys if key in always or Timing.of(taken.samples[key]).error > error]
+            if needed == done:
+                return
 
 
-def _needed(
-    samples: Mapping[K, Sequence[float]],
-    keys: Sequence[K],
-    always: frozenset[K],
-    done: int,
-    error: float,
-    rounds: int,
-    most: int,
-) -> int:
-    """Rounds that will do, as far as is known after `done`: an interval narrows with the square root of the rounds."""
-    if done < rounds:
-        return rounds
-    errors = [Timing.of(samples[key]).error for key in keys if key not in always]
-    worst = max(errors, default=0.0)
-    if worst <= error or done >= most:
-        return done
-    return min(most, max(done + 1, math.ceil(done * (worst / error) ** 2)))
+def _doubt(seconds: Sequence[float]) -> float:
+    """How little the median is known, by which rounds go on: the larger of the error of `Timing` and of that of a normal distribution
+    with these quartiles. The interval alone is narrow by chance now and then, and would be believed just then.
+    """
+    timing = Timing.of(seconds)
+    low, _, high = statistics.quantiles(seconds, n=4)
+    return max(timing.error, 1.82e3 * (high - low) / math.sqrt(len(seconds)) / timing.ms)
+
+
+def _needed(done: int, factor: float, most: int) -> int:
+    """The round at which to look again, when the doubt after `done` rounds is `factor` times what it may be.
+
+    It shrinks with the square root of the rounds. Looking after every round would end them in a moment of luck, and the estimate itself is
+    uncertain, so that half of the way is gone at least and the whole of it at most.
+    """
+    whole = done * factor**2
+    return min(most, max(done + 1, math.ceil(1.25 * done), math.ceil(min(whole, 2 * done))))
 
 
 def _check(error: float, rounds: int, most: int, seconds: float | None) -> None:
@@ -273,6 +295,7 @@ class Noise:
     Args:
         spread: 90th percentile over median, of the reference or of the runs in their median, whichever is larger.
         drift: the reference's median over the last third of the rounds, over that of the first third, less 1.
+        waiting: share of the time in which the process had no core.
         unsettled: share of the runs whose error is more than twice the one asked for.
         error: the error asked for.
         load: average number of processes that wanted a core in the last minute; None where the system does not tell.
@@ -282,6 +305,7 @@ class Noise:
 
     spread: float
     drift: float
+    waiting: float
     unsettled: float
     error: float
     load: float | None
@@ -295,8 +319,11 @@ class Noise:
             found.append(f"one time in ten is {self.spread:.2f} times the median or more (limit {SPREAD})")
         if abs(self.drift) > DRIFT:
             found.append(
-                f"the same work takes {self.drift:+.0%} at the end of what it took at the start (limit {DRIFT:.0%})"
+                f"the same work takes {abs(self.drift):.0%} {'more' if self.drift > 0 else 'less'} time at the end than at the start "
+                f"(limit {DRIFT:.0%})"
             )
+        if self.waiting > WAITING:
+            found.append(f"the process waited for a core {self.waiting:.0%} of the time (limit {WAITING:.0%})")
         if self.unsettled > UNSETTLED:
             found.append(f"{self.unsettled:.0%} of the medians are less sure than {2 * self.error:.1%}")
         return found
@@ -336,7 +363,7 @@ def check_quiet(noise: Noise, *, noisy: bool = False) -> bool:
     load = "" if noise.load is None else f", with a load average of {noise.load:.1f} on {noise.cores} cores"
     raise NoisyMachine(
         f"the machine is too noisy to be measured: {'; '.join(problems)}{load}",
-        f"a machine with a core to spare, on which p90 / p50 stays below {SPREAD} and the median within {DRIFT:.0%}",
+        f"a machine with a core for each thread, on which p90 / p50 stays below {SPREAD} and nothing drifts by more than {DRIFT:.0%}",
         "close other programs and use threads=1; taskset -c 0 nas ... keeps to one core; noisy=true measures all the same, and says so",
     )
 
@@ -360,12 +387,14 @@ def measure(
     progress: Progress | None = None,
     reference: Callable[[], object] | None = None,
     clock: Clock = time.perf_counter,
+    cpu_clock: Clock = time.thread_time,
 ) -> Measurement[K]:
     """As `time_interleaved`, with a reference in every round that says whether the machine is quiet.
 
     Args:
         noisy: give the timings of a noisy machine too, marked as such.
         reference: work that is always the same; `reference_work()` by default.
+        cpu_clock: seconds that this thread has had a core.
 
     Raises:
         NoisyMachine: something disturbs the machine, and `noisy` is false.
@@ -374,19 +403,21 @@ def measure(
     together: dict[K | _Reference, Callable[[], object]] = {**runs}
     together[REFERENCE] = reference or reference_work()
     always: frozenset[K | _Reference] = frozenset({REFERENCE})
-    samples = _sample(together, seed, error, rounds, most, seconds, progress, clock, always)
-    timings = {key: Timing.of(samples[key]) for key in runs}
-    noise = noise_of(samples[REFERENCE], list(timings.values()), error)
+    taken = Rounds(together, seed, clock, cpu_clock)
+    _take(taken, list(together), error, rounds, most, seconds, progress, clock, always)
+    timings = {key: Timing.of(taken.samples[key]) for key in runs}
+    noise = noise_of(taken.samples[REFERENCE], list(timings.values()), error, taken.waiting)
     return Measurement(timings, noise, not check_quiet(noise, noisy=noisy))
 
 
-def noise_of(reference: Sequence[float], timings: Sequence[Timing], error: float) -> Noise:
+def noise_of(reference: Sequence[float], timings: Sequence[Timing], error: float, waiting: float) -> Noise:
     """How quiet the machine was.
 
     Args:
         reference: seconds of the reference in each round, in their order.
         timings: of what was measured beside it.
         error: that was asked for.
+        waiting: as of `Rounds`.
     """
     third = max(1, len(reference) // 3)
     alone = Timing.of(reference)
@@ -394,6 +425,7 @@ def noise_of(reference: Sequence[float], timings: Sequence[Timing], error: float
     return Noise(
         spread=max(alone.spread, usual),
         drift=statistics.median(reference[-third:]) / statistics.median(reference[:third]) - 1,
+        waiting=waiting,
         unsettled=sum(timing.error > 2 * error for timing in timings) / max(1, len(timings)),
         error=error,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -402,7 +434,7 @@ def noise_of(reference: Sequence[float], timings: Sequence[Timing], error: float
     )
 
 
-def reference_work(device: str = "cpu") -> Callable[[], object]:
+def reference_work() -> Callable[[], object]:
     """Work that is always the same, about half a millisecond on one core: products of matrices, which keep the threads of torch busy,
     and sums over numbers that do not fit into the nearest cache.
     """

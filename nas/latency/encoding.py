@@ -25,7 +25,7 @@ class Encoded:
     amounts: Array
     places: Array
 
-    def __getitem__(self, rows: Array) -> "Encoded":
+    def __getitem__(self, rows: Array | slice) -> "Encoded":
         return Encoded(self.amounts[rows], self.places[rows])
 
     def __len__(self) -> int:
@@ -81,6 +81,28 @@ def similarities(one: Encoded, other: Encoded) -> Iterator[Array]:
     for length in LENGTHS:
         yield np.exp(-0.5 * apart / length**2) * busy
     yield (apart < 1e-9) * busy
+
+
+BLOCK = 500
+"""Units whose similarities to all others are in memory at once."""
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Rows 0 to `count`, `BLOCK` at a time."""
+    yield from (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
+
+
+def between_networks(counts: Array, units: Encoded) -> Array:
+    """Similarities (m, n, n) of networks: the sums of those of their units.
+
+    Args:
+        counts: (n, u), how often each network has each unit.
+    """
+    found = np.zeros((SIMILARITIES, len(counts), len(counts)))
+    for some in blocks(len(units)):
+        for place, matrix in enumerate(similarities(units[some], units)):
+            found[place] += counts[:, some] @ (matrix @ counts.T)
+    return found
 
 
 def squared_distances(one: Array, other: Array) -> Array:

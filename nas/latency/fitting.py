@@ -72,8 +72,8 @@ FORMS: Mapping[str, tuple[Column, ...]] = {
 BASE_PENALTY = 1e-3
 """On the share of what every network takes beside its units."""
 
-BETTER = 0.97
-"""A form is taken instead of one that stands before it if its error is below this share of the other's."""
+BETTER, TELLABLE = 0.97, 5e-4
+"""A form is taken instead of one that stands before it if its error is below this share of the other's, by more than can be measured."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,10 @@ class Fitted:
     base: float
     weights: Mapping[str, float]
     error: float
+
+    def is_better_than(self, other: "Fitted") -> bool:
+        """Whether it is taken instead of one that is preferred while their errors are about equal."""
+        return self.error < BETTER * other.error - TELLABLE
 
 
 class Calibration:
@@ -128,7 +132,7 @@ class Calibration:
             raise ValueError(f"{len(self.ms)} networks are too few for any form")
         best = self.fitted[0]
         for found in self.fitted[1:]:
-            if found.error < BETTER * best.error:
+            if found.is_better_than(best):
                 best = found
         return best
 

@@ -16,9 +16,10 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 
 from nas.latency.accuracy import Accuracy, accuracy
-from nas.latency.encoding import LENGTHS, Encoded, Encoder, similarities, squared_distances
+from nas.latency.encoding import LENGTHS, Encoded, Encoder, between_networks, blocks, similarities, squared_distances
 from nas.latency.features import Features
 from nas.latency.gaussian import Fit
+from nas.log import Progress
 from search_spaces.errors import InputError
 
 Array = np.ndarray
@@ -28,6 +29,12 @@ FEWEST = 10
 """Examples that a model can be learned and checked on."""
 
 FOLDS = 5
+
+KINDS = ("rates", "sums", "bent sums")
+"""Of models of whole networks, from the simplest; the last is no sum over units."""
+
+FITS = FOLDS + 2
+"""Fits of the models of networks: one that the others begin with, one per fold, and the last one on everything."""
 
 WORTH = {"sums": 1.05, "bent sums": 0.95}
 """Share of the error of the simpler models that a kind of model must stay below to be chosen.
@@ -76,13 +83,11 @@ class Alike:
     pulls: Array
 
     def __call__(self, units: Encoded) -> Array:
-        return _alike(units, self.known, self.factors[:, None], self.pulls[:, None])[:, 0]
-
-
-def _alike(units: Encoded, known: Encoded, factors: Array, pulls: Array) -> Array:
-    """Milliseconds (u, k) of units for k fits at once: factors (m, k), pulls (v, k)."""
-    found = sum(similar @ pulls * factor for similar, factor in zip(similarities(units, known), factors, strict=True))
-    return np.maximum(found, 0.0)
+        found = np.zeros(len(units))
+        for some in blocks(len(units)):
+            for similar, factor in zip(similarities(units[some], self.known), self.factors, strict=True):
+                found[some] += factor * (similar @ self.pulls)
+        return np.maximum(found, 0.0)
 
 
 @dataclass(frozen=True)
@@ -188,14 +193,27 @@ def counted(networks: Networks[U]) -> tuple[list[U], Array]:
     return units, counts
 
 
-def fit_networks(networks: Networks[U], ms: Array, describe: Describe[U], seed: int = 0) -> NetworkModel[U]:
+MOST_NETWORKS = 1_500
+"""Networks that are learned from; of more, a random choice. Time grows with their cube."""
+
+
+def fit_networks(
+    networks: Networks[U],
+    ms: Array,
+    describe: Describe[U],
+    seed: int = 0,
+    progress: Progress | None = None,
+    additive: bool = False,
+) -> NetworkModel[U]:
     """Learns the latency of networks.
 
     Args:
         networks: that were measured, each once.
         ms: (n,), their latencies, above 0.
         describe: features of a unit.
-        seed: of the parts of the cross-validation.
+        seed: of the parts of the cross-validation, and of the choice where there are more than `MOST_NETWORKS`.
+        progress: gets the number of fits that are done, of `FITS`.
+        additive: whether only models are considered whose prediction is a sum over units.
 
     Raises:
         InputError: fewer than `FEWEST` networks, or all of one latency.
@@ -203,23 +221,30 @@ def fit_networks(networks: Networks[U], ms: Array, describe: Describe[U], seed: 
     ms = np.asarray(ms, float)
     _check(len(ms), ms, "networks")
     rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(len(ms))[:MOST_NETWORKS])
+    networks, ms = [networks[row] for row in chosen], ms[chosen]
     units, counts = counted(networks)
     features = [describe(unit) for unit in units]
     encoder = Encoder(features)
     encoded = encoder(features)
-    similar = np.stack([counts @ matrix @ counts.T for matrix in similarities(encoded, encoded)])
+    similar = between_networks(counts, encoded)
     data = _Data(counts, encoded, similar, ms, rng)
     everything = np.arange(len(ms))
     first = Fit(similar, ms, rng)
-    predicted: dict[str, Array] = {name: np.empty(len(ms)) for name in ("rates", "sums", "bent sums")}
-    for left_out in folds(len(ms), rng):
+    predicted: dict[str, Array] = {name: np.empty(len(ms)) for name in KINDS[: 2 if additive else 3]}
+    for done, left_out in enumerate(folds(len(ms), rng), 1):
+        if progress is not None:
+            progress.update(done)
         kept = np.setdiff1d(everything, left_out)
-        for name, found in data.candidates(kept, first.weights).items():
-            predicted[name][left_out] = found.predict(counts[left_out], encoded)
+        candidates = data.candidates(kept, first.weights)
+        for name in predicted:
+            predicted[name][left_out] = candidates[name].predict(counts[left_out], encoded)
     considered = {name: accuracy(values, ms) for name, values in predicted.items()}
     name = choose({name: typical_error(values, ms) for name, values in predicted.items()}, WORTH)
-    chosen = data.candidates(everything, first.weights)[name]
-    return NetworkModel(name, considered[name], considered, describe, encoder, chosen.base, chosen.times, chosen.bend)
+    best = data.candidates(everything, first.weights)[name]
+    if progress is not None:
+        progress.update(FITS)
+    return NetworkModel(name, considered[name], considered, describe, encoder, best.base, best.times, best.bend)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from nas.latency.features import unit_features
-from nas.latency.learned import FEWEST, NetworkModel, fit_networks
-from nas.log import say
+from nas.latency.learned import FEWEST, FITS, NetworkModel, fit_networks
+from nas.log import Progress, say
 from search_spaces.architecture import Architecture
 from search_spaces.costs import Additive, Cost, add_cost
 from search_spaces.costs.table import check_columns, read_table
@@ -75,7 +75,8 @@ def add_learned(path: str | Path, seed: int = 0) -> list[Cost]:
 
 @lru_cache(maxsize=8)
 def _network_model(archs: tuple[Architecture, ...], ms: tuple[float, ...], seed: int) -> NetworkModel[Unit]:
-    return fit_networks([units_of(arch) for arch in archs], np.array(ms), unit_features, seed)
+    progress = Progress("learning", FITS)
+    return fit_networks([units_of(arch) for arch in archs], np.array(ms), unit_features, seed, progress)
 
 
 @dataclass(frozen=True)

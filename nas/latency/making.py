@@ -4,7 +4,7 @@ took no part in choosing it.
 
 import random
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ import numpy as np
 
 from nas.fingerprint import fingerprint
 from nas.latency.accuracy import accuracy, kendall_tau
+from nas.latency.features import unit_features
 from nas.latency.fitting import MACS, Calibration, Fitted
 from nas.latency.journal import Journal
+from nas.latency.learned import FEWEST, NetworkModel, fit_networks
+from nas.latency.learned_costs import units_of
 from nas.latency.profiles import differences_here, elsewhere
 from nas.log import Progress
 from nas.profiling import UNIT_ERROR, chunks, in_rounds, measure_some, spread_networks, unit_params, worst
@@ -33,8 +36,12 @@ from search_spaces.units import Unit, units
 CALIBRATION, HELD_OUT, GIVEN = "calibration", "held_out", "given"
 """What a measured network is for: choosing the model, telling its error, or the user's own interest."""
 
-ALL, NETWORKS = "all", "networks"
-"""Which units are measured: those that tell the time of every unit of the space, or those of the networks that are measured."""
+ALL, NETWORKS, NONE = "all", "networks", "none"
+"""Which units are measured: those that tell the time of every unit of the space, those of the networks that are measured, or none: the
+model is then learned from whole networks alone, which saves hours with a runtime that takes long to prepare a unit."""
+
+LEARNED = "learned from networks"
+"""The form of a model for which units need not be measured."""
 
 REPEATED_UNITS, REPEATED_NETWORKS, COMPOSED = 16, 6, 24
 """How many are measured a second time, and how many branches are measured whose time is composed of others, to tell the errors."""
@@ -49,7 +56,7 @@ class Plan:
         space: complete, bound to the channels, classes and resolution of the data.
         setting: how networks are run.
         calibration, held_out: number of networks that choose the model, and that tell its error.
-        which: `ALL` or `NETWORKS`.
+        which: `ALL`, `NETWORKS` or `NONE`.
         networks: further architectures that are measured and shown.
         error: of a network's time, relative, at which its measurement ends.
         seconds: of measuring, about; None for as long as the error needs.
@@ -145,15 +152,18 @@ class _Work:
 
     def measure_units(self, roles: Roles) -> None:
         """Every unit that is needed and not measured yet."""
-        wanted = self.known if self.plan.which == ALL else []
-        used = [unit for arch, _ in roles.values() for _, unit in units(arch)]
-        needed = representatives(list(dict.fromkeys((*wanted, *used))))
+        needed = [] if self.plan.which == NONE else representatives(self._wanted(roles))
         left = [unit for unit in needed if unit not in self.journal.units]
         # In random order, so that what disturbs one chunk disturbs no kind or stage alone.
         random.Random(f"units {self.plan.seed}").shuffle(left)
         with_progress = self._progress("units", len(needed), len(needed) - len(left))
         for chunk in chunks(left, unit_params):
             self.journal.add_units(self._measure(chunk, len(left), UNIT_ERROR, 0.5, with_progress))
+
+    def _wanted(self, roles: Roles) -> list[Unit]:
+        """The units whose time the profile tells, each once."""
+        used = (unit for arch, _ in roles.values() for _, unit in units(arch))
+        return list(dict.fromkeys((*self.known, *used) if self.plan.which != NETWORKS else used))
 
     def measure_networks(self, roles: Roles) -> None:
         """Every network that is not measured yet, those of all roles mixed."""
@@ -189,6 +199,12 @@ class _Work:
         plan, journal = self.plan, self.journal
         times = UnitTimes({unit: timing.ms for unit, timing in journal.units.items()})
         chosen, floor, forms = fit(roles, journal.networks, times)
+        learned = learn(roles, journal.networks, plan.seed)
+        if learned is not None:
+            forms.append(Fitted(f"{LEARNED}: {learned.name}", learned.base, {"learned": 1.0}, learned.accuracy.mape))
+            if forms[-1].is_better_than(chosen):
+                chosen = forms[-1]
+                times = UnitTimes(times.measured, {unit: learned.unit_ms(unit) for unit in self._wanted(roles)})
         model = DeviceModel(plan.device, times, chosen.base, chosen.weights)
         predicted = {digest: model.predict(arch) for digest, (arch, _) in roles.items()}
         return {
@@ -214,13 +230,18 @@ class _Work:
                 }
                 for digest, (arch, role) in roles.items()
             ],
-            "units": [unit_line(unit, timing) for unit, timing in self._ordered(journal.units.items())],
+            "units": self._unit_lines(times),
         }  # fmt: skip
 
-    def _ordered(self, timings: Iterable[tuple[Unit, Timing]]) -> list[tuple[Unit, Timing]]:
-        """In the order of the forward pass, which decides what a branch is composed of."""
+    def _unit_lines(self, times: UnitTimes) -> list[dict[str, Any]]:
+        """The units that were measured or learned, in the order of the forward pass, which decides what a branch is composed of."""
         place = {unit: number for number, unit in enumerate(self.known)}
-        return sorted(timings, key=lambda item: place.get(item[0], len(place)))
+        found = sorted({**self.journal.units, **times.learned}, key=lambda unit: place.get(unit, len(place)))
+        lines = []
+        for unit in found:
+            learned = {"learned": times.learned[unit]} if unit in times.learned else {}
+            lines.append(time_of(self.journal.units.get(unit)) | learned | unit.to_dict())
+        return lines
 
     def _repeat_errors(self, times: UnitTimes) -> dict[str, Any]:
         """Mean relative difference between two measurements of units and of networks, and between composed and measured times."""
@@ -300,9 +321,18 @@ def _numbers(timing: Timing) -> dict[str, float]:
     return {"ms": timing.ms, "low": timing.low, "high": timing.high, "rounds": timing.rounds}
 
 
-def unit_line(unit: Unit, timing: Timing) -> dict[str, Any]:
-    """A unit and its time as a profile has them."""
-    return {"ms": timing.ms, "error": timing.error, "rounds": timing.rounds, **unit.to_dict()}
+def time_of(timing: Timing | None) -> dict[str, Any]:
+    """The time of a unit as a profile has it; nothing for None."""
+    return {} if timing is None else {"ms": timing.ms, "error": timing.error, "rounds": timing.rounds}
+
+
+def learn(roles: Roles, timings: dict[str, Timing], seed: int) -> NetworkModel[Unit] | None:
+    """Times of units that the calibration networks tell, without any unit measured; None where they are too few."""
+    chosen = [(units_of(arch), timings[digest].ms) for digest, (arch, role) in roles.items() if role == CALIBRATION]
+    if len(chosen) < FEWEST:
+        return None
+    networks, ms = [network for network, _ in chosen], np.array([ms for _, ms in chosen])
+    return fit_networks(networks, ms, unit_features, seed, additive=True)
 
 
 def add_units(
@@ -326,7 +356,7 @@ def add_units(
         measured = measure_some(
             chunk, Setting(**model.about["setting"]), seed=seed, error=UNIT_ERROR * error, noisy=noisy
         )
-        lines += [unit_line(chunk[position], timing) for position, timing in measured.timings.items()]
+        lines += [time_of(timing) | chunk[position].to_dict() for position, timing in measured.timings.items()]
     if lines:
         out = expanded(path)
         data = _content(out)

@@ -27,11 +27,7 @@ def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = Fal
         InputError: a file is no profile; two are of devices of one name; or `latency_ms` is wanted and no profile, or more than one,
             is of this device.
     """
-    read = [
-        (model, path)
-        for path in paths
-        for model in (read_unit_table(path) if is_unit_table(path) else [read_model(path)])
-    ]
+    read = [(model, path) for path in paths for model in read_devices(path)]
     if fill:
         read = [(filled(model), path) for model, path in read]
     models = [model for model, _ in read]
@@ -56,6 +52,15 @@ def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = Fal
         )
     add_model(*here[0], here=True)
     return models
+
+
+def read_devices(path: str) -> list[DeviceModel]:
+    """The device of a profile, or the devices of a table of units (a file whose name ends in .csv).
+
+    Raises:
+        InputError: the file cannot be read, or is neither.
+    """
+    return read_unit_table(path) if is_unit_table(path) else [read_model(path)]
 
 
 def differences_here(model: DeviceModel) -> list[str]:

@@ -4,7 +4,7 @@
     def energy(arch: Architecture) -> float | None: ...
 
 makes `search.budget=energy_mj=3` and `search.objectives=top1,energy_mj` mean something. A cost that gives None is not known for that
-network. Built in are `params`, `macs` and `activations`; table.py reads costs that were measured elsewhere from a CSV file.
+network. Built in are `params`, `macs`, `activations` and `memory`; table.py reads costs that were measured elsewhere from a CSV file.
 
 Standard library only: the modules of the built-in costs, which need torch, are imported when one of them is first counted.
 """
@@ -32,6 +32,7 @@ BUILT_IN = {
     "params": "search_spaces.costs.params",
     "macs": "search_spaces.costs.macs",
     "activations": "search_spaces.costs.activations",
+    "memory": "search_spaces.costs.memory",
 }
 """The module that registers each built-in cost."""
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch._prims_common import suggest_memory_format
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
@@ -260,8 +260,14 @@ def activations(arch: Architecture) -> int:
 def whole(network: Network, resolution: int) -> int:
     """The same, found anew on a network that exists, in one forward pass of the whole; slow, for checks."""
     module = copy.deepcopy(network).to("meta").eval()
+    return held(module, meta(1, network.arch.in_channels, resolution, resolution))
+
+
+def held(module: nn.Module, x: Tensor) -> int:
+    """Most bytes of `x` and results that are held at once while any module runs on it; both are on the meta device."""
     with torch.no_grad(), Memory([*module.parameters(), *module.buffers()]) as memory:
-        module(meta(1, network.arch.in_channels, resolution, resolution))
+        memory.hold(x)
+        module(x)
     return memory.peak
 
 
@@ -271,4 +277,4 @@ def forget() -> None:
     piece_need.cache_clear()
 
 
-__all__ = ["Layout", "Memory", "Need", "activations", "forget", "part_need", "piece_need", "whole"]
+__all__ = ["Layout", "Memory", "Need", "activations", "forget", "held", "part_need", "piece_need", "whole"]

@@ -2,8 +2,8 @@
 
     latency = base + sum over the units of the network of (weight * quantity of the unit)
 
-The quantities are the unit's measured time (`ms`), its number (`units`, which is 1), and what can be counted (`macs`, `params`,
-`elements` of its input map). Which of them a profile uses, and with which weights, was decided by cross-validation on whole networks
+The quantities are the unit's measured time (`ms`), its number (`units`, which is 1), what can be counted (`macs`, `params`, `elements` of
+its input map), and a time that was learned from whole networks (`learned`). Which of them a profile uses, and with which weights, was decided by cross-validation on whole networks
 when the profile was made (`nas profile`).
 
 A profile is a JSON file with one line per unit and per network:
@@ -17,7 +17,8 @@ A profile is a JSON file with one line per unit and per network:
     model        form (its name), base in ms, and weights by quantity ("ms", or "ms.ffn" for one kind of unit)
     errors       of the model on networks that it was not fitted on, and of a model of MACs alone
     networks     digest, role (calibration or held_out), ms, low and high (95 % interval of the median), predicted, macs, architecture
-    units        ms, error (half of that interval, relative) and rounds, then the unit: kind, parts, dims, height, width and perhaps bias
+    units        ms, error (half of that interval, relative) and rounds, or learned, or both; then the unit: kind, parts, dims, height, width
+                 and perhaps bias
 
 Times are in milliseconds for one batch.
 """
@@ -42,7 +43,7 @@ FORMAT = 1
 LATENCY = "latency_ms"
 """The cost of the device that a search runs on; with `@` and a name, of that device."""
 
-QUANTITIES = ("ms", "units", "macs", "params", "elements")
+QUANTITIES = ("ms", "units", "macs", "params", "elements", "learned")
 """What a weight may be of."""
 
 BRANCHES = ("mixer", "ffn")
@@ -62,10 +63,11 @@ class UnitTimes:
 
     Args:
         measured: milliseconds by unit, in the order of measuring; the order decides what is a reference.
+        learned: milliseconds by unit, as whole networks tell them.
     """
 
-    def __init__(self, measured: Mapping[Unit, float]) -> None:
-        self.measured = dict(measured)
+    def __init__(self, measured: Mapping[Unit, float], learned: Mapping[Unit, float] | None = None) -> None:
+        self.measured, self.learned = dict(measured), dict(learned or {})
         self._references: dict[tuple[Any, ...], Unit] = {}
         for unit in self.measured:
             if unit.kind in BRANCHES:
@@ -213,6 +215,8 @@ def quantity(name: str, unit: Unit, times: UnitTimes) -> float | None:
     """One of `QUANTITIES` of a unit; None where it was not measured."""
     if name == "ms":
         return times(unit)
+    if name == "learned":
+        return times.learned.get(unit)
     if name == "units":
         return 1.0
     if name == "elements":
@@ -295,23 +299,36 @@ def model_of(data: Any, path: str | Path) -> DeviceModel:
         if not _is_number(weight) or (key != "base" and (name not in QUANTITIES or kind not in ("", *PARTS_OF))):
             raise _damaged(path, f"has the weight {key} = {weight!r} in its model")
     about = {key: data[key] for key in _KEYS if key not in ("device", "model", "units")}
-    times = UnitTimes(_times(data["units"], path))
+    times = UnitTimes(*_times(data["units"], path))
     return DeviceModel(device, times, model["base"], model["weights"], str(model.get("form", "")), about)
 
 
-def _times(lines: Any, path: str | Path) -> dict[Unit, float]:
+_OF_TIME = ("ms", "error", "rounds", "learned")
+"""What a line of a unit has beside the unit."""
+
+
+def _times(lines: Any, path: str | Path) -> tuple[dict[Unit, float], dict[Unit, float]]:
+    """Measured and learned milliseconds of units."""
     if not isinstance(lines, list):
         raise _damaged(path, "has no list of units")
-    found = {}
+    measured, learned = {}, {}
     for number, line in enumerate(lines, 1):
-        if not isinstance(line, dict) or not _is_number(line.get("ms")) or line["ms"] <= 0:
+        given = {key: line[key] for key in ("ms", "learned") if key in line} if isinstance(line, dict) else {}
+        if (
+            not given
+            or not all(map(_is_number, given.values()))
+            or given.get("ms", 1) <= 0
+            or given.get("learned", 0) < 0
+        ):
             raise _damaged(path, f"has no time above 0 for unit {number}")
         try:
-            unit = Unit.from_dict({key: value for key, value in line.items() if key not in ("ms", "error", "rounds")})
+            unit = Unit.from_dict({key: value for key, value in line.items() if key not in _OF_TIME})
         except InputError as error:
             raise _damaged(path, f"describes unit {number} wrongly: {error.given}") from None
-        found[unit] = float(line["ms"])
-    return found
+        for times, key in ((measured, "ms"), (learned, "learned")):
+            if key in given:
+                times[unit] = float(given[key])
+    return measured, learned
 
 
 def _is_number(value: Any) -> bool:

@@ -143,9 +143,20 @@ FREE = {
     "softmax", "gelu", "relu", "silu", "dropout", "ne", "eq", "lt", "gt", "le", "ge", "normalize", "T", "get",
     "is_floating_point", "is_complex", "max", "min", "device", "dtype", "shape", "ndim", "requires_grad", "is_cuda", "len",
     "promote_types", "index_put", "setitem", "unbind", "broadcast_to", "swapaxes", "masked_select", "zero", "fill", "tile",
-    "sym_min", "sym_max",
+    "sym_min", "sym_max", "assert", "expand_as",
 }  # fmt: skip
 """Operators without MACs, by name; they run on the meta device for their shapes."""
+
+
+def short_name(func: Any) -> str:
+    """The name of an operator as `FREE` has it: without underscores, and of an in-place operator that of the other."""
+    name = getattr(func, "__name__", "")
+    return name.strip("_").removeprefix("i" if "__i" in name else "")
+
+
+def is_free(func: Any) -> bool:
+    """Whether an operator is known to have no MACs."""
+    return func in _SAME or short_name(func) in FREE
 
 
 class Counter(TorchFunctionMode):
@@ -167,9 +178,7 @@ class Counter(TorchFunctionMode):
             return result
         if func in _SAME:
             return args[0] if args else kwargs["input"]
-        name = (
-            getattr(func, "__name__", "").strip("_").removeprefix("i" if "__i" in getattr(func, "__name__", "") else "")
-        )
-        if name not in FREE:
+        if not is_free(func):
+            name = short_name(func)
             raise UnknownOperatorError(resolve_name(func) or name, name)
         return func(*args, **kwargs)

@@ -5,8 +5,9 @@ machine predicts is measured by tests/benchmarks/latency_model.py.
 """
 
 import json
+import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ from nas.profiling import measure_networks, spread_networks
 from nas.runtimes import Setting
 from nas.searches import read_search
 from nas.store import RunStore
+from nas.timing import Measurement, Noise, Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, temporary_costs
 from search_spaces.costs.latency import read_model
 from search_spaces.costs.macs import macs
+from search_spaces.costs.pieces import unit_cost
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from search_spaces.space_units import space_units
+from search_spaces.units import Unit, units
 from tests.command_line import Commands, prepare
 
 After = Callable[[str], Path]
@@ -237,6 +241,69 @@ def test_an_interrupted_profile_resumes(toy: Path, tmp_path: Path, monkeypatch: 
     assert measured[2] == 6  # the networks: no unit is measured anew but for the repeats
     assert sorted(model.times.measured.values()) == sorted(times)
     assert not partial.exists()
+
+
+class Device:
+    """A device whose times are known: in place of `measure_some`.
+
+    Args:
+        unit: milliseconds that a unit adds to a network.
+        alone: milliseconds of a unit that is measured alone.
+        base: milliseconds of every network.
+    """
+
+    def __init__(self, unit: Callable[[Unit], float], alone: Callable[[Unit], float], base: float = 0.5) -> None:
+        self.unit, self.alone, self.base = unit, alone, base
+
+    def __call__(self, chosen: Sequence[Any], *_: Any, **settings: Any) -> Measurement[int]:
+        found = {}
+        for position, item in enumerate(chosen):
+            if isinstance(item, Unit):
+                ms = self.alone(item)
+            else:
+                ms = self.base + sum(self.unit(unit) for _, unit in units(item))
+            found[position] = Timing(ms, ms, ms, 1.0, 15, 0.0)
+        return Measurement(found, Noise(1.0, 0.0, 0.0, 0.01, None, 2, 0.5), False)
+
+
+def truth(unit: Unit) -> float:
+    """Milliseconds by the name of the part, which no sum of counted quantities tells."""
+    part = unit.parts[len(unit.parts) // 2]
+    return random.Random(part.name).uniform(0.02, 0.1) * (1 + unit.dims[0] * unit.height * unit.width / 2000)
+
+
+def noise(unit: Unit) -> float:
+    return random.Random(str(unit)).uniform(0.01, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("device", "which", "form", "most"),
+    [
+        (Device(truth, truth), "all", "sum of units", 2e-3),
+        (Device(truth, lambda unit: truth(unit) + 0.05), "all", "sum of units, and their number", 0.01),
+        (Device(truth, noise), "all", "learned from networks", 0.05),
+        (Device(truth, noise), "none", "learned from networks", 0.05),
+        (Device(lambda unit: unit_cost(unit).macs * 1e-6, noise, 2.0), "networks", "", 0.01),
+    ],
+)
+def test_the_model_that_fits_a_device_is_chosen_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Device, which: str, form: str, most: float
+) -> None:
+    monkeypatch.setattr(making, "measure_some", device)
+    space = load_space("digits")
+    out = tmp_path / "toy.json"
+    plan = Plan(device="toy", space=space, setting=Setting(), calibration=20, held_out=10, which=which)
+    model = make_profile(plan, out, show=False)
+    assert model.form.startswith(form)
+    assert model.errors["held_out"]["mape"] <= most
+    assert model.errors["held_out"]["mape"] <= model.errors["macs"]["mape"] + 1e-9
+    again = read_model(out)
+    for arch in spread_networks(space, 5, 1):
+        predicted, ms = again.predict(arch), device([arch]).timings[0].ms
+        if which != "networks":
+            assert predicted == pytest.approx(ms, rel=4 * most)
+    if which == "none":
+        assert not again.times.measured
 
 
 def test_a_damaged_journal_is_refused(toy: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from search_spaces.costs import (
 )
 from search_spaces.costs.activations import activations
 from search_spaces.costs.macs import macs
+from search_spaces.costs.memory import memory
 from search_spaces.costs.params import params
 from search_spaces.costs.table import read_costs
 from search_spaces.errors import InputError
@@ -29,7 +30,7 @@ from search_spaces.named import load_space
 SPACE = load_space("digits")
 ARCHS = [SPACE.sample(random.Random(seed)) for seed in range(4)]
 ONE, TWO, THREE, OTHER = ARCHS
-BUILT_IN = ("params", "macs", "activations")
+BUILT_IN = ("params", "macs", "activations", "memory")
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +42,14 @@ def scoped() -> Iterator[None]:
 
 def test_built_in_costs() -> None:
     assert cost_names() == BUILT_IN
-    assert costs_of(ONE) == {"params": params(ONE), "macs": macs(ONE), "activations": activations(ONE)}
+    assert costs_of(ONE) == {
+        "params": params(ONE),
+        "macs": macs(ONE),
+        "activations": activations(ONE),
+        "memory": memory(ONE),
+    }
     assert costs_of(ONE, ["macs"]) == {"macs": macs(ONE)}
-    assert [cost_named(name).unit for name in BUILT_IN] == ["parameters", "MACs", "bytes"]
+    assert [cost_named(name).unit for name in BUILT_IN] == ["parameters", "MACs", "bytes", "bytes"]
     assert all(cost_named(name).about for name in BUILT_IN)
     with pytest.raises(InputError, match="unknown cost 'mac'") as error:
         cost_named("mac")

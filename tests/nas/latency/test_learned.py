@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from nas.latency import encoding
+from nas.latency import learned as learning
 from nas.latency.accuracy import Accuracy, accuracy, kendall_tau
 from nas.latency.encoding import SIMILARITIES, Encoder, similarities
 from nas.latency.features import Features, unit_features
@@ -138,6 +140,18 @@ def test_equal_seeds_give_equal_models() -> None:
     assert one.considered == other.considered
     assert (one.predict(some) == other.predict(some)).all()
     assert one.considered != third.considered
+
+
+def test_many_networks_and_units_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = networks(60)
+    ms = np.array([additive(one) for one in some])
+    whole = fit_networks(some, ms, describe).predict(some)
+    monkeypatch.setattr(encoding, "BLOCK", 3)
+    assert np.allclose(fit_networks(some, ms, describe).predict(some), whole, rtol=1e-4)
+    monkeypatch.setattr(learning, "MOST_NETWORKS", 40)
+    model = fit_networks(some, ms, describe)
+    assert model.accuracy.count == 40
+    assert held_out(model, additive).mape < 0.05
 
 
 def test_what_cannot_be_learned_is_refused() -> None:

@@ -1,0 +1,267 @@
+"""`nas bench NETWORK...`: how long networks take, measured side by side in one run."""
+
+import copy
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas import memory
+from nas.counters import our_count
+from nas.fingerprint import fingerprint
+from nas.log import Progress, say
+from nas.networks import Subject, subjects
+from nas.runtimes import Runtime, Setting, make_runtime
+from nas.store import RunStore
+from nas.subjects import Timed
+from nas.timing import Measurement, Timing, measure
+from search_spaces.costs.operators import meta
+from search_spaces.errors import InputError
+from search_spaces.textfiles import expanded
+
+
+@dataclass(frozen=True)
+class Benched:
+    """How long one network takes in one setting.
+
+    Args:
+        params, macs: of the network as it is trained, for one image; MACs by this project's conventions.
+        timing: of one batch.
+    """
+
+    subject: Subject
+    params: int
+    macs: int
+    setting: Setting
+    timing: Timing
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput."""
+        return self.setting.batch / self.timing.ms * 1e3
+
+    def to_dict(self) -> dict[str, Any]:
+        """A row of the CSV file, without what is common to all rows."""
+        timing = self.timing
+        return {
+            "network": self.subject.name,
+            "digest": "" if self.subject.arch is None else self.subject.arch.digest,
+            "params": self.params,
+            "macs": self.macs,
+            "resolution": self.subject.resolution,
+            **self.setting.to_dict(),
+            "ms": round(timing.ms, 6),
+            "ms_low": round(timing.low, 6),
+            "ms_high": round(timing.high, 6),
+            "error": round(timing.error, 6),
+            "spread": round(timing.spread, 4),
+            "rounds": timing.rounds,
+            "images_per_second": round(self.images_per_second, 3),
+        }  # fmt: skip
+
+
+def bench(*names: str, asked: Timed | None = None) -> list[Benched]:
+    """Prints how long networks take, and writes it to a file if asked to.
+
+    Args:
+        names: arch.json files, folders of networks, papers' networks, timm/NAME.
+        asked: options, among them members of a space.
+
+    Returns:
+        A row for each network, runtime and batch.
+
+    Raises:
+        InputError: there is no such network, or it cannot be run so. Nothing is written then.
+        NoisyMachine: something disturbs the machine; also then nothing is written.
+    """
+    asked = asked or Timed()
+    runtimes = {name: make_runtime(name) for name in asked.runtime}
+    settings = [runtimes[setting.runtime].settled(setting) for setting in asked.settings()]
+    if asked.out:
+        _check_place(expanded(asked.out))
+    wanted = list(subjects(names, asked))
+    if asked.seconds and len(wanted) * len(settings) > 1:
+        say(f"{len(wanted)} networks, each in {len(settings)} settings")
+    found = measured(wanted, runtimes, settings, asked)
+    say("\n".join(table(found.rows)))
+    say("\n" + "\n".join(conditions(found, settings)))
+    if asked.out:
+        say(f"written to {_write(expanded(asked.out), found, settings)}")
+    return found.rows
+
+
+@dataclass(frozen=True)
+class Benching:
+    """All rows of a run, and how quiet the machine was."""
+
+    rows: list[Benched]
+    measurement: Measurement[tuple[int, Setting]]
+
+
+def measured(
+    wanted: Sequence[Subject], runtimes: dict[str, Runtime], settings: Sequence[Setting], asked: Timed
+) -> Benching:
+    """Prepares every network in every setting, then times them in common rounds."""
+    runs: dict[tuple[int, Setting], Callable[[], object]] = {}
+    counts: list[tuple[int, int]] = []
+    progress = Progress("preparing", len(wanted) * len(settings))
+    for number, subject in enumerate(wanted):
+        network = subject.ready()
+        counts.append(_count(subject, network))
+        for setting in settings:
+            runs[number, setting] = _prepared(subject, network, runtimes[setting.runtime], setting, asked.seed)
+            progress.update(len(runs))
+    measurement = measure(
+        runs,
+        seed=asked.seed,
+        error=asked.error,
+        seconds=asked.seconds or None,
+        noisy=asked.noisy,
+        progress=Progress("rounds", 1),
+    )
+    rows = [
+        Benched(wanted[number], *counts[number], setting, timing)
+        for (number, setting), timing in measurement.timings.items()
+    ]
+    return Benching(rows, measurement)
+
+
+def _count(subject: Subject, network: nn.Module) -> tuple[int, int]:
+    """Parameters and MACs.
+
+    Raises:
+        InputError: the network does not run on images of its resolution.
+    """
+    size = (1, subject.in_channels, subject.resolution, subject.resolution)
+    try:
+        macs = our_count(copy.deepcopy(network).to("meta").requires_grad_(False), meta(*size)).total
+    except (MemoryError, InputError):
+        raise
+    except Exception as error:  # whatever the code of a model raises
+        raise InputError(
+            f"{subject.name} does not run on the meta device, where it is counted, with an image of {size[2]} x {size[3]} "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})",
+            "networks that run without values, on images of a size that they take",
+            f"resolution={224 if subject.resolution != 224 else 256}",
+        ) from error
+    return sum(p.numel() for p in network.parameters()), macs
+
+
+def _prepared(
+    subject: Subject, network: nn.Module, runtime: Runtime, setting: Setting, seed: int
+) -> Callable[[], object]:
+    """
+    Raises:
+        InputError: the runtime cannot run the network, or there is no memory for it; the network is named.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    size = (setting.batch, subject.in_channels, subject.resolution, subject.resolution)
+    try:
+        return runtime.prepare(network, (torch.randn(size, generator=generator),), setting)
+    except InputError as error:
+        raise InputError(f"{subject.name}: {error.given}", error.allowed, error.instead) from error
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not memory.ran_out(error):
+            raise
+        raise InputError(
+            f"there is not enough memory to run {subject.name} on {setting.batch} images of {size[2]} x {size[3]} at once",
+            "a batch that fits",
+            f"batch={max(1, setting.batch // 2)}",
+        ) from None
+
+
+HEADINGS = ("network", "params M", "MACs M", "runtime", "batch", "ms", "95 % interval", "images/s")
+
+
+def table(rows: Sequence[Benched]) -> list[str]:
+    """Lines: a row for each network, runtime and batch, in aligned columns."""
+    cells: list[tuple[str, ...]] = [HEADINGS]
+    for row in rows:
+        timing = row.timing
+        digits = 3 if timing.ms < 10 else 2 if timing.ms < 100 else 1
+        cells.append(
+            (
+                row.subject.name,
+                f"{row.params / 1e6:,.3f}",
+                f"{row.macs / 1e6:,.1f}",
+                row.setting.runtime,
+                str(row.setting.batch),
+                f"{timing.ms:.{digits}f}",
+                f"{timing.low:.{digits}f} to {timing.high:.{digits}f}",
+                f"{row.images_per_second:,.1f}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in (0, 3) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def conditions(found: Benching, settings: Sequence[Setting]) -> list[str]:
+    """Lines: what the numbers are, what they were measured on, and whether the machine was quiet."""
+    marks = [fingerprint(setting) for setting in settings]
+    versions = {name: version for mark in marks for name, version in mark["versions"].items()}
+    first = marks[0]
+    place = first["gpu"] or f"{first['processor']}, {first['cores']} cores"
+    timings = [row.timing for row in found.rows]
+    noise = found.measurement.noise
+    lines = [
+        "ms: median of a batch; params and MACs: of the network as it is trained, for one image; the network that is timed is in the "
+        "form for inference.",
+        f"{place}; {first['threads']} thread{'s' * (first['threads'] > 1)}, {first['dtype']}, allocator {first['allocator']}; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items()),
+        f"{min(t.rounds for t in timings)} to {max(t.rounds for t in timings)} rounds; largest error {max(t.error for t in timings):.1%}; "
+        f"p90 / p50 {noise.spread:.2f}, drift {noise.drift:+.1%}, waiting for a core {noise.waiting:.0%} of the time",
+    ]
+    if found.measurement.noisy:
+        lines.append(f"THE MACHINE WAS NOISY, and these times are not to be relied on: {'; '.join(noise.problems())}.")
+    return lines
+
+
+def _check_place(file: Path) -> None:
+    """
+    Raises:
+        InputError: no file can be written there; better said before the networks are measured.
+    """
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
+    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"out={file} cannot be written", "a file in a folder that you may write", "out=bench.csv")
+
+
+def _write(file: Path, found: Benching, settings: Sequence[Setting]) -> Path:
+    marks = {setting: fingerprint(setting) for setting in settings}
+    noise = found.measurement.noise
+    rows = []
+    for row in found.rows:
+        mark = marks[row.setting]
+        own = row.to_dict()
+        machine = {key: value for key, value in mark.items() if key not in own}
+        machine |= {"flags": " ".join(mark["flags"]), "versions": json.dumps(mark["versions"])}
+        rows.append(
+            own
+            | machine
+            | {
+                "noisy": str(found.measurement.noisy).lower(),
+                "reference_spread": round(noise.spread, 4),
+                "drift": round(noise.drift, 4),
+                "waiting": round(noise.waiting, 4),
+                "load": "" if noise.load is None else round(noise.load, 2),
+            }
+        )
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return RunStore(file.parent).write_text(file.name, stream.getvalue())

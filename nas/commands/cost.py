@@ -1,0 +1,213 @@
+"""`nas cost WHAT...`: parameters, MACs, activations and memory of any network, and MACs by other counters beside ours."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from nas.counters import INSTALL, Count, Difference, differences, fvcore_count, our_count, torch_count
+from nas.log import Progress, say
+from nas.networks import Subject, subjects
+from nas.store import RunStore
+from nas.subjects import Asked
+from search_spaces.costs import BUILT_IN, cost_names, costs_of, pieces
+from search_spaces.costs.activations import held
+from search_spaces.costs.memory import state_bytes
+from search_spaces.costs.operators import meta
+from search_spaces.errors import InputError
+from search_spaces.reparameterisation import reparameterised
+from search_spaces.textfiles import expanded
+
+
+@dataclass(frozen=True)
+class Costing:
+    """What one network costs.
+
+    Args:
+        costs: by name; of a network of this project also those that plugins registered.
+        ours: MACs by this project's rules.
+        others: by the counters that ran, "fvcore" and "torch".
+        failed: by counter, why it gave no count.
+    """
+
+    subject: Subject
+    costs: dict[str, float]
+    ours: Count
+    others: dict[str, Count] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def differences(self) -> list[Difference]:
+        """Where other counters disagree with ours."""
+        return [gap for name, count in self.others.items() for gap in differences(self.ours, count, name)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be known beside the numbers, one sentence each."""
+        found = [f"{name} gave no count: {why}" for name, why in self.failed.items()]
+        if self.ours.borrowed:
+            words = ", ".join(f"{operator} ({macs:,})" for operator, macs in sorted(self.ours.borrowed.items()))
+            found.append(f"operators that this project has no rule for were counted by torch's counter: {words}")
+        arch = self.subject.arch
+        if arch is not None and (merged := reparameterised(arch)) != arch:
+            params, macs = pieces.cost(merged)
+            found.append(f"with its parallel branches merged: {params:,} parameters, {macs:,} MACs")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        digest = {} if self.subject.arch is None else {"digest": self.subject.arch.digest}
+        return {
+            "network": self.subject.name, **digest, "resolution": self.subject.resolution, **self.costs,
+            **{f"macs_by_{name}": count.total for name, count in self.others.items()},
+            "differences": [gap._asdict() for gap in self.differences],
+            "notes": self.notes,
+        }  # fmt: skip
+
+
+def costing(subject: Subject, counters: bool = True) -> Costing:
+    """Counts one network on the meta device, at its resolution.
+
+    Args:
+        counters: whether fvcore and torch count too. fvcore runs the network once on the CPU.
+
+    Raises:
+        InputError: the network does not run on images of its resolution.
+    """
+    size = (1, subject.in_channels, subject.resolution, subject.resolution)
+    try:
+        network = _on_meta(subject).requires_grad_(False)
+        ours = our_count(network, meta(*size))
+        kept, maps = state_bytes(network), held(network, meta(*size))
+    except (MemoryError, InputError):
+        raise
+    except Exception as error:  # whatever the code of a model raises
+        raise InputError(
+            f"{subject.name} does not run on the meta device, where it is counted, with an image of {size[2]} x {size[3]} "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})",
+            "networks that run without values, on images of a size that they take",
+            f"resolution={224 if subject.resolution != 224 else 256}",
+        ) from error
+    params = sum(p.numel() for p in network.parameters())
+    costs: dict[str, float] = {"params": params, "macs": ours.total, "activations": maps, "memory": kept + maps}
+    if subject.arch is not None:
+        costs |= costs_of(subject.arch, [name for name in cost_names() if name not in BUILT_IN])
+    found = Costing(subject, costs, ours)
+    if counters:
+        _add_others(found, network, size)
+    return found
+
+
+def _on_meta(subject: Subject) -> torch.nn.Module:
+    try:
+        with torch.device("meta"):
+            return subject.make()
+    except (RuntimeError, NotImplementedError):  # code that reads values while it makes a network
+        return subject.make().to("meta")
+
+
+def _add_others(found: Costing, network: torch.nn.Module, size: Sequence[int]) -> None:
+    found.others["torch"] = torch_count(network, meta(*size))
+    try:
+        count = fvcore_count(network, torch.zeros(*size))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever tracing a model raises
+        found.failed["fvcore"] = f"the network cannot be traced ({type(error).__name__})"
+        return
+    if count is None:
+        found.failed["fvcore"] = f"it is not installed; {INSTALL}"
+    else:
+        found.others["fvcore"] = count
+
+
+def cost(*names: str, asked: Asked | None = None) -> list[Costing]:
+    """Prints what networks cost, and writes it to a file if asked to.
+
+    Args:
+        names: arch.json files, folders of networks, papers' networks, timm/NAME.
+        asked: options, among them members of a space.
+
+    Raises:
+        InputError: there is no such network, or it cannot be counted. Nothing is written then.
+    """
+    asked = asked or Asked()
+    wanted = list(subjects(names, asked))
+    progress = Progress("counting networks", len(wanted))
+    found = []
+    for done, subject in enumerate(wanted, 1):
+        found.append(costing(subject, asked.counters))
+        if len(wanted) > 1:
+            progress.update(done)
+    say("\n".join(table(found)))
+    if asked.out:
+        say(f"written to {_write(asked.out, found)}")
+    return found
+
+
+COUNTERS = ("fvcore", "torch")
+UNITS = {"activations": "bytes", "memory": "bytes"}
+
+
+def table(found: Sequence[Costing]) -> list[str]:
+    """Lines: the numbers of each network, then where counters differ and by how much, then why and what else has to be known."""
+    costs = list(dict.fromkeys(name for one in found for name in one.costs))
+    counters = [name for name in COUNTERS if any(name in one.others for one in found)]
+    heads = [f"{name} {UNITS[name]}" if name in UNITS else {"macs": "MACs"}.get(name, name) for name in costs]
+    rows = [["network", "pixels", *heads, *(f"MACs by {name}" for name in counters)]]
+    for one in found:
+        numbers = [f"{one.costs[name]:,}" if name in one.costs else "-" for name in costs]
+        counts = [f"{one.others[name].total:,}" if name in one.others else "-" for name in counters]
+        rows.append([one.subject.name, str(one.subject.resolution), *numbers, *counts])
+    lines = _aligned(rows)
+    lines.insert(1, "-" * len(lines[0]))
+    gaps: dict[str, list[str]] = {}  # by reason, the kinds of operators
+    rows = []
+    for one in found:
+        for name, count in one.others.items():
+            own = [gap for gap in one.differences if gap.counter == name]
+            if own:
+                parts = ", ".join(f"{gap.kind} {gap.theirs - gap.ours:+,}" for gap in own)
+                rows.append([one.subject.name, f"{name} {count.total - one.ours.total:+,}", f" {parts}"])
+            for gap in own:
+                gaps.setdefault(gap.why, []).append(gap.kind)
+    if rows:
+        lines += ["", "where other counters differ, in MACs:", *_aligned(rows, left=(0, 2))]
+        lines += ["", "because:", *(f"  {why} ({', '.join(dict.fromkeys(kinds))})" for why, kinds in gaps.items())]
+    notes: dict[str, list[str]] = {}
+    for one in found:
+        for note in one.notes:
+            notes.setdefault(note, []).append(one.subject.name)
+    return lines + [""] * bool(notes) + [f"* {', '.join(names)}: {note}" for note, names in notes.items()]
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: tuple[int, ...] = (0,)) -> list[str]:
+    """Rows as lines whose columns are aligned, numbers to the right and the columns `left` to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _write(path: str, found: Iterable[Costing]) -> str:
+    file = expanded(path)
+    rows = [one.to_dict() for one in found]
+    if file.suffix == ".json":
+        text = json.dumps(rows, indent=1) + "\n"
+    else:
+        kept = [{k: v for k, v in row.items() if k not in ("differences", "notes")} for row in rows]
+        columns = list(dict.fromkeys(name for row in kept for name in row))
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+        text = stream.getvalue()
+    return str(RunStore(file.parent).write_text(file.name, text))

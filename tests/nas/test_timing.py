@@ -1,0 +1,348 @@
+"""The laws of timing, on a clock that the tests move, and a machine that is kept busy for real."""
+
+import gc
+import math
+import multiprocessing
+import os
+import random
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.log import Progress
+from nas.timing import (
+    DRIFT,
+    FEWEST,
+    SHORTEST,
+    SPREAD,
+    WAITING,
+    Measurement,
+    Noise,
+    NoisyMachine,
+    Timing,
+    check_quiet,
+    measure,
+    time_interleaved,
+)
+from search_spaces.errors import InputError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Simulated rounds take less time than the collection of garbage before them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "collect", lambda: 0)
+        yield
+
+
+class Machine:
+    """A clock, and runs that move it."""
+
+    def __init__(self) -> None:
+        self.now, self.idle = 0.0, 0.0
+        self.calls: list[str] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def cpu_clock(self) -> float:
+        """That of a thread which has no core during `idle` seconds."""
+        return self.now - self.idle
+
+    def run(self, name: str, seconds: Callable[[int], float], waiting: float = 0.0) -> Callable[[], object]:
+        """A run whose n-th call takes `seconds(n)`, of which a share is waiting."""
+        count = 0
+
+        def call() -> None:
+            nonlocal count
+            taken = seconds(count)
+            self.now += taken
+            self.idle += waiting * taken
+            count += 1
+            self.calls.append(name)
+
+        return call
+
+
+def noisy(seed: int, seconds: float, deviation: float) -> Callable[[int], float]:
+    draw = random.Random(seed)
+    return lambda _: seconds * math.exp(draw.gauss(0, deviation))
+
+
+# The interval
+
+
+@given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60))
+def test_a_timing_is_ordered(seconds: list[float]) -> None:
+    found = Timing.of(seconds)
+    times = sorted(1e3 * value for value in seconds)
+    assert found.rounds == len(seconds)
+    assert found.ms == statistics.median(times)
+    assert times[0] <= found.low <= found.ms <= found.high <= times[-1]
+    assert {found.low, found.high} <= set(times)
+    assert found.error == pytest.approx((found.high - found.low) / 2 / found.ms)
+    assert sum(value <= found.ms * found.spread * (1 + 1e-9) for value in times) >= 0.9 * len(times)
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30), st.sampled_from([0.25, 2.0, 1024.0]))
+def test_a_timing_scales_with_its_times(seconds: list[float], factor: float) -> None:
+    one, other = Timing.of(seconds), Timing.of([factor * value for value in seconds])
+    for name in ("ms", "low", "high"):
+        assert getattr(other, name) == pytest.approx(factor * getattr(one, name))
+    assert (other.spread, other.error) == pytest.approx((one.spread, one.error))
+
+
+@pytest.mark.parametrize("rounds", [FEWEST, 15, 40])
+def test_the_interval_has_the_median_in_it_as_often_as_it_says(rounds: int) -> None:
+    """For times with a long tail, as real ones have, and no more often than so few rounds allow."""
+    draw = random.Random(rounds)
+    times = 2000
+    found = [Timing.of([draw.expovariate(1.0) for _ in range(rounds)]) for _ in range(times)]
+    median = 1e3 * math.log(2)
+    share = sum(timing.low <= median <= timing.high for timing in found) / times
+    assert 0.95 - 3 * math.sqrt(0.05 * 0.95 / times) <= share <= 0.99
+
+
+def test_an_interval_that_ended_its_rounds_is_as_good() -> None:
+    """Rounds that end when the interval is narrow do not end because it is narrow by chance."""
+    hits = []
+    for seed in range(150):
+        machine = Machine()
+        run = {"a": machine.run("a", noisy(seed, 1.0, 0.02))}
+        timing = time_interleaved(run, seed=0, error=0.01, most=1000, clock=machine.clock)["a"]
+        assert timing.error <= 0.01
+        hits.append(timing.low <= 1e3 <= timing.high)
+    assert sum(hits) / len(hits) >= 0.9
+
+
+# The rounds
+
+
+def test_every_round_times_each_run_once_in_an_order_of_its_own() -> None:
+    machine, names = Machine(), "abcde"
+    runs = {name: machine.run(name, lambda _: 1.0) for name in names}
+    found = time_interleaved(runs, seed=0, rounds=10, clock=machine.clock)
+    assert list(found) == list(names)
+    rounds = ["".join(machine.calls[start : start + 5]) for start in range(0, len(machine.calls), 5)]
+    assert len(rounds) == 3 + 10  # two warm-ups and the choice of repeats
+    assert all(sorted(order) == list(names) for order in rounds)
+    assert len(set(rounds)) > 8
+    again = Machine()
+    time_interleaved({name: again.run(name, lambda _: 1.0) for name in names}, seed=0, rounds=10, clock=again.clock)
+    assert again.calls == machine.calls
+    other = Machine()
+    time_interleaved({name: other.run(name, lambda _: 1.0) for name in names}, seed=1, rounds=10, clock=other.clock)
+    assert other.calls != machine.calls
+
+
+def test_the_first_calls_count_for_nothing() -> None:
+    machine = Machine()
+    found = time_interleaved({"a": machine.run("a", lambda n: 100.0 if n < 3 else 1.0)}, seed=0, clock=machine.clock)
+    assert found["a"] == Timing(1e3, 1e3, 1e3, 1.0, 15, 0.0)
+
+
+def test_what_is_short_is_repeated() -> None:
+    machine = Machine()
+    runs = {"short": machine.run("short", lambda _: SHORTEST / 10), "long": machine.run("long", lambda _: 1.0)}
+    found = time_interleaved(runs, seed=0, rounds=6, clock=machine.clock)
+    assert found["short"].ms == pytest.approx(SHORTEST * 1e2)
+    assert machine.calls.count("long") == 3 + 6
+    assert 3 + 60 <= machine.calls.count("short") <= 3 + 66  # rounding
+
+
+def test_a_disturbance_of_some_rounds_is_left_out() -> None:
+    """Every run is hit alike, and the medians do not move."""
+    machine = Machine()
+
+    def seconds(usual: float) -> Callable[[int], float]:
+        return lambda n: usual * (5 if 6 <= n < 10 else 1)
+
+    runs = {name: machine.run(name, seconds(usual)) for name, usual in {"a": 1.0, "b": 2.0}.items()}
+    found = time_interleaved(runs, seed=0, rounds=15, clock=machine.clock)
+    assert (found["a"].ms, found["b"].ms) == (1e3, 2e3)
+
+
+def test_only_what_is_not_known_well_enough_goes_on() -> None:
+    machine = Machine()
+    runs = {"quiet": machine.run("quiet", noisy(0, 1.0, 0.001)), "loud": machine.run("loud", noisy(1, 1.0, 0.05))}
+    found = time_interleaved(runs, seed=0, error=0.01, most=1000, clock=machine.clock)
+    assert found["quiet"].rounds == 15
+    assert 50 <= found["loud"].rounds < 1000
+    assert found["quiet"].error <= 0.01
+    assert found["loud"].error <= 0.01
+    assert found["loud"].ms == pytest.approx(1e3, rel=0.02)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.001, 0.3), st.floats(0.002, 0.1), st.integers(15, 80))
+def test_a_timing_ends_with_its_error_or_its_rounds(seed: int, deviation: float, error: float, most: int) -> None:
+    machine = Machine()
+    runs = {n: machine.run(str(n), noisy(seed + n, 1.0, deviation)) for n in range(3)}
+    found = time_interleaved(runs, seed=seed, error=error, most=most, clock=machine.clock)
+    assert all(15 <= timing.rounds <= most for timing in found.values())
+    assert all(timing.error <= error or timing.rounds == most for timing in found.values())
+
+
+def test_time_is_limited_but_the_fewest_rounds_are_taken() -> None:
+    for seconds, rounds in ((1.0, FEWEST), (20.0, 17)):
+        machine = Machine()
+        runs = {"a": machine.run("a", noisy(0, 1.0, 0.3))}
+        found = time_interleaved(runs, seed=0, error=0.001, seconds=seconds, clock=machine.clock)
+        assert abs(found["a"].rounds - rounds) <= 3, found
+
+
+def test_no_garbage_is_collected_inside() -> None:
+    machine, seen = Machine(), []
+
+    def run() -> None:
+        seen.append(gc.isenabled())
+        machine.now += 1.0
+
+    assert gc.isenabled()
+    time_interleaved({"a": run}, seed=0, clock=machine.clock)
+    assert not any(seen)
+    assert gc.isenabled()
+
+    def fail() -> None:
+        raise RuntimeError("of the run")
+
+    with pytest.raises(RuntimeError, match="of the run"):
+        time_interleaved({"a": fail}, seed=0)
+    assert gc.isenabled()
+
+
+def test_runs_that_time_themselves() -> None:
+    class Timed:
+        asked: list[int] = []
+
+        def __call__(self) -> None:
+            raise AssertionError("its own clock is asked")
+
+        def seconds(self, repeats: int) -> float:
+            self.asked.append(repeats)
+            return 1e-4
+
+    found = time_interleaved({"a": Timed()}, seed=0)
+    assert found["a"].ms == pytest.approx(0.1)
+    assert Timed.asked == [1, 1, 1] + [math.ceil(SHORTEST / 1e-4)] * 15
+
+
+def test_progress_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    machine, progress = Machine(), Progress("rounds", 1, every=0.0)
+    runs = {"a": machine.run("a", noisy(0, 1.0, 0.05))}
+    found = time_interleaved(runs, seed=0, progress=progress, clock=machine.clock)
+    rounds = found["a"].rounds
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"rounds {rounds}/{rounds}")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"error": 0.0}, {"error": 1.0}, {"rounds": FEWEST - 1}, {"rounds": 20, "most": 10}, {"seconds": 0.0}]
+)
+def test_settings_out_of_range(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        time_interleaved({}, seed=0, **wrong)  # type: ignore[arg-type]
+
+
+# A noisy machine
+
+
+def measured(
+    reference: Callable[[int], float],
+    run: Callable[[int], float] = lambda _: 1.0,
+    waiting: float = 0.0,
+    noisy: bool = False,
+) -> Measurement[str]:
+    machine = Machine()
+    return measure(
+        {"a": machine.run("a", run, waiting), "b": machine.run("b", lambda _: 0.5, waiting)},
+        seed=0,
+        noisy=noisy,
+        reference=machine.run("reference", reference),
+        clock=machine.clock,
+        cpu_clock=machine.cpu_clock,
+    )
+
+
+def test_a_quiet_machine() -> None:
+    found = measured(noisy(0, 1.0, 0.02))
+    assert list(found.timings) == ["a", "b"]
+    assert not found.noisy
+    assert found.noise.problems() == []
+    assert found.noise.spread < 1.1
+    assert found.noise.reference_ms == pytest.approx(1e3, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("reference", "run", "waiting", "word"),
+    [
+        (lambda n: 2.0 if n % 5 == 0 else 1.0, lambda _: 1.0, 0.0, "2.00 times the median or more"),
+        (lambda n: 1.0 + n / 50, lambda _: 1.0, 0.0, "more time at the end than at the start"),
+        (lambda n: 2.0 - n / 50, lambda _: 1.0, 0.0, "less time at the end than at the start"),
+        (lambda _: 1.0, lambda _: 1.0, 0.5, "waited for a core"),
+        (lambda _: 1.0, noisy(3, 1.0, 1.0), 0.0, "50% of the medians are less sure than 2.0%"),
+    ],
+    ids=["spread", "slower", "faster", "waiting", "unsettled"],
+)
+def test_a_noisy_machine_is_refused(
+    reference: Callable[[int], float], run: Callable[[int], float], waiting: float, word: str
+) -> None:
+    with pytest.raises(NoisyMachine) as error:
+        measured(reference, run, waiting)
+    assert word in error.value.given
+    assert "load average of" in error.value.given or not hasattr(os, "getloadavg")
+    assert "threads=1" in error.value.instead
+    assert "taskset" in error.value.instead
+    found = measured(reference, run, waiting, noisy=True)
+    assert found.noisy
+    assert any(word in problem for problem in found.noise.problems())
+
+
+def test_limits() -> None:
+    quiet = Noise(SPREAD, DRIFT, WAITING, 0.1, 0.01, 1.0, 2, 0.5)
+    assert check_quiet(quiet)
+    for name, value in (("spread", 1.51), ("drift", -0.11), ("waiting", 0.11), ("unsettled", 0.11)):
+        loud = replace(quiet, **{name: value})
+        with pytest.raises(NoisyMachine):
+            check_quiet(loud)
+        assert not check_quiet(loud, noisy=True)
+
+
+def _busy(core: int, begun: Any) -> None:
+    os.sched_setaffinity(0, {core})
+    begun.release()
+    while True:
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen on this system")
+def test_busy_neighbours_on_the_same_core_are_noticed() -> None:
+    """For real: three processes want the core that this one is kept to."""
+    allowed = os.sched_getaffinity(0)
+    core = min(allowed)
+    context = multiprocessing.get_context("fork")
+    begun = context.Semaphore(0)
+    neighbours = [context.Process(target=_busy, args=(core, begun), daemon=True) for _ in range(3)]
+    for process in neighbours:
+        process.start()
+        begun.acquire()
+    os.sched_setaffinity(0, {core})
+    try:
+        with pytest.raises(NoisyMachine, match="waited for a core"):
+            measure({"a": lambda: sum(range(500_000))}, seed=0, rounds=30, seconds=3)
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for process in neighbours:
+            process.kill()
+            process.join()
+
+
+def test_the_reference_is_always_the_same_work() -> None:
+    from nas.timing import reference_work
+
+    one, other = reference_work(), reference_work()
+    assert one() == other() == one()
