@@ -129,15 +129,18 @@ def check_feasible(space: SearchSpace, budget: Budget) -> None:
         raise refusal(space, checked, found)
 
 
-def apart(space: SearchSpace, budget: Budget) -> Sequence[Budget]:
+def apart(space: SearchSpace, budget: Budget, costs: Mapping[str, float]) -> Sequence[Budget]:
     """The first two limits for which no network was found that keeps both, though one was found for each of them alone; or nothing.
 
     A limit is one from above or one from below: two may be the ends of one range.
+
+    Args:
+        costs: of the network that came nearest to all limits. What it keeps need not be searched for, which takes a while in a large space.
     """
 
     def kept(limits: Budget) -> bool:
         excess = excess_of(violations_of(limits))
-        return excess(space.nearest(excess)) <= 0
+        return limits.allows(costs) or excess(space.nearest(excess)) <= 0
 
     alone = budget.single()
     if len(alone) < 2 or not all(map(kept, alone)):
@@ -162,4 +165,4 @@ def refusal(space: SearchSpace, budget: Budget, closest: Architecture, needed: S
             "in a column architecture, the JSON of their arch.json",
             "another limit, or more networks in the file",
         )
-    return budget.refusal(space.name, costs, apart(space, budget))
+    return budget.refusal(space.name, costs, apart(space, budget, costs))
