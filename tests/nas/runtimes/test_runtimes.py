@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.fingerprint import fingerprint, same_device
-from nas.runtimes import ABOUT, NAMES, Runtime, Setting, make_runtime
+from nas.runtimes import ABOUT, NAMES, Runtime, Setting, make_runtime, prepare_all
 from nas.runtimes.compiled import Compiled
 from nas.runtimes.eager import Eager
 from nas.runtimes.onnx import Onnx
@@ -101,8 +101,10 @@ def some_units() -> list[Unit]:
     """A unit of each kind, and a mixer with a position bias."""
     found = {unit.kind: unit for seed in range(3) for _, unit in units(SPACE.sample(random.Random(seed)))}
     biased = load_space("transxnet")
-    with_bias = next(unit for _, unit in units(biased.sample(random.Random(0))) if unit.bias is not None)
-    return [*found.values(), with_bias._replace(height=14, width=14)]
+    sampled = [unit for _, unit in units(biased.sample(random.Random(0)))]
+    bias = next(unit for unit in sampled if unit.kind == "position_bias")
+    with_bias = next(unit for unit in sampled if unit.bias is not None)
+    return [*found.values(), *(unit._replace(height=14, width=14) for unit in (bias, with_bias))]
 
 
 @pytest.mark.parametrize("unit", some_units(), ids=lambda unit: unit.kind + "_with_bias" * bool(unit.bias))
@@ -111,6 +113,30 @@ def test_units(unit: Unit, runtime: Runtime) -> None:
     module = make_unit(unit).eval()
     tame(module)
     check(runtime, module, unit_inputs(unit), Setting(runtime.name), 1e-4)
+
+
+def test_many_modules_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each computes what it computes alone, whatever lies beside it in one file: equal weights and constants too."""
+    monkeypatch.setattr("nas.runtimes.onnx.TOGETHER", 9)
+    chosen = some_units()
+    modules = [make_unit(unit).eval() for unit in (*chosen, chosen[0])]
+    for module in modules:
+        tame(module)
+    modules.append(modules[0])
+    for runtime in (Onnx(), Eager()):
+        setting = runtime.settled(Setting(runtime.name))
+        jobs = [(module, unit_inputs(module.unit)) for module in modules]
+        runs = list(prepare_all(runtime, jobs, setting))
+        assert len(runs) == len(jobs)
+        for run, (module, inputs) in zip(runs, jobs, strict=True):
+            with torch.inference_mode():
+                expected = module(*inputs)
+            assert (torch.as_tensor(run()) - expected).abs().max() <= 1e-4 * expected.abs().max()
+    jobs = [(modules[0], unit_inputs(modules[0].unit)), (Reading().eval(), (noise(1, 3, 4, 4),))]
+    runs = prepare_all(Onnx(), jobs, Onnx().settled(Setting("onnx")))
+    assert next(runs) is not None
+    with pytest.raises(InputError, match="cannot export"):
+        next(runs)
 
 
 class Two(nn.Module):
