@@ -23,19 +23,14 @@ from functools import cached_property
 from search_spaces.architecture import Architecture
 from search_spaces.errors import OutsideBudget
 from search_spaces.limits import Limits, above, below, outside
-from search_spaces.registry import KINDS
-from search_spaces.space import Excess, Gene, Genes, SearchSpace
+from search_spaces.space import Excess, Genes, SearchSpace
+from supernet.sampling import is_kind
 
 FULL = 0.02
 """A network within this share below its limit is full: it is raised no further."""
 
 RAISES = 6
 """Sizes that may be too large a step, one after another, before a network is taken as it is."""
-
-
-def is_kind(gene: Gene) -> bool:
-    """Whether a gene chooses between parts rather than between sizes or options of one."""
-    return gene.name.rsplit(".", 1)[-1] in KINDS
 
 
 @dataclass(frozen=True)
@@ -96,11 +91,11 @@ class Fit:
             return arch
         start = self._smallest(drawn, rng)
         chain = Chain(start, self._with_sizes(drawn, self._ends if self._below(arch) > 0 else drawn, start), rng)
-        last = chain.last(self._fits(self._above))
+        last = chain.last(self._of(self._above))
         return self.space.decode(chain.at(rng.randint(0, last)))
 
-    def _fits(self, excess: Excess) -> Callable[[Genes], bool]:
-        return lambda genes: excess(self.space.decode(genes)) <= 0
+    def _of(self, excess: Excess) -> Callable[[Genes], float]:
+        return lambda genes: excess(self.space.decode(genes))
 
     @cached_property
     def _ends(self) -> Genes:
@@ -122,7 +117,7 @@ class Fit:
         genes = tuple(index if kind else 0 for kind, index in zip(self._is_kind, drawn, strict=True))
         if self._below(self.space.decode(genes)) > 0:
             chain = Chain(genes, self._with_sizes(genes, self._ends, genes), rng)
-            genes = chain.at(chain.last(lambda found: self._below(self.space.decode(found)) > 0) + 1)
+            genes = chain.at(chain.last(lambda found: -self._below(self.space.decode(found))) + 1)
         excess = outside(self.limits)
         if excess(self.space.decode(genes)) <= 0:
             return genes
@@ -139,7 +134,7 @@ class Fit:
         genes = start
         chain = Chain(start, self._with_sizes(drawn, self._ends, start), rng)
         for _ in range(RAISES):
-            last = chain.last(self._fits(excess))
+            last = chain.last(self._of(excess))
             genes = chain.at(last)
             if last == len(chain) or excess(self.space.decode(genes)) > -FULL:
                 break
@@ -170,18 +165,29 @@ class Chain:
             genes[place] += 1
         return tuple(genes)
 
-    def last(self, fits: Callable[[Genes], bool]) -> int:
+    def last(self, excess: Callable[[Genes], float]) -> int:
         """The number of a network that fits and whose next one does not; 0 where none fits, the last one where that fits.
 
+        Found by interpolation and bisection in turn, as costs grow nearly evenly along a chain.
+
         Args:
-            fits: true up to some network of the chain, or nearly so: where a larger size costs less, any such border is found.
+            excess: not above 0 up to some network of the chain, or nearly so: where a larger size costs less, any such border is found.
         """
         low, high = 0, len(self._steps)
-        if fits(self.at(high)):
+        over = excess(self.at(high))
+        if over <= 0:
             return high
+        under, interpolate = excess(self.at(low)), True
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if fits(self.at(middle)) else (low, middle)
+            if interpolate and under < 0:
+                middle = min(max(round(low + (high - low) * under / (under - over)), low + 1), high - 1)
+            found = excess(self.at(middle))
+            if found <= 0:
+                low, under = middle, found
+            else:
+                high, over = middle, found
+            interpolate = not interpolate
         return low
 
     def without_step(self, number: int) -> "Chain":
