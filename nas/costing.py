@@ -44,11 +44,14 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
     try:
         cost_named(name)
     except InputError:
-        mended = typed.replace(name, nearest(name, cost_names()), 1)
+        named = {item.partition("=")[0] for item in among}
+        free = [known for known in cost_names() if known not in named]  # a second limit of one cost would be refused
+        others = [item for item in among if item != typed]
+        mended = [typed.replace(name, nearest(name, free), 1)] if free else []
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
             f"{', '.join(cost_names())}, a cost of a plugin, or a column of a file in search.measured",
-            f"{key}={','.join(mended if item == typed else item for item in among)}",
+            f"{key}={','.join([*others, *mended])}",
         ) from None
 
 
