@@ -1,14 +1,21 @@
-"""Budgets: limits on any costs of a network, and the one number that says how far a network is above them.
+"""Budgets: limits on any costs of a network, and the one number that says how far a network is outside them.
+
+    4M                          at most 4 million MACs
+    macs=2M..4M,params=100K     a range of MACs, both ends included, and at most 100,000 parameters
+    latency_ms@pi5=8            at most 8 ms on the device `pi5`
+    macs=2M..                   at least 2 million MACs
 
 Standard library only. A budget knows names and numbers; what a cost is and how it is counted is in `search_spaces.costs`.
 """
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Self
 
+from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError
 
 Costs = Mapping[str, float]
@@ -39,18 +46,33 @@ def quantity(number: float) -> str:
 
 _WORDS = {"macs": "MACs", "params": "parameters", "activations": "bytes of activations"}
 
+_MILLISECONDS = re.compile(r"\w+_ms(@.+)?")
+"""Names of costs whose unit is said by the name itself."""
+
 
 def worded(name: str, value: float) -> str:
-    """A cost for reading, with every digit: 3,274,176 MACs."""
+    """A cost for reading: 3,274,176 MACs with every digit; 3.512 ms (latency_ms@pi5), because a time has no more digits than that."""
+    if _MILLISECONDS.fullmatch(name):
+        return f"{value:,.4g} ms ({name})"
     return f"{value:,} {_WORDS.get(name, name)}"
 
 
 def rounded_up(number: float) -> float:
     """The least number of three significant digits that is no smaller."""
+    return _rounded(number, math.ceil)
+
+
+def rounded_down(number: float) -> float:
+    """The greatest number of three significant digits that is no larger."""
+    return _rounded(number, math.floor)
+
+
+def _rounded(number: float, towards: Callable[[Decimal], int]) -> float:
     if number <= 0:
         return 0.0
-    step = Decimal(10) ** (math.floor(math.log10(number)) - 2)
-    return float(math.ceil(Decimal(repr(number)) / step) * step)
+    exact = Decimal(repr(number))
+    step = Decimal(10) ** (exact.adjusted() - 2)
+    return float(towards(exact / step) * step)
 
 
 def number_of(text: str) -> float | None:
@@ -77,19 +99,29 @@ def _violation(cost: float, limit: float) -> float:
     return min(found, 0.0)
 
 
+def _shortfall(cost: float, floor: float) -> float:
+    """1 - cost / floor, above 0 if and only if the cost is below the floor. At most 1, so that samplers can compute with it."""
+    found = 1 - cost / floor
+    if cost < floor:
+        return max(found, math.ulp(1.0))
+    return min(found, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that a network may cost.
+    """The most that a network may cost, and the least where a range is given.
 
     Args:
         limits: (cost, limit) by the names of the costs, each name once, sorted by name; empty for no limit.
+        floors: (cost, least value) in the same way. A cost with both has a range, whose ends belong to it.
     """
 
     limits: tuple[tuple[str, float], ...] = ()
+    floors: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def parse(cls, text: str, key: str = "search.budget") -> Self:
-        """From "4M" (MACs), "macs=4M,latency_ms=3.5" or "none".
+        """From "4M" (MACs), "macs=2M..4M,latency_ms@pi5=3.5" or "none".
 
         Args:
             key: what the message calls it.
@@ -100,74 +132,164 @@ class Budget:
         if text.strip().lower() == "none":
             return cls()
         limits: dict[str, float] = {}
+        floors: dict[str, float] = {}
         for item in text.split(","):
             name, sign, value = item.rpartition("=")
             name = name.strip().lower() if sign else "macs"
-            limit = number_of(value)
-            if limit is None or (sign and not name.isidentifier()):
-                raise InputError(
-                    f"{key} is {_short(text)}",
-                    "numbers above 0 with K, M or G, for MACs or after the name of a cost; or none",
-                    f"{key}=3M, or {key}=macs=3M,params=100K",
-                )
-            if math.isinf(limit):
-                most = f"at most {LARGEST // 10**9:,}G {'MACs' if name == 'macs' else name}, or none"
-                raise InputError(f"{key} is {_short(text)}", most, f"{key}=none")
-            if name in limits:
+            if sign and not is_cost_name(name):
+                raise _no_budget(text, key)
+            if name in limits or name in floors:
                 raise InputError(f"{key} is {_short(text)}", f"one limit for {name}", f"{key}={name}={value.strip()}")
-            limits[name] = limit
-        return cls(tuple(sorted(limits.items())))
+            low, high = _range(value, name, text, key)
+            if low is not None:
+                floors[name] = low
+            if high is not None:
+                limits[name] = high
+        return cls(tuple(sorted(limits.items())), tuple(sorted(floors.items())))
 
     def __str__(self) -> str:
         """As it is typed: equal budgets have equal texts."""
-        if not self.limits:
+        if not self:
             return "none"
-        if len(self.limits) == 1 and self.limits[0][0] == "macs":
-            return quantity(self.limits[0][1])
-        return ",".join(f"{name}={quantity(limit)}" for name, limit in self.limits)
+        if self.names == ("macs",):
+            return self.spelt("macs")
+        return self._named()
 
     def __bool__(self) -> bool:
-        return bool(self.limits)
+        return bool(self.limits or self.floors)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The costs that it limits."""
-        return tuple(name for name, _ in self.limits)
+        """The costs that it limits, from above or from below, sorted."""
+        return tuple(sorted(dict((*self.floors, *self.limits))))
 
     def limit(self, name: str) -> float | None:
-        """The limit of a cost, or None."""
+        """The most of a cost, or None."""
         return dict(self.limits).get(name)
 
+    def floor(self, name: str) -> float | None:
+        """The least of a cost, or None."""
+        return dict(self.floors).get(name)
+
+    def spelt(self, name: str) -> str:
+        """What is typed after the name of a limited cost: 4M, 2M..4M or 2M.. ."""
+        low, high = self.floor(name), self.limit(name)
+        most = "" if high is None else quantity(high)
+        return most if low is None else f"{quantity(low)}..{most}"
+
+    def over(self, names: Collection[str]) -> "Budget":
+        """What it says of some costs alone."""
+
+        def kept(bounds: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+            return tuple(bound for bound in bounds if bound[0] in names)
+
+        return Budget(kept(self.limits), kept(self.floors))
+
+    def single(self) -> "tuple[Budget, ...]":
+        """Each limit and each floor as a budget of its own."""
+        return (
+            *(Budget(limits=(limit,)) for limit in self.limits),
+            *(Budget(floors=(floor,)) for floor in self.floors),
+        )
+
+    def __or__(self, other: "Budget") -> "Budget":
+        """What holds where both hold; of two limits of one cost, the stricter."""
+        limits = {name: min(limit, other.limit(name) or limit) for name, limit in (*other.limits, *self.limits)}
+        floors = {name: max(floor, other.floor(name) or floor) for name, floor in (*other.floors, *self.floors)}
+        return Budget(tuple(sorted(limits.items())), tuple(sorted(floors.items())))
+
     def violations(self, costs: Costs) -> dict[str, float]:
-        """Per limited cost, cost / limit - 1: at most 0 where the limit is kept, `UNKNOWN` where the cost is not known."""
-        return {name: _violation(costs[name], limit) if name in costs else UNKNOWN for name, limit in self.limits}
+        """Per limited cost, how far it is outside: cost / limit - 1 or 1 - cost / floor, whichever is larger. At most 0 where both are kept,
+        `UNKNOWN` where the cost is not known.
+        """
+        return {name: self._outside(name, costs[name]) if name in costs else UNKNOWN for name in self.names}
+
+    def _outside(self, name: str, cost: float) -> float:
+        high, low = self.limit(name), self.floor(name)
+        above = -math.inf if high is None else _violation(cost, high)
+        return above if low is None else max(above, _shortfall(cost, low))
 
     def excess(self, costs: Costs) -> float:
         """The largest violation; a network is feasible when it is not above 0. -1 without limits."""
         return max(self.violations(costs).values(), default=-1.0)
 
     def allows(self, costs: Costs) -> bool:
-        """Whether no cost is above its limit. An unknown cost is."""
-        return all(name in costs and costs[name] <= limit for name, limit in self.limits)
+        """Whether every limited cost is known and within its limits."""
+        return all(name in costs and costs[name] <= limit for name, limit in self.limits) and all(
+            name in costs and costs[name] >= floor for name, floor in self.floors
+        )
 
-    def refusal(self, space: str, nearest: Costs) -> InputError:
+    def refusal(self, space: str, nearest: Costs, together: "Sequence[Budget]" = ()) -> InputError:
         """The error of a budget that nothing was found within.
 
         Args:
             space: its name.
             nearest: costs of the network that came nearest; every limited cost is known.
+            together: two budgets of one limit each, which no network was found to keep together though each has networks of its own.
         """
         violations = self.violations(nearest)
         binding = max(violations, key=violations.__getitem__)
-        raised = {name: max(limit, rounded_up(nearest.get(name, 0))) for name, limit in self.limits}
         words = ", ".join(worded(name, nearest[name]) for name in self.names if name in nearest)
+        high, low = self.limit(binding), self.floor(binding)
+        cause = f"{binding} is the binding limit"
+        if together:
+            cause = f"no network was found that has {' and '.join(budget.said() for budget in together)}"
+            allowed = "limits that some network keeps together: the nearest network's costs are such limits"
+        else:
+            way = "or more" if high is not None and nearest[binding] > high else "or less"
+            allowed = f"{worded(binding, nearest[binding])} {way}"
+            allowed += ", and the other limits above" if len(self.names) > 1 else ""
+            cause += ", from below" if low is not None and nearest[binding] < low else ""
         return InputError(
-            f"no network of space {space} was found within {self._spelt()}: {binding} is the binding limit, and the nearest "
-            f"network found has {words}",
-            f"{worded(binding, nearest[binding])} or more"
-            + (", and the other limits above" if len(self.limits) > 1 else ""),
-            f"search.budget={Budget(tuple(raised.items()))}",
+            f"no network of space {space} was found within {self._named()}: {cause}, and the nearest network found has {words}",
+            allowed,
+            f"search.budget={self._widened(nearest)}",
         )
 
-    def _spelt(self) -> str:
-        return ",".join(f"{name}={quantity(limit)}" for name, limit in self.limits)
+    def _widened(self, costs: Costs) -> "Budget":
+        """The same limits, moved as far as needed for these costs to be within them, to round numbers."""
+        limits = {name: max(limit, rounded_up(costs.get(name, 0))) for name, limit in self.limits}
+        floors = {name: min(floor, rounded_down(costs.get(name, floor))) for name, floor in self.floors}
+        return Budget(tuple(limits.items()), tuple((name, floor) for name, floor in floors.items() if floor > 0))
+
+    def said(self) -> str:
+        """For reading: at most 4M macs and at least 100K params."""
+        words = [f"at most {quantity(limit)} {name}" for name, limit in self.limits]
+        return " and ".join([*words, *(f"at least {quantity(floor)} {name}" for name, floor in self.floors)])
+
+    def _named(self) -> str:
+        return ",".join(f"{name}={self.spelt(name)}" for name in self.names)
+
+
+def _no_budget(text: str, key: str) -> InputError:
+    return InputError(
+        f"{key} is {_short(text)}",
+        "numbers above 0 with K, M or G, or ranges of them (2M..4M), for MACs or after the name of a cost; or none",
+        f"{key}=3M, or {key}=macs=2M..3M,params=100K",
+    )
+
+
+def _range(value: str, name: str, text: str, key: str) -> tuple[float | None, float | None]:
+    """The least and the most that a text allows: "4M", "2M..4M" or "2M..".
+
+    Raises:
+        InputError: it is none of these, or the least is above the most.
+    """
+    low, dots, high = value.partition("..")
+    typed = [low, high] if dots else [value]
+    numbers = [number_of(end) if end.strip() else None for end in typed]
+    if any(number is None and end.strip() for number, end in zip(numbers, typed, strict=True)) or not any(numbers):
+        raise _no_budget(text, key)
+    if any(number is not None and math.isinf(number) for number in numbers):
+        most = f"at most {LARGEST // 10**9:,}G {'MACs' if name == 'macs' else name}, or none"
+        raise InputError(f"{key} is {_short(text)}", most, f"{key}=none")
+    if not dots:
+        return None, numbers[0]
+    least, most = numbers
+    if least is not None and most is not None and least > most:
+        raise InputError(
+            f"{key} is {_short(text)}: no {name} can be at least {quantity(least)} and at most {quantity(most)}",
+            "a range from the smaller number to the larger one",
+            f"{key}={name}={quantity(most)}..{quantity(least)}",
+        )
+    return least, most

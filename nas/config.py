@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from nas.budget import LARGEST, Budget, quantity
+from nas.budget import LARGEST, Budget
 from nas.executors import check_executor
 from nas.objectives import parse_objectives
 from nas.samplers import check_sampler
@@ -183,7 +183,11 @@ class SearchConfig:
     name: str = key(
         "", "name of the search in its run; empty for one made from its budget, objectives, samplers and seed"
     )
-    budget: str = key("none", "the most that a network may cost: 4M (MACs), macs=4M,params=100K (any costs), or none")
+    budget: str = key(
+        "none",
+        "what a network may cost: 4M (at most so many MACs), macs=4M,params=100K (any costs), macs=2M..4M (a range, both ends included), "
+        "latency_ms@pi5=8 (a cost on one device), or none",
+    )
     objectives: tuple[str, ...] = key(("top1", "macs"), "one to four of top1 (up), loss (down) and any costs (down)")
     samplers: tuple[str, ...] = key(
         ("nsga2", "random"),
@@ -238,9 +242,10 @@ class SearchConfig:
         if self.name:
             return self.name
         budget = Budget.parse(self.budget)
-        limits = "-".join(f"{name}{quantity(limit)}" for name, limit in budget.limits) or "nobudget"
+        # A device's name may end in digits: = keeps them apart from the limit.
+        limits = "-".join(f"{name}{'=' * ('@' in name)}{budget.spelt(name)}" for name in budget.names) or "nobudget"
         samplers = "-".join(name.rpartition(".")[2].lower() for name in self.samplers)
-        title = f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}"
+        title = f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}".replace("..", "to").replace("@", "+")
         return title if len(title) <= 100 else f"{title[:87]}-{hashlib.sha256(title.encode()).hexdigest()[:12]}"
 
 

@@ -1,9 +1,10 @@
 """The costs of a search: which there are, how far a network is above the limits, and whether any network keeps them."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nas.budget import UNKNOWN, Budget, quantity
+from nas.budget import UNKNOWN, Budget
 from nas.config import SearchConfig
 from nas.objectives import Objective, parse_objectives
 from search_spaces.architecture import Architecture
@@ -27,7 +28,7 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
     """
     listed = [arch for path in settings.measured for arch in read_costs(path)]
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
-    limits = [f"{name}={quantity(limit)}" for name, limit in budget.limits]
+    limits = [f"{name}={budget.spelt(name)}" for name in budget.names]
     for name, typed in zip(budget.names, limits, strict=True):
         _check(name, "search.budget", typed, limits)
     for objective in objectives:
@@ -81,7 +82,7 @@ Violations = Callable[[Architecture], Mapping[str, float]]
 
 
 def violations_of(budget: Budget, sparse: Sequence[str] = ()) -> Violations:
-    """Per limited cost, how far an architecture is above its limit (cost / limit - 1).
+    """Per limited cost, how far an architecture is outside its limits: see `nas.budget.Budget.violations`.
 
     Args:
         sparse: costs that are needed and known for some networks only: any other network is infeasible.
@@ -100,16 +101,38 @@ def excess_of(violations: Violations) -> Callable[[Architecture], float]:
     return lambda arch: max(violations(arch).values(), default=-1.0)
 
 
+def _everywhere(name: str) -> bool:
+    """Whether a cost is known wherever the units of a network are: it is counted, or adds up over units."""
+    return name in BUILT_IN or (name in cost_names() and cost_named(name).additive is not None)
+
+
 def check_feasible(space: SearchSpace, budget: Budget) -> None:
     """
     Raises:
-        InputError: no network within the limits on counted costs was found; it names the binding limit and the nearest network's costs.
+        InputError: no network within the limits on counted costs, and on those that add up over units, was found. It names the binding
+            limit, or the two that no network keeps together, and the nearest network's costs.
     """
-    counted = Budget(tuple((name, limit) for name, limit in budget.limits if name in BUILT_IN))
-    excess = excess_of(violations_of(counted))
+    checked = budget.over([name for name in budget.names if _everywhere(name)])
+    excess = excess_of(violations_of(checked))
     found = space.nearest(excess)
     if excess(found) > 0:
-        raise refusal(space, counted, found)
+        raise refusal(space, checked, found)
+
+
+def apart(space: SearchSpace, budget: Budget) -> Sequence[Budget]:
+    """The first two limits for which no network was found that keeps both, though one was found for each of them alone; or nothing.
+
+    A limit is one from above or one from below: two may be the ends of one range.
+    """
+
+    def kept(limits: Budget) -> bool:
+        excess = excess_of(violations_of(limits))
+        return excess(space.nearest(excess)) <= 0
+
+    alone = budget.single()
+    if len(alone) < 2 or not all(map(kept, alone)):
+        return ()
+    return next((pair for pair in itertools.combinations(alone, 2) if not kept(pair[0] | pair[1])), ())
 
 
 def refusal(space: SearchSpace, budget: Budget, closest: Architecture, needed: Sequence[str] = ()) -> InputError:
@@ -129,4 +152,4 @@ def refusal(space: SearchSpace, budget: Budget, closest: Architecture, needed: S
             "in a column architecture, the JSON of their arch.json",
             "another limit, or more networks in the file",
         )
-    return budget.refusal(space.name, costs)
+    return budget.refusal(space.name, costs, apart(space, budget))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError
 
 SCORES = ("top1", "loss")
@@ -56,7 +57,7 @@ def parse_objectives(names: Sequence[str], key: str = "search.objectives") -> tu
             where costs are known.
     """
     names = tuple(name.strip().lower() for name in names)
-    if not 1 <= len(names) <= MOST or len(set(names)) != len(names) or not all(name.isidentifier() for name in names):
+    if not 1 <= len(names) <= MOST or len(set(names)) != len(names) or not all(map(is_cost_name, names)):
         raise InputError(
             f"{key} are {list(names)}",
             f"one to {MOST} of {', '.join(SCORES)} and any costs, each once",

@@ -78,8 +78,9 @@ def _trial_marks(
 
 
 def _limits(search: SearchFindings, x: str) -> tuple[tuple[float, str], ...]:
-    limit = search.budget.limit(x)
-    return () if limit is None else ((limit, f"budget {compact(limit)}"),)
+    low, high = search.budget.floor(x), search.budget.limit(x)
+    ends = ((low, "at least" if high is None else "budget from"), (high, "budget" if low is None else "to"))
+    return tuple((value, f"{words} {compact(value)}") for value, words in ends if value is not None)
 
 
 def _x_name(search: SearchFindings, x: str) -> str:

@@ -94,8 +94,26 @@ def amount(name: str, value: float | None, costs: Mapping[str, Named]) -> str:
 
 
 def limits(budget: Budget, costs: Mapping[str, Named]) -> str:
-    """A budget in a sentence: 4.00M MACs and latency_ms 3.5 ms."""
-    return listed(amount(name, limit, costs) for name, limit in budget.limits) if budget else "none"
+    """A budget in a sentence: 4.00M MACs and latency_ms from 3 to 5 ms."""
+    return listed(_limit(budget, name, costs) for name in budget.names) if budget else "none"
+
+
+def _limit(budget: Budget, name: str, costs: Mapping[str, Named]) -> str:
+    low, high = budget.floor(name), budget.limit(name)
+    if low is None:
+        return amount(name, high, costs)
+    ends = f"from {compact(low)} to {compact(high)}" if high is not None else f"at least {compact(low)}"
+    if name in ("macs", "params"):
+        return f"{ends} {cost_name(name)}"
+    unit = costs[name].unit if name in costs else ""
+    return plain(f"{name} {ends}{f' {unit}' if unit and unit != name else ''}")
+
+
+def bounds(budget: Budget, name: str) -> str:
+    """The limits of one cost without its name: 4.00M, 2.00M–4.00M, ≥ 2.00M."""
+    low, high = budget.floor(name), budget.limit(name)
+    most = "" if high is None else compact(high)
+    return most if low is None else f"{compact(low)}–{most}" if most else f"≥ {compact(low)}"
 
 
 SCORE_NAMES = {"top1": "top-1", "loss": "loss"}

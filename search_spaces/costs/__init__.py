@@ -10,6 +10,7 @@ Standard library only: the modules of the built-in costs, which need torch, are 
 """
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class Cost:
     """A registered cost.
 
     Args:
-        name: as budgets and objectives call it, a lower-case identifier.
+        name: as budgets and objectives call it: see `is_cost_name`.
         unit: such as "MACs" or "ms"; empty for none.
         about: what it is, in a few words.
         of: the function.
@@ -128,6 +129,18 @@ def register_cost(name: str, unit: str = "", about: str = "", additive: Additive
     return add
 
 
+_DEVICE = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+def is_cost_name(name: str) -> bool:
+    """Whether a cost can be called so: a lower-case identifier, or one with the name of a device behind it, as in latency_ms@pi5.
+
+    The name of a device has lower-case letters, digits and _ . - and begins with a letter or digit.
+    """
+    quantity, at, device = name.partition("@")
+    return quantity.isidentifier() and name == name.lower() and (not at or bool(_DEVICE.fullmatch(device)))
+
+
 def check_name(name: str, origin: str) -> None:
     """
     Args:
@@ -136,9 +149,10 @@ def check_name(name: str, origin: str) -> None:
     Raises:
         TypeError: no cost can be registered by this name; the message says why.
     """
-    if not name.isidentifier() or name != name.lower():
+    if not is_cost_name(name):
         raise TypeError(
-            f"a cost cannot be called {name!r}: choose lower-case letters, digits and _, such as latency_ms"
+            f"a cost cannot be called {name!r}: choose lower-case letters, digits and _, such as latency_ms, and perhaps a device "
+            "behind it, as in latency_ms@pi5"
         )
     if name in RESERVED:
         raise TypeError(f"a cost cannot be called {name!r}, which means something else: choose another name")
@@ -197,6 +211,6 @@ def costs_of(arch: Architecture, names: Iterable[str] | None = None) -> dict[str
 
 
 __all__ = [
-    "BUILT_IN", "RESERVED", "Additive", "Cost", "CostFunction", "add_cost", "check_name", "cost_named", "cost_names", "costs_of", "register_cost",
+    "BUILT_IN", "RESERVED", "Additive", "Cost", "CostFunction", "add_cost", "check_name", "cost_named", "cost_names", "costs_of", "is_cost_name", "register_cost",
     "temporary_costs",
 ]  # fmt: skip

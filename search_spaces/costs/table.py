@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces.architecture import Architecture
-from search_spaces.costs import BUILT_IN, RESERVED, Cost, add_cost, check_name
+from search_spaces.costs import BUILT_IN, RESERVED, Cost, add_cost, check_name, is_cost_name
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded, read_text
 
@@ -84,7 +84,7 @@ def _taken(path: str, name: str, why: str) -> InputError:
         f"names of your own, not {', '.join((*BUILT_IN, *RESERVED))}, in letters, digits and _; a name in one table"
     )
     return InputError(
-        f"{path}, line 1: {why}", allowed, f"call the column measured_{name}" if name.isidentifier() else _EXAMPLE
+        f"{path}, line 1: {why}", allowed, f"call the column measured_{name}" if is_cost_name(name) else _EXAMPLE
     )
 
 
@@ -126,7 +126,7 @@ class _Table:
             match = _HEADER.fullmatch(cell)
             name = (match["name"] if match else cell).lower()
             if name not in ("digest", "architecture"):
-                if not match or not name.isidentifier():
+                if not match or not is_cost_name(name):
                     raise _column(where, cell)
                 self.units[name] = (match["unit"] or "").strip()
                 self.values[name] = {}

@@ -9,7 +9,7 @@ from nas.reporting.words import (
     SCORE_NAMES,
     amount,
     axis_name,
-    compact,
+    bounds,
     cost_name,
     limits,
     listed,
@@ -149,7 +149,7 @@ def tiles(place: Place) -> Html:
     items: list[tuple[object, str]] = []
     if not place.found.several:
         items.append((big(place.found.run["space_size"]), "networks in the space"))
-    items += [(compact(limit), f"{_budget_of(search, name)} budget") for name, limit in search.budget.limits]
+    items += [(bounds(search.budget, name), f"{_budget_of(search, name)} budget") for name in search.budget.names]
     if not search.budget:
         items.append(("none", "budget"))
     items.append((f"{sum(map(len, search.candidates.values())):,}", "evaluated with inherited weights"))

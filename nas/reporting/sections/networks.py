@@ -1,5 +1,7 @@
 """The table of networks."""
 
+import math
+
 from nas.objectives import Objective
 from nas.reporting.findings import Network, Result, SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
@@ -67,13 +69,19 @@ def _over_budget(network: Network, search: SearchFindings) -> list[Html]:
     broken = [name for name, above in search.budget.violations(network.costs).items() if above > 0]
     if not broken:
         return []
-    limits = dict(search.budget.limits)
     title = "\n".join(
-        f"{amount(name, network.costs.get(name), search.costs)}; the limit is {exactly(limits[name])}"
-        for name in broken
+        f"{amount(name, network.costs.get(name), search.costs)}; {_limit_of(search, name)}" for name in broken
     )
-    text = f"over budget: {', '.join(map(cost_name, broken))}"
+    below = all(network.costs.get(name, math.inf) < (search.budget.floor(name) or 0) for name in broken)
+    text = f"{'below' if below else 'over'} budget: {', '.join(map(cost_name, broken))}"
     return [h("span", text, class_="badge", title=title)]
+
+
+def _limit_of(search: SearchFindings, name: str) -> str:
+    low, high = search.budget.floor(name), search.budget.limit(name)
+    if low is None:
+        return f"the limit is {exactly(high or 0.0)}"
+    return f"it is to be at least {exactly(low)}" + (f" and at most {exactly(high)}" if high is not None else "")
 
 
 def _cost_cell(value: float | None) -> Html:
