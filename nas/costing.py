@@ -27,14 +27,24 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
         InputError: a file cannot be used, or there is no cost of a name.
     """
     listed = [arch for path in settings.measured for arch in read_costs(path)]
-    budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
-    limits = [f"{name}={budget.spelt(name)}" for name in budget.names]
-    for name, typed in zip(budget.names, limits, strict=True):
-        _check(name, "search.budget", typed, limits)
-    for objective in objectives:
+    check_limits(Budget.parse(settings.budget), "search.budget")
+    for objective in parse_objectives(settings.objectives):
         if objective.is_cost:
             _check(objective.name, "search.objectives", objective.name, settings.objectives)
     return listed
+
+
+def check_limits(budget: Budget, key: str) -> None:
+    """
+    Args:
+        key: what the message calls the budget.
+
+    Raises:
+        InputError: there is no cost of a name that the budget limits.
+    """
+    limits = [f"{name}={budget.spelt(name)}" for name in budget.names]
+    for name, typed in zip(budget.names, limits, strict=True):
+        _check(name, key, typed, limits)
 
 
 def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:

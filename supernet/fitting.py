@@ -38,7 +38,7 @@ class Fit:
     """What fits into a space.
 
     Args:
-        space: narrowed to the limits.
+        space: narrowed to the limits, with networks within them that `check` finds.
         limits: of every sub-network of a step.
         largest: the multiple of the upper limits that the largest one may have, at least 1.
     """
@@ -60,32 +60,32 @@ class Fit:
         return below(self.limits)
 
     @cached_property
-    def nearest(self) -> Architecture:
-        """A member within the limits, the same at each call: what is taken where nothing else is found.
+    def _outside(self) -> Excess:
+        return outside(self.limits)
 
-        Raises:
-            OutsideBudget: none was found.
+    @cached_property
+    def _nearest(self) -> Architecture:
+        """What is taken where nothing else is found."""
+        return self.space.nearest(self._outside)
+
+    def check(self) -> None:
         """
-        excess = outside(self.limits)
-        found = self.space.nearest(excess)
-        if excess(found) > 0:
-            raise OutsideBudget(found)
-        return found
+        Raises:
+            OutsideBudget: no network within the limits is found.
+        """
+        if self._outside(self._nearest) > 0:
+            raise OutsideBudget(self._nearest)
 
     def largest_of(self, drawn: Genes, rng: random.Random) -> Architecture:
-        """The largest network that fits with the operators of `drawn`.
-
-        Raises:
-            OutsideBudget: no network within the limits was found.
-        """
+        """The largest network that fits with the operators of `drawn`."""
         return self._largest(self._smallest(drawn, rng), drawn, self._far_above, rng)
 
     def smallest_of(self, drawn: Genes, rng: random.Random) -> Architecture:
-        """The smallest network that fits with the operators of `drawn`. Raises as `largest_of`."""
+        """The smallest network that fits with the operators of `drawn`."""
         return self.space.decode(self._smallest(drawn, rng))
 
     def random_of(self, drawn: Genes, rng: random.Random) -> Architecture:
-        """`drawn` where it fits, else a network at random on a chain below it. Raises as `largest_of`."""
+        """`drawn` where it fits, else a network at random on a chain below it."""
         arch = self.space.decode(drawn)
         if self._above(arch) <= 0 and self._below(arch) <= 0:
             return arch
@@ -118,13 +118,12 @@ class Fit:
         if self._below(self.space.decode(genes)) > 0:
             chain = Chain(genes, self._with_sizes(genes, self._ends, genes), rng)
             genes = chain.at(chain.last(lambda found: -self._below(self.space.decode(found))) + 1)
-        excess = outside(self.limits)
-        if excess(self.space.decode(genes)) <= 0:
+        if self._outside(self.space.decode(genes)) <= 0:
             return genes
         try:
-            found = self.space.repair(self.space.decode(genes), rng, excess)
+            found = self.space.repair(self.space.decode(genes), rng, self._outside)
         except OutsideBudget:
-            found = self.nearest
+            found = self._nearest
         encoded = self.space.encode(found)
         used = {*self.space.active(encoded)}
         # Operators of blocks that are not there yet stay those that were dealt.

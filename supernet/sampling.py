@@ -43,9 +43,6 @@ def sandwich(
 
     Args:
         fit: of this space, where limits hold. With limits that nothing is outside, the sub-networks are those without any.
-
-    Raises:
-        OutsideBudget: no network within the limits was found.
     """
     paths = 2 + random_paths
     columns = []
