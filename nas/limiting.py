@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from nas.budget import Budget
 from nas.config import Config, TrainConfig
@@ -27,8 +28,11 @@ def budget_of(settings: TrainConfig) -> Budget:
 
 
 @contextmanager
-def costs_of_training(config: Config) -> Iterator[None]:
+def costs_of_training(config: Config, key: str = KEY) -> Iterator[None]:
     """Inside, the costs that the budget of training limits are known. Without such a budget nothing is read.
+
+    Args:
+        key: what a message calls the budget.
 
     Raises:
         InputError: there is no cost of a name, or it is known for some networks only.
@@ -38,14 +42,14 @@ def costs_of_training(config: Config) -> Iterator[None]:
         yield
         return
     with temporary_costs():
-        prepare_costs(config.search)
-        check_limits(budget, KEY)
+        prepare_costs(replace(config.search, budget="none"))  # which may be the same, and is checked by another name
+        check_limits(budget, key)
         for name in sorted(measured_costs(config.search) & {*budget.names}):
             others = budget.over([other for other in budget.names if other != name])
             raise InputError(
-                f"{KEY} limits {name}, which is known for the networks of a table only",
+                f"{key} limits {name}, which is known for the networks of a table only",
                 "costs that are known for every network, such as macs, params and activations",
-                f"{KEY}={others} search.budget={budget}",
+                f"{key}={others} search.budget={budget}",
             )
         yield
 
