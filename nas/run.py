@@ -159,7 +159,9 @@ def start_run(config: Config) -> Run:
     given = read_text(space_file(config.space))
     if budget:
         store.write_text(WHOLE_SPACE, given)
-        comment = f"The space {space.name} of {WHOLE_SPACE} without what no network within train.budget={budget} can have."
+        comment = (
+            f"The space {space.name} of {WHOLE_SPACE} without what no network within train.budget={budget} can have."
+        )
         given = to_toml(bound, comment)
     store.write_text("space.toml", given)
     store.begin(

@@ -204,7 +204,12 @@ class RunStore:
         Raises:
             InputError: the folder holds a run, or files that are no run's.
         """
-        made_first = {"split.json", "space.toml", "whole_space.toml", "work"}  # a run killed while it was made has these and no run.json
+        made_first = {
+            "split.json",
+            "space.toml",
+            "whole_space.toml",
+            "work",
+        }  # a run killed while it was made has these and no run.json
         with _disk(self.folder):
             used = self.folder.exists() and (
                 not self.folder.is_dir()

@@ -99,7 +99,9 @@ class _Stage:
     def __init__(self, space: StageSpace, price: Price) -> None:
         self.space, self.price = space, price
         self.steps: list[tuple[State, Part, State, float]] = []  # from, embedding, to, price of the embedding
-        self.inner: dict[State, dict[Part | None, tuple[float, _Blocks]]] = {}  # by position bias: its price, and the blocks
+        self.inner: dict[
+            State, dict[Part | None, tuple[float, _Blocks]]
+        ] = {}  # by position bias: its price, and the blocks
         self.embeddings = list(_members(space.embedding))
         biases = [None if part.name == NO_BIAS else part for part in _members(space.position_bias)]
         self.biases: list[Part | None] = biases or [None]
@@ -145,7 +147,9 @@ class _Stage:
 
     def _least_inside(self, state: State) -> float:
         return min(
-            cost + _times(depth, blocks.least) for cost, blocks in self.inner[state].values() for depth in self.space.depth
+            cost + _times(depth, blocks.least)
+            for cost, blocks in self.inner[state].values()
+            for depth in self.space.depth
         )
 
     def bound(self, number: int, before: dict[State, float], after: dict[State, float], found: _Least) -> None:

@@ -141,5 +141,3 @@ def _worded(choice: Choice) -> tuple[str, str]:
 
 def _shown(value: Value) -> str:
     return str(_thaw(value))
-
-

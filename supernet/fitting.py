@@ -127,7 +127,9 @@ class Fit:
         encoded = self.space.encode(found)
         used = {*self.space.active(encoded)}
         # Operators of blocks that are not there yet stay those that were dealt.
-        return tuple(new if position in used else old for position, (old, new) in enumerate(zip(genes, encoded, strict=True)))
+        return tuple(
+            new if position in used else old for position, (old, new) in enumerate(zip(genes, encoded, strict=True))
+        )
 
     def _largest(self, start: Genes, drawn: Genes, excess: Excess, rng: random.Random) -> Architecture:
         genes = start
@@ -150,7 +152,9 @@ class Chain:
 
     def __init__(self, start: Genes, end: Genes, rng: random.Random) -> None:
         self._start = start
-        self._steps = [place for place, (low, high) in enumerate(zip(start, end, strict=True)) for _ in range(high - low)]
+        self._steps = [
+            place for place, (low, high) in enumerate(zip(start, end, strict=True)) for _ in range(high - low)
+        ]
         rng.shuffle(self._steps)
 
     def __len__(self) -> int:

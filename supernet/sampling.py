@@ -34,9 +34,7 @@ def deal(choices: int, paths: int, rng: random.Random) -> list[int]:
     return dealt
 
 
-def sandwich(
-    space: SearchSpace, rng: random.Random, random_paths: int, fit: "Fit | None" = None
-) -> list[Architecture]:
+def sandwich(space: SearchSpace, rng: random.Random, random_paths: int, fit: "Fit | None" = None) -> list[Architecture]:
     """The sub-networks of one step: largest sizes first, then smallest sizes, then random sizes; operators dealt out.
 
     An option's values are taken as ascending: its first is the smallest and its last the largest.

@@ -10,6 +10,7 @@ import pytest
 from search_spaces.architecture import SLOTS, Architecture, Part
 from search_spaces.bounds import Choice, every_choice, least_totals, remembered
 from search_spaces.costs import Additive, Cost, add_cost, cost_named, temporary_costs
+from search_spaces.costs.macs import macs
 from search_spaces.errors import OutsideBudget
 from search_spaces.limits import Limits, above, below, outside
 from search_spaces.named import check, load_space, read_space, space_names
@@ -110,10 +111,12 @@ def test_every_feasible_member_is_kept(space: SearchSpace, name: str) -> None:
 
 @pytest.mark.parametrize("space", SMALL.values(), ids=name_of)
 def test_several_limits_at_once(space: SearchSpace) -> None:
-    costs = {arch: (cost_named("macs")(arch) or 0, cost_named("params")(arch) or 0) for arch in enumerate_members(space)}
+    costs = {
+        arch: (cost_named("macs")(arch) or 0, cost_named("params")(arch) or 0) for arch in enumerate_members(space)
+    }
     middle = sorted(costs.values())[len(costs) // 3]
     limits = {"macs": (None, middle[0]), "params": (None, middle[1])}
-    feasible = {arch for arch, (macs, params) in costs.items() if macs <= middle[0] and params <= middle[1]}
+    feasible = {arch for arch, found in costs.items() if found[0] <= middle[0] and found[1] <= middle[1]}
     left = narrowed(space, limits)
     assert feasible
     assert feasible <= enumerate_members(left)
@@ -144,8 +147,7 @@ def test_drawn_feasible_members_of_named_spaces_are_kept(space: SearchSpace) -> 
 def test_much_is_removed_where_little_fits() -> None:
     """The stages of `images32` whose largest choices alone are more than the smallest network leaves."""
     space = load_space("images32")
-    macs = cost_named("macs")
-    least = macs(space.smallest(macs)) or 0
+    least = macs(space.smallest(macs))
     left = narrowed(space, {"macs": (None, 1.05 * least)})
     assert left.size < space.size / 10**6
     before, after = ({gene.name: gene.choices for gene in found.genes} for found in (space, left))
@@ -160,13 +162,12 @@ def test_much_is_removed_where_little_fits() -> None:
 
 def test_only_the_smallest_is_left_within_its_own_cost() -> None:
     space = SMALL["turned"]
-    macs = cost_named("macs")
-    least = macs(space.smallest(macs)) or 0
+    least = macs(space.smallest(macs))
     assert narrowed(space, {"macs": (None, least)}).size == 1
     with pytest.raises(OutsideBudget) as error:
         narrowed(space, {"macs": (None, least - 1)})
     assert macs(error.value.nearest) == least
-    most = macs(space.largest(macs)) or 0
+    most = macs(space.largest(macs))
     with pytest.raises(OutsideBudget):
         narrowed(space, {"macs": (most + 1, None)})
 
@@ -174,8 +175,7 @@ def test_only_the_smallest_is_left_within_its_own_cost() -> None:
 def test_a_stage_may_lose_all_its_blocks() -> None:
     """It still says what they would be, as a file of a space must."""
     space = SMALL["empty"]
-    macs = cost_named("macs")
-    least = macs(space.smallest(macs)) or 0
+    least = macs(space.smallest(macs))
     left = narrowed(space, {"macs": (None, least)})
     assert [stage.depth for stage in left.stages] == [(0,), (0,), (0,)]
     assert left.stages[2].blocks == space.stages[2].blocks
@@ -244,8 +244,15 @@ def test_a_space_is_written_as_it_is_read(name: str) -> None:
 
 def test_odd_values_are_written_as_they_are_read() -> None:
     """Names that a TOML file has to quote, values that are lists of lists, and characters that must be escaped."""
-    part = {"part": 'a"\\\x7f\n\u00e9\U0001f600', "a b": [True, False], "s": [[[1], []], [[2, 3]]], "f": [1e-20, 1.0, 1e300]}
+    part = {
+        "part": 'a"\\\x7f\n\u00e9\U0001f600',
+        "a b": [True, False],
+        "s": [[[1], []], [[2, 3]]],
+        "f": [1e-20, 1.0, 1e300],
+    }
     slots = {slot: [part] if slot != "ffn" else [part, {"part": "b", "x": [[1]]}] for slot in SLOTS}
     stages = [{"width": [1], "depth": [0, 3], "embedding": [part], **slots, "per_stage": ["ffn", "ffn.b.x"]}]
-    space = SearchSpace.from_dict({"name": "# [x]", "stages": [*stages, {**stages[0], "norm": [{"part": "n"}]}], "head": [part]})
+    space = SearchSpace.from_dict(
+        {"name": "# [x]", "stages": [*stages, {**stages[0], "norm": [{"part": "n"}]}], "head": [part]}
+    )
     assert SearchSpace.from_toml(to_toml(space)) == space
