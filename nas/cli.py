@@ -16,7 +16,7 @@ from search_spaces.errors import InputError, unknown
 from search_spaces.named import read_space, space_file, space_names
 
 VERBS = {
-    "spaces": "list the named search spaces, or show one, or what a budget leaves of it: nas spaces [NAME or FILE.toml] [budget=500M]",
+    "spaces": "list the search spaces, or show one, or what a budget leaves of it: nas spaces [NAME or FILE.toml] [budget=500M]",
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "train": "train the weight-sharing supernet of a run",
