@@ -80,11 +80,15 @@ def _reference_row(model: str, result: Result, search: SearchFindings, scores: i
     return h(
         "tr",
         h("th", h("div", f"timm/{model}"), scope="row"),
-        *(_cost_cell(result.costs.get(cost.name)) for cost in search.matters),
+        *(_plain_cell(result.costs.get(cost.name)) for cost in search.matters),
         *(number_cell("–", title="it has no inherited weights") for _ in range(scores)),
         *(_result_cell(result if init == "scratch" else None) for init in search.inits or ["scratch"]),
         *(h("td") for _ in range(stages)),
     )
+
+
+def _plain_cell(value: float | None) -> Html:
+    return number_cell("–", title="not known") if value is None else number_cell(compact(value), title=exactly(value))
 
 
 def _over_budget(network: Network, search: SearchFindings) -> list[Html]:
