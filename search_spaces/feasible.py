@@ -10,6 +10,7 @@ skeleton, that is everything but the members of its blocks, so that most proposa
 units are checked on what fulfils the other limits.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from random import Random
@@ -22,7 +23,7 @@ from search_spaces.costs.bulk import SpaceCosts
 from search_spaces.covering import covered
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.space import SearchSpace
-from search_spaces.tilting import Drawn, Model, Prior, Tilt, TiltedSampler, genes_of
+from search_spaces.tilting import Drawn, EmptyError, Model, Prior, Tilt, TiltedSampler, genes_of
 
 Limit = tuple[str, float, float]
 """Name of a cost, and the least and the most that it may be."""
@@ -33,27 +34,23 @@ PROPOSALS = 400_000
 CHECKS = 2_000
 """Members in a row that fulfil the limits of additive costs and not the others, before the search is given up."""
 
+SHARP = 1e6
+"""Of a weight that leaves the extreme of a cost only: the reciprocal of the relative error."""
+
 PILOT = 256
 """Architectures from which a tilt is improved."""
 
 ROUND = 32_768
 """Skeletons that are drawn at a time, at most."""
 
+NO_LIMIT = ("params",)
+"""What is counted where there is no limit on an additive cost, and nothing to tilt by."""
+
+FORCED_PROPOSALS = 60_000
+"""The same as `PROPOSALS`, for one choice that a sample lacks."""
+
 BANDS = 10
 """Of equal width, of a stratified sample."""
-
-
-class EmptyError(Exception):
-    """Nothing within the limits was found.
-
-    Args:
-        proven: whether there is none.
-        nearest: genes of what came nearest, -1 where a gene does not matter.
-    """
-
-    def __init__(self, proven: bool, nearest: np.ndarray) -> None:
-        self.proven, self.nearest = proven, nearest
-        super().__init__("nothing within the limits")
 
 
 class Proposals:
@@ -64,7 +61,8 @@ class Proposals:
         prior: of the choices.
         low, high: one per cost, without the costs' base; minus and plus infinity where there is no limit.
         accept: whether members (genes) are within all limits, exactly.
-        start: weights of a similar tilt, from which the search for this one starts.
+        start: weights of a similar tilt, from which the search for this one starts; then it is made for few draws.
+        patience: skeletons that are drawn in a row without a member within the limits, before it is given up.
 
     Raises:
         EmptyError: no member is within the limits, which is proven.
@@ -72,14 +70,17 @@ class Proposals:
 
     def __init__(
         self, model: Model, prior: Prior, low: np.ndarray, high: np.ndarray, accept: Callable[[np.ndarray], np.ndarray],
-        start: np.ndarray | None = None,
+        start: np.ndarray | None = None, patience: int = PROPOSALS,
     ) -> None:  # fmt: skip
         self.model, self.prior, self.low, self.high, self.accept = model, prior, low, high, accept
+        self.patience = patience
         self.size = np.where(np.isfinite(high), np.abs(high), 0) + np.where(np.isfinite(low), np.abs(low), 0)
         self.margin = 1e-9 * self.size  # sums in another order may differ so much; `accept` decides
         rng = np.random.default_rng(0)
+        self._prove()
         tilt = self._tune(np.zeros(len(low)) if start is None else start, rng)
-        tilts = [tilt, *(Tilt(model, prior, weights) for weights in self._others(tilt, rng))]
+        others = self._others(tilt, rng) if start is None else []
+        tilts = [tilt, *(Tilt(model, prior, weights) for weights in others)]
         self.sampler, self.weights = TiltedSampler(tilts), tilt.weights
         self.tops = np.array([self._top(tilt.weights) for tilt in tilts])
         self.rate = 0.1  # members found for each skeleton
@@ -94,6 +95,20 @@ class Proposals:
     def _bound(self, tilt: Tilt) -> float:
         """An upper bound of the log probability of the limits."""
         return tilt.log_total + self._top(tilt.weights)
+
+    def _prove(self) -> None:
+        """Raises EmptyError where the least or the most of one cost is outside its limits.
+
+        A weight that is so large that the extreme member makes up all of log Z shows it.
+        """
+        for i, sign in itertools.product(range(len(self.low)), (1, -1)):
+            limit = self.high[i] if sign == 1 else self.low[i]
+            if np.isfinite(limit) and (sign == 1 or limit > 0):
+                weights = np.zeros(len(self.low))
+                weights[i] = sign * SHARP * -self.model.least_chance / max(abs(limit), 1e-300)
+                tilt = Tilt(self.model, self.prior, weights)
+                if self._bound(tilt) < self.model.least_chance - 1e-6:
+                    raise EmptyError(True, self._nearest(self._pilot(tilt, np.random.default_rng(0)))[1])
 
     def _tune(self, weights: np.ndarray, rng: np.random.Generator) -> Tilt:
         """The tilt of about the least bound, by Newton's method on the costs of a few draws; also the proof that nothing is there."""
@@ -173,7 +188,7 @@ class Proposals:
             kept = genes[self.accept(genes)] if len(genes) else genes
             idle = 0 if len(kept) else idle + size
             refused = 0 if len(kept) else refused + len(genes)
-            if idle >= PROPOSALS or refused >= CHECKS:
+            if idle >= self.patience or refused >= CHECKS:
                 raise EmptyError(False, self.nearest[1])
             self.rate = max(1e-4, (self.rate + len(kept) / size) / 2)
             found.append(kept)
@@ -217,6 +232,10 @@ class FeasibleSampler:
         limits: on costs by name; at least one. Several limits on one cost hold together.
         progress: is told how much of the space is counted, and of how much.
 
+    Attributes:
+        without: what the last covering sample lacks: name of the gene, number of its choice, and whether it is proven that no member
+            within the limits has it. What is not proven was not found in bounded attempts.
+
     Raises:
         InputError: no limit, an unknown cost, or a least value that is above the most.
     """
@@ -231,6 +250,7 @@ class FeasibleSampler:
         self.others: dict[str, Cost] = {name: cost for name, cost in costs.items() if cost.additive is None}
         self._models: dict[tuple[str, ...], Model] = {}
         self._proposals: dict[tuple[tuple[str, float, float], ...], Proposals] = {}
+        self.without: list[tuple[str, int, bool]] = []
 
     def _model(self, names: tuple[str, ...]) -> Model:
         if names not in self._models:
@@ -239,26 +259,28 @@ class FeasibleSampler:
             self._models[names] = Model(costs)
         return self._models[names]
 
-    def proposals(self, limits: dict[str, tuple[float, float]], prior: Prior | None = None, start: np.ndarray | None = None) -> Proposals:  # fmt: skip
+    def proposals(
+        self, limits: dict[str, tuple[float, float]], prior: Prior | None = None, start: np.ndarray | None = None, patience: int = PROPOSALS
+    ) -> Proposals:  # fmt: skip
         """What draws within limits.
 
         Args:
             limits: on additive costs; this sampler's on the others hold, too.
             prior: of the choices, if it is not that of `SearchSpace.sample`.
-            start: weights of a similar tilt.
+            start: weights of a similar tilt, for a few draws.
+            patience: skeletons in a row without a member, before it is given up.
 
         Raises:
             EmptyError: there is nothing within them.
         """
-        # Without a limit on additive costs there is nothing to tilt by, and any of them will do.
-        names = tuple(limits) or ("params",)
+        names = tuple(limits) or NO_LIMIT
         model = self._model(names)
         low, high = np.array([limits.get(name, (0.0, math.inf)) for name in names]).T - model.costs.base
 
         def accept(genes: np.ndarray) -> np.ndarray:
             return self._accepted(model.costs, limits, genes)
 
-        return Proposals(model, prior or model.prior, low, high, accept, start)
+        return Proposals(model, prior or model.prior, low, high, accept, start, patience)
 
     def _accepted(self, costs: SpaceCosts, limits: dict[str, tuple[float, float]], genes: np.ndarray) -> np.ndarray:
         """Whether members (n, genes) are within the limits."""
@@ -274,10 +296,13 @@ class FeasibleSampler:
         return kept
 
     def _drawn(self, count: int, rng: np.random.Generator, limits: dict[str, tuple[float, float]]) -> np.ndarray:
+        return self._drawn_by(limits).draw(count, rng)
+
+    def _drawn_by(self, limits: dict[str, tuple[float, float]]) -> Proposals:
         key = tuple((name, *ends) for name, ends in limits.items())
         if key not in self._proposals:
             self._proposals[key] = self.proposals(limits)
-        return self._proposals[key].draw(count, rng)
+        return self._proposals[key]
 
     def sample_many(
         self, count: int, rng: np.random.Generator, stratified_by: str | None = None, cover: bool = False
@@ -302,7 +327,7 @@ class FeasibleSampler:
         try:
             found = self._drawn(count, rng, own) if stratified_by is None else self._stratified(count, rng, stratified_by, own)  # fmt: skip
             if cover:
-                found = covered(self, own, found, rng)
+                found = self._covered(found, rng, own)
         except EmptyError as error:
             raise OutsideBudget(self._decoded(error.nearest)) from None
         return np.maximum(found, 0)
@@ -341,6 +366,19 @@ class FeasibleSampler:
         share = -(-left // len(found))
         filled = [self._drawn(share, rng, band) for band in bands] if share > len(found[0]) else found
         return np.concatenate(filled)[:count]
+
+    def _covered(self, genes: np.ndarray, rng: np.random.Generator, own: dict[str, tuple[float, float]]) -> np.ndarray:
+        model = self._model(tuple(own) or NO_LIMIT)
+        start = self._drawn_by(own).weights
+
+        def draw(prior: Prior, count: int) -> np.ndarray:
+            return self.proposals(own, prior, start, FORCED_PROPOSALS).draw(count, rng)
+
+        def accept(genes: np.ndarray) -> np.ndarray:
+            return self._accepted(model.costs, own, genes)
+
+        found, self.without = covered(genes, model.prior, model.costs.genes, draw, accept)
+        return found
 
     def _ends(self, name: str, limits: dict[str, tuple[float, float]]) -> tuple[float, float]:
         """The least and the most of an additive cost in the space, cut off at the limits."""

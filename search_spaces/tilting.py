@@ -61,6 +61,19 @@ class Lottery:
         return found - rows * self.outcomes
 
 
+class EmptyError(Exception):
+    """Nothing within the limits was found.
+
+    Args:
+        proven: whether there is none.
+        nearest: genes of what came nearest, -1 where a gene does not matter.
+    """
+
+    def __init__(self, proven: bool, nearest: np.ndarray) -> None:
+        self.proven, self.nearest = proven, nearest
+        super().__init__("nothing within the limits")
+
+
 Option = tuple[int, int]
 """Number of a part in its slot, and of an option of that part."""
 
@@ -539,4 +552,4 @@ def genes_of(matrix: GeneMatrix, drawn: Drawn, kept: np.ndarray) -> np.ndarray:
     return found
 
 
-__all__ = ["Blocks", "Drawn", "Lottery", "Model", "Prior", "Skeleton", "SlotPrior", "StageModel", "StagePrior", "Tilt", "TiltedSampler", "genes_of", "log_sum"]  # fmt: skip
+__all__ = ["Blocks", "Drawn", "EmptyError", "Lottery", "Model", "Prior", "Skeleton", "SlotPrior", "StageModel", "StagePrior", "Tilt", "TiltedSampler", "genes_of", "log_sum"]  # fmt: skip
