@@ -295,9 +295,6 @@ class FeasibleSampler:
                 kept[row] &= value is not None and self.limits[name][0] <= value <= self.limits[name][1]
         return kept
 
-    def _drawn(self, count: int, rng: np.random.Generator, limits: dict[str, tuple[float, float]]) -> np.ndarray:
-        return self._drawn_by(limits).draw(count, rng)
-
     def _drawn_by(self, limits: dict[str, tuple[float, float]]) -> Proposals:
         key = tuple((name, *ends) for name, ends in limits.items())
         if key not in self._proposals:
@@ -325,7 +322,10 @@ class FeasibleSampler:
         """
         own = {name: self.limits[name] for name in self.additive}
         try:
-            found = self._drawn(count, rng, own) if stratified_by is None else self._stratified(count, rng, stratified_by, own)  # fmt: skip
+            if stratified_by is None:
+                found = self._drawn_by(own).draw(count, rng)
+            else:
+                found = self._stratified(count, rng, stratified_by, own)
             if cover:
                 found = self._covered(found, rng, own)
         except EmptyError as error:
@@ -348,24 +348,22 @@ class FeasibleSampler:
         if cost_named(name).additive is None:
             raise InputError(f"cost {name} does not add up over the steps of a network", "an additive cost", "macs")
         limits = {name: (0.0, math.inf)} | own
-        edges = np.linspace(*self._ends(name, limits), BANDS + 1)
-        bands = []
-        for number, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-            last = number == BANDS - 1 or low == high
-            bands.append(limits | {name: (float(low), float(high) if last else math.nextafter(high, -math.inf))})
-        # The last draws of some bands fill up what empty ones cannot give.
-        found, empty, left = [], None, count
-        for tries, band in enumerate(bands):
+        edges = np.linspace(*self._ends(name, limits), BANDS + 1).tolist()
+        edges[0], edges[-1] = limits[name]  # the ends are only as exact as a large weight makes them
+        usable, empty = [], None
+        for low, high in itertools.pairwise(edges):
+            last = high == edges[-1]
+            band = limits | {name: (low, high if last else math.nextafter(high, -math.inf))}
             try:
-                found.append(self._drawn(-(-count // BANDS), rng, band))
+                self._drawn_by(band).draw(1, rng)
+                usable.append(band)
             except EmptyError as error:
                 empty = error
-        if not found:
+        if not usable:
             assert empty is not None
             raise empty
-        share = -(-left // len(found))
-        filled = [self._drawn(share, rng, band) for band in bands] if share > len(found[0]) else found
-        return np.concatenate(filled)[:count]
+        share, more = divmod(count, len(usable))
+        return np.concatenate([self._drawn_by(b).draw(share + (n < more), rng) for n, b in enumerate(usable)])
 
     def _covered(self, genes: np.ndarray, rng: np.random.Generator, own: dict[str, tuple[float, float]]) -> np.ndarray:
         model = self._model(tuple(own) or NO_LIMIT)
@@ -381,16 +379,16 @@ class FeasibleSampler:
         return found
 
     def _ends(self, name: str, limits: dict[str, tuple[float, float]]) -> tuple[float, float]:
-        """The least and the most of an additive cost in the space, cut off at the limits."""
+        """The least and the most of an additive cost in the space, up to a millionth, cut off at its limits."""
         model = self._model(tuple(limits))
-        place = model.costs.names.index(name)
-        ends = []
-        for sign in (1, -1):
-            # A weight so large that the least cost makes up all of log Z but for a billionth.
-            weights = np.zeros(len(limits))
-            weights[place] = sign * 1e9 * -model.least_chance / max(1.0, float(limits[name][1] if limits[name][1] < math.inf else 1e6))
-            ends.append(-Tilt(model, model.prior, weights).log_total / weights[place] + model.costs.base[place])
-        return max(ends[0], limits[name][0]), min(ends[1], limits[name][1])
+        at = np.array([other == name for other in model.costs.names])
+        plain = TiltedSampler([Tilt(model, model.prior, np.zeros(len(at)))])
+        drawn = plain.fill(plain.skeletons(PILOT, np.random.default_rng(0)), np.zeros(PILOT, np.intp), np.random.default_rng(0))  # fmt: skip
+        weight = SHARP * -model.least_chance / float(drawn.weighed[:, at].mean())
+        least, most = (-Tilt(model, model.prior, at * w).log_total / w for w in (weight, -weight))
+        base = float(model.costs.base[at][0])
+        slack = float(model.slack[at][0])
+        return max(least - slack + base, limits[name][0]), min(most + slack + base, limits[name][1])
 
 
 def _joined(limits: Iterable[Limit]) -> dict[str, tuple[float, float]]:
@@ -401,6 +399,8 @@ def _joined(limits: Iterable[Limit]) -> dict[str, tuple[float, float]]:
     """
     found: dict[str, tuple[float, float]] = {}
     for name, low, high in limits:
+        if math.isnan(low) or math.isnan(high) or high < 0:
+            raise InputError(f"the limits of {name} are {low} to {high}", "numbers from 0 up", f"{name} from 0 to 1e6")
         before = found.get(name, (0.0, math.inf))
         low, high = max(low, before[0]), min(high, before[1])
         if not low <= high:

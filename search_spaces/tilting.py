@@ -201,7 +201,7 @@ class StageModel:
                 spread = np.nanmax(np.abs(costs - _over(costs, slots[name], *option)) / scale, initial=0.0)
                 if spread > 0:
                     spreads.append((spread, name, option))
-        contexts = len(self.to.ravel()) * self.bias.shape[1] * len(self.stage.genes.depth.values)
+        contexts = len(self.bias) * self.bias.shape[1] * len(self.stage.genes.depth.values)
         contexts *= math.prod(len(slot.members) for slot in slots.values() if slot.whole)
         contexts *= math.prod(slots[name].sizes[p][o] for name in kept for p, o in kept[name])
         sizes = {name: costs[..., 0].size for name, costs in self.costs.items()}
