@@ -100,12 +100,13 @@ class SlotGenes:
             genes: (architectures, genes).
             rows, blocks: of the same length: number of the architecture, and of the block in its stage.
         """
-        several = self.part_column is not None
-        part = genes[rows, self.part_column[blocks]].astype(np.intp) if several else np.zeros(len(rows), np.intp)
+        part = np.zeros(len(rows), np.intp)
+        if self.part_column is not None:
+            part = genes[rows, self.part_column[blocks]].astype(np.intp)
         found = self.starts[part]
         for number, columns in enumerate(self.option_columns):
             if any(column is not None for column in columns):
-                here = np.flatnonzero(part == number) if several else slice(None)
+                here = slice(None) if self.part_column is None else np.flatnonzero(part == number)
                 r, b, total = rows[here], blocks[here], found[here]
                 for column, stride in zip(columns, self.strides[number], strict=True):
                     if column is not None:

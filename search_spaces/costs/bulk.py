@@ -157,9 +157,7 @@ class StageCosts:
         """Entries of the embedding's table."""
         return (before * len(self.genes.width.values) + width) * len(self.genes.embedding.members) + embedding
 
-    def mixer_entries(
-        self, node: Numbers, norm: Numbers, scale: Numbers, bias: Numbers, mixer: Numbers
-    ) -> Numbers:
+    def mixer_entries(self, node: Numbers, norm: Numbers, scale: Numbers, bias: Numbers, mixer: Numbers) -> Numbers:
         """Entries of the mixers' table.
 
         Args:

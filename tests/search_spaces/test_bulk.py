@@ -81,7 +81,10 @@ def test_a_thousand_of_unified() -> None:
     found = SpaceCosts(space, ["macs", "params"]).costs(genes)
     for number, row in enumerate(map(tuple, genes.tolist())):
         arch = space.decode(row)
-        assert (found["macs"][number], found["params"][number]) == (cost_named("macs")(arch), cost_named("params")(arch))
+        assert (found["macs"][number], found["params"][number]) == (
+            cost_named("macs")(arch),
+            cost_named("params")(arch),
+        )
 
 
 @pytest.fixture

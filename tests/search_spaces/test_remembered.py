@@ -43,7 +43,7 @@ class Mixer(TokenMixer):
     examples = (Options(),)
     def __init__(self, dim, options):
         super().__init__(dim, options)
-        self.conv = nn.Conv2d(dim, dim, widths.KERNEL, padding="same")
+        self.conv = nn.Conv2d(dim, dim, widths.KERNEL, padding=widths.KERNEL // 2)
     def forward(self, x):
         return self.conv(x)
 """
@@ -54,8 +54,14 @@ def counted(place: Path, part: str, *plugins: str, **changes: str) -> tuple[int,
     given = environment(**{VARIABLE: str(place / "cache"), "PYTHONPATH": str(place), **changes})
     given["PYTHONPATH"] = os.pathsep.join([str(place), str(Path(__file__).parent.parent.parent)])
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, part, *plugins], cwd=place, env=given, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT, part, *plugins],
+        cwd=place,
+        env=given,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
     params, times = done.stdout.split()
     return int(params), times != "0"
 
