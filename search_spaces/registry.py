@@ -215,6 +215,11 @@ def parts(kind: str) -> Mapping[str, type[PartModule]]:
     return dict(sorted(_PARTS[kind].items()))
 
 
+def registered() -> list[type[PartModule]]:
+    """The registered parts of all kinds, as far as their files are imported."""
+    return [part for found in _PARTS.values() for part in found.values()]
+
+
 def lookup(kind: str, name: str) -> type[PartModule]:
     """The class of a registered part.
 
@@ -336,5 +341,5 @@ class SkipInit(TorchFunctionMode):
 
 __all__ = [
     "KINDS", "ChannelMixer", "Embedding", "Head", "Norm", "PartModule", "Position", "PositionBias", "Scale", "SkipInit", "Tensor", "TokenMixer", "axes",
-    "check_norm", "complete", "complete_part", "lookup", "make", "options", "parts", "register",
+    "check_norm", "complete", "complete_part", "lookup", "make", "options", "parts", "register", "registered",
 ]  # fmt: skip

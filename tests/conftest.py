@@ -1,6 +1,10 @@
 """Shape annotations are checked while tests run: `Float[Tensor, "b c h w"]` becomes an assertion on every call."""
 
+import atexit
+import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import jaxtyping
@@ -17,6 +21,11 @@ def checked_modules() -> list[str]:
     folders = sorted(path.parent.name for path in root.glob("*/__init__.py"))
     return [f"search_spaces.{name}" for name in ("layers", "network", "timm_models", *folders)] + ["supernet"]
 
+
+# Counts of parts are remembered on disk, but not in the user's folder; commands that tests start inherit this.
+cache = tempfile.mkdtemp(prefix="hybrid-mixer-nas-")
+atexit.register(shutil.rmtree, cache, ignore_errors=True)
+os.environ["HYBRID_MIXER_NAS_CACHE"] = cache
 
 # Before anything of the project is imported; the value types need no check (and typing.Self cannot be checked by method).
 early = [name for name in sys.modules if name.startswith(("search_spaces.", "supernet."))]

@@ -11,6 +11,7 @@ from torch import nn
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.costs.operators import Counter, meta
+from search_spaces.costs.remembered import key_of, memory_for
 from search_spaces.network import Network, PieceSpec, children, pieces
 from search_spaces.registry import SkipInit, TokenMixer, make
 
@@ -60,7 +61,8 @@ def piece_cost(spec: PieceSpec, height: int, width: int) -> PieceCost:
 
 @lru_cache(maxsize=100_000)
 def part_cost(kind: str, part: Part, dims: tuple[int, ...], height: int, width: int) -> PieceCost:
-    """Cost of one part, counted on the meta device the first time it is asked for.
+    """Cost of one part, counted on the meta device the first time it is asked for; from then on it is remembered, also on disk
+    (`search_spaces.costs.remembered`).
 
     Args:
         dims: as for `registry.make`; the first, if any, is the number of input channels.
@@ -68,10 +70,18 @@ def part_cost(kind: str, part: Part, dims: tuple[int, ...], height: int, width: 
     Raises:
         NotImplementedError: the part has an operator whose cost is not known.
     """
+    memory = memory_for(kind, part)
+    key = key_of(kind, part, dims, height, width)
+    known = None if memory is None else memory.get(key, len(PieceCost._fields))
+    if known is not None:
+        return PieceCost(*known)
     with torch.device("meta"), SkipInit():
         module = make(kind, part, *dims).eval()
     inputs = 2 if isinstance(module, TokenMixer) and module.needs_residual else 1
-    return _count(module, inputs, dims[0] if dims else 1, height, width)
+    found = _count(module, inputs, dims[0] if dims else 1, height, width)
+    if memory is not None:
+        memory.put(key, found)
+    return found
 
 
 _BRANCHES = {"mixer": ("norm", "mixer", "scale"), "ffn": ("norm", "ffn", "scale")}

@@ -9,12 +9,14 @@ is a test with a time limit.
     compiled         the same behind torch.compile, both ways; ten minutes, only with --only compiled
     reading          splitting a folder of 20,000 images with all checks, over decoding them alone, on all cores (reading.py)
     samplers         share of the Pareto front that each sampler finds on tables of evaluated networks (samplers.py)
+    bulk             costs of many architectures and sampling within limits, over one at a time and over rejection (bulk.py)
     memory           peak of a training step of each part, straightforward over ours (memory.py)
 """
 
 import argparse
 import logging
 import math
+import os
 import random
 import statistics
 import sys
@@ -35,7 +37,7 @@ from search_spaces.network import build
 from supernet.supernet import Supernet
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from tests.benchmarks import forward, memory, reading, samplers
+from tests.benchmarks import bulk, forward, memory, reading, samplers
 
 SPACES = ("digits", "images32")
 
@@ -136,14 +138,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument(
         "--only",
-        choices=("step", "cost", "forward", "compiled", "reading", "samplers", "memory"),
+        choices=("step", "cost", "forward", "compiled", "reading", "samplers", "bulk", "memory"),
         nargs="*",
         default=[],
     )
     options = parser.parse_args()
-    only = options.only or ("step", "cost", "forward", "reading", "samplers", "memory")
+    only = options.only or ("step", "cost", "forward", "reading", "samplers", "bulk", "memory")
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     torch.set_num_threads(1)
+    os.environ["HYBRID_MIXER_NAS_CACHE"] = "off"  # what is new is counted, not read from another run
     tuned = machine.tune_allocator()
     about = machine.describe(1)
     print(  # noqa: T201
@@ -156,6 +159,7 @@ def main() -> None:
         ("compiled", "the same, compiled", lambda: forward.rows(options.repeats, forward.COMPILED)),
         ("reading", "a folder of image files of about 300 x 300", lambda: reading.rows(options.images)),
         ("samplers", "share of the feasible front's hypervolume, 5 seeds", lambda: samplers.rows(samplers.tables(), samplers.QUICK, 5)),
+        ("bulk", f"costs of {bulk.MANY:,} architectures, and {bulk.SAMPLES:,} samples within {bulk.BAND:.0%} of a cost", bulk.rows),
         ("memory", f"peak memory of a training step of a part, {memory.DIM} channels, {memory.SIDE} x {memory.SIDE}, batch {memory.BATCH}: ours, straightforward", memory.rows),
     ):  # fmt: skip
         if name in only:

@@ -1,0 +1,555 @@
+"""Random members of a space whose costs lie near a wanted value: `SearchSpace.sample`, exponentially tilted.
+
+Drawn uniformly gene by gene, a member x has a probability p(x). Its additive costs c(x) are sums over units, so the distribution
+p(x) exp(-w . c(x)) / Z(w) can be summed and sampled exactly, stage by stage: given the width and map size of a stage, its position bias
+and what its blocks share (the context), the blocks are independent of one another. A weight w above 0 favours cheap members, one
+below 0 costly ones.
+
+    log Z(w) + sup of w . c over the limits      is an upper bound of the logarithm of the probability of the limits (Chernoff)
+
+so that it proves limits empty when it falls below the probability of any single member.
+
+Notation of axes: n node, b bias, p/o/s/m/f context of position, norm, scale, mixer and FFN, d depth, r pair of norm and scale.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from search_spaces.architecture import SLOTS
+from search_spaces.costs.bulk import SpaceCosts, StageCosts
+from search_spaces.genes import GeneMatrix, SlotGenes
+
+LARGEST_TABLE = 500_000
+"""Entries of a table of a stage, up to which tied options that change costs are told apart."""
+
+
+def log_sum(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
+    """Logarithm of the sum of exponentials; minus infinity of nothing."""
+    most = values.max(axis=axis, keepdims=True)
+    most = np.where(np.isfinite(most), most, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(values - most).sum(axis=axis)) + most.squeeze(axis)
+
+
+class Lottery:
+    """Draws from many discrete distributions at once.
+
+    Args:
+        weights: logarithms, not normalised (..., outcomes).
+    """
+
+    def __init__(self, weights: np.ndarray) -> None:
+        self.outcomes = weights.shape[-1]
+        flat = weights.reshape(-1, self.outcomes)
+        most = flat.max(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sums = np.exp(flat - np.where(np.isfinite(most), most, 0.0)).cumsum(axis=1)
+            sums /= sums[:, -1:]
+        # One ascending line: row r takes the interval from r to r + 1, and is found by bisection. An empty row is never asked for.
+        self.line = (np.nan_to_num(sums, nan=1.0) + np.arange(len(flat))[:, None]).ravel()
+
+    def draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """An outcome of each row's distribution; rows are numbered in the order of the weights."""
+        if self.outcomes == 1:
+            return np.zeros(len(rows), np.intp)
+        # A little below 1, so that rounding never reaches the next row.
+        found = np.searchsorted(self.line, rows + rng.random(len(rows)) * (1 - 1e-9), side="right")
+        return found - rows * self.outcomes
+
+
+class EmptyError(Exception):
+    """Nothing within the limits was found.
+
+    Args:
+        proven: whether there is none.
+        nearest: genes of what came nearest, -1 where a gene does not matter.
+    """
+
+    def __init__(self, proven: bool, nearest: np.ndarray) -> None:
+        self.proven, self.nearest = proven, nearest
+        super().__init__("nothing within the limits")
+
+
+Option = tuple[int, int]
+"""Number of a part in its slot, and of an option of that part."""
+
+
+@dataclass(frozen=True)
+class SlotPrior:
+    """How a slot is drawn in a stage: first a context, which the blocks share, then in each block a member.
+
+    Args:
+        contexts: log probability (contexts,). A context is the member of a slot that is tied, or values of tied options.
+        members: log probability (contexts, members) of a block's member.
+        late: log probability of each value of the tied options that no context tells apart: blocks draw their members as if the option
+            were theirs, and are then given the one value that is drawn for the stage.
+    """
+
+    contexts: np.ndarray
+    members: np.ndarray
+    late: dict[Option, np.ndarray]
+
+
+def slot_prior(genes: SlotGenes, kept: list[Option]) -> SlotPrior:
+    """
+    Args:
+        kept: of the tied options, those that contexts tell apart.
+    """
+    if genes.whole:
+        return SlotPrior(genes.log_prior.copy(), np.where(np.eye(len(genes.members), dtype=bool), 0.0, -np.inf), {})
+    sizes = [genes.sizes[part][option] for part, option in kept]
+    combinations = list(itertools.product(*map(range, sizes)))
+    members = np.tile(genes.log_prior, (len(combinations), 1))
+    for (part, option), values in zip(kept, zip(*combinations, strict=True), strict=True):
+        of_part = np.flatnonzero(genes.part_of == part)
+        fits = genes.value(part, option, of_part)[None] == np.array(values)[:, None]
+        more = math.log(genes.sizes[part][option])
+        members[:, of_part] = np.where(fits, members[:, of_part] + more, -np.inf)
+    late = {
+        (part, option): np.full(genes.sizes[part][option], -math.log(genes.sizes[part][option]))
+        for part, option in genes.tied_options
+        if (part, option) not in kept
+    }
+    return SlotPrior(np.full(len(combinations), -sum(map(math.log, sizes))), members, late)
+
+
+@dataclass(frozen=True)
+class StagePrior:
+    """Log probabilities of the choices of a stage.
+
+    Args:
+        width, depth, embedding, bias: (choices,).
+        slots: by name.
+        first: of one block of the stage, where it is not drawn as the others: log probabilities as `SlotPrior.members`, by slot.
+    """
+
+    width: np.ndarray
+    depth: np.ndarray
+    embedding: np.ndarray
+    bias: np.ndarray
+    slots: dict[str, SlotPrior]
+    first: dict[str, np.ndarray] | None = None
+
+
+def _over(costs: np.ndarray, genes: SlotGenes, part: int, option: int) -> np.ndarray:
+    """Costs (..., members, names), of each member of a part the mean over the values of an option."""
+    found = costs.copy()
+    sizes, start = genes.sizes[part], int(genes.starts[part])
+    here = costs[..., start : start + math.prod(sizes), :]
+    shaped = here.reshape(*costs.shape[:-2], *sizes, costs.shape[-1])
+    axis = len(costs.shape) - 2 + option
+    known = ~np.isnan(shaped)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(known, shaped, 0).sum(axis=axis, keepdims=True) / known.sum(axis=axis, keepdims=True)
+    found[..., start : start + math.prod(sizes), :] = np.broadcast_to(mean, shaped.shape).reshape(here.shape)
+    return found
+
+
+class StageModel:
+    """What the units of a stage cost, as arrays, and how the stage is drawn.
+
+    Attributes:
+        to: node (before, width, embedding).
+        embedding: costs (before, width, embedding, names); bias: (n, bias, names); position: (n, position, names);
+            mixer: (n, norm, scale, bias, mixer, names), with one bias where it makes no difference; ffn: (n, norm, scale, FFN, names).
+        tilted: the last three, each by the name of its slot, as weights see them: means over the values of late options.
+        slack: how far the costs of a member can be from what weights see, at most (names,).
+        prior: of the stage.
+    """
+
+    def __init__(self, costs: SpaceCosts, stage: StageCosts) -> None:
+        self.stage, genes, names = stage, stage.genes, len(costs.names)
+        nodes, before = len(stage.nodes), len(stage.before)
+        shape = (before, len(genes.width.values), len(genes.embedding.members))
+        self.to = stage.to[: math.prod(shape)].reshape(shape)
+        self.embedding = stage.embedding.values.reshape(*shape, names)
+        self.bias = stage.bias.values.reshape(nodes, -1, names)
+        every = costs.every_mixer(stage)
+        mixer = stage.mixer.values[every]
+        self.bias_matters = not np.array_equal(mixer, np.broadcast_to(mixer[:, :, :, :1], mixer.shape), equal_nan=True)
+        self.costs = {
+            "position": stage.position.values.reshape(nodes, -1, names),
+            "mixer": mixer if self.bias_matters else mixer[:, :, :, :1],
+            "ffn": stage.ffn.values.reshape(nodes, stage.norms, stage.scales, stage.ffns, names),
+        }
+        self.tilted = dict(self.costs)
+        self.slack = np.zeros(names)
+        kept = self._kept()
+        for name, costs_of in self.costs.items():
+            for option in genes.slots[name].tied_options:
+                if option not in kept[name]:
+                    self.tilted[name] = _over(self.tilted[name], genes.slots[name], *option)
+            apart = np.nan_to_num(np.abs(self.tilted[name] - costs_of)).reshape(-1, names)
+            self.slack += genes.blocks * apart.max(axis=0, initial=0.0)
+        self.prior = StagePrior(
+            genes.width.log_prior, genes.depth.log_prior, genes.embedding.log_prior, genes.bias.log_prior,
+            {name: slot_prior(genes.slots[name], kept[name]) for name in SLOTS},
+        )  # fmt: skip
+
+    def _kept(self) -> dict[str, list[Option]]:
+        """The tied options that get contexts: those that change costs, the most influential first, while tables stay small."""
+        slots = self.stage.genes.slots
+        kept = {name: list(slots[name].tied_options) if name in ("norm", "scale") else [] for name in SLOTS}
+        spreads = []
+        for name, costs in self.costs.items():
+            scale = np.nanmax(np.abs(costs.reshape(-1, costs.shape[-1])), axis=0, initial=1e-300)
+            for option in slots[name].tied_options:
+                spread = np.nanmax(np.abs(costs - _over(costs, slots[name], *option)) / scale, initial=0.0)
+                if spread > 0:
+                    spreads.append((spread, name, option))
+        contexts = len(self.bias) * self.bias.shape[1] * len(self.stage.genes.depth.values)
+        contexts *= math.prod(len(slot.members) for slot in slots.values() if slot.whole)
+        contexts *= math.prod(slots[name].sizes[p][o] for name in kept for p, o in kept[name])
+        sizes = {name: costs[..., 0].size for name, costs in self.costs.items()}
+        for _, name, (part, option) in sorted(spreads, reverse=True):
+            choices = slots[name].sizes[part][option]
+            if contexts * choices <= LARGEST_TABLE and sizes[name] * choices <= LARGEST_TABLE:
+                contexts *= choices
+                sizes[name] *= choices
+                kept[name].append((part, option))
+        return kept
+
+
+class Context(NamedTuple):
+    """What is decided for a whole stage, as numbers (architectures,): contexts of the slots, the bias and the choice of depth."""
+
+    position: np.ndarray
+    norm: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray
+    mixer: np.ndarray
+    ffn: np.ndarray
+    depth: np.ndarray
+
+
+class Blocks:
+    """Log weights of a block of a stage under one tilt, given the node and the context.
+
+    Attributes:
+        position: (n, p, position); mixer: (n, norm, scale, bias, m, mixer); ffn: (n, norm, scale, f, FFN).
+        pairs: (n, o, s, bias, m, f, r): of pairs of norm and scale, the rest of the block summed.
+        total: (n, p, o, s, bias, m, f).
+    """
+
+    def __init__(self, model: StageModel, members: dict[str, np.ndarray], weights: np.ndarray) -> None:
+        def weighed(name: str) -> np.ndarray:
+            found = -(model.tilted[name] @ weights)
+            return np.where(np.isnan(found), -np.inf, found)[..., None, :] + members[name]
+
+        self.position, self.mixer, self.ffn = weighed("position"), weighed("mixer"), weighed("ffn")
+        self.norm, self.scale, prior = pairs(members["norm"], members["scale"])
+        mixer = np.moveaxis(log_sum(self.mixer)[:, self.norm, self.scale], 3, -1)  # n, o, s, bias, m, r
+        ffn = np.moveaxis(log_sum(self.ffn)[:, self.norm, self.scale], 3, -1)  # n, o, s, f, r
+        self.pairs = mixer[:, :, :, :, :, None] + ffn[:, :, :, None, None] + prior[None, :, :, None, None, None]
+        position = log_sum(self.position)
+        self.total = position[:, :, None, None, None, None, None] + log_sum(self.pairs)[:, None]
+
+
+def pairs(norm: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Norm, scale and log probability (o, s, r) of the pairs that are possible in a pair of contexts; the last may be impossible.
+
+    Args:
+        norm, scale: log probabilities (contexts, members).
+    """
+    found = {}
+    for o, s in np.ndindex(len(norm), len(scale)):
+        both = itertools.product(np.flatnonzero(norm[o] > -np.inf), np.flatnonzero(scale[s] > -np.inf))
+        found[o, s] = [(int(n), int(c), norm[o, n] + scale[s, c]) for n, c in both]
+    most = max(1, *map(len, found.values()))
+    shape = (len(norm), len(scale), most)
+    numbers, chances = np.zeros((2, *shape), np.intp), np.full(shape, -np.inf)
+    for place, options in found.items():
+        for r, (n, c, chance) in enumerate(options):
+            numbers[(0, *place, r)], numbers[(1, *place, r)], chances[(*place, r)] = n, c, chance
+    return numbers[0], numbers[1], chances
+
+
+def _times(count: np.ndarray, logs: np.ndarray) -> np.ndarray:
+    """count * logs, 0 where the count is 0."""
+    with np.errstate(invalid="ignore"):
+        return np.where(count == 0, 0.0, count * logs)
+
+
+class StageTilt:
+    """Log weights of a stage under one tilt.
+
+    Attributes:
+        contexts: (n, p, o, s, bias, m, f, d), all blocks summed.
+        total: (n,).
+        blocks, first: of a block, and of the one that is drawn apart, if one is.
+    """
+
+    def __init__(self, model: StageModel, prior: StagePrior, weights: np.ndarray) -> None:
+        slots = {name: slot.members for name, slot in prior.slots.items()}
+        self.blocks = Blocks(model, slots, weights)
+        self.first = None if prior.first is None else Blocks(model, slots | prior.first, weights)
+        self.depths = model.stage.genes.depth.values
+        self.bias = np.nan_to_num(-(model.bias @ weights), nan=-np.inf)
+        position, norm, mixer, ffn, scale = (prior.slots[name].contexts for name in SLOTS)
+        grid = np.ix_(position, norm, scale, prior.bias, mixer, ffn)
+        chances = sum(np.broadcast_to(axis, np.broadcast_shapes(*(a.shape for a in grid))) for axis in grid)
+        shared = chances + self.bias[:, None, None, None, :, None, None]
+        depth = self.depths if self.first is None else self.depths - 1
+        sums = _times(np.maximum(depth, 0), self.blocks.total[..., None])
+        if self.first is not None:
+            sums = sums + np.where(self.depths == 0, -np.inf, self.first.total[..., None])
+        self.contexts = shared[..., None] + sums + prior.depth
+        self.total = log_sum(self.contexts.reshape(len(self.contexts), -1))
+
+    def of(self, node: np.ndarray, context: Context, depth: np.ndarray) -> np.ndarray:
+        """Log weight of the bias and the blocks of a stage, given its context, without the context's probability."""
+        p, o, s, b, m, f = context[:-1]
+        bias = b if self.blocks.total.shape[4] > 1 else np.zeros_like(b)
+        found = self.bias[node, b]
+        if self.first is not None:
+            found = found + self.first.total[node, p, o, s, bias, m, f]
+            depth = depth - 1
+        return found + _times(depth, self.blocks.total[node, p, o, s, bias, m, f])
+
+
+class Model:
+    """A space as its tilts see it.
+
+    Args:
+        costs: additive costs; all units are counted.
+    """
+
+    def __init__(self, costs: SpaceCosts) -> None:
+        self.costs = costs
+        self.stages = [StageModel(costs, stage) for stage in costs.stages]
+        self.head = costs.head.values.reshape(len(costs.last), -1, len(costs.names))
+        self.slack = sum((stage.slack for stage in self.stages), np.zeros(len(costs.names)))
+        self.least_chance = -float(np.log(costs.genes.sizes).sum())
+
+    @property
+    def prior(self) -> "Prior":
+        """Of `SearchSpace.sample`: every gene uniform."""
+        return Prior(tuple(stage.prior for stage in self.stages), self.costs.genes.head.log_prior)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Log probabilities of all choices of a space."""
+
+    stages: tuple[StagePrior, ...]
+    head: np.ndarray
+
+
+class Tilt:
+    """The members of a space, drawn with probabilities proportional to p(x) exp(-weights . costs).
+
+    Args:
+        weights: one per cost.
+
+    Attributes:
+        log_total: log Z, without the costs' base.
+    """
+
+    def __init__(self, model: Model, prior: Prior, weights: np.ndarray) -> None:
+        self.model, self.prior, self.weights = model, prior, weights
+        self.stages = [StageTilt(*pair, weights) for pair in zip(model.stages, prior.stages, strict=True)]
+        self.head = np.nan_to_num(-(model.head @ weights), nan=-np.inf)
+        after = log_sum(self.head + prior.head)
+        self.entries: list[np.ndarray] = []
+        for stage, drawn, chances in zip(reversed(model.stages), reversed(self.stages), reversed(prior.stages), strict=True):  # fmt: skip
+            own = np.nan_to_num(-(stage.embedding @ weights), nan=-np.inf)
+            entries = own + chances.width[:, None] + chances.embedding + (drawn.total + after)[stage.to]
+            self.entries.insert(0, entries.reshape(len(entries), -1))
+            after = log_sum(self.entries[0])
+        self.log_total = float(after[0])
+
+
+class Skeleton(NamedTuple):
+    """Everything of some architectures but their blocks' members: for each stage the entry of its embedding, its node and its context."""
+
+    entries: list[np.ndarray]
+    nodes: list[np.ndarray]
+    contexts: list[Context]
+    head: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Skeleton":
+        """Those of some rows."""
+        contexts = [Context(*(axis[rows] for axis in context)) for context in self.contexts]
+        return Skeleton([e[rows] for e in self.entries], [n[rows] for n in self.nodes], contexts, self.head[rows])
+
+
+class Drawn(NamedTuple):
+    """Drawn architectures.
+
+    Args:
+        skeleton: of each.
+        rows: for each stage, the architecture of each block, ascending.
+        members: for each stage, the member by slot of each block.
+        costs: (architectures, names), without the base.
+        weighed: the same as the tilts see them.
+    """
+
+    skeleton: Skeleton
+    rows: list[np.ndarray]
+    members: list[dict[str, np.ndarray]]
+    costs: np.ndarray
+    weighed: np.ndarray
+
+
+class TiltedSampler:
+    """Draws architectures under tilts.
+
+    Args:
+        tilts: of the same model and prior. The first one draws skeletons, and each draws the blocks of those that it suits best.
+    """
+
+    def __init__(self, tilts: list[Tilt]) -> None:
+        self.tilts, self.model, self.prior = tilts, tilts[0].model, tilts[0].prior
+        self.entries = [Lottery(entries) for entries in tilts[0].entries]
+        self.contexts = [Lottery(stage.contexts.reshape(len(stage.contexts), -1)) for stage in tilts[0].stages]
+        self.head = Lottery(tilts[0].head + self.prior.head)
+        self.late = [
+            {(name, option): Lottery(chances) for name, slot in stage.slots.items() for option, chances in slot.late.items()}
+            for stage in self.prior.stages
+        ]  # fmt: skip
+        self.blocks = [_BlockSampler([t.stages[s].blocks for t in tilts]) for s in range(len(self.model.stages))]
+        self.firsts: list[_BlockSampler | None] = []
+        for s in range(len(self.model.stages)):
+            firsts = [first for tilt in tilts if (first := tilt.stages[s].first) is not None]
+            self.firsts.append(_BlockSampler(firsts) if firsts else None)
+
+    def skeletons(self, count: int, rng: np.random.Generator) -> Skeleton:
+        """Skeletons as the first tilt weighs them."""
+        node = np.zeros(count, np.intp)
+        entries, nodes, contexts = [], [], []
+        for s, model in enumerate(self.model.stages):
+            entry = node * self.entries[s].outcomes + self.entries[s].draw(node, rng)
+            node = model.to.reshape(-1)[entry]
+            context = self.contexts[s].draw(node, rng)
+            shape = self.tilts[0].stages[s].contexts.shape[1:]
+            p, o, c, b, m, f, d = np.unravel_index(context, shape)
+            entries.append(entry)
+            nodes.append(node)
+            contexts.append(Context(p, o, c, b, m, f, d))
+        return Skeleton(entries, nodes, contexts, self.head.draw(node, rng))
+
+    def log_weights(self, skeleton: Skeleton) -> np.ndarray:
+        """Log weight of each skeleton under each tilt (tilts, skeletons), without its probability."""
+        found = -(self._fixed(skeleton) @ np.array([tilt.weights for tilt in self.tilts]).T).T
+        for s, (node, context) in enumerate(zip(skeleton.nodes, skeleton.contexts, strict=True)):
+            depth = self.model.stages[s].stage.genes.depth.values[context.depth]
+            for t, tilt in enumerate(self.tilts):
+                found[t] += tilt.stages[s].of(node, context, depth)
+        return found
+
+    def _fixed(self, skeleton: Skeleton) -> np.ndarray:
+        """Costs of the embeddings and the head (architectures, names)."""
+        found = self.model.head[skeleton.nodes[-1], skeleton.head]
+        for model, entry in zip(self.model.stages, skeleton.entries, strict=True):
+            found = found + model.embedding.reshape(-1, found.shape[1])[entry]
+        return found
+
+    def fill(self, skeleton: Skeleton, tilt: np.ndarray, rng: np.random.Generator) -> Drawn:
+        """Draws the blocks of skeletons.
+
+        Args:
+            tilt: by which each is filled (architectures,).
+        """
+        costs, rows, members = self._fixed(skeleton), [], []
+        weighed = costs
+        for s, (node, context) in enumerate(zip(skeleton.nodes, skeleton.contexts, strict=True)):
+            model = self.model.stages[s]
+            depth = model.stage.genes.depth.values[context.depth]
+            row = np.repeat(np.arange(len(node)), depth)
+            first = np.arange(len(row)) == np.repeat(np.cumsum(depth) - depth, depth)
+            found = {name: np.zeros(len(row), np.intp) for name in SLOTS}
+            apart = self.firsts[s]
+            for sampler, here in ((self.blocks[s], ~first), (apart, first)) if apart else ((self.blocks[s], None),):
+                own = row if here is None else row[here]
+                drawn = sampler.draw(tilt[own], node[own], Context(*(axis[own] for axis in context)), rng)
+                for name, numbers in drawn.items():
+                    found[name][slice(None) if here is None else here] = numbers
+            for (name, (part, option)), lottery in self.late[s].items():
+                value = lottery.draw(np.zeros(len(node), np.intp), rng)
+                _give(model.stage.genes.slots[name], part, option, found[name], value[row])
+            bias = model.bias[node, context.bias]
+            real = bias + self._of_blocks(model, model.costs, node, row, context.bias, found)
+            seen = bias + self._of_blocks(model, model.tilted, node, row, context.bias, found) if model.slack.any() else real  # fmt: skip
+            costs, weighed = costs + real, weighed + seen
+            rows.append(row)
+            members.append(found)
+        return Drawn(skeleton, rows, members, costs, weighed)
+
+    @staticmethod
+    def _of_blocks(
+        model: StageModel, costs: dict[str, np.ndarray], node: np.ndarray, row: np.ndarray, bias: np.ndarray, members: dict[str, np.ndarray]
+    ) -> np.ndarray:  # fmt: skip
+        """Costs of all blocks of a stage (architectures, names)."""
+        at, norm, scale = node[row], members["norm"], members["scale"]
+        given = bias[row] if model.bias_matters else np.zeros_like(row)
+        found = costs["mixer"][at, norm, scale, given, members["mixer"]]
+        found += costs["ffn"][at, norm, scale, members["ffn"]]
+        found += costs["position"][at, members["position"]]
+        return np.stack([np.bincount(row, cost, len(node)) for cost in found.T], axis=1)
+
+
+def _give(genes: SlotGenes, part: int, option: int, members: np.ndarray, values: np.ndarray) -> None:
+    """Gives an option of a part the values of its stage, in place."""
+    here = np.flatnonzero(genes.part_of[members] == part)
+    own = genes.value(part, option, members[here])
+    members[here] += (values[here] - own) * genes.strides[part][option]
+
+
+class _BlockSampler:
+    """Draws the members of blocks under several tilts."""
+
+    def __init__(self, blocks: list[Blocks]) -> None:
+        self.norm, self.scale = blocks[0].norm, blocks[0].scale
+        weights = {name: np.stack([getattr(b, name) for b in blocks]) for name in ("position", "mixer", "ffn", "pairs")}
+        self.shapes = {name: array.shape[:-1] for name, array in weights.items()}
+        self.lotteries = {name: Lottery(array) for name, array in weights.items()}
+
+    def draw(
+        self, tilt: np.ndarray, node: np.ndarray, context: Context, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """The member of each slot of blocks; arguments are of the same length."""
+        p, o, s, b, m, f, _ = context
+        bias = b if self.shapes["mixer"][4] > 1 else np.zeros_like(b)
+
+        def one(name: str, *place: np.ndarray) -> np.ndarray:
+            return self.lotteries[name].draw(np.ravel_multi_index(place, self.shapes[name]), rng)
+
+        pair = one("pairs", tilt, node, o, s, bias, m, f)
+        norm, scale = self.norm[o, s, pair], self.scale[o, s, pair]
+        return {
+            "position": one("position", tilt, node, p), "norm": norm, "scale": scale,
+            "mixer": one("mixer", tilt, node, norm, scale, bias, m), "ffn": one("ffn", tilt, node, norm, scale, f),
+        }  # fmt: skip
+
+
+def genes_of(matrix: GeneMatrix, drawn: Drawn, kept: np.ndarray) -> np.ndarray:
+    """Genes (kept, genes) of drawn architectures as `SearchSpace.encode` gives them, but -1 where a gene does not matter.
+
+    Args:
+        kept: whether each architecture is wanted.
+    """
+    found = np.full((int(kept.sum()), len(matrix.sizes)), -1, matrix.dtype)
+    place, every = np.cumsum(kept) - 1, np.arange(len(found))
+    first = np.zeros(len(found), np.intp)
+    for genes, entry, context, row, members in zip(
+        matrix.stages, drawn.skeleton.entries, drawn.skeleton.contexts, drawn.rows, drawn.members, strict=True
+    ):
+        width, embedding = np.divmod(entry[kept], len(genes.embedding.members))
+        genes.width.write(found, width % len(genes.width.values))
+        genes.depth.write(found, context.depth[kept])
+        genes.embedding.write(found, every, first, embedding)
+        genes.bias.write(found, every, first, context.bias[kept])
+        depth = genes.depth.values[context.depth]
+        blocks = np.arange(len(row)) - np.repeat(np.cumsum(depth) - depth, depth)
+        here = kept[row]
+        for name, slot in genes.slots.items():
+            slot.write(found, place[row[here]], blocks[here], members[name][here])
+    matrix.head.write(found, every, first, drawn.skeleton.head[kept])
+    return found
+
+
+__all__ = ["Blocks", "Drawn", "EmptyError", "Lottery", "Model", "Prior", "Skeleton", "SlotPrior", "StageModel", "StagePrior", "Tilt", "TiltedSampler", "genes_of", "log_sum"]  # fmt: skip

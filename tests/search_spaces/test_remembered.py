@@ -1,0 +1,176 @@
+"""Counts of parts on disk: read back by another process, anew where source has changed, and never in the way."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search_spaces.architecture import Part
+from search_spaces.costs import pieces, remembered
+from search_spaces.costs.remembered import VARIABLE, Memory, folder, key_of, memory_for
+from tests.command_line import environment
+
+PART = Part.of("mlp", ratio=2)
+
+SCRIPT = """
+import sys
+from search_spaces.architecture import Part
+from search_spaces.costs import pieces
+counted = []
+count = pieces._count
+pieces._count = lambda *args: counted.append(1) or count(*args)
+for name in sys.argv[2:]:
+    __import__(name)
+kind, name = sys.argv[1].split(".")
+print(pieces.part_cost(kind, Part(name), (8,), 4, 4).params, len(counted))
+"""
+
+MIXER = """
+from dataclasses import dataclass
+from torch import nn
+from search_spaces.registry import TokenMixer, register
+import widths
+
+@register("remembered_mixer")
+class Mixer(TokenMixer):
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Options:
+        pass
+    examples = (Options(),)
+    def __init__(self, dim, options):
+        super().__init__(dim, options)
+        self.conv = nn.Conv2d(dim, dim, widths.KERNEL, padding=widths.KERNEL // 2)
+    def forward(self, x):
+        return self.conv(x)
+"""
+
+
+def counted(place: Path, part: str, *plugins: str, **changes: str) -> tuple[int, bool]:
+    """Parameters of a part, and whether a new process counted them."""
+    given = environment(**{VARIABLE: str(place / "cache"), "PYTHONPATH": str(place), **changes})
+    given["PYTHONPATH"] = os.pathsep.join([str(place), str(Path(__file__).parent.parent.parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, part, *plugins],
+        cwd=place,
+        env=given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    params, times = done.stdout.split()
+    return int(params), times != "0"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    remembered._memory.cache_clear()
+    pieces.part_cost.cache_clear()
+    yield tmp_path  # type: ignore[misc]
+    remembered._memory.cache_clear()
+    pieces.part_cost.cache_clear()
+
+
+def test_another_process_reads_what_one_has_counted(tmp_path: Path) -> None:
+    first, second = counted(tmp_path, "ffn.mlp"), counted(tmp_path, "ffn.mlp")
+    assert (first[1], second) == (True, (first[0], False))
+    (file,) = (tmp_path / "cache").iterdir()
+    file.write_text(file.read_text().replace("0", "1", 5))
+    assert counted(tmp_path, "ffn.mlp") == first  # damaged: counted, and written anew
+    assert counted(tmp_path, "ffn.mlp") == second
+
+
+def old(file: Path, text: str) -> None:
+    """Writes a file as if it had been there for an hour: what changes while a process runs is not remembered."""
+    file.write_text(text)
+    os.utime(file, (time.time() - 3600,) * 2)
+
+
+def test_a_plugin_that_is_changed_is_counted_anew(tmp_path: Path) -> None:
+    package = tmp_path / "mixers_of_mine"
+    package.mkdir()
+    old(package / "__init__.py", "")
+    old(package / "widths.py", "KERNEL = 1")
+    old(package / "mixer.py", MIXER.replace("import widths", "from mixers_of_mine import widths"))
+    of_mixer = ("mixer.remembered_mixer", "mixers_of_mine.mixer")
+    assert [counted(tmp_path, *of_mixer) for _ in range(2)] == [(72, True), (72, False)]
+    old(package / "widths.py", "KERNEL = 3")  # a file that the part imports
+    assert [counted(tmp_path, *of_mixer) for _ in range(2)] == [(584, True), (584, False)]
+
+
+@pytest.mark.usefixtures("place")
+def test_what_is_made_while_a_process_runs_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory_for("ffn", PART) is not None
+    monkeypatch.setattr(remembered, "_STARTED", 0.0)  # every file is newer
+    remembered._own_source.cache_clear()
+    assert memory_for("ffn", PART) is None
+    remembered._own_source.cache_clear()
+
+
+def test_a_count_is_known_by_all_that_it_depends_on(place: Path) -> None:
+    memory = memory_for("ffn", PART)
+    assert memory is not None
+    keys = {
+        key_of(kind, part, dims, h, w)
+        for kind in ("ffn", "norm") for part in (PART, Part.of("mlp", ratio=2.0)) for dims in ((8,), (8, 9)) for h, w in ((4, 4), (4, 5), (5, 4))
+    }  # fmt: skip
+    assert len(keys) == 24
+    found = pieces.part_cost("ffn", PART, (8,), 4, 4)
+    assert memory.get(key_of("ffn", PART, (8,), 4, 4), 4) == found
+    memory.write()
+    assert Memory(memory.path).get(key_of("ffn", PART, (8,), 4, 4), 4) == found
+    assert Memory(memory.path).get(key_of("ffn", PART, (8,), 4, 4), 3) is None
+
+
+def test_several_processes_add_to_one_file(place: Path) -> None:
+    one, other = Memory(place / "counts-a.json"), Memory(place / "counts-a.json")
+    one.put("a", (1,))
+    other.put("b", (2,))
+    one.write()
+    other.write()
+    assert Memory(place / "counts-a.json").counts == {"a": (1,), "b": (2,)}
+    assert sorted(file.name for file in place.iterdir()) == ["counts-a.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"counts": {"a": 1}, "sha256": ""}', b"\xff", b"[" * 100_000])
+def test_damaged_files_are_empty(place: Path, content: bytes) -> None:
+    (place / "counts-a.json").write_bytes(content)
+    memory = Memory(place / "counts-a.json")
+    assert memory.counts == {}
+    memory.put("a", (1,))
+    memory.write()
+    assert json.loads((place / "counts-a.json").read_text())["counts"] == {"a": [1]}
+
+
+def test_a_place_that_cannot_be_written_is_no_matter(place: Path) -> None:
+    (place / "file").write_text("")
+    memory = Memory(place / "file" / "counts-a.json")
+    memory.put("a", (1,))
+    memory.write()
+    assert memory.get("a", 1) == (1,)
+
+
+def test_files_of_older_source_do_not_pile_up(place: Path) -> None:
+    for number in range(12):
+        old(place / f"counts-{number}.json", "")
+    memory = Memory(place / "counts-new.json")
+    memory.put("a", (1,))
+    memory.write()
+    assert len(list(place.iterdir())) == remembered.KEPT_FILES + 1
+
+
+def test_where_it_is_and_how_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "hybrid-mixer-nas-" in str(folder())  # conftest's
+    monkeypatch.setenv(VARIABLE, "off")
+    assert (folder(), memory_for("ffn", PART)) == (None, None)
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert folder() == Path("/somewhere/hybrid-mixer-nas")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert folder() == Path("/home/me/.cache/hybrid-mixer-nas")
