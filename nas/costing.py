@@ -122,7 +122,7 @@ def excess_of(violations: Violations) -> Callable[[Architecture], float]:
     return lambda arch: max(violations(arch).values(), default=-1.0)
 
 
-def _everywhere(name: str) -> bool:
+def known_everywhere(name: str) -> bool:
     """Whether a cost is known wherever the units of a network are: it is counted, or adds up over units."""
     return name in BUILT_IN or (name in cost_names() and cost_named(name).additive is not None)
 
@@ -133,7 +133,7 @@ def check_feasible(space: SearchSpace, budget: Budget) -> None:
         InputError: no network within the limits on counted costs, and on those that add up over units, was found. It names the binding
             limit, or the two that no network keeps together, and the nearest network's costs.
     """
-    checked = budget.over([name for name in budget.names if _everywhere(name)])
+    checked = budget.over([name for name in budget.names if known_everywhere(name)])
     excess = excess_of(violations_of(checked))
     found = space.nearest(excess)
     if excess(found) > 0:

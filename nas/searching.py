@@ -14,6 +14,7 @@ from nas.costing import (
     Violations,
     check_feasible,
     excess_of,
+    known_everywhere,
     measured_costs,
     needed,
     or_else,
@@ -52,6 +53,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, costs_of, temporary_costs
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, OutsideBudget, unknown
+from search_spaces.feasible import FeasibleSampler
 from search_spaces.limits import outside
 from search_spaces.registry import complete
 from search_spaces.space import SearchSpace
@@ -271,6 +273,8 @@ def _conduct(run: Run, executor: Executor) -> Search:
             space.sample(random.Random(0), excess_of(violations))
         except OutsideBudget as error:
             raise refusal(space, budget, error.nearest, sparse) from None
+    if budget and source is space and all(map(known_everywhere, needed(budget, objectives))):
+        source = Within(space, budget)
     # Everything that can fail, before the first file of a new search is written.
     constrained = tuple(dict.fromkeys((*budget.names, *sparse)))
     for probe in proposers_of(run, constrained):
@@ -352,6 +356,35 @@ def given_networks(settings: SearchConfig, space: SearchSpace) -> list[tuple[str
         space.encode(arch)  # which says what does not fit
         found.append((name, arch))
     return found
+
+
+class Within:
+    """A space whose members within a budget are drawn as `search_spaces.feasible` does: with the distribution of `SearchSpace.sample`
+    given the budget. Where that finds none, the space's own way of drawing and repairing has a try.
+
+    Args:
+        budget: on costs that are known for every member.
+    """
+
+    def __init__(self, space: SearchSpace, budget: Budget) -> None:
+        self.space, self.budget = space, budget
+        self.genes, self.decode, self.encode = space.genes, space.decode, space.encode
+
+    @cached_property
+    def size(self) -> int:
+        return self.space.size
+
+    @cached_property
+    def _sampler(self) -> FeasibleSampler:
+        limits = [(n, self.budget.floor(n) or 0.0, self.budget.limit(n) or math.inf) for n in self.budget.names]
+        return FeasibleSampler(self.space, limits)
+
+    def sample(self, rng: random.Random, excess: Callable[[Architecture], float] | None = None) -> Architecture:
+        """A member within the budget."""
+        try:
+            return self._sampler.sample(rng)
+        except OutsideBudget:
+            return self.space.sample(rng, excess)
 
 
 class Listed:

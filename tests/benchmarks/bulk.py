@@ -34,7 +34,7 @@ def random_genes(space: SearchSpace, count: int, rng: np.random.Generator) -> np
     return np.concatenate([piece.astype(np.int16) for piece in pieces])
 
 
-def timed(call) -> tuple[float, object]:  # noqa: ANN001
+def timed(call) -> tuple[float, object]:
     """Seconds of one call, and what it gives."""
     clock = time.perf_counter()
     found = call()
