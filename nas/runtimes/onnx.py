@@ -32,11 +32,10 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Onnx:
-    """ONNX Runtime with all of its optimisations, and with those of the exporter, without which its networks take 1.3 times as long.
+    """ONNX Runtime with all of its optimisations and those of the exporter. Maps are NCHW at its border, and laid out as it likes inside.
 
-    It folds batch norms into convolutions itself, but neither norms before a convolution nor LayerScale: from the form for inference it
-    is 1.1 times faster than from plain networks with merged branches (two networks of `images32`, batch 1, one thread). Maps are NCHW at
-    its border, and laid out as it likes inside.
+    It is given the form for inference. ONNX Runtime folds batch norms into convolutions itself, but neither norms before a convolution nor
+    LayerScale; files of networks with merged branches alone take longer to export and are no faster.
 
     Two sessions of one file can differ by tens of per cent where a call takes some 20 microseconds, as single units do: it depends on
     where their memory lies.
