@@ -16,7 +16,11 @@ from search_spaces.errors import InputError
 
 
 class Compiled:
-    """torch.compile with inductor: one graph for one module and its sizes. Compiling takes seconds to a minute."""
+    """torch.compile with inductor: one graph for one module and its sizes. Compiling takes seconds to a minute.
+
+    It is given the form for inference, since the compiler folds neither batch norms nor parallel branches by itself. `make bench` compares
+    that, in its section compiled, with a straightforward implementation that is compiled: it is 1.0 to 2.2 times faster.
+    """
 
     name = "compiled"
 

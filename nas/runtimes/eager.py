@@ -11,7 +11,7 @@ from nas.runtimes.forms import check_device, folded, placed, placed_inputs, set_
 
 
 class Eager:
-    """PyTorch as it is. It has no optimiser of its own, so what the form for inference folds is gained whole."""
+    """PyTorch as it is, on the form for inference. It has no optimiser of its own, so all that the form folds is gained."""
 
     name = "eager"
 

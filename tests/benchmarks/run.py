@@ -30,6 +30,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 
 from nas import machine
+from nas.timing import FEWEST, time_interleaved
 from search_spaces.architecture import Architecture
 from search_spaces.costs import pieces
 from search_spaces.named import load_space
@@ -50,9 +51,10 @@ def timed(call: Callable[[], Any]) -> float:
 
 
 def interleaved(one: Callable[[], Any], other: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """Median seconds of both, called in turn, after two warm-ups."""
-    pairs = [(timed(one), timed(other)) for _ in range(repeats + 2)][2:]
-    return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
+    """Median seconds of both, called in rounds of random order."""
+    rounds = max(FEWEST, repeats)
+    found = time_interleaved({0: one, 1: other}, seed=0, rounds=rounds, most=rounds)
+    return found[0].ms / 1e3, found[1].ms / 1e3
 
 
 def fvcore_macs(arch: Architecture) -> int:
