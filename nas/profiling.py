@@ -192,6 +192,7 @@ def worst(noises: Sequence[Noise]) -> Noise:
     return Noise(
         spread=max(noise.spread for noise in noises),
         drift=max((noise.drift for noise in noises), key=abs),
+        waiting=max(noise.waiting for noise in noises),
         unsettled=max(noise.unsettled for noise in noises),
         error=noises[0].error,
         load=max((noise.load for noise in noises if noise.load is not None), default=None),
