@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from search_spaces.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
 
@@ -130,6 +130,27 @@ def make_runtime(name: str, key: str = "runtime") -> Runtime:
     if name in _CLASSES:
         return getattr(importlib.import_module(f"nas.runtimes.{name}"), _CLASSES[name])()
     return _class_of(name, key)
+
+
+def prepare_all(
+    runtime: Runtime, jobs: "Iterable[tuple[nn.Module, tuple[Tensor, ...]]]", setting: Setting
+) -> "Iterator[Callable[[], object]]":
+    """What `runtime.prepare` gives for each of many modules, in their order, and in less time where the runtime has a `prepare_all` of
+    its own.
+
+    Args:
+        jobs: modules and their inputs.
+        setting: one that is settled.
+
+    Raises:
+        InputError: the runtime cannot run one of the modules.
+    """
+    own = getattr(runtime, "prepare_all", None)
+    if own is not None:
+        yield from own(jobs, setting)
+        return
+    for module, inputs in jobs:
+        yield runtime.prepare(module, inputs, setting)
 
 
 def check_runtime(name: str, key: str = "runtime") -> None:

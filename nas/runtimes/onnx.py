@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -21,6 +21,12 @@ OPSET = 20
 """Version of the ONNX operators: the first with GELU as one operator."""
 
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
+
+TOGETHER, PARAMS = 24, 20_000_000
+"""The most modules that are exported at once, and the most parameters that they have: a file has to stay below 2 GB."""
+
+Job = tuple[nn.Module, tuple[Tensor, ...]]
+"""A module and its inputs."""
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -62,15 +68,22 @@ class Onnx:
         """
         set_threads(setting)
         images = tuple(x.detach().contiguous() for x in inputs)
-        session = _session(exported(folded(module), images), setting)
-        names = [value.name for value in session.get_inputs()]
-        feed = dict(zip(names, (x.numpy() for x in images), strict=True))
+        return _run(exported(folded(module), images), module, images, setting)
 
-        def run() -> object:
-            return session.run(None, feed)[0]
-
-        check_outputs(run(), outputs_of(module, images), setting)
-        return run
+    def prepare_all(self, jobs: Iterable[Job], setting: Setting) -> Iterator[Callable[[], object]]:
+        """See `nas.runtimes.prepare_all`. An export costs half a second however small the module is, and `TOGETHER` modules in one file
+        cost little more than one; the file is cut into theirs.
+        """
+        set_threads(setting)
+        for batch in _batches(jobs):
+            given = [(module, tuple(x.detach().contiguous() for x in inputs)) for module, inputs in batch]
+            files: Iterable[bytes]
+            try:
+                files = _exported_together([(folded(module), images) for module, images in given])
+            except InputError:  # one at a time, so that the message is about the one that fails
+                files = (exported(folded(module), images) for module, images in given)
+            for file, (module, images) in zip(files, given, strict=True):
+                yield _run(file, module, images, setting)
 
     def versions(self) -> dict[str, str]:
         """Of ONNX Runtime, and of what makes its file."""
@@ -79,6 +92,38 @@ class Onnx:
             with contextlib.suppress(PackageNotFoundError):
                 found[name] = version(name)
         return {**found, "torch": torch.__version__, "opset": str(OPSET)}
+
+
+def _run(file: bytes, module: nn.Module, images: tuple[Tensor, ...], setting: Setting) -> Callable[[], object]:
+    """What runs an ONNX file on images.
+
+    Args:
+        module: whose outputs it has to give.
+    """
+    session = _session(file, setting)
+    names = [value.name for value in session.get_inputs()]
+    feed = dict(zip(names, (x.numpy() for x in images), strict=True))
+
+    def run() -> object:
+        return session.run(None, feed)[0]
+
+    check_outputs(run(), outputs_of(module, images), setting)
+    return run
+
+
+def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Jobs in lists of up to `TOGETHER`, with at most `PARAMS` parameters, unless one alone has more."""
+    batch: list[Job] = []
+    params = 0
+    for job in jobs:
+        own = sum(parameter.numel() for parameter in job[0].parameters())
+        if batch and (len(batch) == TOGETHER or params + own > PARAMS):
+            yield batch
+            batch, params = [], 0
+        batch.append(job)
+        params += own
+    if batch:
+        yield batch
 
 
 def _providers() -> list[str]:
@@ -93,15 +138,52 @@ def exported(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     Raises:
         InputError: it has operators that ONNX has not.
     """
+    return _exported(module, inputs).SerializeToString()
+
+
+class _Several(nn.Module):
+    """Modules beside each other. Maps the inputs of all to the outputs of all."""
+
+    def __init__(self, modules: Sequence[nn.Module], counts: Sequence[int]) -> None:
+        super().__init__()
+        self.parts, self.counts = nn.ModuleList(modules), list(counts)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs, rest = [], inputs
+        for module, count in zip(self.parts, self.counts, strict=True):
+            outputs.append(module(*rest[:count]))
+            rest = rest[count:]
+        return tuple(outputs)
+
+
+def _exported_together(jobs: Sequence[Job]) -> list[bytes]:
+    """As `exported`, for each of several modules."""
+    import onnx.utils
+
+    together = _Several([module for module, _ in jobs], [len(inputs) for _, inputs in jobs])
+    sources = [[f"x{number}_{place}" for place in range(len(inputs))] for number, (_, inputs) in enumerate(jobs)]
+    results = [f"y{number}" for number in range(len(jobs))]
+    model = _exported(
+        together,
+        tuple(x for _, inputs in jobs for x in inputs),
+        input_names=[name for names in sources for name in names],
+        output_names=results,
+    )
+    cut = onnx.utils.Extractor(model)
+    return [cut.extract_model(names, [y]).SerializeToString() for names, y in zip(sources, results, strict=True)]
+
+
+def _exported(module: nn.Module, inputs: tuple[Tensor, ...], **names: Any) -> Any:
+    """The ONNX model of a module, as a protocol buffer."""
     plain = module.to(memory_format=torch.contiguous_format)
     try:
         with _quiet():
             program = torch.onnx.export(
                 plain, inputs, dynamo=True, external_data=False, opset_version=OPSET, verbose=False,
-                custom_translation_table=_translations(),
+                custom_translation_table=_translations(), **names,
             )  # fmt: skip
         assert program is not None
-        return program.model_proto.SerializeToString()
+        return program.model_proto
     except Exception as error:  # whatever the exporter finds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise InputError(
