@@ -33,13 +33,24 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
     for path in settings.learned:
         add_learned(path)
     add_profiles(settings.profiles, needed(budget, objectives), settings.fill)
-    limits = [f"{name}={budget.spelt(name)}" for name in budget.names]
-    for name, typed in zip(budget.names, limits, strict=True):
-        _check(name, "search.budget", typed, limits)
+    check_limits(budget, "search.budget")
     for objective in objectives:
         if objective.is_cost:
             _check(objective.name, "search.objectives", objective.name, settings.objectives)
     return listed
+
+
+def check_limits(budget: Budget, key: str) -> None:
+    """
+    Args:
+        key: what the message calls the budget.
+
+    Raises:
+        InputError: there is no cost of a name that the budget limits.
+    """
+    limits = [f"{name}={budget.spelt(name)}" for name in budget.names]
+    for name, typed in zip(budget.names, limits, strict=True):
+        _check(name, key, typed, limits)
 
 
 def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
