@@ -19,7 +19,7 @@ from search_spaces.errors import InputError, unknown
 from search_spaces.named import read_space, space_file, space_names
 
 VERBS = {
-    "spaces": "list the named search spaces, or show one: nas spaces [NAME or FILE.toml]",
+    "spaces": "list the search spaces, or show one, or what a budget leaves of it: nas spaces [NAME or FILE.toml] [budget=500M]",
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
     "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
     "bench": "latency and throughput of any networks, measured side by side in one run",
@@ -37,6 +37,9 @@ ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed}
 
 STEPS = ("train", "search", "extract", "retrain", "report", "demo")
 """What works on a run. The others print."""
+
+SPACE_OPTIONS = ("budget", "data.resolution", "plugins")
+"""What may stand beside a space that is shown."""
 
 HELP_WORDS = {"-h", "--help", "help"}
 
@@ -146,19 +149,25 @@ def profile_config(arguments: list[str]) -> Config:
 
 
 def spaces(arguments: list[str]) -> int:
-    """Lists the named spaces, or shows one, checked as training checks it; parts of `plugins=MODULE` are known."""
-    plugins = [word for word in arguments if word.startswith("plugins=")]
-    names = [word for word in arguments if word not in plugins]
-    if len(names) > 1 or (plugins and not names):
+    """Lists the named spaces, or shows one, checked as training checks it, or what a budget leaves of it."""
+    options = [word for word in arguments if "=" in word]
+    names = [word for word in arguments if word not in options]
+    if len(names) > 1 or (options and not names):
         raise InputError(
             f"arguments {arguments}",
-            "at most one space, and plugins=MODULE beside it",
+            f"at most one space, and {', '.join(map('{}='.format, SPACE_OPTIONS))} beside it",
             f"nas spaces {(names or ['digits'])[0]}",
         )
+    given = [word.partition("=")[0].removeprefix("train.") for word in options]
+    for key, word in zip(given, options, strict=True):
+        if key not in SPACE_OPTIONS:
+            raise unknown("key", key, SPACE_OPTIONS, f"{{}}={word.partition('=')[2]}")
     if names:
         path = space_file(names[0])
         read_space(path)  # what the file alone tells is said without importing torch
-        importlib.import_module("nas.commands.spaces").show(path, load_config(None, plugins))
+        config = load_config(None, options, section="train")
+        resolution = config.data.resolution if "data.resolution" in given else 0
+        importlib.import_module("nas.commands.spaces").show(path, config, resolution)
         return 0
     for name in space_names():
         space = read_space(name)

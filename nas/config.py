@@ -153,6 +153,14 @@ class DataConfig:
 class TrainConfig:
     """How the supernet is trained (sandwich rule with in-place distillation; arXiv:2003.11142)."""
 
+    budget: str = key(
+        "none",
+        "the most that a network may cost for which the supernet is made, such as 500M (MACs) or macs=500M,params=5M: choices that no such "
+        "network can have are left out, and no other sub-networks are trained. Searches may have an equal or a tighter budget",
+    )
+    largest: float = key(
+        1.0, "multiple of the budget that the largest sub-network of a step may cost; the others are within the budget"
+    )
     epochs: int = key(40, "passes over the supernet-train images")
     batch_size: int = key(64, "images per step")
     lr: float = key(2e-3, "peak learning rate of AdamW; linear warm-up, then cosine to zero")
@@ -170,8 +178,10 @@ class TrainConfig:
     checkpoint_steps: int = key(100, "steps between checkpoints")
 
     def __post_init__(self) -> None:
+        # Equal budgets are equal settings: 2000K is 2M.
+        object.__setattr__(self, "budget", str(Budget.parse(self.budget, "train.budget")))
         _at_least(self, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0, clip=0, random_paths=0)
-        _at_least(self, largest_only_epochs=0, checkpoint_steps=1)
+        _at_least(self, largest_only_epochs=0, checkpoint_steps=1, largest=1)
         _fraction(self, "ema", "label_smoothing")
         if not 0 <= self.distill <= 1:
             raise InputError(f"train.distill is {self.distill}", "from 0 to 1", "train.distill=0.5")
@@ -188,7 +198,7 @@ class SearchConfig:
     budget: str = key(
         "none",
         "what a network may cost: 4M (at most so many MACs), macs=4M,params=100K (any costs), macs=2M..4M (a range, both ends included), "
-        "latency_ms@pi5=8 (a cost on one device), or none",
+        "latency_ms@pi5=8 (a cost on one device), or none. Left out it is train.budget, than which it may not be looser",
     )
     objectives: tuple[str, ...] = key(("top1", "macs"), "one to four of top1 (up), loss (down) and any costs (down)")
     samplers: tuple[str, ...] = key(

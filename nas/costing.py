@@ -33,13 +33,24 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
     for path in settings.learned:
         add_learned(path)
     add_profiles(settings.profiles, needed(budget, objectives), settings.fill)
-    limits = [f"{name}={budget.spelt(name)}" for name in budget.names]
-    for name, typed in zip(budget.names, limits, strict=True):
-        _check(name, "search.budget", typed, limits)
+    check_limits(budget, "search.budget")
     for objective in objectives:
         if objective.is_cost:
             _check(objective.name, "search.objectives", objective.name, settings.objectives)
     return listed
+
+
+def check_limits(budget: Budget, key: str) -> None:
+    """
+    Args:
+        key: what the message calls the budget.
+
+    Raises:
+        InputError: there is no cost of a name that the budget limits.
+    """
+    limits = [f"{name}={budget.spelt(name)}" for name in budget.names]
+    for name, typed in zip(budget.names, limits, strict=True):
+        _check(name, key, typed, limits)
 
 
 def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
@@ -50,11 +61,14 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
     try:
         cost_named(name)
     except InputError:
-        mended = typed.replace(name, nearest(name, cost_names()), 1)
+        named = {item.partition("=")[0] for item in among}
+        free = [known for known in cost_names() if known not in named]  # a second limit of one cost would be refused
+        others = [item for item in among if item != typed]
+        mended = [typed.replace(name, nearest(name, free), 1)] if free else []
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
             f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured or search.learned, or the device of search.profiles",
-            f"{key}={','.join(mended if item == typed else item for item in among)}",
+            f"{key}={','.join([*others, *mended])}",
         ) from None
 
 
@@ -126,15 +140,18 @@ def check_feasible(space: SearchSpace, budget: Budget) -> None:
         raise refusal(space, checked, found)
 
 
-def apart(space: SearchSpace, budget: Budget) -> Sequence[Budget]:
+def apart(space: SearchSpace, budget: Budget, costs: Mapping[str, float]) -> Sequence[Budget]:
     """The first two limits for which no network was found that keeps both, though one was found for each of them alone; or nothing.
 
     A limit is one from above or one from below: two may be the ends of one range.
+
+    Args:
+        costs: of the network that came nearest to all limits. What it keeps need not be searched for, which takes a while in a large space.
     """
 
     def kept(limits: Budget) -> bool:
         excess = excess_of(violations_of(limits))
-        return excess(space.nearest(excess)) <= 0
+        return limits.allows(costs) or excess(space.nearest(excess)) <= 0
 
     alone = budget.single()
     if len(alone) < 2 or not all(map(kept, alone)):
@@ -159,4 +176,4 @@ def refusal(space: SearchSpace, budget: Budget, closest: Architecture, needed: S
             "in a column architecture, the JSON of their arch.json",
             "another limit, or more networks in the file",
         )
-    return budget.refusal(space.name, costs, apart(space, budget))
+    return budget.refusal(space.name, costs, apart(space, budget, costs))

@@ -14,13 +14,15 @@ from torch import nn
 
 from nas import machine
 from nas.config import Config
+from nas.limiting import fit_of
 from nas.log import say
 from nas.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.named import check as check_space
 from search_spaces.named import read_space, space_names
 from search_spaces.space import SearchSpace
-from supernet.memory import MemoryNeed, in_words, training_need
+from supernet.memory import Activations, MemoryNeed, in_words, sampled_activations, training_need
+from supernet.training import sandwich_paths
 
 SLACK = 0.95
 """Share of the memory that an offered setting may need: free memory changes from one command to the next."""
@@ -124,8 +126,22 @@ def need_of(config: Config, space: SearchSpace, device: torch.device) -> MemoryN
     """What training needs with the settings of a configuration, in a space that is bound to the data."""
     train = config.train
     return training_need(
-        space, train.batch_size, ema=train.ema > 0, paths=2 + train.random_paths, on_cpu=device.type == "cpu"
-    )
+        space, train.batch_size, ema=train.ema > 0, paths=2 + train.random_paths, on_cpu=device.type == "cpu",
+        kept=_within_budget(config, space),
+    )  # fmt: skip
+
+
+DRAWS = 8
+"""Steps whose largest sub-network tells what those of a whole run need, where a budget bounds them: they need about the same."""
+
+
+def _within_budget(config: Config, space: SearchSpace) -> Activations | None:
+    """The activations of training under a budget; None without one."""
+    fit = fit_of(config.train, space)
+    if fit is None:
+        return None
+    paths = sandwich_paths(space, config.seed, config.train.random_paths, fit=fit)
+    return sampled_activations([paths(step)[0] for step in range(DRAWS)])
 
 
 def check(config: Config, space: SearchSpace, device: torch.device, *, started: bool = False) -> None:
@@ -185,10 +201,10 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
     A smaller space is looked for only when nothing milder helps, because each takes a while to measure.
     """
     train = config.train
-    on_cpu, paths = device.type == "cpu", 2 + train.random_paths
+    on_cpu, paths, kept = device.type == "cpu", 2 + train.random_paths, _within_budget(config, space)
 
     def fits(bound: SearchSpace, batch_size: int, ema: bool) -> bool:
-        return training_need(bound, batch_size, ema=ema, paths=paths, on_cpu=on_cpu).total <= room
+        return training_need(bound, batch_size, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept).total <= room
 
     def largest_batch(bound: SearchSpace, ema: bool) -> int:
         """The largest batch size up to the configured one; 0 when not even two images fit."""
@@ -212,6 +228,8 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
     offers = typed(space, train.ema > 0)
     if train.ema and (not offers or fits(space, train.batch_size, False)):
         offers += typed(space, False)
+    if kept is not None:  # another space, or the same at another resolution, would have to be narrowed anew
+        return offers
     need = need_of(config, space, device)
     images_need_it = need.total - need.activations - need.temporaries <= room
     for resolution in sorted({config.data.resolution * share // 4 // 4 * 4 for share in (1, 2, 3)}, reverse=True):

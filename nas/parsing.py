@@ -108,7 +108,7 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
 def load_config(
     file: str | Path | None, overrides: Iterable[str] = (), *, section: str | None = None, base: Config | None = None
 ) -> Config:
-    """Defaults, or `base`, then the file, then the overrides.
+    """Defaults, or `base`, then the file, then the overrides. A search has the budget of training unless it is given one.
 
     Raises:
         InputError: the file does not exist or is not TOML, or a key or value is wrong.
@@ -148,4 +148,6 @@ def load_config(
         for key in path[:-1]:
             table = table[key]
         table[path[-1]] = value
+    if base is None and ("search", "budget") not in [path for path, _ in layers]:
+        data["search"]["budget"] = data["train"]["budget"]
     return config_from(data)

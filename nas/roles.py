@@ -19,7 +19,7 @@ ROLES = {
     "random_best": "the best that random search found within the budget",
     "smallest": "the smallest network of the space",
     "hand_designed": "a plain network as one would design it by hand",
-    "largest": "the largest network of the space; the budget does not apply to it",
+    "largest": "the largest network of the space, or of what the budget of training allows; the budget of the search does not apply to it",
     "given": "given by the user for comparison",
     "chosen": "picked by its digest",
     "retrained": "retrained earlier; not on the front of the evaluations as they are now",

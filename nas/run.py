@@ -14,6 +14,7 @@ from nas.costing import check_feasible, needed, prepare_costs
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.executors import check_guarded
 from nas.latency.profiles import check_covered
+from nas.limiting import budget_of, check_search, costs_of_training, narrow
 from nas.objectives import parse_objectives
 from nas.parsing import config_from
 from nas.plugins import import_plugins
@@ -26,6 +27,7 @@ from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
 from search_spaces.space import SearchSpace
 from search_spaces.textfiles import expanded, read_text
+from search_spaces.writing import to_toml
 from supernet.supernet import Supernet
 
 FREE = {"data.root", "data.workers", "train.checkpoint_steps"}
@@ -35,12 +37,16 @@ NOT_KEPT = ("run", "digest", "device", "threads", "executor", "extract", "report
 """Keys of the configuration that belong to a command, not to the run. Its search and retrain sections are what searches start from."""
 
 
+WHOLE_SPACE = "whole_space.toml"
+"""The space as it was given, in a run whose training has a budget; space.toml is then what is left of it."""
+
+
 @dataclass(frozen=True)
 class Run:
     """An open run.
 
     Args:
-        space: checked, and bound to the data.
+        space: checked, bound to the data, and narrowed to the budget of training if there is one.
     """
 
     store: RunStore
@@ -120,7 +126,8 @@ def start_run(config: Config) -> Run:
     if RunStore(config.run).exists("run.json"):
         run = open_run(config)
         if not run.store.exists("supernet.safetensors"):
-            memory.check(config, run.space, run.device, started=True)
+            with costs_of_training(run.config):
+                memory.check(run.config, run.space, run.device, started=True)
         return run
     config = _absolute(config)
     import_plugins(config)
@@ -130,29 +137,43 @@ def start_run(config: Config) -> Run:
     checked = check(space)
     check_parts(replace(checked, resolution=config.data.resolution))  # before reading images, which may take long
     split = make_split(config.data, config.seed)
-    bound = checked.bind(split.in_channels, len(split.classes), config.data.resolution)
+    whole = bound = checked.bind(split.in_channels, len(split.classes), config.data.resolution)
     check_parts(bound)
     images = len(split.parts["train"])
+    budget = budget_of(config.train)
+    if budget:
+        check_search(budget, Budget.parse(config.search.budget))
+        with costs_of_training(config):
+            bound = narrow(whole, budget)
     with temporary_costs():  # files of measured values are of one search
         prepare_costs(config.search)
         check_covered(bound, needed(Budget.parse(config.search.budget), parse_objectives(config.search.objectives)))
-    if not config.search.measured:  # whose costs are of some networks only
-        check_feasible(bound, Budget.parse(config.search.budget))
+        if not config.search.measured:  # whose costs are of some networks only
+            check_feasible(bound, Budget.parse(config.search.budget))
     if images < config.train.batch_size:
         raise InputError(
             f"train.batch_size is {config.train.batch_size} and there are {images} supernet-train images",
             f"2 to {images}", f"train.batch_size={max(2, images // 8)}",
         )  # fmt: skip
-    memory.check(config, bound, device)
+    with costs_of_training(config):
+        memory.check(config, bound, device)
     store = RunStore.create(config.run)
     store.write_json("split.json", split.to_dict())
-    store.write_text("space.toml", read_text(space_file(config.space)))
+    given = read_text(space_file(config.space))
+    if budget:
+        store.write_text(WHOLE_SPACE, given)
+        comment = (
+            f"The space {space.name} of {WHOLE_SPACE} without what no network within train.budget={budget} can have."
+        )
+        given = to_toml(bound, comment)
+    store.write_text("space.toml", given)
     store.begin(
         {
             "config": kept(config),
             "space_name": space.name,
             "space_digest": bound.digest,
             "space_size": decimal(bound.size),
+            **({"whole_space": {"digest": whole.digest, "size": decimal(whole.size)}} if budget else {}),
             "split_digest": split.digest,
             "split_sizes": {name: len(split.parts[name]) for name in ("train", "validation", "test")},
             "classes": list(split.classes),
@@ -164,6 +185,11 @@ def start_run(config: Config) -> Run:
         }
     )
     return Run(store, config, bound, split, device)
+
+
+def _given_space(store: RunStore) -> str:
+    """The file that has the space as it was given."""
+    return WHOLE_SPACE if store.exists(WHOLE_SPACE) else "space.toml"
 
 
 def open_run(config: Config, *, writes: bool = True) -> Run:
@@ -190,7 +216,7 @@ def open_run(config: Config, *, writes: bool = True) -> Run:
         if (
             key == "space"
             and was != now
-            and read_space(now) == SearchSpace.from_toml(store.read_text("space.toml"), "space.toml")
+            and read_space(now) == SearchSpace.from_toml(store.read_text(_given_space(store)), _given_space(store))
         ):
             continue  # another path to the same space
         if was != now:

@@ -27,6 +27,7 @@ from nas.engine import Proposal, Space, Tally, run_search
 from nas.evaluation import Accuracy, EvaluatorSetup, score
 from nas.executors import Executor
 from nas.latency.profiles import check_covered
+from nas.limiting import budget_of, check_search, limits_of
 from nas.log import Progress, say
 from nas.objectives import parse_objectives, principal_cost
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
@@ -51,6 +52,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, costs_of, temporary_costs
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, OutsideBudget, unknown
+from search_spaces.limits import outside
 from search_spaces.registry import complete
 from search_spaces.space import SearchSpace
 from search_spaces.textfiles import expanded
@@ -255,6 +257,7 @@ def _conduct(run: Run, executor: Executor) -> Search:
     listed = prepare_costs(settings)
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
     check_covered(space, needed(budget, objectives))
+    check_search(budget_of(run.config.train), budget)
     sparse = sparse_costs(budget, objectives)
     violations, source = violations_of(budget, sparse), space
     check_feasible(space, budget)
@@ -277,13 +280,30 @@ def _conduct(run: Run, executor: Executor) -> Search:
     work = Searching(run, start_search(store, run.config, cost_infos()), executor, setup)
     principal = cost_named(principal_cost(objectives))
     work.baseline("smallest", space.smallest(or_else(principal, math.inf)))
-    work.baseline("largest", space.largest(or_else(principal, -math.inf)))
+    work.baseline("largest", largest_of(run, or_else(principal, -math.inf)))
     work.given(given)
     try:
         work.sample(source, proposers_of(run, constrained), violations)
     except OutsideBudget as error:
         raise refusal(space, budget, error.nearest, sparse) from None
     return _finish(work, closed=False)
+
+
+def largest_of(run: Run, cost: Callable[[Architecture], float]) -> Architecture:
+    """The network of most cost, by coordinate ascent; under a budget of training the one of most cost within it, for the supernet was not
+    trained for larger ones.
+    """
+    budget = budget_of(run.config.train)
+    if not budget:
+        return run.space.largest(cost)
+    excess = outside(limits_of(budget))
+
+    def within(arch: Architecture) -> float:
+        """The cost; outside the budget a negative number, which grows towards it."""
+        beyond = excess(arch)
+        return cost(arch) if beyond <= 0 else -beyond
+
+    return run.space.largest(within)
 
 
 def _finish(work: Searching, closed: bool) -> Search:

@@ -5,6 +5,7 @@ folder that cannot be written.
 
     run.json             what the run is: configuration, space, data, versions, machine, commit, command
     space.toml           the space as it was searched
+    whole_space.toml     the space as it was given, where a budget of training has narrowed it to space.toml
     split.json           which images train, choose and test, with content hashes
     train.jsonl          one line per report of supernet training
     supernet.safetensors the trained shared weights
@@ -203,7 +204,12 @@ class RunStore:
         Raises:
             InputError: the folder holds a run, or files that are no run's.
         """
-        made_first = {"split.json", "space.toml", "work"}  # a run killed while it was made has these and no run.json
+        made_first = {
+            "split.json",
+            "space.toml",
+            "whole_space.toml",
+            "work",
+        }  # a run killed while it was made has these and no run.json
         with _disk(self.folder):
             used = self.folder.exists() and (
                 not self.folder.is_dir()

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from search_spaces import registry
-from search_spaces.architecture import SLOTS, Part
-from search_spaces.network import CHILDREN
+from search_spaces.architecture import SLOTS, Architecture, Part
+from search_spaces.network import CHILDREN, children
 from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot
 from supernet.supernet import bank_groups
 
@@ -278,6 +278,45 @@ def activations(space: SearchSpace) -> Activations:
     return Activations(total.mean + images, total.variance, total.most + images, total.fixed, total.largest)
 
 
+def sampled_activations(archs: Iterable[Architecture]) -> Activations:
+    """The activations of the first sub-network of a step, from some that were drawn: those of the first steps of a run, under a budget.
+
+    Sizes are not independent there, because together they fit, and so their sum is looked at and not each of them.
+
+    Args:
+        archs: at least one.
+    """
+    sums = [_sum_of(arch) for arch in archs]
+    sizes = [found.most for found in sums]
+    mean = sum(sizes) / len(sizes)
+    variance = sum((size - mean) ** 2 for size in sizes) / max(1, len(sizes) - 1)
+    most = math.ceil(mean + DEVIATIONS * math.sqrt(variance))
+    return Activations(
+        mean, variance, max(most, *sizes), max(found.fixed for found in sums), max(found.largest for found in sums)
+    )
+
+
+def _sum_of(arch: Architecture) -> _Sum:
+    """What the parts of one architecture keep."""
+    total = _Sum()
+    height = width = arch.resolution
+    before = arch.in_channels
+    for stage in arch.stages:
+        embedding = part_memory("embedding", stage.embedding, (before, stage.width), height, width)
+        total.add([embedding], 1)
+        height, width, before = embedding.height, embedding.width, stage.width
+        for block in stage.blocks:
+            for slot, part in zip(SLOTS, block.parts(), strict=True):
+                takes = slot == "mixer" and getattr(registry.lookup(slot, part.name), "takes_position_bias", False)
+                bias = stage.position_bias if takes else None
+                if times := len(children(block)[slot]):
+                    total.add([part_memory(slot, part, (before,), height, width, bias)], times)
+    total.add([part_memory("head", arch.head, (before, arch.num_classes), height, width)], 1)
+    images = 2 * FLOAT * arch.in_channels * arch.resolution**2
+    total.most += images
+    return total
+
+
 # Together
 
 
@@ -333,7 +372,9 @@ class MemoryNeed:
         return f"{in_words(self.total)} ({', '.join(f'{name} {in_words(size)}' for name, size in names)})"
 
 
-def training_need(space: SearchSpace, batch_size: int, *, ema: bool, paths: int, on_cpu: bool = True) -> MemoryNeed:
+def training_need(
+    space: SearchSpace, batch_size: int, *, ema: bool, paths: int, on_cpu: bool = True, kept: Activations | None = None
+) -> MemoryNeed:
     """What training the supernet of a space needs on its device.
 
     Args:
@@ -341,8 +382,9 @@ def training_need(space: SearchSpace, batch_size: int, *, ema: bool, paths: int,
         ema: whether averaged weights are kept.
         paths: sampled sub-networks in a step.
         on_cpu: whether checkpoints are made in the same memory.
+        kept: the activations, where they are not those of the widest and deepest sub-networks.
     """
-    bank, kept = bank_elements(space, paths), activations(space)
+    bank, kept = bank_elements(space, paths), kept or activations(space)
     weights, buffers, gradients = (FLOAT * n for n in (bank.parameters, bank.buffers, bank.touched))
     averaged = weights if ema else 0
     saved = kept.bound(batch_size)

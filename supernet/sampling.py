@@ -4,13 +4,19 @@ The sandwich rule (arXiv:2003.11142) trains the largest, the smallest and random
 operators "largest" says nothing about the operator, and random draws leave operators unequally trained; so sizes follow the
 sandwich, and operators are dealt out: in each place, the paths of a step share the parts as evenly as their number allows
 (strict operator fairness, arXiv:1907.01845).
+
+Under a budget the same draw says which operators and sizes are wanted, and `supernet.fitting` finds what fits.
 """
 
 import random
+from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Architecture
 from search_spaces.registry import KINDS
 from search_spaces.space import Gene, SearchSpace
+
+if TYPE_CHECKING:  # it imports this module
+    from supernet.fitting import Fit
 
 
 def is_kind(gene: Gene) -> bool:
@@ -28,10 +34,13 @@ def deal(choices: int, paths: int, rng: random.Random) -> list[int]:
     return dealt
 
 
-def sandwich(space: SearchSpace, rng: random.Random, random_paths: int) -> list[Architecture]:
+def sandwich(space: SearchSpace, rng: random.Random, random_paths: int, fit: "Fit | None" = None) -> list[Architecture]:
     """The sub-networks of one step: largest sizes first, then smallest sizes, then random sizes; operators dealt out.
 
     An option's values are taken as ascending: its first is the smallest and its last the largest.
+
+    Args:
+        fit: of this space, where limits hold. With limits that nothing is outside, the sub-networks are those without any.
     """
     paths = 2 + random_paths
     columns = []
@@ -41,4 +50,11 @@ def sandwich(space: SearchSpace, rng: random.Random, random_paths: int) -> list[
             columns.append(deal(count, paths, rng))
         else:
             columns.append([count - 1, 0, *(rng.randrange(count) for _ in range(random_paths))])
-    return [space.decode(tuple(column[path] for column in columns)) for path in range(paths)]
+    drawn = [tuple(column[path] for column in columns) for path in range(paths)]
+    if fit is None:
+        return [space.decode(genes) for genes in drawn]
+    return [
+        fit.largest_of(drawn[0], rng),
+        fit.smallest_of(drawn[1], rng),
+        *(fit.random_of(genes, rng) for genes in drawn[2:]),
+    ]

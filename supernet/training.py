@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace
+from supernet.fitting import Fit
 from supernet.optimisation import Optimisation, soft_cross_entropy
 from supernet.sampling import sandwich
 from supernet.seeding import derive_seed
@@ -19,11 +21,17 @@ Paths = Callable[[int], list[Architecture]]
 """The sub-networks of a step, the teacher first."""
 
 
-def sandwich_paths(supernet: Supernet, seed: int, random_paths: int, largest_only_steps: int = 0) -> Paths:
-    """Paths by `supernet.sampling.sandwich`; for the first `largest_only_steps` steps the largest alone."""
+def sandwich_paths(
+    space: SearchSpace, seed: int, random_paths: int, largest_only_steps: int = 0, fit: Fit | None = None
+) -> Paths:
+    """Paths by `supernet.sampling.sandwich`; for the first `largest_only_steps` steps the largest alone.
+
+    Args:
+        fit: of the space, where limits hold.
+    """
 
     def paths(step: int) -> list[Architecture]:
-        archs = sandwich(supernet.space, random.Random(derive_seed(seed, "paths", step)), random_paths)
+        archs = sandwich(space, random.Random(derive_seed(seed, "paths", step)), random_paths, fit)
         return archs[:1] if step < largest_only_steps else archs
 
     return paths

@@ -1,27 +1,53 @@
-"""`nas spaces NAME`: a space as it is written, and what is in it."""
+"""`nas spaces NAME`: a space as it is written, and what is in it; with a budget, what is left of it."""
 
 from pathlib import Path
 
 from nas.config import Config
+from nas.limiting import budget_of, costs_of_training, narrow
 from nas.log import say
 from nas.plugins import import_plugins
 from search_spaces.checking import check_parts
 from search_spaces.counting import worded
 from search_spaces.named import load_space
+from search_spaces.narrowing import removed
+from search_spaces.space import SearchSpace
 from search_spaces.textfiles import read_text
+from search_spaces.writing import to_toml
 
 
-def show(path: Path, config: Config) -> None:
-    """Prints a space that training would take.
+def show(path: Path, config: Config, resolution: int = 0) -> None:
+    """Prints a space that training would take. Under a budget, what is printed is the file of the narrowed space.
 
     Args:
-        config: whose plugins are imported first.
+        config: whose plugins are imported first; the budget is that of its training.
+        resolution: of the images, on which costs depend; 0 takes that of the space.
 
     Raises:
         InputError: training would refuse it.
     """
     import_plugins(config)
     space = load_space(path)
+    if resolution:
+        space = space.bind(space.in_channels, space.num_classes, resolution)
     check_parts(space)
-    say(read_text(path).rstrip())
-    say(f"\n# {worded(space.size)} networks, {len(space.genes)} choices, {len(space.stages)} stages")
+    if not budget_of(config.train):
+        say(read_text(path).rstrip())
+        say(f"\n# {_counted(space)}")
+        return
+    budget = budget_of(config.train)
+    with costs_of_training(config, "budget"):
+        left = narrow(space, budget, "budget")
+    title = (
+        f"Space {space.name} without what no network can have that costs {budget.said()},\n"
+        f"for images of {space.in_channels} x {space.resolution} x {space.resolution} and {space.num_classes:,} classes."
+    )
+    say(to_toml(left, title).rstrip())
+    say(f"\n# before: {_counted(space)}\n# after:  {_counted(left)}")
+    lines = removed(space, left)
+    say("# removed:" if lines else "# removed: nothing, as some network within the budget may have each choice")
+    for line in lines:
+        say(f"#   {line}")
+
+
+def _counted(space: SearchSpace) -> str:
+    return f"{worded(space.size)} networks, {len(space.genes)} choices, {len(space.stages)} stages"

@@ -4,6 +4,7 @@ import math
 
 from nas.config import Config
 from nas.images import lines
+from nas.limiting import costs_of_training, fit_of
 from nas.log import Progress, say
 from nas.memory import explained
 from nas.run import Run, start_run
@@ -27,6 +28,17 @@ def say_images(run: Run) -> None:
             say(line)
 
 
+def say_narrowing(run: Run) -> None:
+    """Prints what the budget of training has left of the space; nothing for a run without one."""
+    identity = run.store.read_json("run.json")
+    if "whole_space" in identity:
+        whole, left = identity["whole_space"]["size"], identity["space_size"]
+        say(
+            f"{run.config.run}: train.budget={run.config.train.budget} leaves {worded(left)} of the {worded(whole)} networks of space "
+            f"{run.space.name}"
+        )
+
+
 @explained
 def train(config: Config) -> Run:
     """Trains the supernet of `config.run` on its supernet-train images; resumes from the last checkpoint if there is one.
@@ -36,10 +48,17 @@ def train(config: Config) -> Run:
     """
     run = start_run(config)
     say_images(run)
+    say_narrowing(run)
     if run.store.exists("supernet.safetensors"):
         say(f"{config.run}: the supernet is trained")
         return run
-    settings = run.config.train
+    with costs_of_training(run.config):
+        _train(run)
+    return run
+
+
+def _train(run: Run) -> None:
+    config, settings = run.config, run.config.train
     part = run.part("train")
     per_epoch = len(part) // settings.batch_size
     total = per_epoch * settings.epochs
@@ -51,8 +70,9 @@ def train(config: Config) -> Run:
     load_checkpoint(run.store, CHECKPOINT, optimisation)
     first = optimisation.step_count
     paths = sandwich_paths(
-        supernet, config.seed, settings.random_paths, round(settings.largest_only_epochs * per_epoch)
-    )
+        run.space, config.seed, settings.random_paths, round(settings.largest_only_epochs * per_epoch),
+        fit_of(settings, run.space),
+    )  # fmt: skip
     progress = Progress("train supernet", total, first)
     say(
         f"{config.run}: supernet of space {run.space.name} ({worded(run.space.size)} networks, "
@@ -95,4 +115,3 @@ def train(config: Config) -> Run:
     run.store.path(CHECKPOINT).unlink(missing_ok=True)
     if optimisation.skipped:
         say(f"{optimisation.skipped} of {total} steps were skipped: their gradients were not finite")
-    return run

@@ -43,7 +43,7 @@ def measure(name: str, batch_size: int, steps: int = STEPS, ema: float = 0.99, a
     supernet = Supernet(space, 0)
     schedule = Schedule(lr=1e-3, warmup_steps=1, total_steps=steps)
     optimisation = Optimisation(supernet, schedule, weight_decay=0.05, clip=1.0, ema=ema)
-    paths = sandwich_paths(supernet, 0, 2)
+    paths = sandwich_paths(supernet.space, 0, 2)
     labels = torch.arange(batch_size) % space.num_classes
     for step in range(steps):
         images = torch.randn(batch_size, space.in_channels, space.resolution, space.resolution)

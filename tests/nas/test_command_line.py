@@ -174,7 +174,12 @@ BAD_ARGUMENTS = [
     ("train", "train.epoch=3", "unknown key 'train.epoch'", "train.epochs=3"),
     ("train", "epoch=3", "unknown key 'epoch'", "train.epochs=3"),
     ("train", "evaluations=3", "unknown key 'evaluations'", "search.evaluations=3"),
-    ("train", "budget=3M", "unknown key 'budget'", "search.budget=3M"),
+    ("retrain", "budget=3M", "unknown key 'budget'", "train.budget=3M"),
+    ("train", "budget=5X", "train.budget is '5X'", "train.budget=3M"),
+    ("train", "budget=0", "train.budget is '0'", "train.budget=3M"),
+    ("train", "budget=-3M", "train.budget is '-3M'", "train.budget=3M"),
+    ("train", "budget=4M..2M", "no macs can be at least 4M and at most 2M", "train.budget=macs=2M..4M"),
+    ("train", "largest=0.5", "train.largest is 0.5", "train.largest=1"),
     ("train", "data.name.x=digits", "unknown key 'data.name.x'", "data.name=digits"),
     ("train", "=3", "argument '=3'", "run=VALUE"),
     ("train run=new", "seed", "argument 'seed'", "seed=VALUE"),
@@ -234,6 +239,9 @@ BAD_ARGUMENTS = [
     ("demo", "search.budget=5X", "search.budget is '5X'", "search.budget=3M"),
     ("spaces", "image32", "unknown space 'image32'", "space=images32"),
     ("spaces digits", "images32", "arguments ['digits', 'images32']", "nas spaces digits"),
+    ("spaces", "budget=3M", "arguments ['budget=3M']", "nas spaces digits"),
+    ("spaces digits", "budgt=3M", "unknown key 'budgt'", "budget=3M"),
+    ("spaces digits", "budget=5X", "train.budget is '5X'", "train.budget=3M"),
 ]  # fmt: skip
 
 

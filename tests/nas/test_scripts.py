@@ -52,7 +52,9 @@ def python(place: Path, *arguments: str, text: str | None = None) -> subprocess.
     [
         (["script.py"], CALLS.format(verbs="retrain")),
         pytest.param(["-m", "script"], CALLS.format(verbs="retrain"), marks=pytest.mark.slow),
-        (["script.py"], CALLS.format(verbs="train, search, extract, retrain, report")),
+        pytest.param(
+            ["script.py"], CALLS.format(verbs="train, search, extract, retrain, report"), marks=pytest.mark.slow
+        ),
         pytest.param(["script.py"], CALLS.format(verbs="demo"), marks=pytest.mark.slow),
         (["script.py"], GUARDED.replace('if __name__ == "__main__":', "def main() -> None:") + "\n\nmain()\n"),
     ],
@@ -89,7 +91,9 @@ def test_a_guarded_script_that_fails_in_other_processes(after: After) -> None:
     ("arguments", "script", "text"),
     [
         (["script.py"], GUARDED, None),
-        (["script.py"], CALLS.format(verbs="retrain").replace("jobs=2", "jobs=1"), None),
+        pytest.param(
+            ["script.py"], CALLS.format(verbs="retrain").replace("jobs=2", "jobs=1"), None, marks=pytest.mark.slow
+        ),
         (["-c", CALLS.format(verbs="retrain")], "", None),  # there is nothing to import
         (["-"], "", CALLS.format(verbs="retrain").replace("jobs=2", "jobs=1")),
     ],
@@ -115,7 +119,7 @@ def test_a_script_from_standard_input(after: After) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
-@pytest.mark.parametrize("guarded", [False, True], ids=["nas", "script"])
+@pytest.mark.parametrize("guarded", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["nas", "script"])
 def test_a_training_process_that_is_killed(guarded: bool, nas: Commands, after: After) -> None:
     """As by the kernel when memory runs out: what was reached is kept."""
     place = after("extract")
@@ -124,7 +128,7 @@ def test_a_training_process_that_is_killed(guarded: bool, nas: Commands, after: 
         f"digest={digest}",
         "retrain.jobs=2",
         "retrain.seeds=2",
-        "retrain.epochs=12",
+        "retrain.epochs=6",
         "retrain.checkpoint_steps=2",
     ]
     (place / "script.py").write_text(GUARDED.replace('["retrain.jobs=2"]', repr(settings)))

@@ -138,8 +138,11 @@ def test_size_and_choices_of_the_unified_space() -> None:
         }  # fmt: skip
 
 
-def test_our_count_is_the_cost_of_the_network() -> None:
+@pytest.mark.parametrize("ablations", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_our_count_is_the_cost_of_the_network(ablations: bool) -> None:
     for network in paper_networks(ablations=True):
+        if network.ablation != ablations:
+            continue
         assert macs_by_rule(network.arch, "ours") == macs(complete(network.arch)), network.name
 
 

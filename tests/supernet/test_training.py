@@ -125,11 +125,11 @@ def test_random_paths_are_random() -> None:
 
 def test_paths_of_a_step_depend_on_the_seed_and_the_step_alone() -> None:
     supernet = Supernet(DIGITS)
-    one, other = sandwich_paths(supernet, 1, 2), sandwich_paths(supernet, 1, 2, largest_only_steps=3)
+    one, other = sandwich_paths(supernet.space, 1, 2), sandwich_paths(supernet.space, 1, 2, largest_only_steps=3)
     late_first = [one(5), one(0), one(3)]
     assert late_first == [one(5), one(0), one(3)]
     assert one(0) != one(1)
-    assert sandwich_paths(supernet, 2, 2)(5) != one(5)
+    assert sandwich_paths(supernet.space, 2, 2)(5) != one(5)
     assert [len(other(step)) for step in range(5)] == [1, 1, 1, 4, 4]
     assert other(2) == one(2)[:1]
     assert other(3) == one(3)
@@ -411,7 +411,7 @@ def data(step: int, batch: int = 8) -> tuple[Tensor, Tensor]:
 
 
 def run_steps(supernet: Supernet, optimisation: Optimisation, steps: range, **changes: Any) -> list[dict[str, float]]:
-    paths = sandwich_paths(supernet, 0, random_paths=1, largest_only_steps=1)
+    paths = sandwich_paths(supernet.space, 0, random_paths=1, largest_only_steps=1)
     reports = []
     for step in steps:
         images, labels = data(step)
@@ -511,7 +511,7 @@ def test_training_learns_a_batch(amp: str) -> None:
         supernet, Schedule(lr=0.02, warmup_steps=4, total_steps=60), weight_decay=0.01, clip=5.0, ema=0.0
     )
     images, labels = data(0, batch=16)
-    paths = sandwich_paths(supernet, 0, random_paths=0)
+    paths = sandwich_paths(supernet.space, 0, random_paths=0)
     archs = paths(0)
     reports = [
         train_step(supernet, images, labels, archs, optimisation, distill=0.5, label_smoothing=0.0, seed=step, amp=amp)
