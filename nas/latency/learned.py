@@ -36,7 +36,7 @@ KINDS = ("rates", "sums", "bent sums")
 FITS = FOLDS + 2
 """Fits of the models of networks: one that the others begin with, one per fold, and the last one on everything."""
 
-WORTH = {"sums": 1.05, "bent sums": 0.95}
+WORTH = {"sums": 1.05, "bent sums": 0.95, "gradient boosting": 0.95}
 """Share of the error of the simpler models that a kind of model must stay below to be chosen.
 
 Sums contain rates, and are preferred when the two are about equal. What does not add up has no bounds, and has to be clearly better.
@@ -369,7 +369,7 @@ def fit_units(units: Sequence[U], ms: Array, describe: Describe[U], seed: int = 
         for name, kind in _KINDS.items():
             predicted[name][left_out] = np.exp(kind(encoded[kept], logs[kept], rng)(encoded[left_out]))
     considered = {name: accuracy(values, ms) for name, values in predicted.items()}
-    name = choose({name: typical_error(values, ms) for name, values in predicted.items()}, {})
+    name = choose({name: typical_error(values, ms) for name, values in predicted.items()}, WORTH)
     return UnitModel(name, considered[name], considered, describe, encoder, _KINDS[name](encoded, logs, rng))
 
 
