@@ -88,8 +88,8 @@ def help_of(verb: str, about: str) -> str:
         general += _keys(SECTIONS[section], f"{section}.", (name,))
     parts.append("\n".join(("general keys", *general)))
     others = [other for other in GENERAL if other != verb]
-    last = f"The keys of the other verbs: nas VERB --help with {', '.join(others)}. All verbs: nas --help."
-    parts.append("\n".join(textwrap.wrap(last, 106)))
+    more = f"The keys of the other verbs: nas VERB --help with {', '.join(others)}. All verbs: nas --help."
+    parts.append("\n".join(textwrap.wrap(more, 106)))
     return "\n\n".join(parts)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from nas.budget import Budget
 from nas.config import Config, TrainConfig
 from nas.costing import check_limits, measured_costs, prepare_costs, refusal
+from nas.latency.profiles import add_profiles
 from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.limits import Limits
@@ -43,6 +44,7 @@ def costs_of_training(config: Config, key: str = KEY) -> Iterator[None]:
         return
     with temporary_costs():
         prepare_costs(replace(config.search, budget="none"))  # which may be the same, and is checked by another name
+        add_profiles(config.search.profiles, budget.names, config.search.fill)
         check_limits(budget, key)
         for name in sorted(measured_costs(config.search) & {*budget.names}):
             others = budget.over([other for other in budget.names if other != name])

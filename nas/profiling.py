@@ -12,9 +12,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from nas.log import Progress
-from nas.runtimes import Runtime, Setting, make_runtime
+from nas.runtimes import Setting, make_runtime, prepare_all
 from nas.timing import FEWEST, Measurement, Noise, SelfTimed, Timing, measure
 from search_spaces.architecture import Architecture
 from search_spaces.costs.pieces import cost, unit_cost
@@ -116,27 +117,23 @@ def measure_some(
     """
     runtime = make_runtime(setting.runtime)
     settled = runtime.settled(setting)
+    jobs = (_job(item, settled.batch, seed) for item in chosen)
     runs: dict[int, Run] = {}
-    for position, item in enumerate(chosen):
-        make = _unit_run if isinstance(item, Unit) else _network_run
-        runs[position] = make(item, runtime, settled, seed)  # type: ignore[arg-type]
+    for position, run in enumerate(prepare_all(runtime, jobs, settled)):
+        timed_alone: object = run
+        once = isinstance(chosen[position], Unit) and not isinstance(timed_alone, SelfTimed)
+        runs[position] = Once(run) if once else run
         prepared(position + 1)
     return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy)
 
 
-def _network_run(arch: Architecture, runtime: Runtime, setting: Setting, seed: int) -> Run:
+def _job(item: Architecture | Unit, batch: int, seed: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """A module with fresh weights and its inputs, both from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        image = torch.randn(setting.batch, arch.in_channels, arch.resolution, arch.resolution)
-    return runtime.prepare(build(arch, seed).eval(), (image,), setting)
-
-
-def _unit_run(unit: Unit, runtime: Runtime, setting: Setting, seed: int) -> Run:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        run: Run = runtime.prepare(make_unit(unit).eval(), unit_inputs(unit, setting.batch), setting)
-    timed_alone: object = run
-    return run if isinstance(timed_alone, SelfTimed) else Once(run)
+        if isinstance(item, Unit):
+            return make_unit(item).eval(), unit_inputs(item, batch)
+        return build(item, seed).eval(), (torch.randn(batch, item.in_channels, item.resolution, item.resolution),)
 
 
 def chunks(items: Sequence[K], params: Callable[[K], int]) -> Iterator[list[K]]:
@@ -192,6 +189,7 @@ def worst(noises: Sequence[Noise]) -> Noise:
     return Noise(
         spread=max(noise.spread for noise in noises),
         drift=max((noise.drift for noise in noises), key=abs),
+        waiting=max(noise.waiting for noise in noises),
         unsettled=max(noise.unsettled for noise in noises),
         waiting=max(noise.waiting for noise in noises),
         error=noises[0].error,

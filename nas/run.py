@@ -148,8 +148,8 @@ def start_run(config: Config) -> Run:
     with temporary_costs():  # files of measured values are of one search
         prepare_costs(config.search)
         check_covered(bound, needed(Budget.parse(config.search.budget), parse_objectives(config.search.objectives)))
-    if not config.search.measured:  # whose costs are of some networks only
-        check_feasible(bound, Budget.parse(config.search.budget))
+        if not config.search.measured:  # whose costs are of some networks only
+            check_feasible(bound, Budget.parse(config.search.budget))
     if images < config.train.batch_size:
         raise InputError(
             f"train.batch_size is {config.train.batch_size} and there are {images} supernet-train images",

@@ -243,6 +243,11 @@ def test_an_interrupted_profile_resumes(toy: Path, tmp_path: Path, monkeypatch: 
     assert not partial.exists()
 
 
+QUIET = Noise(
+    spread=1.0, drift=0.0, waiting=0.0, unsettled=0.0, error=0.01, load=None, cores=2, reference_ms=0.5
+)  # fmt: skip
+
+
 class Device:
     """A device whose times are known: in place of `measure_some`.
 
@@ -263,7 +268,7 @@ class Device:
             else:
                 ms = self.base + sum(self.unit(unit) for _, unit in units(item))
             found[position] = Timing(ms, ms, ms, 1.0, 15, 0.0)
-        return Measurement(found, Noise(1.0, 0.0, 0.0, 0.01, None, 2, 0.5), False)
+        return Measurement(found, QUIET, False)
 
 
 def truth(unit: Unit) -> float:
