@@ -1,15 +1,17 @@
 """`nas retrain`: trains winners and baselines as stand-alone networks, all by one recipe, and tests them once at the end."""
 
+from collections.abc import Mapping
 from contextlib import closing
 
 from nas import machine
 from nas.budget import worded
 from nas.config import Config
+from nas.delivery import targets_of
 from nas.executors import Executor, Words, make_executor
 from nas.log import say
 from nas.memory import explained
 from nas.records import Reference, Retraining
-from nas.references import reference_costs, reference_model
+from nas.references import reference_costs, reference_latencies, reference_model
 from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_elsewhere, run_jobs
 from nas.run import Run, open_run
 from nas.searches import Search, chosen_searches, settle_retraining
@@ -60,12 +62,11 @@ def _references(run: Run) -> dict[str, dict[str, float]]:
 
 def _train_references(run: Run, search: Search, references: dict[str, dict[str, float]], executor: Executor) -> None:
     done = {(reference.model, reference.seed) for reference in search.references()}
-    jobs = [
-        ReferenceJob(run.config, search.name, model, costs, seed)
-        for seed in range(run.config.retrain.seeds)
-        for model, costs in references.items()
-        if (model, seed) not in done
+    wanted = [
+        (model, seed) for seed in range(run.config.retrain.seeds) for model in references if (model, seed) not in done
     ]
+    costs = _with_latencies(run, search, {model: references[model] for model, _ in wanted})
+    jobs = [ReferenceJob(run.config, search.name, model, costs[model], seed) for model, seed in wanted]
     for job, record in references_elsewhere(search, jobs):
         _keep(run, search, job, record, "taken over from another search")
     for job, record in run_jobs(executor, jobs):
@@ -101,6 +102,21 @@ def _retrain(run: Run, search: Search, jobs: list[Job], executor: Executor) -> N
         say(f"{run.config.run}: the selected networks of search {search.name} are retrained")
     for job, record in run_jobs(executor, jobs):
         _keep(run, search, job, record, ", ".join(job.roles))
+
+
+def _with_latencies(
+    run: Run, search: Search, references: dict[str, dict[str, float]]
+) -> Mapping[str, Mapping[str, float]]:
+    """The costs of references, with their times on the devices of the search that are this machine."""
+    goals = [objective.name for objective in search.objectives if objective.is_cost]
+    size = (run.split.in_channels, len(run.split.classes), run.config.data.resolution)
+    found: dict[str, dict[str, float]] = {model: dict(costs) for model, costs in references.items()}
+    for target in targets_of(search.settings, search.budget, goals) if references else ():
+        if target.here and target.setting is not None:
+            measured = reference_latencies([*references], *size, target.setting, run.config.search.noisy)
+            for model, ms in measured.items():
+                found[model] |= dict.fromkeys(target.costs, ms)
+    return found
 
 
 def _keep(run: Run, search: Search, job: Job | ReferenceJob, record: Retraining | Reference, how: str) -> None:

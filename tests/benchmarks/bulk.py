@@ -6,7 +6,10 @@ Run it alone with `python tests/benchmarks/bulk.py SPACE...`.
 import random
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +19,8 @@ from search_spaces.costs.bulk import SpaceCosts
 from search_spaces.feasible import FeasibleSampler
 from search_spaces.named import load_space
 from search_spaces.space import SearchSpace
+
+T = TypeVar("T")
 
 SPACES = ("images32", "transxnet", "unified")
 NAMES = ("params", "macs")
@@ -30,15 +35,24 @@ REJECTIONS = 300
 def random_genes(space: SearchSpace, count: int, rng: np.random.Generator) -> np.ndarray:
     """Genes (count, genes), each uniform, as small integers; made in pieces, because the columns are drawn as large ones."""
     sizes = np.array([len(gene.choices) for gene in space.genes])
-    pieces = [rng.integers(0, sizes, size=(min(4096, count - n), len(sizes))) for n in range(0, count, 4096)]
-    return np.concatenate([piece.astype(np.int16) for piece in pieces])
+    starts = range(0, count, 4096)
+    return np.concatenate([rng.integers(0, sizes, (min(4096, count - n), len(sizes))).astype(np.int16) for n in starts])
 
 
+<<<<<<< HEAD
 def timed(call) -> tuple[float, object]:
+=======
+def timed(call: Callable[[], T]) -> tuple[float, T]:
+>>>>>>> item-bulk
     """Seconds of one call, and what it gives."""
     clock = time.perf_counter()
     found = call()
     return time.perf_counter() - clock, found
+
+
+def quickest(call: Callable[[T], object], items: list[T], repeats: int = 9) -> float:
+    """Mean over the items of the least seconds of a call: what other processes take of the time is left out."""
+    return sum(min(timed(partial(call, item))[0] for _ in range(repeats)) for item in items) / len(items)
 
 
 def lookup_rows(space: SearchSpace, costs: SpaceCosts, genes: np.ndarray) -> list[str]:
@@ -49,9 +63,8 @@ def lookup_rows(space: SearchSpace, costs: SpaceCosts, genes: np.ndarray) -> lis
     for arch in archs:
         pieces.cost(arch)
     seconds = min(timed(lambda: costs.costs(genes))[0] for _ in range(3))
-    one = min(timed(lambda: [costs.one(row) for row in few])[0] for _ in range(9)) / len(few)
-    built = min(timed(lambda: [pieces.cost(arch) for arch in archs])[0] for _ in range(9)) / len(few)
-    decoded = min(timed(lambda: [pieces.cost(space.decode(row)) for row in few])[0] for _ in range(9)) / len(few)
+    one, built = quickest(costs.one, few), quickest(pieces.cost, archs)
+    decoded = quickest(lambda row: pieces.cost(space.decode(row)), few)
     return [
         f"    many at once          {len(genes) / seconds:12,.0f} a second   (target 100,000)   equal to pieces.cost: {exact}",
         f"    one, from its genes   {one * 1e6:12.1f} us         (target < 20)",
@@ -74,7 +87,7 @@ def band_rows(space: SearchSpace, costs: SpaceCosts, genes: np.ndarray) -> list[
             sampler.sample_many(1, np.random.default_rng(1))  # counts the units and finds the tilts
             seconds, drawn = timed(lambda sampler=sampler: sampler.sample_many(SAMPLES, np.random.default_rng(0)))
             covering, _ = timed(lambda sampler=sampler: sampler.sample_many(SAMPLES, np.random.default_rng(0), cover=True))  # fmt: skip
-            values = costs.costs(drawn)[name]  # type: ignore[arg-type]
+            values = costs.costs(drawn)[name]
             inside = bool(((values >= low) & (values <= high)).all())
             proven = sum(known for _, _, known in sampler.without)
             rows.append(
@@ -89,7 +102,6 @@ def rows(spaces: tuple[str, ...] = SPACES) -> list[str]:
     found = []
     for name in spaces:
         loading, space = timed(lambda name=name: load_space(name))
-        assert isinstance(space, SearchSpace)
         costs = SpaceCosts(space, NAMES)
         counting, _ = timed(costs.count_all)
         genes = random_genes(space, MANY, np.random.default_rng(0))
