@@ -191,7 +191,6 @@ def worst(noises: Sequence[Noise]) -> Noise:
         drift=max((noise.drift for noise in noises), key=abs),
         waiting=max(noise.waiting for noise in noises),
         unsettled=max(noise.unsettled for noise in noises),
-        waiting=max(noise.waiting for noise in noises),
         error=noises[0].error,
         load=max((noise.load for noise in noises if noise.load is not None), default=None),
         cores=noises[0].cores,

@@ -39,11 +39,7 @@ def random_genes(space: SearchSpace, count: int, rng: np.random.Generator) -> np
     return np.concatenate([rng.integers(0, sizes, (min(4096, count - n), len(sizes))).astype(np.int16) for n in starts])
 
 
-<<<<<<< HEAD
-def timed(call) -> tuple[float, object]:
-=======
 def timed(call: Callable[[], T]) -> tuple[float, T]:
->>>>>>> item-bulk
     """Seconds of one call, and what it gives."""
     clock = time.perf_counter()
     found = call()
