@@ -4,12 +4,15 @@ They are what a user would otherwise take. They come without pretrained weights,
 """
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from nas.counters import our_count
+from nas.runtimes import Setting, make_runtime
+from nas.timing import measure
 from search_spaces.costs.activations import held
 from search_spaces.costs.memory import state_bytes
 from search_spaces.costs.operators import meta
@@ -54,6 +57,34 @@ def reference_costs(model: str, in_channels: int, num_classes: int, resolution: 
         "activations": maps,
         "memory": state_bytes(network) + maps,
     }
+
+
+def reference_latencies(
+    models: Sequence[str], in_channels: int, num_classes: int, resolution: int, setting: Setting, noisy: bool
+) -> dict[str, float]:
+    """The time of each reference in ms, measured side by side on this machine in the form in which it would be used.
+
+    Args:
+        noisy: measure on a noisy machine too.
+
+    Raises:
+        NoisyMachine: something disturbs the machine, and `noisy` is false.
+        InputError: the runtime is missing or cannot run a model, or as `make_reference`.
+    """
+    threads, runtime = torch.get_num_threads(), make_runtime(setting.runtime)
+    try:
+        settled = runtime.settled(setting)
+        images = torch.zeros(setting.batch, in_channels, resolution, resolution)
+        runs = {
+            model: runtime.prepare(
+                make_reference(model, in_channels, num_classes, resolution).eval(), (images,), settled
+            )
+            for model in models
+        }
+        timings = measure(runs, seed=0, noisy=noisy).timings
+    finally:
+        torch.set_num_threads(threads)
+    return {model: timing.ms for model, timing in timings.items()}
 
 
 def make_reference(
