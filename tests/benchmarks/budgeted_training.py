@@ -260,9 +260,8 @@ def main() -> None:
             }
             rows.append(row)
         write(options.out, rows, made["networks"])
-    print(
-        f"\nspace {options.space}, {SIDE} x {SIDE}, batch {options.batch_size}, {options.threads} threads, {options.seconds:g} s each"
-    )
+    conditions = f"{SIDE} x {SIDE}, batch {options.batch_size}, {options.threads} threads, {options.seconds:g} s each"
+    print(f"\nspace {options.space}, {conditions}")  # noqa: T201
     for key in COLUMNS:
         values = [f"{row[key]:,.4g}" if isinstance(row[key], float) else f"{row[key]:,}" if isinstance(row[key], int) else row[key] for row in rows]  # fmt: skip
         print(f"  {key:20}" + "".join(f"{value:>20}" for value in values))  # noqa: T201
