@@ -155,11 +155,11 @@ class TrainConfig:
 
     budget: str = key(
         "none",
-        "the most that a network may cost for which the supernet is made, such as 500M (MACs) or macs=500M,params=5M: choices that no such "
-        "network can have are left out, and no other sub-networks are trained. Searches may have an equal or a tighter budget",
+        "what the networks may cost for which the supernet is made, written as search.budget: choices that no such network has are left out "
+        "of the space, and others are not trained. Searches may have an equal or a tighter budget",
     )
     largest: float = key(
-        1.0, "multiple of the budget that the largest sub-network of a step may cost; the others are within the budget"
+        1.0, "multiple of the budget that the largest network of a step may cost; the others are within the budget"
     )
     epochs: int = key(40, "passes over the supernet-train images")
     batch_size: int = key(64, "images per step")
