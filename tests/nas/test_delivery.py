@@ -299,6 +299,18 @@ def test_a_profile_of_another_device_is_predicted_only(nas: Commands, profiled: 
     assert not (place / "run" / "searches" / "never").exists()
 
 
+def test_a_supernet_for_a_time_on_this_device(nas: Commands, profiled: Path, tmp_path: Path) -> None:
+    """A limit on latency narrows the space before training; one that nothing keeps is refused before anything is written."""
+    place = Path(shutil.copytree(profiled, tmp_path / "place"))
+    limit = changed(place, "copy")
+    asked = ("train", "config.toml", "run=fast", "search.profiles=here.json")
+    nas(*asked, "train.budget=latency_ms=0.000001", cwd=place).refused("latency_ms")
+    assert not (place / "fast").exists()
+    result = nas(*asked, f"train.budget=latency_ms={limit:.6g}", cwd=place).ok()
+    assert "leaves" in result.out + result.err
+    assert json.loads((place / "fast" / "run.json").read_text())["config"]["train"]["budget"].startswith("latency_ms=")
+
+
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
