@@ -31,6 +31,11 @@ TOGETHER = 150
 PARAMS = 100_000_000
 """Their parameters together, at most, unless one alone has more: all of them are in memory at once."""
 
+CROWD = 80
+"""Units that are measured side by side, at least, if there are as many. Among fewer, each finds more of itself in the caches: among 16 it
+is a sixth faster than among 80, and from there on the number makes no difference that can be told.
+"""
+
 UNIT_ERROR = 2.0
 """How much larger the error of a unit's time may be than that of a network: a network adds up tens of them, and their errors cancel."""
 
@@ -151,6 +156,12 @@ def chunks(items: Sequence[K], params: Callable[[K], int]) -> Iterator[list[K]]:
         yield chunk
 
 
+def companions(chosen: Sequence[Unit], known: Sequence[Unit], seed: int, crowd: int = CROWD) -> list[Unit]:
+    """Units of `known` that are measured beside those chosen, so that there are `crowd` of them."""
+    others = [unit for unit in known if unit not in set(chosen)]
+    return random.Random(f"companions {seed}").sample(others, max(0, min(crowd - len(chosen), len(others))))
+
+
 def unit_params(unit: Unit) -> int:
     """Parameters of a unit."""
     return unit_cost(unit).params
@@ -204,5 +215,5 @@ def in_rounds(share: int, total: int, seconds: float | None) -> float | None:
 
 
 __all__ = [
-    "FEWEST", "Once", "chunks", "in_rounds", "measure_networks", "measure_some", "spread_networks", "unit_params", "worst",
+    "CROWD", "FEWEST", "Once", "chunks", "companions", "in_rounds", "measure_networks", "measure_some", "spread_networks", "unit_params", "worst",
 ]  # fmt: skip

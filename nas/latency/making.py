@@ -5,7 +5,7 @@ took no part in choosing it.
 import random
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from nas.latency.learned import FEWEST, NetworkModel, fit_networks
 from nas.latency.learned_costs import units_of
 from nas.latency.profiles import differences_here, elsewhere
 from nas.log import Progress
-from nas.profiling import UNIT_ERROR, chunks, in_rounds, measure_some, spread_networks, unit_params, worst
+from nas.profiling import UNIT_ERROR, chunks, companions, in_rounds, measure_some, spread_networks, unit_params, worst
 from nas.runtimes import Setting, make_runtime
 from nas.store import RunStore, offering
 from nas.timing import Timing
@@ -42,6 +42,9 @@ model is then learned from whole networks alone, which saves hours with a runtim
 
 LEARNED = "learned from networks"
 """The form of a model for which units need not be measured."""
+
+COMPANIONS = 24
+"""Units of a profile that are measured again when others are added to it."""
 
 REPEATED_UNITS, REPEATED_NETWORKS, COMPOSED = 16, 6, 24
 """How many are measured a second time, and how many branches are measured whose time is composed of others, to tell the errors."""
@@ -158,7 +161,7 @@ class _Work:
         random.Random(f"units {self.plan.seed}").shuffle(left)
         with_progress = self._progress("units", len(needed), len(needed) - len(left))
         for chunk in chunks(left, unit_params):
-            self.journal.add_units(self._measure(chunk, len(left), UNIT_ERROR, 0.5, with_progress))
+            self.journal.add_units(self._measure_units(chunk, needed, len(left), 0.5, with_progress))
 
     def _wanted(self, roles: Roles) -> list[Unit]:
         """The units whose time the profile tells, each once."""
@@ -188,7 +191,8 @@ class _Work:
         networks = rng.sample(networks, min(REPEATED_NETWORKS, len(networks)))
         again: dict[str, Timing] = {}
         for chunk in chunks(chosen, unit_params):
-            again |= {str(unit): timing for unit, timing in self._measure(chunk, len(chosen), UNIT_ERROR, 0.05).items()}
+            timings = self._measure_units(chunk, measured, len(chosen), 0.05)
+            again |= {str(unit): timing for unit, timing in timings.items()}
         for digests in chunks(networks, lambda digest: cost(roles[digest][0]).params):
             timings = self._measure([roles[digest][0] for digest in digests], len(networks), 1.0, 0.05)
             again |= dict(zip(digests, timings.values(), strict=True))
@@ -257,6 +261,14 @@ class _Work:
                 found[kind] += [] if first is None else [abs(first / timing.ms - 1)]
         return {kind: statistics.fmean(values) for kind, values in found.items() if values}
 
+    def _measure_units(
+        self, chunk: Sequence[Unit], known: Sequence[Unit], total: int, share: float, progress: Progress | None = None
+    ) -> dict[Unit, Timing]:
+        """As `_measure`, among enough other units of `known`."""
+        others = companions(chunk, known, self.plan.seed)
+        found = self._measure([*chunk, *others], total, UNIT_ERROR, share, progress, len(chunk))
+        return {unit: found[unit] for unit in chunk}
+
     def _measure(
         self,
         chunk: Sequence[Any],
@@ -264,6 +276,7 @@ class _Work:
         looser: float,
         share: float,
         progress: Progress | None = None,
+        counted: int | None = None,
     ) -> dict[Any, Timing]:
         """Times of some units or architectures.
 
@@ -271,7 +284,9 @@ class _Work:
             looser: times the plan's error.
             share: of the plan's seconds that goes to `total` such things.
             progress: gets how many are prepared and measured.
+            counted: how many of them count as measured; all by default.
         """
+        counted = len(chunk) if counted is None else counted
         done = progress.first if progress else 0
 
         def prepared(number: int) -> None:
@@ -279,13 +294,13 @@ class _Work:
                 progress.update(min(done, progress.total - 1), prepared=number)
 
         plan = self.plan
-        seconds = None if plan.seconds is None else in_rounds(len(chunk), total, share * plan.seconds)
+        seconds = None if plan.seconds is None else in_rounds(counted, total, share * plan.seconds)
         measured = measure_some(
             chunk, self.setting, seed=plan.seed, error=looser * plan.error, seconds=seconds, noisy=plan.noisy, prepared=prepared,
         )  # fmt: skip
         self.journal.add_noise(measured.noise)
         if progress:
-            progress.first = done + len(chunk)
+            progress.first = done + counted
             progress.update(progress.first)
         return dict(zip(chunk, measured.timings.values(), strict=True))
 
@@ -350,13 +365,19 @@ def add_units(
     model = read_model(path)
     if differences_here(model):
         raise elsewhere(model, path)
+    setting, measured = Setting(**model.about["setting"]), model.times.measured
     missing = list(dict.fromkeys(unit for arch in archs for unit in model.missing(arch)))
     lines = []
     for chunk in chunks(missing, unit_params):
-        measured = measure_some(
-            chunk, Setting(**model.about["setting"]), seed=seed, error=UNIT_ERROR * error, noisy=noisy
-        )
-        lines += [time_of(timing) | chunk[position].to_dict() for position, timing in measured.timings.items()]
+        known = companions(chunk, list(measured), seed, len(chunk) + COMPANIONS)
+        found = measure_some([*chunk, *known], setting, seed=seed, error=UNIT_ERROR * error, noisy=noisy).timings
+        # What was measured before tells how much faster or slower the device is now, and in this company.
+        changes = [measured[unit] / found[len(chunk) + number].ms for number, unit in enumerate(known)]
+        change = statistics.median(changes) if changes else 1.0
+        lines += [
+            time_of(replace(found[place], ms=change * found[place].ms)) | unit.to_dict()
+            for place, unit in enumerate(chunk)
+        ]
     if lines:
         out = expanded(path)
         data = _content(out)

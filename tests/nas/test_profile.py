@@ -17,7 +17,7 @@ import pytest
 from nas.latency import making
 from nas.latency.making import HELD_OUT, Plan, make_profile
 from nas.latency.profiles import add_profiles
-from nas.profiling import measure_networks, spread_networks
+from nas.profiling import CROWD, companions, measure_networks, spread_networks
 from nas.runtimes import Setting
 from nas.searches import read_search
 from nas.store import RunStore
@@ -311,6 +311,26 @@ def test_the_model_that_fits_a_device_is_chosen_and_kept(
         assert not again.times.measured
 
 
+def test_units_that_are_added_are_on_the_scale_of_those_that_were_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device may run at another speed than when it was profiled."""
+    monkeypatch.setattr(making, "measure_some", Device(truth, truth))
+    space, out = load_space("digits"), tmp_path / "toy.json"
+    make_profile(Plan(device="toy", space=space, setting=Setting(), calibration=4, held_out=2), out, show=False)
+    arch = spread_networks(space, 1, 1)[0]
+    data = json.loads(out.read_text())
+    gone = [unit.to_dict() for _, unit in units(arch) if unit.kind == "ffn"]
+    data["units"] = [line for line in data["units"] if {key: line[key] for key in line if key in gone[0]} not in gone]
+    out.write_text(json.dumps(data))
+    monkeypatch.setattr(making, "measure_some", Device(truth, lambda unit: 1.7 * truth(unit)))
+    added = making.add_units(out, [arch])
+    assert {unit.kind for unit in added} == {"ffn"}
+    times = read_model(out).times.measured
+    for unit in added:
+        assert times[unit] == pytest.approx(truth(unit))
+
+
 def test_a_damaged_journal_is_refused(toy: Path, tmp_path: Path) -> None:
     space = load_space(toy / "tiny.toml").bind(1, 10, 8)
     plan = Plan(device="toy", space=space, setting=Setting(), calibration=4, held_out=2, noisy=True)
@@ -338,3 +358,12 @@ def test_networks_of_a_profile_are_spread_over_macs() -> None:
         sum(costs[0] + part * width <= cost < costs[0] + (part + 1) * width for cost in costs) for part in range(4)
     ]
     assert min(quarters) >= 3
+
+
+def test_units_are_measured_among_others() -> None:
+    known = space_units(load_space("images32"))
+    for count in (1, 30, 90):
+        beside = companions(known[:count], known, 0)
+        assert len(set(beside)) == len(beside) == max(0, CROWD - count)
+        assert not set(beside) & set(known[:count])
+    assert len(companions(known[:3], known[:10], 0)) == 7
