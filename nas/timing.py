@@ -118,6 +118,8 @@ class Rounds(Generic[K]):
         seed: of the order inside each round.
         clock: seconds that never go back.
         cpu_clock: seconds that this thread has had a core.
+        warmed: runs that are called once more before they are timed: what ran before them, and whether it is still among the runs, then
+            makes no difference to them.
 
     Attributes:
         samples: seconds of one call in each round, by run.
@@ -130,8 +132,9 @@ class Rounds(Generic[K]):
         seed: int,
         clock: Clock = time.perf_counter,
         cpu_clock: Clock = time.thread_time,
+        warmed: frozenset[K] = frozenset(),
     ) -> None:
-        self._runs, self._clock, self._cpu_clock = dict(runs), clock, cpu_clock
+        self._runs, self._clock, self._cpu_clock, self._warmed = dict(runs), clock, cpu_clock, warmed
         self.wall = self.cpu = 0.0
         self._order = random.Random(seed)
         self._repeats: dict[K, int] = {}
@@ -160,6 +163,8 @@ class Rounds(Generic[K]):
         run = self._runs[key]
         if isinstance(run, SelfTimed):
             return run.seconds(repeats)
+        if key in self._warmed:
+            run()
         cpu, start = self._cpu_clock(), self._clock()
         for _ in range(repeats):
             run()
@@ -403,7 +408,7 @@ def measure(
     together: dict[K | _Reference, Callable[[], object]] = {**runs}
     together[REFERENCE] = reference or reference_work()
     always: frozenset[K | _Reference] = frozenset({REFERENCE})
-    taken = Rounds(together, seed, clock, cpu_clock)
+    taken = Rounds(together, seed, clock, cpu_clock, warmed=always)
     _take(taken, list(together), error, rounds, most, seconds, progress, clock, always)
     timings = {key: Timing.of(taken.samples[key]) for key in runs}
     noise = noise_of(taken.samples[REFERENCE], list(timings.values()), error, taken.waiting)
