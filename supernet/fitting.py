@@ -23,8 +23,7 @@ from functools import cached_property
 from search_spaces.architecture import Architecture
 from search_spaces.errors import OutsideBudget
 from search_spaces.limits import Limits, above, below, outside
-from search_spaces.space import Excess, Genes, SearchSpace
-from supernet.sampling import is_kind
+from search_spaces.space import Excess, Genes, SearchSpace, is_kind
 
 FULL = 0.02
 """A network within this share below its limit is full: it is raised no further."""

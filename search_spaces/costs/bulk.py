@@ -12,7 +12,7 @@ all of them.
 import math
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,9 +20,8 @@ from search_spaces.architecture import Part
 from search_spaces.costs import Additive, cost_named
 from search_spaces.errors import InputError
 from search_spaces.genes import GeneMatrix, SlotGenes, StageGenes
-from search_spaces.registry import TokenMixer, lookup
 from search_spaces.space import Genes, SearchSpace
-from search_spaces.units import NOTHING, Unit, output_size
+from search_spaces.units import NOTHING, Unit, is_unit, output_size, takes_bias
 
 CHUNK = 4096
 """Architectures that are looked up at a time: their genes and indices stay in the processor's cache."""
@@ -106,9 +105,8 @@ class StageCosts:
         self.norms, self.scales = len(slots["norm"].members), len(slots["scale"].members)
         self.mixers, self.ffns = len(slots["mixer"].members), len(slots["ffn"].members)
         self.biases = 1 + len(genes.bias.members)
-        kinds = [cast("type[TokenMixer]", lookup("mixer", part.name)) for part in slots["mixer"].members]
-        self.absent = np.array([kind.is_absent for kind in kinds])
-        self.given = np.array([kind.takes_position_bias for kind in kinds])
+        self.absent = np.array([not is_unit(part) for part in slots["mixer"].members])
+        self.given = np.array([takes_bias(part) for part in slots["mixer"].members])
         self.bias_of = np.array([0 if p == NOTHING else n + 1 for n, p in enumerate(genes.bias.members)])
         self.embedding = Table(len(genes.width.values) * len(genes.embedding.members), self._embedding, count, names)
         self.to = np.empty(0, np.intp)
