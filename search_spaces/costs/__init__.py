@@ -47,7 +47,7 @@ LARGEST = 1e30
 
 @dataclass(frozen=True)
 class Additive:
-    """How a cost adds up over the units of a network (`search_spaces.units`): base + the sum of `of_unit`.
+    """How a cost adds up over the units of a network (`search_spaces.units`): base + the sum of `of_unit`, or 0 where that is below 0.
 
     What adds up can be looked up for many networks at once, bounded, and sampled within limits.
 
