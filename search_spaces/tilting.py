@@ -149,7 +149,8 @@ class StagePrior:
         """As `Prior.possible`."""
         slots = {name: SlotPrior(_possible(s.contexts), _possible(s.members), s.late) for name, s in self.slots.items()}
         first = self.first and {name: _possible(logs) for name, logs in self.first.items()}
-        return StagePrior(*map(_possible, (self.width, self.depth, self.embedding, self.bias)), slots, first)
+        width, depth, embedding, bias = map(_possible, (self.width, self.depth, self.embedding, self.bias))
+        return StagePrior(width, depth, embedding, bias, slots, first)
 
 
 def _possible(logs: np.ndarray) -> np.ndarray:
