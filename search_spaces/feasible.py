@@ -10,6 +10,7 @@ skeleton, that is everything but the members of its blocks, so that most proposa
 units are checked on what fulfils the other limits.
 """
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable
@@ -90,7 +91,7 @@ class Proposals:
         self.sampler, self.weights = TiltedSampler(tilts), tilt.weights
         self.tops = np.array([self._top(tilt.weights) for tilt in tilts])
         # Measured once, by a generator of its own, so that what is drawn depends on nothing but the generator that is given.
-        self.rate = RATE if start is not None else len(self._round(PILOT, rng)[0]) / PILOT
+        self.rate = RATE if start is not None else (len(self._round(PILOT, rng)[0]) + 1) / (PILOT + 1)
 
     def _top(self, weights: np.ndarray) -> float:
         """The largest that weights . costs can be within the limits."""
@@ -193,7 +194,7 @@ class Proposals:
         found = [np.empty((0, len(self.model.costs.genes.sizes)), self.model.costs.genes.dtype)]
         nearest = (math.inf, np.empty(0))
         number = idle = refused = 0
-        rate = max(1e-4, self.rate)
+        rate = self.rate
         while number < count and idle < self.patience and refused < CHECKS:
             size = int(min(ROUND, max(PILOT, 1.2 * (count - number) / rate)))
             genes, closest = self._round(size, rng)
@@ -365,17 +366,19 @@ class FeasibleSampler:
             raise InputError(f"cost {name} does not add up over the steps of a network", "an additive cost", "macs")
         bands = self._bands(name, {name: (0.0, math.inf)} | own)
         share, more = divmod(count, len(bands))
-        return np.concatenate([self._drawn_by(b).draw(share + (n < more), rng) for n, b in enumerate(bands)])
+        found = [np.empty((0, len(self.space.genes)), np.intp)]
+        for number, band in enumerate(bands):
+            with contextlib.suppress(EmptyError):  # given up this time: there are too few, not none
+                found.append(self._drawn_by(band).draw(share + (number < more), rng))
+        return np.concatenate(found)
 
     def _bands(self, name: str, limits: dict[str, tuple[float, float]]) -> list[dict[str, tuple[float, float]]]:
         """The limits of each band of a cost that has members; the outermost ones reach to the cost's own limits."""
         if name not in self._cut:
             rng = np.random.default_rng(0)
             inner = np.unique(np.linspace(*self._range(name, limits, rng), BANDS + 1))[1:-1].tolist()
-            lows, highs = (
-                [limits[name][0], *inner],
-                [*(math.nextafter(edge, -math.inf) for edge in inner), limits[name][1]],
-            )
+            lows = [limits[name][0], *inner]
+            highs = [*(math.nextafter(edge, -math.inf) for edge in inner), limits[name][1]]
             found, empty = [], None
             for low, high in zip(lows, highs, strict=True):
                 try:
@@ -406,10 +409,9 @@ class FeasibleSampler:
             while abs(bound - ends[side]) > END * (ends[1] - ends[0]) + 1e-9 * abs(bound):
                 middle = (bound + ends[side]) / 2
                 try:
-                    half = self.proposals(
-                        limits | {name: (min(middle, bound), max(middle, bound))}, patience=FORCED_PROPOSALS
-                    )
-                    values = costs.costs(np.maximum(half.draw(FORCED, rng), 0))[name]
+                    half = limits | {name: (min(middle, bound), max(middle, bound))}
+                    drawn = self.proposals(half, patience=FORCED_PROPOSALS).draw(FORCED, rng)
+                    values = costs.costs(np.maximum(drawn, 0))[name]
                     ends[side] = float(values.max() if side else values.min())
                 except EmptyError:
                     bound = middle
