@@ -375,16 +375,24 @@ class Within:
         return self.space.size
 
     @cached_property
-    def _sampler(self) -> FeasibleSampler:
+    def _sampler(self) -> FeasibleSampler | None:
+        """None where it finds nothing. It is tried once, by a generator of its own, so that no draw depends on those before it."""
         limits = [(n, self.budget.floor(n) or 0.0, self.budget.limit(n) or math.inf) for n in self.budget.names]
-        return FeasibleSampler(self.space, limits)
+        found = FeasibleSampler(self.space, limits)
+        try:
+            found.sample(random.Random(0))
+        except OutsideBudget:
+            return None
+        return found
 
     def sample(self, rng: random.Random, excess: Callable[[Architecture], float] | None = None) -> Architecture:
         """A member within the budget."""
-        try:
-            return self._sampler.sample(rng)
-        except OutsideBudget:
-            return self.space.sample(rng, excess)
+        if self._sampler is not None:
+            try:
+                return self._sampler.sample(rng)
+            except OutsideBudget:
+                self._sampler = None  # giving up takes seconds, and samplers ask for hundreds of members
+        return self.space.sample(rng, excess)
 
 
 class Listed:

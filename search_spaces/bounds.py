@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from search_spaces.architecture import SLOTS, Block, Part, Value
-from search_spaces.registry import lookup
-from search_spaces.space import NO_BIAS, SearchSpace, Slot, StageSpace
-from search_spaces.units import NOTHING, Unit, block_units, output_size
+from search_spaces.space import NO_BIAS, SearchSpace, Slot, StageSpace, members
+from search_spaces.units import NOTHING, Unit, block_units, output_size, takes_bias
 
 State = tuple[int, int, int]
 """Channels, height and width of the map between two stages."""
@@ -61,7 +60,7 @@ def least_totals(space: SearchSpace, price: Price, base: float = 0.0) -> dict[Ch
     for stage in stages:
         before.append(stage.reach(before[-1]))
     heads = {
-        state: {part: price(Unit("head", (part,), (state[0], space.num_classes), *state[1:])) for part in _members(space.head)}
+        state: {part: price(Unit("head", (part,), (state[0], space.num_classes), *state[1:])) for part in members(space.head)}
         for state in before[-1]
     }  # fmt: skip
     after: list[dict[State, float]] = [{state: min(found.values()) for state, found in heads.items()}]
@@ -102,13 +101,10 @@ class _Stage:
         self.inner: dict[
             State, dict[Part | None, tuple[float, _Blocks]]
         ] = {}  # by position bias: its price, and the blocks
-        self.embeddings = list(_members(space.embedding))
-        biases = [None if part.name == NO_BIAS else part for part in _members(space.position_bias)]
+        self.embeddings = members(space.embedding)
+        biases = [None if part.name == NO_BIAS else part for part in members(space.position_bias)]
         self.biases: list[Part | None] = biases or [None]
-        self.takes_bias = any(
-            getattr(lookup("mixer", choice.name), "takes_position_bias", False)
-            for choice in space.blocks[SLOTS.index("mixer")]
-        )
+        self.takes_bias = any(takes_bias(Part(choice.name)) for choice in space.blocks[SLOTS.index("mixer")])
 
     def reach(self, states: dict[State, float]) -> dict[State, float]:
         """The least totals behind the stage, from those before it."""
@@ -192,7 +188,7 @@ class _Blocks:
     """The least that one block adds on a map, in all and with each part in each slot."""
 
     def __init__(self, stage: StageSpace, price: Price, state: State, bias: Part | None) -> None:
-        parts = {slot: list(_members(choices)) for slot, choices in zip(SLOTS, stage.blocks, strict=True)}
+        parts = {slot: members(choices) for slot, choices in zip(SLOTS, stage.blocks, strict=True)}
         plain = {slot: members[0] for slot, members in parts.items()} | {"position": NOTHING}
 
         def cost(kind: str, **chosen: Part) -> float:
@@ -227,11 +223,6 @@ class _Blocks:
         return self._beside[choice]
 
 
-def _members(slot: Slot) -> Iterator[Part]:
-    for choice in slot:
-        yield from choice.members()
-
-
 def _times(number: int, one: float) -> float:
     """So many times, which is 0 for none even of what is infinite."""
     return number * one if number else 0.0
@@ -255,7 +246,7 @@ def remembered(of_unit: Callable[[Unit], float | None], sign: int = 1) -> Price:
 
 
 def every_choice(space: SearchSpace) -> Iterable[Choice]:
-    """Everything that can be chosen in a space, also what only one member of a list offers."""
+    """Everything that can be chosen in a space, including choices with one value only."""
     for number, stage in enumerate(space.stages):
         yield from (Choice(number, "width", value=width) for width in stage.width)
         yield from (Choice(number, "depth", value=depth) for depth in stage.depth)

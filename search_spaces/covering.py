@@ -178,7 +178,7 @@ class _Cover:
 
     def result(self, genes: np.ndarray) -> np.ndarray:
         """The sample with the extras in the places of members that have nothing of their own; behind it, where these are too few."""
-        extras = np.array(self.extras, genes.dtype).reshape(-1, genes.shape[1])
+        extras = np.array(self.extras, genes.dtype).reshape(len(self.extras), genes.shape[1])
         counts = np.zeros(self.seen.shape, np.int64)
         for value in range(self.seen.shape[1]):
             counts[:, value] = (genes == value).sum(axis=0) + (extras == value).sum(axis=0)

@@ -10,6 +10,7 @@ skeleton, that is everything but the members of its blocks, so that most proposa
 units are checked on what fulfils the other limits.
 """
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable
@@ -20,10 +21,10 @@ import numpy as np
 from search_spaces.architecture import Architecture
 from search_spaces.costs import Cost, cost_named
 from search_spaces.costs.bulk import SpaceCosts
-from search_spaces.covering import covered
+from search_spaces.covering import FORCED, covered
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.space import SearchSpace
-from search_spaces.tilting import Drawn, EmptyError, Model, Prior, Tilt, TiltedSampler, genes_of
+from search_spaces.tilting import Drawn, EmptyError, Model, Prior, Tilt, TiltedSampler, genes_of, least
 
 Limit = tuple[str, float, float]
 """Name of a cost, and the least and the most that it may be."""
@@ -35,7 +36,7 @@ CHECKS = 2_000
 """Members in a row that fulfil the limits of additive costs and not the others, before the search is given up."""
 
 SHARP = 1e6
-"""Of a weight that leaves the extreme of a cost only: the reciprocal of the relative error."""
+"""Of a weight that leaves little but the extreme of a cost: the reciprocal of the relative error."""
 
 PILOT = 256
 """Architectures from which a tilt is improved."""
@@ -47,10 +48,16 @@ NO_LIMIT = ("params",)
 """What is counted where there is no limit on an additive cost, and nothing to tilt by."""
 
 FORCED_PROPOSALS = 60_000
-"""The same as `PROPOSALS`, for one choice that a sample lacks."""
+"""The same as `PROPOSALS`, for one choice that a sample lacks and for the ends of a range."""
+
+RATE = 0.1
+"""Members that are expected for each skeleton, where that is not tried."""
 
 BANDS = 10
 """Of equal width, of a stratified sample."""
+
+END = 0.02
+"""Share of the range of a cost within limits up to which its ends are found."""
 
 
 class Proposals:
@@ -83,8 +90,8 @@ class Proposals:
         tilts = [tilt, *(Tilt(model, prior, weights) for weights in others)]
         self.sampler, self.weights = TiltedSampler(tilts), tilt.weights
         self.tops = np.array([self._top(tilt.weights) for tilt in tilts])
-        self.rate = 0.1  # members found for each skeleton
-        self.nearest: tuple[float, np.ndarray] = (math.inf, np.empty(0))
+        # Measured once, by a generator of its own, so that what is drawn depends on nothing but the generator that is given.
+        self.rate = RATE if start is not None else (len(self._round(PILOT, rng)[0]) + 1) / (PILOT + 1)
 
     def _top(self, weights: np.ndarray) -> float:
         """The largest that weights . costs can be within the limits."""
@@ -97,17 +104,18 @@ class Proposals:
         return tilt.log_total + self._top(tilt.weights)
 
     def _prove(self) -> None:
-        """Raises EmptyError where the least or the most of one cost is outside its limits.
-
-        A weight that is so large that the extreme member makes up all of log Z shows it.
-        """
+        """Raises EmptyError where the least or the most of one cost is outside its limits."""
         for i, sign in itertools.product(range(len(self.low)), (1, -1)):
-            limit = self.high[i] if sign == 1 else self.low[i]
-            if np.isfinite(limit) and (sign == 1 or limit > 0):
+            limit = self.high[i] if sign == 1 else -self.low[i]
+            if limit < math.inf:
                 weights = np.zeros(len(self.low))
-                weights[i] = sign * SHARP * -self.model.least_chance / max(abs(limit), 1e-300)
-                tilt = Tilt(self.model, self.prior, weights)
-                if self._bound(tilt) < self.model.least_chance - 1e-6:
+                weights[i] = sign
+                extreme = least(self.model, self.prior, weights)
+                if extreme == math.inf:  # every member has a unit of unknown cost
+                    raise EmptyError(True, np.empty(0))
+                if extreme - self.model.slack[i] > limit + self.margin[i]:
+                    sharp = SHARP * max(1.0, -self.model.least_chance) / max(abs(extreme), abs(limit))
+                    tilt = Tilt(self.model, self.prior, weights * sharp)
                     raise EmptyError(True, self._nearest(self._pilot(tilt, np.random.default_rng(0)))[1])
 
     def _tune(self, weights: np.ndarray, rng: np.random.Generator) -> Tilt:
@@ -142,7 +150,8 @@ class Proposals:
 
     def _newton(self, weights: np.ndarray, costs: np.ndarray) -> np.ndarray:
         """Weights of least bound, in its second-order approximation where these costs were drawn; one coordinate after another."""
-        scale = np.abs(costs).mean(axis=0) + 1e-300
+        scale = np.abs(costs).mean(axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
         spread = np.atleast_2d(np.cov(costs / scale, rowvar=False)) + 1e-6 * np.eye(len(weights))
         slope, low, high = -costs.mean(axis=0) / scale, self.low / scale, self.high / scale
         begin = weights * scale
@@ -171,32 +180,37 @@ class Proposals:
             steps = list(np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, len(moves)) * moves)
         else:
             steps = [step * np.eye(len(moves))[i] * moves for i in np.flatnonzero(moves) for step in (-2, -0.8, 0.8, 2)]
-        trials = [tilt.weights + step for step in steps if step.any()]
-        return [weights for weights in trials if self._top(weights) < math.inf]
+        # Where there is no limit from below, nothing is gained by favouring what costs much; and the other way round.
+        ends = np.where(np.isfinite(self.low), -np.inf, 0.0), np.where(np.isfinite(self.high), np.inf, 0.0)
+        trials = {tuple(np.clip(tilt.weights + step, *ends).tolist()): None for step in steps}
+        return [np.array(weights) for weights in trials if weights != tuple(tilt.weights.tolist())]
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Genes (count, genes) of members within the limits, -1 where a gene does not matter.
+        """Genes (count, genes) of members within the limits, -1 where a gene does not matter; fewer where the search was given up.
 
         Raises:
-            EmptyError: the search was given up.
+            EmptyError: it was given up before any was found.
         """
-        found: list[np.ndarray] = []
+        found = [np.empty((0, len(self.model.costs.genes.sizes)), self.model.costs.genes.dtype)]
+        nearest = (math.inf, np.empty(0))
         number = idle = refused = 0
-        while number < count:
-            size = int(min(ROUND, max(PILOT, 1.2 * (count - number) / max(self.rate, 1e-9))))
-            genes = self._round(size, rng)
+        rate = self.rate
+        while number < count and idle < self.patience and refused < CHECKS:
+            size = int(min(ROUND, max(PILOT, 1.2 * (count - number) / rate)))
+            genes, closest = self._round(size, rng)
             kept = genes[self.accept(genes)] if len(genes) else genes
+            nearest = min(nearest, closest, key=lambda pair: pair[0])
             idle = 0 if len(kept) else idle + size
             refused = 0 if len(kept) else refused + len(genes)
-            if idle >= self.patience or refused >= CHECKS:
-                raise EmptyError(False, self.nearest[1])
-            self.rate = max(1e-4, (self.rate + len(kept) / size) / 2)
+            rate = max(1e-4, (rate + len(kept) / size) / 2)
             found.append(kept)
             number += len(kept)
-        return np.concatenate([*found, np.empty((0, len(self.model.costs.genes.sizes)), self.model.costs.genes.dtype)])[:count]  # fmt: skip
+        if count and not number:
+            raise EmptyError(False, nearest[1])
+        return np.concatenate(found)[:count]
 
-    def _round(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """Genes of those of so many proposals that are accepted."""
+    def _round(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, np.ndarray]]:
+        """Genes of those of so many proposals that are accepted, and of all of them what `_nearest` says."""
         skeletons = self.sampler.skeletons(size, rng)
         bounds = self.sampler.log_weights(skeletons) + self.tops[:, None]
         best = bounds.argmin(axis=0)
@@ -207,10 +221,8 @@ class Proposals:
         weights = np.array([tilt.weights for tilt in self.sampler.tilts])
         logs = (drawn.weighed * weights[tilt]).sum(axis=1) - self.tops[tilt]
         inside = ((drawn.costs >= self.low - self.margin) & (drawn.costs <= self.high + self.margin)).all(axis=1)
-        nearest = self._nearest(drawn)
-        if nearest[0] < self.nearest[0]:
-            self.nearest = nearest
-        return genes_of(self.model.costs.genes, drawn, inside & (np.log(rng.random(len(tilt))) < logs))
+        accepted = inside & (np.log(rng.random(len(tilt))) < logs)
+        return genes_of(self.model.costs.genes, drawn, accepted), self._nearest(drawn)
 
     def _nearest(self, drawn: Drawn) -> tuple[float, np.ndarray]:
         """How far the nearest of some architectures is from the limits, relative to them, and its genes."""
@@ -250,6 +262,7 @@ class FeasibleSampler:
         self.others: dict[str, Cost] = {name: cost for name, cost in costs.items() if cost.additive is None}
         self._models: dict[tuple[str, ...], Model] = {}
         self._proposals: dict[tuple[tuple[str, float, float], ...], Proposals] = {}
+        self._cut: dict[str, list[dict[str, tuple[float, float]]]] = {}
         self.without: list[tuple[str, int, bool]] = []
 
     def _model(self, names: tuple[str, ...]) -> Model:
@@ -275,7 +288,9 @@ class FeasibleSampler:
         """
         names = tuple(limits) or NO_LIMIT
         model = self._model(names)
-        low, high = np.array([limits.get(name, (0.0, math.inf)) for name in names]).T - model.costs.base
+        low, high = np.array([limits.get(name, (0.0, math.inf)) for name in names]).T
+        low = np.where(low > 0, low, -math.inf)  # costs are at least 0, also where the sum over units is not
+        low, high = low - model.costs.base, high - model.costs.base
 
         def accept(genes: np.ndarray) -> np.ndarray:
             return self._accepted(model.costs, limits, genes)
@@ -308,8 +323,8 @@ class FeasibleSampler:
 
         Args:
             count: of members.
-            stratified_by: an additive cost. Its range within the limits is cut into `BANDS` of equal width, and each band that has
-                members gets an equal number of them.
+            stratified_by: an additive cost. The range that it has within the limits is cut into `BANDS` of equal width, and each band
+                that has members gets an equal number of them.
             cover: put members in the places of others, so that every choice of every gene is there that some member within the
                 limits has. Where `count` is too small for that, there are more.
 
@@ -317,7 +332,7 @@ class FeasibleSampler:
             Genes (count, genes), as `SearchSpace.encode` gives them.
 
         Raises:
-            InputError: `stratified_by` is no additive cost.
+            InputError: `stratified_by` is no additive cost, or fewer members were found before the search was given up.
             OutsideBudget: no member within the limits was found.
         """
         own = {name: self.limits[name] for name in self.additive}
@@ -326,6 +341,8 @@ class FeasibleSampler:
                 found = self._drawn_by(own).draw(count, rng)
             else:
                 found = self._stratified(count, rng, stratified_by, own)
+            if len(found) < count:
+                raise _too_few(len(found), count)
             if cover:
                 found = self._covered(found, rng, own)
         except EmptyError as error:
@@ -347,23 +364,58 @@ class FeasibleSampler:
     ) -> np.ndarray:
         if cost_named(name).additive is None:
             raise InputError(f"cost {name} does not add up over the steps of a network", "an additive cost", "macs")
-        limits = {name: (0.0, math.inf)} | own
-        edges = np.linspace(*self._ends(name, limits), BANDS + 1).tolist()
-        edges[0], edges[-1] = limits[name]  # the ends are only as exact as a large weight makes them
-        usable, empty = [], None
-        for low, high in itertools.pairwise(edges):
-            last = high == edges[-1]
-            band = limits | {name: (low, high if last else math.nextafter(high, -math.inf))}
-            try:
-                self._drawn_by(band).draw(1, rng)
-                usable.append(band)
-            except EmptyError as error:
-                empty = error
-        if not usable:
-            assert empty is not None
-            raise empty
-        share, more = divmod(count, len(usable))
-        return np.concatenate([self._drawn_by(b).draw(share + (n < more), rng) for n, b in enumerate(usable)])
+        bands = self._bands(name, {name: (0.0, math.inf)} | own)
+        share, more = divmod(count, len(bands))
+        found = [np.empty((0, len(self.space.genes)), np.intp)]
+        for number, band in enumerate(bands):
+            with contextlib.suppress(EmptyError):  # given up this time: there are too few, not none
+                found.append(self._drawn_by(band).draw(share + (number < more), rng))
+        return np.concatenate(found)
+
+    def _bands(self, name: str, limits: dict[str, tuple[float, float]]) -> list[dict[str, tuple[float, float]]]:
+        """The limits of each band of a cost that has members; the outermost ones reach to the cost's own limits."""
+        if name not in self._cut:
+            rng = np.random.default_rng(0)
+            inner = np.unique(np.linspace(*self._range(name, limits, rng), BANDS + 1))[1:-1].tolist()
+            lows = [limits[name][0], *inner]
+            highs = [*(math.nextafter(edge, -math.inf) for edge in inner), limits[name][1]]
+            found, empty = [], None
+            for low, high in zip(lows, highs, strict=True):
+                try:
+                    self._drawn_by(limits | {name: (low, high)}).draw(1, rng)
+                    found.append(limits | {name: (low, high)})
+                except EmptyError as error:
+                    empty = error
+            if empty is not None and not found:
+                raise empty
+            self._cut[name] = found
+        return self._cut[name]
+
+    def _range(
+        self, name: str, limits: dict[str, tuple[float, float]], rng: np.random.Generator
+    ) -> tuple[float, float]:
+        """The least and the most of an additive cost within limits: exact where it alone is limited, else those of members that are found.
+
+        Members are sought in the half of what is left that is farther out, until little is left.
+        """
+        costs = self._model(tuple(limits)).costs
+        drawn = self._drawn_by(limits).draw(PILOT, rng)
+        lowest, highest = self._ends(name, limits)
+        if len(limits) == 1 and not self.others:
+            return lowest, highest
+        values = costs.costs(np.maximum(drawn, 0))[name]
+        ends = [float(values.min()), float(values.max())]
+        for side, bound in enumerate((lowest, highest)):
+            while abs(bound - ends[side]) > END * (ends[1] - ends[0]) + 1e-9 * abs(bound):
+                middle = (bound + ends[side]) / 2
+                try:
+                    half = limits | {name: (min(middle, bound), max(middle, bound))}
+                    drawn = self.proposals(half, patience=FORCED_PROPOSALS).draw(FORCED, rng)
+                    values = costs.costs(np.maximum(drawn, 0))[name]
+                    ends[side] = float(values.max() if side else values.min())
+                except EmptyError:
+                    bound = middle
+        return ends[0], ends[1]
 
     def _covered(self, genes: np.ndarray, rng: np.random.Generator, own: dict[str, tuple[float, float]]) -> np.ndarray:
         model = self._model(tuple(own) or NO_LIMIT)
@@ -379,16 +431,22 @@ class FeasibleSampler:
         return found
 
     def _ends(self, name: str, limits: dict[str, tuple[float, float]]) -> tuple[float, float]:
-        """The least and the most of an additive cost in the space, up to a millionth, cut off at its limits."""
+        """The least and the most of an additive cost in the space, cut off at its own limits."""
         model = self._model(tuple(limits))
-        at = np.array([other == name for other in model.costs.names])
-        plain = TiltedSampler([Tilt(model, model.prior, np.zeros(len(at)))])
-        drawn = plain.fill(plain.skeletons(PILOT, np.random.default_rng(0)), np.zeros(PILOT, np.intp), np.random.default_rng(0))  # fmt: skip
-        weight = SHARP * -model.least_chance / float(drawn.weighed[:, at].mean())
-        least, most = (-Tilt(model, model.prior, at * w).log_total / w for w in (weight, -weight))
-        base = float(model.costs.base[at][0])
-        slack = float(model.slack[at][0])
-        return max(least - slack + base, limits[name][0]), min(most + slack + base, limits[name][1])
+        at = model.costs.names.index(name)
+        weights = (np.arange(len(model.costs.names)) == at).astype(float)
+        base, slack = float(model.costs.base[at]), float(model.slack[at])
+        lowest = least(model, model.prior, weights) - slack + base
+        highest = -least(model, model.prior, -weights) + slack + base
+        return max(lowest, limits[name][0]), min(highest, limits[name][1])
+
+
+def _too_few(found: int, count: int) -> InputError:
+    return InputError(
+        f"only {found} of {count} networks within the limits were found",
+        "limits that more networks are within, or fewer networks",
+        f"{found} networks",
+    )
 
 
 def _joined(limits: Iterable[Limit]) -> dict[str, tuple[float, float]]:

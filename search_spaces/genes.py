@@ -11,13 +11,13 @@ import math
 import numpy as np
 
 from search_spaces.architecture import SLOTS
-from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot
+from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, members
 
 NOT_OFFERED: Slot = (PartChoice(NO_BIAS),)
 """The slot of a position bias where a stage offers none."""
 
 
-class Choice:
+class SizeGene:
     """A choice that is no part: the width or the depth of a stage.
 
     Args:
@@ -64,7 +64,7 @@ class SlotGenes:
     def __init__(
         self, slot: Slot, columns: dict[str, int], names: list[str], tied: str = "", ties: frozenset[str] = frozenset(), whole: bool = False
     ) -> None:  # fmt: skip
-        self.members = tuple(part for choice in slot for part in choice.members())
+        self.members = tuple(members(slot))
         self.sizes = [tuple(len(values) for _, values in choice.options) for choice in slot]
         self.strides = [tuple(math.prod(sizes[n + 1 :]) for n in range(len(sizes))) for sizes in self.sizes]
         counts = [math.prod(sizes) for sizes in self.sizes]
@@ -138,8 +138,8 @@ class StageGenes:
 
     def __init__(self, space: SearchSpace, number: int, columns: dict[str, int]) -> None:
         stage, here = space.stages[number], f"s{number}"
-        self.width = Choice(stage.width, columns.get(f"{here}.width"))
-        self.depth = Choice(stage.depth, columns.get(f"{here}.depth"))
+        self.width = SizeGene(stage.width, columns.get(f"{here}.width"))
+        self.depth = SizeGene(stage.depth, columns.get(f"{here}.depth"))
         self.blocks = stage.depth[-1]
         self.embedding = SlotGenes(stage.embedding, columns, [f"{here}.embedding"])
         self.bias = SlotGenes(stage.position_bias or NOT_OFFERED, columns, [f"{here}.position_bias"])
@@ -183,4 +183,4 @@ class GeneMatrix:
                 raise ValueError(f"{gene.name} has {len(gene.choices)} choices, not indices from {found[0]} to {found[1]}")  # fmt: skip
 
 
-__all__ = ["NOT_OFFERED", "Choice", "GeneMatrix", "SlotGenes", "StageGenes"]
+__all__ = ["NOT_OFFERED", "GeneMatrix", "SizeGene", "SlotGenes", "StageGenes"]

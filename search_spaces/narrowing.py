@@ -54,7 +54,7 @@ def _tests(limits: Limits) -> Iterator[_Test]:
         additive = cost_named(name).additive
         if additive is not None and high is not None:
             yield remembered(additive.of_unit), additive.base, high
-        if additive is not None and low is not None:
+        if additive is not None and low is not None and low > 0:  # costs are at least 0
             yield remembered(additive.of_unit, -1), -additive.base, -low
 
 

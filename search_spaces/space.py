@@ -106,6 +106,11 @@ Slot = tuple[PartChoice, ...]
 """The parts that may stand in one place."""
 
 
+def members(slot: Slot) -> list[Part]:
+    """Every part that a slot allows, with each combination of its options; the last option varies fastest."""
+    return [part for choice in slot for part in choice.members()]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSpace:
     """The choices of one stage; `blocks` has one slot for each name in `SLOTS`."""
@@ -133,6 +138,14 @@ class Gene:
 
     name: str
     choices: tuple[Value, ...]
+
+
+_PLACES = frozenset((*SLOTS, "embedding", "position_bias", "head"))
+
+
+def is_kind(gene: Gene) -> bool:
+    """Whether a gene chooses between parts rather than between sizes or options of one."""
+    return gene.name.rsplit(".", 1)[-1] in _PLACES
 
 
 def _choice(data: Any, where: str) -> PartChoice:

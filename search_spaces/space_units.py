@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from search_spaces.architecture import Part
-from search_spaces.space import NO_BIAS, SearchSpace, Slot, StageSpace
+from search_spaces.space import NO_BIAS, SearchSpace, StageSpace, members
 from search_spaces.units import NOTHING, Unit, is_unit, output_size, takes_bias
 
 Map = tuple[int, int, int]
@@ -24,28 +24,24 @@ def _all(space: SearchSpace) -> Iterator[Unit]:
     maps: list[Map] = [(space.in_channels, space.resolution, space.resolution)]
     for stage in space.stages:
         after: list[Map] = []
-        for (channels, height, width), part, dim in itertools.product(maps, _parts(stage.embedding), stage.width):
+        for (channels, height, width), part, dim in itertools.product(maps, members(stage.embedding), stage.width):
             embedding = Unit("embedding", (part,), (channels, dim), height, width)
             yield embedding
             after.append((dim, *output_size(embedding)))
         maps = list(dict.fromkeys(after))
         for found in maps:
             yield from _behind_embedding(stage, *found)
-    for (channels, height, width), part in itertools.product(maps, _parts(space.head)):
+    for (channels, height, width), part in itertools.product(maps, members(space.head)):
         yield Unit("head", (part,), (channels, space.num_classes), height, width)
-
-
-def _parts(slot: Slot) -> list[Part]:
-    return [part for choice in slot for part in choice.members()]
 
 
 def _behind_embedding(stage: StageSpace, dim: int, height: int, width: int) -> Iterator[Unit]:
     """The units of a stage that get a map of `dim` channels and this size."""
-    biases = [part for part in _parts(stage.position_bias) if part.name != NO_BIAS]
+    biases = [part for part in members(stage.position_bias) if part.name != NO_BIAS]
     yield from (Unit("position_bias", (bias,), (dim,), height, width) for bias in biases)
     if not stage.depth[-1]:
         return
-    positions, norms, mixers, ffns, scales = map(_parts, stage.blocks)
+    positions, norms, mixers, ffns, scales = map(members, stage.blocks)
     yield from (Unit("position", (part,), (dim,), height, width) for part in positions if part.name != NOTHING.name)
     may_lack_bias = not biases or any(choice.name == NO_BIAS for choice in stage.position_bias)
     for mixer in filter(is_unit, mixers):

@@ -14,6 +14,7 @@ Notation of axes: n node, b bias, p/o/s/m/f context of position, norm, scale, mi
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +34,15 @@ def log_sum(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
     most = np.where(np.isfinite(most), most, 0.0)
     with np.errstate(divide="ignore"):
         return np.log(np.exp(values - most).sum(axis=axis)) + most.squeeze(axis)
+
+
+def greatest(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
+    """In the place of `log_sum`: the best outcome instead of the sum of all."""
+    return values.max(axis=axis)
+
+
+Total = Callable[..., np.ndarray]
+"""`log_sum` or `greatest`."""
 
 
 class Lottery:
@@ -133,6 +143,18 @@ class StagePrior:
     bias: np.ndarray
     slots: dict[str, SlotPrior]
     first: dict[str, np.ndarray] | None = None
+
+    @property
+    def possible(self) -> "StagePrior":
+        """As `Prior.possible`."""
+        slots = {name: SlotPrior(_possible(s.contexts), _possible(s.members), s.late) for name, s in self.slots.items()}
+        first = self.first and {name: _possible(logs) for name, logs in self.first.items()}
+        width, depth, embedding, bias = map(_possible, (self.width, self.depth, self.embedding, self.bias))
+        return StagePrior(width, depth, embedding, bias, slots, first)
+
+
+def _possible(logs: np.ndarray) -> np.ndarray:
+    return np.where(logs > -np.inf, 0.0, -np.inf)
 
 
 def _over(costs: np.ndarray, genes: SlotGenes, part: int, option: int) -> np.ndarray:
@@ -235,18 +257,20 @@ class Blocks:
         total: (n, p, o, s, bias, m, f).
     """
 
-    def __init__(self, model: StageModel, members: dict[str, np.ndarray], weights: np.ndarray) -> None:
+    def __init__(
+        self, model: StageModel, members: dict[str, np.ndarray], weights: np.ndarray, total: Total = log_sum
+    ) -> None:
         def weighed(name: str) -> np.ndarray:
             found = -(model.tilted[name] @ weights)
             return np.where(np.isnan(found), -np.inf, found)[..., None, :] + members[name]
 
         self.position, self.mixer, self.ffn = weighed("position"), weighed("mixer"), weighed("ffn")
         self.norm, self.scale, prior = pairs(members["norm"], members["scale"])
-        mixer = np.moveaxis(log_sum(self.mixer)[:, self.norm, self.scale], 3, -1)  # n, o, s, bias, m, r
-        ffn = np.moveaxis(log_sum(self.ffn)[:, self.norm, self.scale], 3, -1)  # n, o, s, f, r
+        mixer = np.moveaxis(total(self.mixer)[:, self.norm, self.scale], 3, -1)  # n, o, s, bias, m, r
+        ffn = np.moveaxis(total(self.ffn)[:, self.norm, self.scale], 3, -1)  # n, o, s, f, r
         self.pairs = mixer[:, :, :, :, :, None] + ffn[:, :, :, None, None] + prior[None, :, :, None, None, None]
-        position = log_sum(self.position)
-        self.total = position[:, :, None, None, None, None, None] + log_sum(self.pairs)[:, None]
+        position = total(self.position)
+        self.total = position[:, :, None, None, None, None, None] + total(self.pairs)[:, None]
 
 
 def pairs(norm: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -283,10 +307,10 @@ class StageTilt:
         blocks, first: of a block, and of the one that is drawn apart, if one is.
     """
 
-    def __init__(self, model: StageModel, prior: StagePrior, weights: np.ndarray) -> None:
+    def __init__(self, model: StageModel, prior: StagePrior, weights: np.ndarray, total: Total = log_sum) -> None:
         slots = {name: slot.members for name, slot in prior.slots.items()}
-        self.blocks = Blocks(model, slots, weights)
-        self.first = None if prior.first is None else Blocks(model, slots | prior.first, weights)
+        self.blocks = Blocks(model, slots, weights, total)
+        self.first = None if prior.first is None else Blocks(model, slots | prior.first, weights, total)
         self.depths = model.stage.genes.depth.values
         self.bias = np.nan_to_num(-(model.bias @ weights), nan=-np.inf)
         position, norm, mixer, ffn, scale = (prior.slots[name].contexts for name in SLOTS)
@@ -298,7 +322,7 @@ class StageTilt:
         if self.first is not None:
             sums = sums + np.where(self.depths == 0, -np.inf, self.first.total[..., None])
         self.contexts = shared[..., None] + sums + prior.depth
-        self.total = log_sum(self.contexts.reshape(len(self.contexts), -1))
+        self.total = total(self.contexts.reshape(len(self.contexts), -1))
 
     def of(self, node: np.ndarray, context: Context, depth: np.ndarray) -> np.ndarray:
         """Log weight of the bias and the blocks of a stage, given its context, without the context's probability."""
@@ -338,29 +362,42 @@ class Prior:
     stages: tuple[StagePrior, ...]
     head: np.ndarray
 
+    @property
+    def possible(self) -> "Prior":
+        """0 for each choice with a probability above 0, and minus infinity for the others."""
+        return Prior(tuple(stage.possible for stage in self.stages), _possible(self.head))
+
 
 class Tilt:
     """The members of a space, drawn with probabilities proportional to p(x) exp(-weights . costs).
 
     Args:
         weights: one per cost.
+        total: `greatest` weighs each entry by its best member instead of by all.
 
     Attributes:
         log_total: log Z, without the costs' base.
     """
 
-    def __init__(self, model: Model, prior: Prior, weights: np.ndarray) -> None:
+    def __init__(self, model: Model, prior: Prior, weights: np.ndarray, total: Total = log_sum) -> None:
         self.model, self.prior, self.weights = model, prior, weights
-        self.stages = [StageTilt(*pair, weights) for pair in zip(model.stages, prior.stages, strict=True)]
+        self.stages = [StageTilt(*pair, weights, total) for pair in zip(model.stages, prior.stages, strict=True)]
         self.head = np.nan_to_num(-(model.head @ weights), nan=-np.inf)
-        after = log_sum(self.head + prior.head)
+        after = total(self.head + prior.head)
         self.entries: list[np.ndarray] = []
         for stage, drawn, chances in zip(reversed(model.stages), reversed(self.stages), reversed(prior.stages), strict=True):  # fmt: skip
             own = np.nan_to_num(-(stage.embedding @ weights), nan=-np.inf)
             entries = own + chances.width[:, None] + chances.embedding + (drawn.total + after)[stage.to]
             self.entries.insert(0, entries.reshape(len(entries), -1))
-            after = log_sum(self.entries[0])
+            after = total(self.entries[0])
         self.log_total = float(after[0])
+
+
+def least(model: Model, prior: Prior, weights: np.ndarray) -> float:
+    """The least that weights . costs of a member with a probability above 0 can be as tilts see costs, without the costs' base; infinity
+    where each has a unit of unknown cost.
+    """
+    return -Tilt(model, prior.possible, weights, greatest).log_total
 
 
 class Skeleton(NamedTuple):
@@ -552,4 +589,4 @@ def genes_of(matrix: GeneMatrix, drawn: Drawn, kept: np.ndarray) -> np.ndarray:
     return found
 
 
-__all__ = ["Blocks", "Drawn", "EmptyError", "Lottery", "Model", "Prior", "Skeleton", "SlotPrior", "StageModel", "StagePrior", "Tilt", "TiltedSampler", "genes_of", "log_sum"]  # fmt: skip
+__all__ = ["Blocks", "Drawn", "EmptyError", "Lottery", "Model", "Prior", "Skeleton", "SlotPrior", "StageModel", "StagePrior", "Tilt", "TiltedSampler", "genes_of", "least", "log_sum"]  # fmt: skip

@@ -1,14 +1,16 @@
 """Sub-networks of a training step that fit limits on costs.
 
 A path between two networks with the same operators raises one size at a time, in random order, from the smaller to the larger one.
-Costs grow along such a chain, so the last network on it that fits is found by bisection: a step costs some ten counted networks, not
-one for each of the hundreds of choices of a space.
+Costs grow with most sizes, so a last network of such a chain that fits is found by bisection: a step costs some ten counted networks, not
+one for each of the hundreds of choices of a space. A few options make a network cheaper (`sr_ratio`, `pool_size`, `num_groups`), so
+every network is tested before it is taken.
 
     the largest   the last network that fits on a chain from the smallest to the largest sizes; raised further, size by size, where
                   a single large step is in the way. Which stages are wide and which are deep is random, so that over the steps every
                   shape that fits is a largest one.
     the smallest  the smallest sizes.
-    a random one  as it was drawn where that fits; else one at random on a chain from the smallest sizes to those drawn.
+    a random one  as it was drawn where that fits; else one at random on a chain from the smallest sizes to those drawn, or the last one
+                  before it that fits.
 
 Fairness of operators: they are dealt out as without limits, and sizes yield first. Only where the dealt operators are together outside
 the limits at the smallest sizes is the network repaired, one choice after another in random order, and operators that cost much are
@@ -23,8 +25,7 @@ from functools import cached_property
 from search_spaces.architecture import Architecture
 from search_spaces.errors import OutsideBudget
 from search_spaces.limits import Limits, above, below, outside
-from search_spaces.space import Excess, Genes, SearchSpace
-from supernet.sampling import is_kind
+from search_spaces.space import Excess, Genes, SearchSpace, is_kind
 
 FULL = 0.02
 """A network within this share below its limit is full: it is raised no further."""
@@ -56,6 +57,10 @@ class Fit:
         return above(self.limits, self.largest)
 
     @cached_property
+    def _far_outside(self) -> Excess:
+        return outside(self.limits, self.largest)
+
+    @cached_property
     def _below(self) -> Excess:
         return below(self.limits)
 
@@ -78,7 +83,7 @@ class Fit:
 
     def largest_of(self, drawn: Genes, rng: random.Random) -> Architecture:
         """The largest network that fits with the operators of `drawn`."""
-        return self._largest(self._smallest(drawn, rng), drawn, self._far_above, rng)
+        return self._largest(self._smallest(drawn, rng), drawn, rng)
 
     def smallest_of(self, drawn: Genes, rng: random.Random) -> Architecture:
         """The smallest network that fits with the operators of `drawn`."""
@@ -91,8 +96,12 @@ class Fit:
             return arch
         start = self._smallest(drawn, rng)
         chain = Chain(start, self._with_sizes(drawn, self._ends if self._below(arch) > 0 else drawn, start), rng)
-        last = chain.last(self._of(self._above))
-        return self.space.decode(chain.at(rng.randint(0, last)))
+        number = rng.randint(0, chain.last(self._of(self._above)))
+        found = self.space.decode(chain.at(number))
+        while number and self._outside(found) > 0:
+            number -= 1
+            found = self.space.decode(chain.at(number))
+        return found
 
     def _of(self, excess: Excess) -> Callable[[Genes], float]:
         return lambda genes: excess(self.space.decode(genes))
@@ -131,13 +140,13 @@ class Fit:
             new if position in used else old for position, (old, new) in enumerate(zip(genes, encoded, strict=True))
         )
 
-    def _largest(self, start: Genes, drawn: Genes, excess: Excess, rng: random.Random) -> Architecture:
+    def _largest(self, start: Genes, drawn: Genes, rng: random.Random) -> Architecture:
         genes = start
         chain = Chain(start, self._with_sizes(drawn, self._ends, start), rng)
         for _ in range(RAISES):
-            last = chain.last(self._of(excess))
+            last = chain.last(self._of(self._far_outside))
             genes = chain.at(last)
-            if last == len(chain) or excess(self.space.decode(genes)) > -FULL:
+            if last == len(chain) or self._far_above(self.space.decode(genes)) > -FULL:
                 break
             chain = chain.without_step(last)
         return self.space.decode(genes)
@@ -174,7 +183,8 @@ class Chain:
         Found by interpolation and bisection in turn, as costs grow nearly evenly along a chain.
 
         Args:
-            excess: not above 0 up to some network of the chain, or nearly so: where a larger size costs less, any such border is found.
+            excess: not above 0 up to some network of the chain, or nearly so: where a larger size costs less, any such border is found,
+                and networks before it may not fit.
         """
         low, high = 0, len(self._steps)
         over = excess(self.at(high))

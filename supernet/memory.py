@@ -25,6 +25,7 @@ from search_spaces import registry
 from search_spaces.architecture import SLOTS, Architecture, Part
 from search_spaces.network import CHILDREN, children
 from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot
+from search_spaces.units import takes_bias
 from supernet.supernet import bank_groups
 
 FLOAT = 4
@@ -248,7 +249,7 @@ def activations(space: SearchSpace) -> Activations:
     def alternatives(kind: str, slot: Slot, *dims: int, biases: Iterable[Part | None] = (None,)) -> list[PartMemory]:
         found = []
         for choice in slot:
-            takes = kind == "mixer" and getattr(registry.lookup(kind, choice.name), "takes_position_bias", False)
+            takes = kind == "mixer" and takes_bias(Part(choice.name))
             found.append(
                 _worst(
                     part_memory(kind, part, dims, height, width, bias)
@@ -307,7 +308,7 @@ def _sum_of(arch: Architecture) -> _Sum:
         height, width, before = embedding.height, embedding.width, stage.width
         for block in stage.blocks:
             for slot, part in zip(SLOTS, block.parts(), strict=True):
-                takes = slot == "mixer" and getattr(registry.lookup(slot, part.name), "takes_position_bias", False)
+                takes = slot == "mixer" and takes_bias(part)
                 bias = stage.position_bias if takes else None
                 if times := len(children(block)[slot]):
                     total.add([part_memory(slot, part, (before,), height, width, bias)], times)

@@ -9,19 +9,10 @@ Under a budget the same draw says which operators and sizes are wanted, and `sup
 """
 
 import random
-from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Architecture
-from search_spaces.registry import KINDS
-from search_spaces.space import Gene, SearchSpace
-
-if TYPE_CHECKING:  # it imports this module
-    from supernet.fitting import Fit
-
-
-def is_kind(gene: Gene) -> bool:
-    """Whether a gene chooses between parts rather than between sizes or options of one."""
-    return gene.name.rsplit(".", 1)[-1] in KINDS
+from search_spaces.space import SearchSpace, is_kind
+from supernet.fitting import Fit
 
 
 def deal(choices: int, paths: int, rng: random.Random) -> list[int]:
@@ -34,7 +25,7 @@ def deal(choices: int, paths: int, rng: random.Random) -> list[int]:
     return dealt
 
 
-def sandwich(space: SearchSpace, rng: random.Random, random_paths: int, fit: "Fit | None" = None) -> list[Architecture]:
+def sandwich(space: SearchSpace, rng: random.Random, random_paths: int, fit: Fit | None = None) -> list[Architecture]:
     """The sub-networks of one step: largest sizes first, then smallest sizes, then random sizes; operators dealt out.
 
     An option's values are taken as ascending: its first is the smallest and its last the largest.

@@ -4,7 +4,8 @@
     def energy(arch: Architecture) -> float | None: ...
 
 makes `search.budget=energy_mj=3` and `search.objectives=top1,energy_mj` mean something. A cost that gives None is not known for that
-network. Built in are `params`, `macs`, `activations` and `memory`; table.py reads costs that were measured elsewhere from a CSV file.
+network. Built in are `params`, `macs`, `activations` and `memory`. table.py reads costs that were measured elsewhere from a CSV file, and
+latency.py predicts the latency of a network on a device from a profile of that device.
 
 Standard library only: the modules of the built-in costs, which need torch, are imported when one of them is first counted.
 """
@@ -46,7 +47,7 @@ LARGEST = 1e30
 
 @dataclass(frozen=True)
 class Additive:
-    """How a cost adds up over the units of a network (`search_spaces.units`): base + the sum of `of_unit`.
+    """How a cost adds up over the units of a network (`search_spaces.units`): base + the sum of `of_unit`, or 0 where that is below 0.
 
     What adds up can be looked up for many networks at once, bounded, and sampled within limits.
 

@@ -12,7 +12,7 @@ all of them.
 import math
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,9 +20,8 @@ from search_spaces.architecture import Part
 from search_spaces.costs import Additive, cost_named
 from search_spaces.errors import InputError
 from search_spaces.genes import GeneMatrix, SlotGenes, StageGenes
-from search_spaces.registry import TokenMixer, lookup
 from search_spaces.space import Genes, SearchSpace
-from search_spaces.units import NOTHING, Unit, output_size
+from search_spaces.units import NOTHING, Unit, is_unit, output_size, takes_bias
 
 CHUNK = 4096
 """Architectures that are looked up at a time: their genes and indices stay in the processor's cache."""
@@ -106,9 +105,8 @@ class StageCosts:
         self.norms, self.scales = len(slots["norm"].members), len(slots["scale"].members)
         self.mixers, self.ffns = len(slots["mixer"].members), len(slots["ffn"].members)
         self.biases = 1 + len(genes.bias.members)
-        kinds = [cast("type[TokenMixer]", lookup("mixer", part.name)) for part in slots["mixer"].members]
-        self.absent = np.array([kind.is_absent for kind in kinds])
-        self.given = np.array([kind.takes_position_bias for kind in kinds])
+        self.absent = np.array([not is_unit(part) for part in slots["mixer"].members])
+        self.given = np.array([takes_bias(part) for part in slots["mixer"].members])
         self.bias_of = np.array([0 if p == NOTHING else n + 1 for n, p in enumerate(genes.bias.members)])
         self.embedding = Table(len(genes.width.values) * len(genes.embedding.members), self._embedding, count, names)
         self.to = np.empty(0, np.intp)
@@ -251,6 +249,7 @@ class SpaceCosts:
         found = np.empty((len(genes), len(self.names)))
         for start in range(0, len(genes), CHUNK):
             found[start : start + CHUNK] = self._costs(genes[start : start + CHUNK])
+        found = np.maximum(found, 0.0)  # a base may be below 0
         return dict(zip(self.names, found.T.copy(), strict=True))
 
     def _costs(self, genes: np.ndarray) -> np.ndarray:
@@ -284,11 +283,14 @@ class SpaceCosts:
             self.head.grow(len(self.last))
 
     def one(self, genes: Genes) -> dict[str, float]:
-        """Costs of one architecture, as `SearchSpace.encode` gives its genes. Those that are not known are left out.
+        """Costs of one architecture. Those that are not known are left out.
+
+        Args:
+            genes: as `SearchSpace.encode` gives them. They are trusted, because checking them would take as long as looking them up: for
+                a choice that a gene does not have there is an IndexError, a KeyError or the cost of another architecture.
 
         Raises:
             ValueError: the wrong number of genes.
-            IndexError: a choice that a gene does not have.
             NotImplementedError: a part has an operator whose cost is not known.
         """
         if len(genes) != len(self.genes.sizes):
@@ -300,7 +302,8 @@ class SpaceCosts:
         self._grow_head()
         found.append(self.head.one(node * self.head.size + self._head_reader(genes)))
         sums = map(sum, zip(*found, strict=True))
-        return {name: base + total for name, base, total in zip(self.names, self.base.tolist(), sums, strict=True) if total == total}  # fmt: skip
+        costs = zip(self.names, self.base.tolist(), sums, strict=True)
+        return {name: max(base + total, 0.0) for name, base, total in costs if total == total}
 
     def count_all(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Counts every unit of the space.
@@ -312,9 +315,12 @@ class SpaceCosts:
         for stage in self.stages:
             entries = np.arange(len(stage.before) * stage.embedding.size)
             stage.follow(entries)
-            nodes = np.arange(len(stage.nodes))
-            tables += [(stage.embedding, entries), (stage.mixer, np.unique(self.every_mixer(stage)))]
-            tables += [(table, np.arange(len(nodes) * table.size)) for table in (stage.bias, stage.position, stage.ffn)]
+            tables.append((stage.embedding, entries))
+            whole = [stage.bias]
+            if stage.genes.blocks:  # else no member has any of its branches
+                tables.append((stage.mixer, np.unique(self.every_mixer(stage))))
+                whole += [stage.position, stage.ffn]
+            tables += [(table, np.arange(len(stage.nodes) * table.size)) for table in whole]
         self._grow_head()
         tables.append((self.head, np.arange(len(self.head.values))))
         steps = [(table, part) for table, entries in tables for part in np.array_split(entries, max(1, len(entries) // 256))]  # fmt: skip

@@ -3,8 +3,8 @@
     latency = base + sum over the units of the network of (weight * quantity of the unit)
 
 The quantities are the unit's measured time (`ms`), its number (`units`, which is 1), what can be counted (`macs`, `params`, `elements` of
-its input map), and a time that was learned from whole networks (`learned`). Which of them a profile uses, and with which weights, was decided by cross-validation on whole networks
-when the profile was made (`nas profile`).
+its input map), and a time that was learned from whole networks (`learned`). Which of them a profile uses, and with which weights, was
+decided by cross-validation on whole networks when the profile was made (`nas profile`).
 
 A profile is a JSON file with one line per unit and per network:
 

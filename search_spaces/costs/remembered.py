@@ -1,11 +1,15 @@
 """Counts of parts on disk: what one process counts, the next one reads.
 
-A count belongs to the source code that made it. Its file is named by a hash of this package's source, of torch's version, and, where a
-part of somebody else's is involved, of the source of every such part's package; so a part that is changed is counted anew. Files lie in
-`hybrid-mixer-nas` in the user's cache folder (`XDG_CACHE_HOME`, or `~/.cache`). The environment variable HYBRID_MIXER_NAS_CACHE names
-another folder, and "off" switches this memory off.
+A count belongs to the source code that made it. Its file is named by a hash of this package's source and of torch's version, so a part
+that is changed is counted anew. Parts of other packages, and parts that are made of them, are counted by every process: what their
+counts depend on, such as modules that they import, data files or installed libraries, cannot be known here.
 
-Nothing here can fail a computation: what cannot be read is counted, and what cannot be written is forgotten.
+Files lie in `hybrid-mixer-nas` in the user's cache folder (`XDG_CACHE_HOME`, or `~/.cache`). The environment variable
+HYBRID_MIXER_NAS_CACHE names another folder, and "off" switches this memory off.
+
+Nothing here can fail a computation: what cannot be read is counted, and what cannot be written is forgotten. A file is replaced as a
+whole, so it is never read half-written. Of two processes that write at the same moment, the later one may leave out what the earlier
+one added; that is counted and written again by the next process that needs it.
 """
 
 import atexit
@@ -13,16 +17,16 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from search_spaces.architecture import Part
+from search_spaces.architecture import Part, Value
 from search_spaces.registry import PartModule, lookup, registered
 
 VARIABLE = "HYBRID_MIXER_NAS_CACHE"
@@ -35,6 +39,9 @@ KEPT_FILES = 8
 
 WRITE_EVERY = 2000
 """New counts after which they are written; the rest is written when the process ends."""
+
+ABANDONED = 3600
+"""Seconds after which a file that a process has begun to write is taken for that of a process that was killed."""
 
 _STARTED = time.time()
 
@@ -74,25 +81,17 @@ def _own_source() -> str | None:
     return _hash_of(list(PACKAGE.rglob("*.py")))
 
 
-@cache
-def _foreign_source(parts: frozenset[type[PartModule]]) -> str | None:
-    """Hash of the source of these parts and of every loaded module of their packages; None where they have no file of their own."""
-    files: set[Path] = set()
-    for part in parts:
-        module = sys.modules.get(part.__module__)
-        # A class that is made inside a function can depend on more than its file.
-        if part.__module__ == "__main__" or "<locals>" in part.__qualname__ or not getattr(module, "__file__", None):
-            return None
-        top = part.__module__.partition(".")[0]
-        for name, loaded in list(sys.modules.items()):
-            file = getattr(loaded, "__file__", None)
-            if file and file.endswith(".py") and (name == top or name.startswith(f"{top}.")):
-                files.add(Path(file))
-    return _hash_of(list(files))
-
-
 def _is_foreign(part: type[PartModule]) -> bool:
     return not part.__module__.startswith("search_spaces.")
+
+
+def _words(value: Value) -> Iterator[str]:
+    """Every text in the value of an option, which may be nested."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _words(item)
 
 
 def source_of(kind: str, part: Part) -> str | None:
@@ -100,13 +99,13 @@ def source_of(kind: str, part: Part) -> str | None:
 
     A part can be made of others that its options name, as an embedding of its norm.
     """
-    foreign = frozenset(filter(_is_foreign, registered()))
-    names = {getattr(cls, "part_name", "") for cls in foreign}
+    if _is_foreign(lookup(kind, part.name)):
+        return None
+    words = {word for _, value in part.options for word in _words(value)}
+    if words and words & {getattr(cls, "part_name", "") for cls in registered() if _is_foreign(cls)}:
+        return None
     try:
-        if not _is_foreign(lookup(kind, part.name)) and not names & {v for _, v in part.options if isinstance(v, str)}:
-            return _own_source()
-        own, found = _own_source(), _foreign_source(foreign)
-        return own and found and hashlib.sha256((own + found).encode()).hexdigest()
+        return _own_source()
     except OSError:
         return None
 
@@ -135,7 +134,7 @@ class Memory:
             self.write()
 
     def write(self) -> None:
-        """Writes what is new, with what other processes have written meanwhile."""
+        """Writes what is new, with what other processes had written when this began."""
         with self.lock:
             if not self.new:
                 return
@@ -173,7 +172,11 @@ def _write(path: Path, counts: dict[str, Counts]) -> None:
 
 
 def _tidy(place: Path, kept: Path) -> None:
-    """Removes the oldest files of other versions of the source."""
+    """Removes the oldest files of other versions of the source, and what killed processes have left half-written."""
+    for file in place.glob("counts-*.part"):
+        with contextlib.suppress(FileNotFoundError):  # another process tidies at the same time
+            if time.time() - file.stat().st_mtime > ABANDONED:
+                file.unlink()
     others = [file for file in place.glob("counts-*.json") if file != kept]
     for file in sorted(others, key=lambda file: file.stat().st_mtime, reverse=True)[KEPT_FILES:]:
         file.unlink(missing_ok=True)

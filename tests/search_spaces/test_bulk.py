@@ -1,7 +1,9 @@
 """Costs looked up by genes equal the costs of the decoded architectures."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,3 +171,24 @@ def test_what_cannot_be_looked_up() -> None:
     with pytest.raises(ValueError, match="1 indices"):
         costs.one((0,))
     assert costs.costs(genes[:0])["macs"].shape == (0,)
+
+
+def test_what_no_member_has_is_not_counted() -> None:
+    """Branches of a stage that never has blocks."""
+    space = tiny()
+    bare = replace(space, stages=(space.stages[0], replace(space.stages[1], depth=(0,))))
+    kinds = Counter[str]()
+
+    def of_unit(unit: Unit) -> float:
+        kinds[f"{unit.kind} {unit.height}"] += 1
+        return 1.0
+
+    with temporary_costs():
+        register_cost("steps", additive=Additive(of_unit))(lambda arch: None)
+        costs = SpaceCosts(bare, ["steps"])
+        costs.count_all()
+        stages = [{kind.split()[0] for kind in kinds if kind.endswith(f" {height}")} for height in (4, 1)]
+        found = costs.costs(genes := random_genes(bare, 50))["steps"]
+        assert found.tolist() == [sum(1 for _ in units(bare.decode(tuple(row)))) for row in genes.tolist()]
+    assert stages[0] >= {"mixer", "ffn", "position"}
+    assert stages[1].isdisjoint({"mixer", "ffn", "position"})

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from search_spaces.costs.bulk import SpaceCosts
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.feasible import FeasibleSampler, Limit
 from search_spaces.named import check, load_space
+from search_spaces.narrowing import narrowed
 from search_spaces.space import SearchSpace
 from search_spaces.units import Unit
 
@@ -273,3 +275,155 @@ def test_equal_seeds_draw_equal_members() -> None:
     space = load_space("digits")
     one, other = (FeasibleSampler(space, [("macs", 0, 3e5)]).sample_many(50, np.random.default_rng(7)) for _ in range(2))  # fmt: skip
     assert np.array_equal(one, other)
+
+
+def test_a_draw_does_not_depend_on_those_before_it() -> None:
+    space = load_space("digits")
+    fresh, used = (FeasibleSampler(space, [("macs", 3e5, 3.3e5)]) for _ in range(2))
+    used.sample_many(3000, np.random.default_rng(1))
+    used.sample(Random(5))
+    assert [fresh.sample(Random(seed)) for seed in range(5)] == [used.sample(Random(seed)) for seed in range(5)]
+    one, _, other = (used.sample_many(50, np.random.default_rng(seed), stratified_by="params") for seed in (7, 8, 7))
+    assert np.array_equal(one, other)
+
+
+def scarce(found: int, monkeypatch: pytest.MonkeyPatch) -> FeasibleSampler:
+    """A sampler that finds nothing after so many members."""
+    sampler = FeasibleSampler(load_space("digits"), [("macs", 0, 1e9)])
+    accepted, left = sampler._accepted, [found]
+
+    def few(*args: Any) -> np.ndarray:
+        kept = accepted(*args)
+        kept[np.cumsum(kept) > left[0]] = False
+        left[0] -= int(kept.sum())
+        return kept
+
+    monkeypatch.setattr(sampler, "_accepted", few)
+    return sampler
+
+
+def test_what_was_found_before_giving_up_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = scarce(7, monkeypatch)
+    drawn = sampler._drawn_by({"macs": (0.0, 1e9)}).draw(10, np.random.default_rng(0))
+    assert len(drawn) == 7
+    with pytest.raises(InputError, match="only 5 of 10 networks"):
+        scarce(5, monkeypatch).sample_many(10, np.random.default_rng(0))
+    with pytest.raises(OutsideBudget):
+        scarce(0, monkeypatch).sample_many(10, np.random.default_rng(0))
+    assert len(FeasibleSampler(load_space("digits"), [("macs", 0, 1e9)]).sample_many(0, np.random.default_rng(0))) == 0
+
+
+def test_bands_are_those_of_the_range_within_the_limits() -> None:
+    space = load_space("digits")
+    costs, rng = SpaceCosts(space, ["macs", "params"]), np.random.default_rng(0)
+    drawn = costs.costs(rng.integers(0, costs.genes.sizes, size=(50_000, len(costs.genes.sizes))))
+    limit = float(np.quantile(drawn["params"], 0.02))
+    inside = drawn["macs"][drawn["params"] <= limit]
+    assert inside.max() < 0.5 * drawn["macs"].max()  # the bands of the whole space would be too wide
+    sampler = FeasibleSampler(space, [("params", 0, limit)])
+    found = costs.costs(sampler.sample_many(1000, rng, stratified_by="macs"))
+    assert found["params"].max() <= limit
+    (bands,) = sampler._cut.values()
+    edges = [band["macs"][0] for band in bands[1:]]
+    width = edges[1] - edges[0]
+    assert len(bands) == feasible.BANDS
+    # The ends are found up to a share of the range, which is a tenth of as many widths.
+    assert edges[0] - width < inside.min() + 10 * feasible.END * width
+    assert inside.max() < edges[-1] + (1 + 10 * feasible.END) * width
+    counts = np.histogram(found["macs"], [0, *edges, math.inf])[0]
+    assert counts.tolist() == [100] * 10
+    # Every part of the range is used: the outermost bands, too, end near what there is.
+    assert found["macs"].max() > edges[-1] + 0.3 * width
+
+
+@pytest.mark.parametrize("base", [-4.0, 0.0, 2.0])
+def test_a_base_below_nothing(base: float) -> None:
+    """Sums below 0 are costs of 0, which no limit from below excludes."""
+    space = load_space("digits")
+    total = Additive(lambda unit: float(unit.kind == "mixer"), base)
+    with temporary_costs():
+        register_cost("mixers", additive=total)(lambda arch: None)
+        sampler = FeasibleSampler(space, [("mixers", 0.0, math.inf)])
+        genes = sampler.sample_many(2000, np.random.default_rng(0))
+        costs = SpaceCosts(space, ["mixers"])
+        found = costs.costs(genes)["mixers"]
+        depths = np.array([sum(len(s.blocks) for s in space.decode(tuple(row)).stages) for row in genes.tolist()])
+        assert np.array_equal(found, np.maximum(depths + base, 0))
+        assert [costs.one(tuple(row))["mixers"] for row in genes[:20].tolist()] == found[:20].tolist()
+        assert depths.min() == sum(stage.depth[0] for stage in space.stages)
+        least = max(depths.min() + base, 0)
+        assert (costs.costs(FeasibleSampler(space, [("mixers", 0.0, least)]).sample_many(50, np.random.default_rng(0)))["mixers"] == least).all()  # fmt: skip
+        assert narrowed(space, {"mixers": (0, None)}) is space
+
+
+NO_GENES = """
+name = "one"
+in_channels = 1
+num_classes = 3
+resolution = 8
+head = { part = "linear_head" }
+
+[[stages]]
+width = 8
+depth = 1
+embedding = { part = "conv_stem" }
+position = { part = "none" }
+norm = { part = "layer_norm" }
+mixer = { part = "depthwise_conv" }
+ffn = { part = "mlp" }
+scale = { part = "none" }
+"""
+
+
+def test_a_space_of_one_member() -> None:
+    space, rng = check(SearchSpace.from_toml(NO_GENES)), np.random.default_rng(0)
+    assert space.genes == ()
+    arch = space.decode(())
+    macs = float(cost_named("macs")(arch) or 0)
+    sampler = FeasibleSampler(space, [("macs", macs, macs)])
+    assert sampler.sample(rng) == arch
+    for given in ({"cover": True}, {"stratified_by": "macs"}, {"stratified_by": "params"}):
+        assert sampler.sample_many(3, rng, **given).shape == (3, 0)
+    for limit in (("macs", 0.0, macs - 1), ("macs", macs + 1, 1e9)):
+        with pytest.raises(OutsideBudget):
+            FeasibleSampler(space, [limit]).sample(rng)
+
+
+def test_a_cost_of_nothing() -> None:
+    space, rng = load_space("digits"), np.random.default_rng(0)
+    with temporary_costs():
+        register_cost("nothing", additive=Additive(lambda unit: 0.0))(lambda arch: 0)
+        sampler = FeasibleSampler(space, [("nothing", 0.0, 1.0)])
+        assert len(sampler.sample_many(5, rng, stratified_by="nothing", cover=True)) >= 5
+        assert len(FeasibleSampler(space, [("nothing", 0.0, 0.0)]).sample_many(5, rng)) == 5
+        with pytest.raises(OutsideBudget):
+            FeasibleSampler(space, [("nothing", 1.0, 2.0)]).sample(rng)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["contexts", "late"])
+def test_extremes_are_those_of_all_members(known: Known, late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if late:
+        monkeypatch.setattr(tilting, "LARGEST_TABLE", 1)
+    costs = SpaceCosts(known.space, ["params", "macs"])
+    costs.count_all()
+    model = tilting.Model(costs)
+    for number, name in enumerate(costs.names):
+        for sign in (1, -1):
+            weights = np.zeros(2)
+            weights[number] = sign
+            found, truth = tilting.least(model, model.prior, weights), (sign * known.costs[name]).min()
+            assert found - model.slack[number] <= truth <= found + model.slack[number]
+            assert late or found == truth
+
+
+@pytest.mark.parametrize("cost", ["macs", "params"])
+def test_limits_just_outside_the_range_are_proven_empty(known: Known, cost: str) -> None:
+    values = known.costs[cost]
+    for limit in ((cost, 0.0, values.min() - 1), (cost, values.max() + 1, math.inf)):
+        sampler = FeasibleSampler(known.space, [limit])
+        with pytest.raises(tilting.EmptyError) as refused:
+            sampler.proposals(sampler.limits)
+        assert refused.value.proven
+    for limit in ((cost, 0.0, values.min()), (cost, values.max(), math.inf)):
+        genes = FeasibleSampler(known.space, [limit]).sample_many(5, np.random.default_rng(0))
+        assert (SpaceCosts(known.space, [cost]).costs(genes)[cost] == limit[1 if limit[1] else 2]).all()

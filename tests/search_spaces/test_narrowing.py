@@ -12,7 +12,7 @@ from search_spaces.bounds import Choice, every_choice, least_totals, remembered
 from search_spaces.costs import Additive, Cost, add_cost, cost_named, temporary_costs
 from search_spaces.costs.macs import macs
 from search_spaces.errors import OutsideBudget
-from search_spaces.limits import Limits, above, below, outside
+from search_spaces.limits import Limits, above, below, outside, shortfall, violation
 from search_spaces.named import check, load_space, read_space, space_names
 from search_spaces.narrowing import narrowed, removed
 from search_spaces.space import NO_BIAS, SearchSpace
@@ -210,7 +210,16 @@ def test_what_only_has_units_of_unknown_cost_is_removed() -> None:
 def test_limits_agree_with_comparisons() -> None:
     arch = next(iter(enumerate_members(SMALL["one"])))
     with temporary_costs():
-        for value, limit in ((0.1 + 0.2, 0.3), (0.3, 0.1 + 0.2), (3, 3), (1e-9, 1e9), (1e9, 1e-9), (0, 3)):
+        for value, limit in (
+            (0.1 + 0.2, 0.3),
+            (0.3, 0.1 + 0.2),
+            (3, 3),
+            (1e-9, 1e9),
+            (1e9, 1e-9),
+            (0, 3),
+            (3, 0),
+            (0, 0),
+        ):
             add_cost(Cost("tried", "", "", lambda arch, value=value: value, "test"))
             limits = {"tried": (limit, limit)}
             assert (above(limits)(arch) > 0) == (value > limit)
@@ -220,6 +229,18 @@ def test_limits_agree_with_comparisons() -> None:
         assert outside({"tried": (None, 3)})(arch) > 1
         assert outside({"tried": (3, None)})(arch) > 1
         assert outside({})(arch) <= 0
+
+
+def test_a_limit_of_nothing() -> None:
+    """It is kept by what costs nothing; of two networks outside it, the cheaper one is nearer."""
+    excess = [violation(cost, 0) for cost in (0, 1, 2)]
+    assert excess[0] == 0 < excess[1] < excess[2]
+    assert [shortfall(cost, 0) for cost in (0, 1)] == [-1, -1]
+    space = SMALL["turned"]
+    with pytest.raises(OutsideBudget) as error:
+        narrowed(space, {"macs": (None, 0)})
+    assert macs(error.value.nearest) == macs(space.smallest(macs))
+    assert narrowed(space, {"macs": (0, None)}) is space
 
 
 def test_a_multiple_of_the_limits() -> None:

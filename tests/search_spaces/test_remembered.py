@@ -1,4 +1,4 @@
-"""Counts of parts on disk: read back by another process, anew where source has changed, and never in the way."""
+"""Counts of parts on disk: read back by another process, made anew where source has changed or is not ours, and never in the way."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 from search_spaces.architecture import Part
 from search_spaces.costs import pieces, remembered
 from search_spaces.costs.remembered import VARIABLE, Memory, folder, key_of, memory_for
+from search_spaces.registry import Norm
 from tests.command_line import environment
 
 PART = Part.of("mlp", ratio=2)
@@ -85,21 +86,32 @@ def test_another_process_reads_what_one_has_counted(tmp_path: Path) -> None:
 
 
 def old(file: Path, text: str) -> None:
-    """Writes a file as if it had been there for an hour: what changes while a process runs is not remembered."""
+    """Writes a file as if it had been there for two hours."""
     file.write_text(text)
-    os.utime(file, (time.time() - 3600,) * 2)
+    os.utime(file, (time.time() - 7200,) * 2)
 
 
-def test_a_plugin_that_is_changed_is_counted_anew(tmp_path: Path) -> None:
-    package = tmp_path / "mixers_of_mine"
-    package.mkdir()
-    old(package / "__init__.py", "")
-    old(package / "widths.py", "KERNEL = 1")
-    old(package / "mixer.py", MIXER.replace("import widths", "from mixers_of_mine import widths"))
-    of_mixer = ("mixer.remembered_mixer", "mixers_of_mine.mixer")
-    assert [counted(tmp_path, *of_mixer) for _ in range(2)] == [(72, True), (72, False)]
-    old(package / "widths.py", "KERNEL = 3")  # a file that the part imports
+def test_parts_of_other_packages_are_counted_by_every_process(tmp_path: Path) -> None:
+    """So that no count is older than what it depends on: here a module beside that of the part."""
+    old(tmp_path / "widths.py", "KERNEL = 1")
+    old(tmp_path / "my_parts.py", MIXER)
+    of_mixer = ("mixer.remembered_mixer", "my_parts")
+    assert [counted(tmp_path, *of_mixer) for _ in range(2)] == [(72, True), (72, True)]
+    old(tmp_path / "widths.py", "KERNEL = 3")
     assert counted(tmp_path, *of_mixer) == (584, True)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.usefixtures("place")
+def test_parts_that_are_made_of_others_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Foreign(Norm):
+        part_name = "norm_of_mine"
+
+    monkeypatch.setattr(remembered, "registered", lambda: [Foreign])
+    assert memory_for("embedding", Part("conv_stem")) is not None
+    for value in ("norm_of_mine", ("layer_norm", "norm_of_mine"), (("norm_of_mine", 1), 2)):
+        assert memory_for("embedding", Part("conv_stem", (("norm", value),))) is None
+    assert memory_for("embedding", Part("conv_stem", (("norm", (("layer_norm",),)),))) is not None
 
 
 @pytest.mark.usefixtures("place")
@@ -161,6 +173,15 @@ def test_files_of_older_source_do_not_pile_up(place: Path) -> None:
     memory.put("a", (1,))
     memory.write()
     assert len(list(place.iterdir())) == remembered.KEPT_FILES + 1
+
+
+def test_what_killed_processes_leave_is_removed(place: Path) -> None:
+    old(place / "counts-new123.part", "half")
+    (place / "counts-new456.part").write_text("being written")
+    memory = Memory(place / "counts-new.json")
+    memory.put("a", (1,))
+    memory.write()
+    assert sorted(file.name for file in place.iterdir()) == ["counts-new.json", "counts-new456.part"]
 
 
 def test_where_it_is_and_how_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

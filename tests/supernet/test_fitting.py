@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -9,6 +10,7 @@ from functools import cache
 import pytest
 
 from search_spaces.architecture import SLOTS
+from search_spaces.costs import Cost, add_cost, temporary_costs
 from search_spaces.costs.macs import macs
 from search_spaces.errors import OutsideBudget
 from search_spaces.limits import Limits, outside
@@ -78,6 +80,21 @@ def test_the_largest_may_have_a_multiple_of_the_budget() -> None:
         assert macs(usual[0]) <= share(0.2)
         assert share(0.2) < macs(big) <= 2 * share(0.2)
         assert all(macs(arch) <= share(0.2) for arch in others)
+
+
+@pytest.mark.parametrize("largest", [1.0, 1.5])
+def test_all_paths_are_within_limits_on_a_cost_that_larger_sizes_may_lower(largest: float) -> None:
+    """A cost that says nothing about sizes, of which a chain crosses the limits many times."""
+    with temporary_costs():
+        add_cost(Cost("drawn", "", "", lambda arch: zlib.crc32(arch.digest.encode()) % 1000, "test"))
+        limits = {"drawn": (200.0, 600.0)}
+        fit = Fit(DIGITS, limits, largest)
+        fit.check()
+        excess, loose = outside(limits), outside(limits, largest)
+        for seed in range(100):
+            first, *others = sandwich(DIGITS, random.Random(seed), 2, fit)
+            assert loose(first) <= 0
+            assert all(excess(arch) <= 0 for arch in others)
 
 
 def test_random_paths_are_spread_over_what_is_feasible() -> None:
