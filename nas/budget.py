@@ -17,15 +17,13 @@ from typing import Self
 
 from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError
+from search_spaces.limits import UNKNOWN, shortfall, violation
 
 Costs = Mapping[str, float]
 """What a network costs, by the name of each cost. A cost that is not known for it is left out."""
 
 LARGEST = 10**18
 """Of a limit: far beyond use, and exact wherever it is computed with."""
-
-UNKNOWN = 1e6
-"""Excess of a network that has no value for a limited cost: finite, because samplers compute with it."""
 
 _SCALES = {"K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -89,22 +87,6 @@ def number_of(text: str) -> float | None:
         return math.inf
     exact = number * scale
     return int(exact) if exact == round(exact) else float(exact) or None
-
-
-def _violation(cost: float, limit: float) -> float:
-    """cost / limit - 1, above 0 if and only if the cost is above the limit: division rounds."""
-    found = cost / limit - 1
-    if cost > limit:
-        return max(found, math.ulp(1.0))
-    return min(found, 0.0)
-
-
-def _shortfall(cost: float, floor: float) -> float:
-    """1 - cost / floor, above 0 if and only if the cost is below the floor. At most 1, so that samplers can compute with it."""
-    found = 1 - cost / floor
-    if cost < floor:
-        return max(found, math.ulp(1.0))
-    return min(found, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +188,8 @@ class Budget:
 
     def _outside(self, name: str, cost: float) -> float:
         high, low = self.limit(name), self.floor(name)
-        above = -math.inf if high is None else _violation(cost, high)
-        return above if low is None else max(above, _shortfall(cost, low))
+        above = -math.inf if high is None else violation(cost, high)
+        return above if low is None else max(above, shortfall(cost, low))
 
     def excess(self, costs: Costs) -> float:
         """The largest violation; a network is feasible when it is not above 0. -1 without limits."""
