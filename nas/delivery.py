@@ -24,7 +24,7 @@ from nas.latency.accuracy import Accuracy, accuracy
 from nas.latency.profiles import differences_here, read_devices
 from nas.log import Progress
 from nas.profiling import chunks, measure_some
-from nas.records import OVER, SAMPLER, WITHIN, Evaluation, Measurement, eligible, latest, refuted
+from nas.records import OVER, SAMPLER, WITHIN, DeviceTime, Evaluation, eligible, latest, refuted
 from nas.roles import eligible_of, front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
@@ -220,7 +220,7 @@ class Delivery:
     def _record(self, target: Target, arch: Architecture, timing: Timing | None, noisy: bool) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         for cost in target.costs:
-            measurement = Measurement(
+            measurement = DeviceTime(
                 digest=arch.digest, cost=cost, predicted=target.model.predict(arch), measured=timing and timing.ms,
                 low=timing and timing.low, high=timing and timing.high, rounds=timing.rounds if timing else 0, device=target.id, noisy=noisy,
                 time=now,
@@ -273,7 +273,7 @@ class Delivery:
         return found
 
 
-def accuracy_of(measurements: Iterable[Measurement]) -> Accuracy | None:
+def accuracy_of(measurements: Iterable[DeviceTime]) -> Accuracy | None:
     """How well predictions of whole networks agree with what was measured; None where nothing was both."""
     pairs = [(m.predicted, m.measured) for m in measurements if m.predicted and m.measured]
     if not pairs:

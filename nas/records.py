@@ -214,7 +214,7 @@ PREDICTED, WITHIN, OVER = "predicted only", "within budget when measured", "over
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measurement:
+class DeviceTime:
     """A line of measured.jsonl: the time of a whole network on a device, beside what the model of the device predicts.
 
     Args:
@@ -257,7 +257,7 @@ class Measurement:
         return self.measured / self.predicted if self.measured and self.predicted else None
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is written; `Measurement.from_dict(m.to_dict()) == m`."""
+        """As it is written; `DeviceTime.from_dict(m.to_dict()) == m`."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
@@ -283,12 +283,12 @@ def _fits(name: str, value: Any) -> bool:
     return isinstance(value, bool if name == "noisy" else str)
 
 
-def latest(measurements: Iterable[Measurement]) -> dict[tuple[str, str], Measurement]:
+def latest(measurements: Iterable[DeviceTime]) -> dict[tuple[str, str], DeviceTime]:
     """By digest and cost, the last measurement, which counts."""
     return {(measurement.digest, measurement.cost): measurement for measurement in measurements}
 
 
-def refuted(measurements: Iterable[Measurement], budget: Budget) -> frozenset[str]:
+def refuted(measurements: Iterable[DeviceTime], budget: Budget) -> frozenset[str]:
     """Digests of the networks that were found outside of the budget when they were measured."""
     return frozenset(m.digest for m in latest(measurements).values() if not m.within(budget))
 

@@ -22,7 +22,7 @@ from nas.config import Config, RetrainConfig, SearchConfig, typed
 from nas.log import say
 from nas.objectives import Objective, parse_objectives
 from nas.parsing import values_of
-from nas.records import Evaluation, Measurement, RecordError, Reference, Retraining, refuted
+from nas.records import DeviceTime, Evaluation, RecordError, Reference, Retraining, refuted
 from nas.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
@@ -41,7 +41,7 @@ EVALUATED_BY = ("calibration_images", "batch_size")
 
 RUNNING, FINISHED, CLOSED = "running", "finished", "closed"
 
-Record = TypeVar("Record", Evaluation, Retraining, Reference, Measurement)
+Record = TypeVar("Record", Evaluation, Retraining, Reference, DeviceTime)
 
 MEASURED = "measured.jsonl"
 
@@ -123,13 +123,13 @@ class Search:
         """
         return self._records("references.jsonl", Reference.from_dict)
 
-    def measurements(self) -> list[Measurement]:
+    def measurements(self) -> list[DeviceTime]:
         """Times of networks on devices, oldest first.
 
         Raises:
             InputError: a line is damaged, or of another version.
         """
-        return self._records(MEASURED, Measurement.from_dict)
+        return self._records(MEASURED, DeviceTime.from_dict)
 
     def refuted(self) -> frozenset[str]:
         """Digests of the networks that were found outside of the budget when they were measured."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nas.config import SearchConfig
 from nas.delivery import TOGETHER, Delivery, Target, both
-from nas.records import OVER, PREDICTED, WITHIN, Evaluation, Measurement, RecordError, eligible, latest
+from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
 from nas.roles import front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import RUNNING, Search
@@ -191,19 +191,19 @@ def test_the_summary_prints_the_bias(tmp_path: Path) -> None:
     assert f"{len(set(device.measured))} networks measured on sim" in line
 
 
-MEASURED = Measurement(
+MEASURED = DeviceTime(
     digest="0123456789ab", cost=COST, predicted=3.0, measured=3.1, low=3.0, high=3.2, rounds=15, device="ba9876543210", noisy=False,
     time="2030-01-01T00:00:00+00:00",
 )  # fmt: skip
 
 
 def test_measurements_are_read_as_they_are_written() -> None:
-    assert Measurement.from_dict(json.loads(json.dumps(MEASURED.to_dict()))) == MEASURED
+    assert DeviceTime.from_dict(json.loads(json.dumps(MEASURED.to_dict()))) == MEASURED
     for key, wrong in (("digest", 3), ("measured", "3"), ("low", -1.0), ("rounds", 1.5), ("noisy", 1), ("high", True)):
         with pytest.raises(RecordError, match=key):
-            Measurement.from_dict({**MEASURED.to_dict(), key: wrong})
+            DeviceTime.from_dict({**MEASURED.to_dict(), key: wrong})
         with pytest.raises(RecordError, match=key):
-            Measurement.from_dict({k: v for k, v in MEASURED.to_dict().items() if k != key})
+            DeviceTime.from_dict({k: v for k, v in MEASURED.to_dict().items() if k != key})
 
 
 # With real commands and real times

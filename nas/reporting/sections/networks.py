@@ -3,7 +3,7 @@
 import math
 
 from nas.objectives import Objective
-from nas.records import OVER, PREDICTED, Measurement
+from nas.records import OVER, PREDICTED, DeviceTime
 from nas.reporting.findings import Network, Result, SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
 from nas.reporting.sections.place import Place, section
@@ -120,7 +120,7 @@ def _over_when_measured(network: Network, search: SearchFindings) -> list[Html]:
     return [h("span", OVER, class_="badge", title=title)]
 
 
-def _interval(measurement: Measurement) -> str:
+def _interval(measurement: DeviceTime) -> str:
     return f"{compact(measurement.low or 0.0)} to {compact(measurement.high or 0.0)} ms measured (95 % confidence)"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.records import OVER, Evaluation, Measurement, eligible, refuted
+from nas.records import OVER, DeviceTime, Evaluation, eligible, refuted
 from nas.reporting import FRONT_COLUMNS, MEASURED_COLUMNS, TRIAL_COLUMNS, SearchView
 from nas.roles import roles_of
 from nas.store import RunStore
@@ -35,7 +35,7 @@ def measured_view(name: str = "fast", budget: str = f"{COST}=1.2", share: float 
         view, evaluations=[renamed(e) for e in view.evaluations], devices={COST: DEVICE},
         budget=type(view.budget).parse(budget), objectives=tuple(type(o)(COST) if o.is_cost else o for o in view.objectives),
     )  # fmt: skip
-    rng, found = random.Random(3), dict[str, Measurement]()
+    rng, found = random.Random(3), dict[str, DeviceTime]()
     times = {e.digest: e.costs[COST] for e in view.evaluations}
     while missing := [
         digest
@@ -44,7 +44,7 @@ def measured_view(name: str = "fast", budget: str = f"{COST}=1.2", share: float 
     ]:
         for digest in missing:
             ms = times[digest] * share * rng.uniform(0.95, 1.05)
-            found[digest] = Measurement(
+            found[digest] = DeviceTime(
                 digest=digest, cost=COST, predicted=times[digest], measured=ms, low=0.98 * ms, high=1.02 * ms, rounds=20, device="0" * 12,
                 noisy=False, time="2030-01-01T00:00:00+00:00",
             )  # fmt: skip
