@@ -1,5 +1,6 @@
 """A budget of training: the space that the supernet is made for, the sub-networks that train it, and the searches that it allows."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -95,6 +96,10 @@ def check_search(training: Budget, search: Budget) -> None:
     if both == search:
         return
     looser = next(name for name in training.names if both.spelt(name) != search.spelt(name))
+    # A range of the search may lie outside that of training, and then no network is in both.
+    empty = [name for name in training.names if (both.floor(name) or 0) > (both.limit(name) or math.inf)]
+    if empty:
+        both = training | search.over([name for name in search.names if name not in empty])
     raise InputError(
         f"search.budget={search} is looser than {KEY}={training}, for which the supernet was made: networks with {looser} outside "
         f"{looser}={training.spelt(looser)} were never trained",

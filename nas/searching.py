@@ -316,7 +316,7 @@ def _finish(work: Searching, closed: bool) -> Search:
     """
     run, search = work.run, work.search
     work.delivery.deliver(work.records)
-    work.delivery.check_any(work.records, f"nas search run={run.config.run}")
+    work.delivery.check_any(work.records)
     found = work.eligible()
     if not found:
         raise InputError(

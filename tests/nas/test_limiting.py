@@ -214,6 +214,9 @@ def test_which_searches_are_looser() -> None:
     assert not allowed("macs=3M,params=1K", "3M")
     assert not allowed("2M..4M", "4M")
     assert not allowed("2M..4M", "1M..4M")
+    assert not allowed("2M..4M", "1M")
+    assert not allowed("2M..4M", "5M..")
+    assert not allowed("macs=2M..4M,params=1M", "macs=1M,params=500K")
     assert allowed("2M..", "3M..4M")
 
 
