@@ -96,10 +96,10 @@ def targets_of(settings: SearchConfig, budget: Budget, names: Iterable[str]) -> 
     """
     wanted = dict.fromkeys((*budget.names, *names))
     found = []
-    for path, model in ((path, model) for path in settings.profiles for model in read_devices(path)):
+    for file, model in ((path, model) for path in settings.profiles for model in read_devices(path)):
         setting = _setting(model)
         here = setting is not None and not differences_here(model)
-        named = {model.name, *([LATENCY] if here and LATENCY in wanted and _latency_is_of(path, settings) else [])}
+        named = {model.name, *([LATENCY] if here and LATENCY in wanted and _latency_is_of(file, settings) else [])}
         costs = tuple(name for name in wanted if name in named)
         if costs:
             found.append(Target(costs, model, here, setting))

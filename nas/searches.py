@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from nas import machine
 from nas.budget import Budget
 from nas.config import Config, RetrainConfig, SearchConfig, typed
+from nas.inputs import check_unchanged, digests_of
 from nas.log import say
 from nas.objectives import Objective, parse_objectives
 from nas.parsing import values_of
@@ -292,12 +293,14 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
     """
     settings = config.search
     name = settings.title
+    files = {} if settings.close else digests_of(settings)  # a search that is closed reads none
     if not store.exists(f"{FOLDER}/{name}/search.json"):
         store.renew()
         number = max((_number(store, other) + 1 for other in search_names(store)), default=0)
         conditions = {
             "plugins": list(config.plugins),
             "versions": machine.versions(), "machine": machine.describe(config.threads), "commit": machine.commit(), "command": machine.command(),
+            "files": files,
         }  # fmt: skip
         search = Search(store, name, number, replace(settings, name=name), None, RUNNING, costs, conditions)
         return search.write()
@@ -305,6 +308,12 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
     key = different(search.settings, settings, FREE)
     if key and store.exists(search.path("evaluations.jsonl")):
         raise otherwise(search, key, settings)
+    if store.exists(search.path("evaluations.jsonl")):
+        check_unchanged(
+            search.conditions.get("files"), files, f"search {name} of {store.folder}", _ended_or_another(name)
+        )
+    elif not settings.close:
+        search = replace(search, conditions={**search.conditions, "files": files})
     if key:  # nothing has come out yet that depends on them
         search = replace(search, settings=replace(settings, name=name), costs=costs)
     known = {cost["name"] for cost in search.costs}
@@ -312,6 +321,12 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
     return search.write(
         settings=replace(search.settings, evaluations=settings.evaluations, networks=settings.networks),
         costs=(*search.costs, *more),
+    )
+
+
+def _ended_or_another(name: str) -> str:
+    return (
+        f"the same command with close=true, which finishes search {name} with what it has, or with search.name=another"
     )
 
 

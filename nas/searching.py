@@ -256,6 +256,7 @@ def conduct(run: Run, executor: Executor) -> Search:
 
 def _conduct(run: Run, executor: Executor) -> Search:
     settings, store, space = run.config.search, run.store, run.space
+    run.check_files()
     listed = prepare_costs(settings)
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
     check_covered(space, needed(budget, objectives))
