@@ -262,9 +262,9 @@ def _retrained_mark(
     )
 
 
-def overview_chart(searches: Sequence[SearchFindings]) -> Chart | None:
-    """The Pareto front of each of some searches that share their first score and principal cost."""
-    layers, score, cost = [], searches[0].score, searches[0].cost
+def overview_chart(searches: Sequence[SearchFindings], cost: str) -> Chart | None:
+    """The Pareto front of each of some searches that share their first score, against a cost."""
+    layers, score = [], searches[0].score
     for number, search in enumerate(searches):
         colour, shape = _SEARCH_LOOKS[number % len(_SEARCH_LOOKS)]
         step = {objective.name for objective in search.objectives} == {score.name, cost}
@@ -281,5 +281,5 @@ def overview_chart(searches: Sequence[SearchFindings]) -> Chart | None:
         y=_y_scale(extent(layers), score),
         layers=tuple(layers),
         limits=lines,
-        description=f"The Pareto front of each search, {SCORE_NAMES[score.name]} against {amount_name(searches[0])}. {ends}.",
+        description=f"The Pareto front of each search, {SCORE_NAMES[score.name]} against {'MACs' if cost == 'macs' else cost}. {ends}.",
     )

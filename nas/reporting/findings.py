@@ -1,7 +1,7 @@
 """What the searches of a run found: their evaluations and retrainings as one value, with fronts and the networks that matter."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -316,9 +316,18 @@ def _networks(view: SearchView, over: frozenset[str]) -> tuple[Network, ...]:
     return tuple(sorted(networks, key=key))
 
 
-def shared(searches: Iterable[SearchFindings]) -> dict[tuple[str, str], list[SearchFindings]]:
-    """The searches by their first score and principal cost: those that one chart can show."""
-    groups: dict[tuple[str, str], list[SearchFindings]] = {}
-    for search in searches:
-        groups.setdefault((search.score.name, search.cost), []).append(search)
-    return groups
+def shared(searches: Sequence[SearchFindings]) -> dict[tuple[str, str], list[SearchFindings]]:
+    """By first score and principal cost of any search, the searches that one chart of the two can show: those whose front is known on both.
+
+    So a search under MACs and one under milliseconds stand beside each other on either axis.
+    """
+    keys = dict.fromkeys((search.score.name, search.cost) for search in searches)
+    return {
+        (score, cost): [
+            search
+            for search in searches
+            if search.score.name == score
+            and (search.cost == cost or any(cost in trial.costs for trial in search.front))
+        ]
+        for score, cost in keys
+    }

@@ -5,6 +5,9 @@ from typing import Protocol
 
 from nas.budget import Budget
 
+LATENCY = "latency_ms"
+"""The cost of a device's time, with or without `@` and its name."""
+
 
 def plain(text: str) -> str:
     """Text that UTF-8 can write: half of a surrogate pair, from a file name that is no UTF-8, becomes a question mark."""
@@ -85,16 +88,24 @@ def axis_name(cost: Named) -> str:
 
 
 def amount(name: str, value: float | None, costs: Mapping[str, Named]) -> str:
-    """A cost in a sentence: 3.66M MACs, 110K params, latency_ms 3.52 ms."""
+    """A cost in a sentence: 3.66M MACs, 110K params, 3.52 ms, 3.52 ms on pi5, energy 3.52 mJ."""
     words = "unknown" if value is None else compact(value)
     if name in ("macs", "params"):
         return f"{words} {cost_name(name)}"
+    if value is not None and name.partition("@")[0] == LATENCY:
+        return plain(f"{words} {_time(name)}")
     unit = costs[name].unit if name in costs and value is not None else ""
     return plain(f"{name} {words}{f' {unit}' if unit and unit != name else ''}")
 
 
+def _time(name: str) -> str:
+    """The unit of a latency, with its device: ms, ms on pi5."""
+    device = name.partition("@")[2]
+    return f"ms on {device}" if device else "ms"
+
+
 def limits(budget: Budget, costs: Mapping[str, Named]) -> str:
-    """A budget in a sentence: 4.00M MACs and latency_ms from 3 to 5 ms."""
+    """A budget in a sentence: 4.00M MACs and from 3 to 5 ms."""
     return listed(_limit(budget, name, costs) for name in budget.names) if budget else "none"
 
 
@@ -105,6 +116,8 @@ def _limit(budget: Budget, name: str, costs: Mapping[str, Named]) -> str:
     ends = f"from {compact(low)} to {compact(high)}" if high is not None else f"at least {compact(low)}"
     if name in ("macs", "params"):
         return f"{ends} {cost_name(name)}"
+    if name.partition("@")[0] == LATENCY:
+        return plain(f"{ends} {_time(name)}")
     unit = costs[name].unit if name in costs else ""
     return plain(f"{name} {ends}{f' {unit}' if unit and unit != name else ''}")
 

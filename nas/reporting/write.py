@@ -16,8 +16,8 @@ from nas.store import RunStore
 def first_chart(found: Findings) -> Chart:
     """The chart that the page begins with; an empty one before anything has been evaluated."""
     if found.several:
-        for group in shared(found.searches).values():
-            if len(group) > 1 and (chart := overview_chart(group)):
+        for (_, cost), group in shared(found.searches).items():
+            if len(group) > 1 and (chart := overview_chart(group, cost)):
                 return chart
     for search in found.searches:
         if len(search.objectives) == 1 and (chart := best_chart(search)):

@@ -13,8 +13,8 @@ from nas.reporting.words import SCORE_NAMES, amount, limits, objective_name, sam
 def overview(found: Findings, places: list[Place]) -> Html:
     """A chart for each group of searches that one chart can show, and a table of all."""
     parts = []
-    for number, group in enumerate(shared(found.searches).values(), 1):
-        chart = overview_chart(group) if len(group) > 1 else None
+    for number, ((_, cost), group) in enumerate(shared(found.searches).items(), 1):
+        chart = overview_chart(group, cost) if len(group) > 1 else None
         if chart:
             caption = (
                 "The Pareto front of each search, with inherited weights. Stairs join the front of a search that optimised "

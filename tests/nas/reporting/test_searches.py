@@ -19,6 +19,8 @@ from nas.reporting import (
     collect,
     table,
 )
+from nas.reporting.charts import overview_chart
+from nas.reporting.findings import shared
 from nas.reporting.words import compact
 from nas.roles import best_of, spread
 from nas.store import RunStore
@@ -102,7 +104,7 @@ def test_hypervolume_of_four_objectives(tmp_path: Path) -> None:
         ]
         assert f"{hypervolume(points, (0, *ends)) / (ends[0] * ends[1] * ends[2]):.4f}" in text
     assert "from 0 to 2.75M MACs (a tenth beyond the limit)" in text
-    assert f"from 0 to latency_ms {compact(ends[2])} ms (a tenth beyond the largest candidate)" in text
+    assert f"from 0 to {compact(ends[2])} ms (a tenth beyond the largest candidate)" in text
     assert f"from loss 0 to {ends[0]:.3f}" in text
 
 
@@ -174,7 +176,7 @@ def test_two_limits_and_unknown_costs(three: tuple[SearchView, ...], tmp_path: P
     over = {word for word in found.words if word.startswith("over budget")}
     assert over == {"over budget: latency_ms", "over budget: latency_ms, MACs"}
     assert any("latency_ms unknown; the limit is 1.2" in title for title in found.titles)
-    assert "budget was latency_ms 1.20 ms and 3.00M MACs" in found.text
+    assert "budget was 1.20 ms and 3.00M MACs" in found.text
     for row in rows(store, "trials.csv"):
         known = row["latency_ms"] != ""
         assert (row["within_budget"] == "true") == (
@@ -279,6 +281,27 @@ def test_searches_of_different_kinds(tmp_path: Path) -> None:
     assert [name for name in ("searches-1-text", "searches-2-text") if found.all("p", id=name)] == ["searches-1-text"]
     alone = reported(tmp_path / "alone", views[0], views[1])
     assert not check_page(alone).all("p", id="searches-1-text")
+
+
+def test_searches_of_other_costs_stand_on_both_axes(tmp_path: Path) -> None:
+    views = [
+        search_view("cheap", objectives=("top1", "macs"), evaluations=8),
+        search_view("fast", objectives=("top1", "latency_ms"), budget="none", evaluations=8),
+    ]
+    groups = shared([found_in(view) for view in views])
+    assert {cost: [search.name for search in group] for (_, cost), group in groups.items()} == {
+        "macs": ["cheap", "fast"], "latency_ms": ["cheap", "fast"],
+    }  # fmt: skip
+    charts = [overview_chart(group, cost) for (_, cost), group in groups.items()]
+    assert [chart and chart.x_name for chart in charts] == ["MACs (the papers' FLOPs)", "latency_ms (ms)"]
+    for chart in charts:
+        assert chart is not None
+        assert [len(layer.marks) for layer in chart.layers] == [len(found_in(view).front) for view in views]
+    assert [layer.step for chart in charts if chart for layer in chart.layers] == [True, False, False, True]
+    found = check_page(reported(tmp_path, *views))
+    assert [name for name in ("searches-1-text", "searches-2-text") if found.all("p", id=name)] == [
+        "searches-1-text", "searches-2-text",
+    ]  # fmt: skip
 
 
 def test_a_search_looks_alike_alone_and_beside_others(three: tuple[SearchView, ...], tmp_path: Path) -> None:
