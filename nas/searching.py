@@ -269,13 +269,13 @@ def _conduct(run: Run, executor: Executor) -> Search:
         source = Listed(space, [*listed, *known], excess_of(violations))
         if not source.feasible:
             raise refusal(space, budget, source.nearest, sparse)
-    elif sparse:
+    elif budget and all(map(known_everywhere, needed(budget, objectives))):
+        source = Within(space, budget)
+    if sparse and not isinstance(source, Listed):
         try:
-            space.sample(random.Random(0), excess_of(violations))
+            source.sample(random.Random(0), excess_of(violations))
         except OutsideBudget as error:
             raise refusal(space, budget, error.nearest, sparse) from None
-    if budget and source is space and all(map(known_everywhere, needed(budget, objectives))):
-        source = Within(space, budget)
     # Everything that can fail, before the first file of a new search is written.
     constrained = tuple(dict.fromkeys((*budget.names, *sparse)))
     for probe in proposers_of(run, constrained):
