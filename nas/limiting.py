@@ -8,7 +8,7 @@ from dataclasses import replace
 from nas.budget import Budget
 from nas.config import Config, TrainConfig
 from nas.costing import check_limits, measured_costs, prepare_costs, refusal
-from nas.latency.profiles import add_profiles
+from nas.latency.profiles import add_profiles, check_covered
 from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.limits import Limits
@@ -65,13 +65,16 @@ def narrow(space: SearchSpace, budget: Budget, key: str = KEY) -> SearchSpace:
         key: what a message calls the budget.
 
     Raises:
-        InputError: no network within the budget was found.
+        InputError: no network within the budget was found, or a cost is not known for units of the space.
     """
     limits = limits_of(budget)
     try:
         found = narrowed(space, limits)
         Fit(found, limits).check()
     except OutsideBudget as error:
+        check_covered(
+            space, budget.names
+        )  # a profile that lacks units of the space is another mistake, which names them
         missed = refusal(space, budget, error.nearest)
         raise InputError(missed.given, missed.allowed, missed.instead.replace("search.budget", key)) from None
     return found

@@ -12,14 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nas.budget import Budget
+from nas.cards import COUNTED, card_of
 from nas.config import SearchConfig
 from nas.costing import prepare_costs
-from nas.delivery import TOGETHER, Delivery, Target, both, targets_of
+from nas.delivery import TOGETHER, Delivery, Target, about_devices, both, targets_of
 from nas.fingerprint import fingerprint
 from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
 from nas.roles import front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import RUNNING, Search
+from nas.selection import Selected
 from nas.store import RunStore
 from nas.timing import NoisyMachine, Timing
 from search_spaces.architecture import Architecture
@@ -406,3 +408,21 @@ def test_a_noisy_machine_is_said_to_be_resumable(tmp_path: Path) -> None:
         Delivery(search, [target_of(Simulated(TIMES))], meter=meter).deliver(EVALUATIONS)
     assert error.value.instead.startswith("search.noisy=true")
     assert search.measurements() == []
+
+
+def test_a_network_that_was_not_measured_is_not_called_delivered(tmp_path: Path) -> None:
+    """A network off the Pareto front can be extracted by its digest."""
+    search, device = search_in(tmp_path, f"{COST}=1.5,macs=1G"), Simulated(TIMES)
+    delivery = Delivery(search, [target_of(device)], meter=device)
+    delivery.deliver(EVALUATIONS)
+    search = replace(search, conditions={"devices": about_devices(delivery.targets)})
+    kept = [e for e in EVALUATIONS if search.budget.allows(e.costs)]
+    off = next(e for e in kept if e.digest not in device.measured)
+    card = card_of(search, Selected(("chosen",), off))
+    assert card["within_budget_by"] == PREDICTED
+    (time,) = card["devices"]
+    assert (time["status"], time["predicted_ms"], time["measured_ms"]) == (PREDICTED, off.costs[COST], None)
+    on = next(e for e in kept if e.digest in device.measured and e.digest not in search.refuted())
+    assert card_of(search, Selected(("front",), on))["within_budget_by"] == WITHIN
+    counted = replace(search, settings=replace(search.settings, budget="macs=1G"))
+    assert card_of(counted, Selected(("chosen",), off))["within_budget_by"] == COUNTED

@@ -25,7 +25,7 @@ QUICK = ("evaluations=2", "samplers=random", "calibration_images=64")
 def profile(ms: float = 0.1, device: str = "pi5") -> dict[str, Any]:
     """A profile of a device that is elsewhere, on which every unit of the space takes equally long."""
     return {
-        "format": 1, "device": device, "space": {"name": "tiny"}, "setting": {"runtime": "eager"}, "fingerprint": {"processor": "Abacus 3"},
+        "format": 1, "device": device, "space": {"name": "tiny", "in_channels": 1, "num_classes": 10, "resolution": 8}, "setting": {"runtime": "eager"}, "fingerprint": {"processor": "Abacus 3"},
         "noisy": False, "model": {"form": "sum of units", "base": 0.1, "weights": {"ms": 1.0}}, "errors": {}, "networks": [],
         "units": [{"ms": ms, "error": 0.01, "rounds": 15, **unit.to_dict()} for unit in space_units(TINY)],
     }  # fmt: skip

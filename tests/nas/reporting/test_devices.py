@@ -96,7 +96,7 @@ def test_tables_have_columns_of_what_was_measured(slow: SearchView, store: RunSt
         for row in listed:
             found = known.get(row["digest"])
             assert row[f"measured_{COST}"] == (str(found.measured) if found else "")
-            said = "" if found is None else "over" if row["digest"] in over else "within"
+            said = "predicted" if found is None else "over" if row["digest"] in over else "within"
             assert row[f"delivered_{COST}"] == said
             limited = float(row[COST]) <= 1.2 and row["digest"] not in over
             assert row["within_budget"] == ("true" if limited else "false")
