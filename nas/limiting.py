@@ -72,9 +72,7 @@ def narrow(space: SearchSpace, budget: Budget, key: str = KEY) -> SearchSpace:
         found = narrowed(space, limits)
         Fit(found, limits).check()
     except OutsideBudget as error:
-        check_covered(
-            space, budget.names
-        )  # a profile that lacks units of the space is another mistake, which names them
+        check_covered(space, budget.names)  # which names the units of the space that a profile lacks
         missed = refusal(space, budget, error.nearest)
         raise InputError(missed.given, missed.allowed, missed.instead.replace("search.budget", key)) from None
     return found

@@ -325,9 +325,7 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
 
 
 def _ended_or_another(name: str) -> str:
-    return (
-        f"the same command with close=true, which finishes search {name} with what it has, or with search.name=another"
-    )
+    return f"the same command with close=true, which ends search {name} with what it has, or with search.name=another"
 
 
 def otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:

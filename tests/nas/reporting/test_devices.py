@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.records import OVER, DeviceTime, Evaluation, eligible, refuted
+from nas.records import OVER, PREDICTED, DeviceTime, Evaluation, Reference, Retraining, eligible, refuted
 from nas.reporting import FRONT_COLUMNS, MEASURED_COLUMNS, TRIAL_COLUMNS, SearchView
 from nas.roles import roles_of
 from nas.store import RunStore
@@ -172,3 +172,27 @@ def test_reports_of_counted_costs_have_no_such_sections(full: RunStore) -> None:
     text = full.path("report.html").read_text()
     assert "Predicted against measured" not in text
     assert "MACs against milliseconds" not in text
+
+
+def test_what_was_not_measured_is_predicted_only(tmp_path: Path) -> None:
+    """A network off the Pareto front that was picked by its digest, and timm's models, which have times of their own."""
+    slow = measured_view()
+    measured = {m.digest for m in slow.measurements}
+    off = next(e for e in slow.evaluations if e.digest not in measured and slow.budget.allows(e.costs))
+    chosen = Retraining(
+        digest=off.digest, roles=("chosen",), init="scratch", seed=0, architecture=off.architecture, costs=off.costs, epochs=1,
+        skipped_steps=0, validation_top1=0.5, test_top1=0.5, test_loss=1.0, test_images=100,
+    )  # fmt: skip
+    time = {"ms": 3.0, "low": 2.5, "high": 3.5, "rounds": 15, "noisy": True}
+    reference = Reference(
+        model="resnet18", seed=0, costs={"macs": 10**6, COST: 3.0}, epochs=1, skipped_steps=0, validation_top1=0.5, test_top1=0.5,
+        test_loss=1.0, test_images=100, times={COST: time},
+    )  # fmt: skip
+    store = with_cost(tmp_path / "run", replace(slow, retrainings=[chosen], references=[reference]))
+    (row,) = [row for row in rows(store, "front.csv") if row["digest"] == off.digest]
+    assert (row["within_budget"], row[f"delivered_{COST}"], row[f"measured_{COST}"]) == ("true", "predicted", "")
+    page = store.path("report.html").read_text()
+    check_page(store)
+    assert page.count(f"<small>{PREDICTED}</small>") == 1
+    assert "<small>measured, on a noisy machine</small>" in page
+    assert "2.50 to 3.50 ms (95 % confidence)" in page
