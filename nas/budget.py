@@ -229,10 +229,17 @@ class Budget:
         )
 
     def widened(self, costs: Costs) -> "Budget":
-        """The same limits, moved as far as needed for these costs to be within them, to round numbers; for unknown costs as they are."""
-        limits = {name: max(limit, rounded_up(costs.get(name, 0))) for name, limit in self.limits}
-        floors = {name: min(floor, rounded_down(costs.get(name, floor))) for name, floor in self.floors}
-        return Budget(tuple(limits.items()), tuple((name, floor) for name, floor in floors.items() if floor > 0))
+        """The same limits, where these costs break them moved as far as needed to keep them, to round numbers; for unknown costs as they
+        are.
+        """
+        limits = [
+            (name, rounded_up(costs[name]) if costs.get(name, 0) > limit else limit) for name, limit in self.limits
+        ]
+        floors = [
+            (name, rounded_down(costs[name]) if costs.get(name, floor) < floor else floor)
+            for name, floor in self.floors
+        ]
+        return Budget(tuple(limits), tuple((name, floor) for name, floor in floors if floor > 0))
 
     def said(self) -> str:
         """For reading: at most 4M macs and at least 100K params."""

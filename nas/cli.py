@@ -38,8 +38,8 @@ ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed}
 STEPS = ("train", "search", "extract", "retrain", "report", "demo")
 """What works on a run. The others print."""
 
-SPACE_OPTIONS = ("budget", "data.resolution", "plugins")
-"""What may stand beside a space that is shown."""
+SPACE_OPTIONS = ("budget", "data.resolution", "plugins", "search.profiles", "search.learned", "search.fill")
+"""What may stand beside a space that is shown. Keys of `search` make costs known that its budget may limit."""
 
 HELP_WORDS = {"-h", "--help", "help"}
 

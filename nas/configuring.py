@@ -72,7 +72,7 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
             return [config]
         search = read_search(store, config.search.name)
         return [load(search.over(base))]
-    if config.search.name or config.search != base.search:
+    if config.search.name or different(absolute(base.search), absolute(config.search), FREE):
         wanted = [title]
     else:
         wanted = [] if verb == "report" else _finished(store, names)

@@ -6,7 +6,7 @@ fvcore is imported here and nowhere else in the package: it is a development dep
 import logging
 import warnings
 from collections import Counter as Counts
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from torch.overrides import resolve_name
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from search_spaces.costs.operators import COUNTED, Counter, is_free
+from search_spaces.costs.activations import held
+from search_spaces.costs.memory import state_bytes
+from search_spaces.costs.operators import COUNTED, Counter, is_free, meta
+from search_spaces.errors import InputError
 
 CONVOLUTION, PRODUCT, ATTENTION = "convolutions", "linear layers and matrix products", "fused attention"
 NORM, POOLING, SAMPLING, OTHER = "norms", "average pooling", "sampling", "other operators"
@@ -97,6 +100,45 @@ def our_count(module: nn.Module, x: Tensor) -> Count:
     with torch.no_grad(), _ByKind() as counter:
         module(x)
     return Count(dict(counter.kinds), dict(counter.borrowed))
+
+
+def counted(
+    name: str, make: Callable[[], nn.Module], size: Sequence[int], allowed: str, instead: str
+) -> tuple[nn.Module, dict[str, float], Count]:
+    """A network on the meta device, its built-in costs, and its MACs by kind of operator.
+
+    Args:
+        name: what messages call it.
+        make: makes it, in evaluation mode.
+        size: of one image, (1, c, h, w).
+        allowed, instead: of the message.
+
+    Raises:
+        InputError: the network does not run without values, or not on such an image.
+    """
+    try:
+        network = _on_meta(make).requires_grad_(False)
+        ours = our_count(network, meta(*size))
+        kept, maps = state_bytes(network), held(network, meta(*size))
+    except (MemoryError, InputError):
+        raise
+    except Exception as error:  # whatever the code of a model raises
+        raise InputError(
+            f"{name} does not run on the meta device, where it is counted, with an image of {size[2]} x {size[3]} "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})",
+            allowed,
+            instead,
+        ) from error
+    params = sum(parameter.numel() for parameter in network.parameters())
+    return network, {"params": params, "macs": ours.total, "activations": maps, "memory": kept + maps}, ours
+
+
+def _on_meta(make: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return make()
+    except (RuntimeError, NotImplementedError):  # code that reads values while it makes a network
+        return make().to("meta")
 
 
 def torch_count(module: nn.Module, x: Tensor) -> Count:

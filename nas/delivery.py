@@ -11,6 +11,7 @@ What was measured is a line of searches/NAME/measured.jsonl. A command that was 
 import datetime
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +25,16 @@ from nas.latency.accuracy import Accuracy, accuracy
 from nas.latency.profiles import differences_here, read_devices
 from nas.log import Progress
 from nas.profiling import chunks, measure_some
-from nas.records import OVER, SAMPLER, WITHIN, Evaluation, Measurement, eligible, latest, refuted
+from nas.records import OVER, SAMPLER, WITHIN, DeviceTime, Evaluation, eligible, latest, refuted
 from nas.roles import eligible_of, front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
 from nas.timing import NoisyMachine, Timing
 from search_spaces.architecture import Architecture
-from search_spaces.costs.latency import LATENCY, DeviceModel
+from search_spaces.costs import cost_named, cost_names
+from search_spaces.costs.latency import LATENCY, DeviceModel, origin_of
 from search_spaces.costs.params import params
+from search_spaces.costs.table import read_table
 from search_spaces.errors import InputError
 
 TOGETHER = 16
@@ -63,8 +66,9 @@ class Target:
 
     @property
     def id(self) -> str:
-        """The first 12 hexadecimal digits of the SHA-256 of the device's fingerprint."""
-        return hashlib.sha256(json.dumps(self.model.fingerprint, sort_keys=True).encode()).hexdigest()[:12]
+        """The first 12 hexadecimal digits of the SHA-256 of the device's fingerprint; of its name where it has none, as in a CSV file."""
+        known = self.model.fingerprint or {"device": self.model.device}
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
     def about(self) -> dict[str, Any]:
         """What search.json says of it: its name, the error of its model on held-out networks, and its fingerprint."""
@@ -81,6 +85,9 @@ class Target:
 def targets_of(settings: SearchConfig, budget: Budget, names: Iterable[str]) -> list[Target]:
     """The devices of the profiles of a search whose latency is limited or optimised.
 
+    A profile of this device is what `latency_ms` means, unless that is a cost of a plugin or a column of a table: then the device
+    of that cost is unknown, and this one may not stand in for it.
+
     Args:
         names: of the costs among the objectives.
 
@@ -89,13 +96,23 @@ def targets_of(settings: SearchConfig, budget: Budget, names: Iterable[str]) -> 
     """
     wanted = dict.fromkeys((*budget.names, *names))
     found = []
-    for model in (model for path in settings.profiles for model in read_devices(path)):
+    for file, model in ((path, model) for path in settings.profiles for model in read_devices(path)):
         setting = _setting(model)
         here = setting is not None and not differences_here(model)
-        costs = tuple(name for name in wanted if name == model.name or (here and name == LATENCY))
+        named = {model.name, *([LATENCY] if here and LATENCY in wanted and _latency_is_of(file, settings) else [])}
+        costs = tuple(name for name in wanted if name in named)
         if costs:
             found.append(Target(costs, model, here, setting))
     return found
+
+
+def _latency_is_of(path: str, settings: SearchConfig) -> bool:
+    """Whether `latency_ms` is the cost of a profile of this device. Extraction and retraining do not register the costs of a search, so
+    there the tables of the search are asked.
+    """
+    if LATENCY in cost_names():
+        return cost_named(LATENCY).origin == origin_of(path)
+    return not any(LATENCY in read_table(table).units for table in (*settings.measured, *settings.learned))
 
 
 def _setting(model: DeviceModel) -> Setting | None:
@@ -130,8 +147,8 @@ def measure_here(archs: Sequence[Architecture], setting: Setting, noisy: bool) -
 
 
 def both(one: Timing, other: Timing) -> Timing:
-    """Two measurements of one network as one, whose interval holds both of theirs."""
-    ms, low, high = max(one.ms, other.ms), min(one.low, other.low), max(one.high, other.high)
+    """Two measurements of one network as one: the mean of their medians, in an interval that holds both of theirs."""
+    ms, low, high = (one.ms + other.ms) / 2, min(one.low, other.low), max(one.high, other.high)
     return Timing(ms, low, high, max(one.spread, other.spread), one.rounds + other.rounds, (high - low) / 2 / ms)
 
 
@@ -164,10 +181,10 @@ class Delivery:
             NoisyMachine: something disturbs the machine, and it is not to be measured then.
             InputError: the runtime is missing or cannot run a network.
         """
-        architectures = {record.digest: record.architecture for record in records}
+        by_digest = {record.digest: record for record in records}
         while waiting := [(target, new) for target in self.targets if (new := self._missing(target, records))]:
             for target, digests in waiting:
-                self._measure(target, [architectures[digest] for digest in digests])
+                self._measure(target, [by_digest[digest] for digest in digests])
 
     def _missing(self, target: Target, records: Sequence[Evaluation]) -> list[str]:
         """Networks with a role, and those on a sampler's front, whose time on a device is not recorded."""
@@ -184,20 +201,20 @@ class Delivery:
             wanted |= dict.fromkeys(record.digest for record in front_of(own, objectives))
         return [digest for digest in wanted if not all(recorded(digest, cost) for cost in target.costs)]
 
-    def _measure(self, target: Target, archs: Sequence[Architecture]) -> None:
+    def _measure(self, target: Target, networks: Sequence[Evaluation]) -> None:
         if not target.here or target.setting is None:
-            for arch in archs:
-                self._record(target, arch, None, False)
+            for network in networks:
+                self._record(target, network, None, False)
             return
-        progress = Progress(f"search {self.search.name}: measuring on {target.model.device}", len(archs))
-        for first in range(0, len(archs), TOGETHER):
-            group = archs[first : first + TOGETHER]
-            found = self._meter(group, target.setting)
-            near = [arch for arch in group if self._is_near(target, found[arch.digest][0])]
+        progress = Progress(f"search {self.search.name}: measuring on {target.model.device}", len(networks))
+        for first in range(0, len(networks), TOGETHER):
+            group = networks[first : first + TOGETHER]
+            found = self._meter([network.architecture for network in group], target.setting)
+            near = [network.architecture for network in group if self._is_near(target, found[network.digest][0])]
             for digest, (timing, noisy) in self._meter(near, target.setting).items():
                 found[digest] = both(found[digest][0], timing), found[digest][1] or noisy
-            for arch in group:
-                self._record(target, arch, *found[arch.digest])
+            for network in group:
+                self._record(target, network, *found[network.digest])
             progress.update(first + len(group))
 
     def _meter(self, archs: Sequence[Architecture], setting: Setting) -> dict[str, tuple[Timing, bool]]:
@@ -205,7 +222,7 @@ class Delivery:
             return dict(self.meter(archs, setting, self.noisy)) if archs else {}
         except NoisyMachine as error:
             kept = "what the search has evaluated and measured is kept: the same command resumes it"
-            raise NoisyMachine(error.given, error.allowed, f"{error.instead}; {kept}") from None
+            raise NoisyMachine(error.given, error.allowed, f"{in_full(error.instead)}; {kept}") from None
 
     def _is_near(self, target: Target, timing: Timing) -> bool:
         """Whether a time is within its limits, and so close to one that another measurement might say otherwise."""
@@ -217,22 +234,23 @@ class Delivery:
                 return True
         return False
 
-    def _record(self, target: Target, arch: Architecture, timing: Timing | None, noisy: bool) -> None:
+    def _record(self, target: Target, network: Evaluation, timing: Timing | None, noisy: bool) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         for cost in target.costs:
-            measurement = Measurement(
-                digest=arch.digest, cost=cost, predicted=target.model.predict(arch), measured=timing and timing.ms,
+            # What the search worked with: it may have learned times of units that the profile lacks.
+            predicted = network.costs.get(cost)
+            if predicted is None:
+                predicted = target.model.predict(network.architecture)
+            measurement = DeviceTime(
+                digest=network.digest, cost=cost, predicted=predicted, measured=timing and timing.ms,
                 low=timing and timing.low, high=timing and timing.high, rounds=timing.rounds if timing else 0, device=target.id, noisy=noisy,
                 time=now,
             )  # fmt: skip
             self.search.store.append(self.search.path(MEASURED), measurement.to_dict())
             self.measurements.append(measurement)
 
-    def check_any(self, records: Sequence[Evaluation], again: str) -> None:
+    def check_any(self, records: Sequence[Evaluation]) -> None:
         """
-        Args:
-            again: the command that searches, for the message.
-
         Raises:
             InputError: networks are within the budget by prediction, and none is when it is measured.
         """
@@ -250,7 +268,7 @@ class Delivery:
             f"measured; the nearest takes {worded(nearest.cost, nearest.measured or 0.0)}, {nearest.low or 0.0:.4g} to {nearest.high or 0.0:.4g} "
             f"with 95 % confidence, where {nearest.predicted or 0.0:.4g} were predicted",
             "a budget that some network keeps on the device, or more evaluations",
-            f"{again} search.budget={raised} search.name=another",
+            f"the same command with search.budget={raised} search.name=another",
         )
 
     def summary(self) -> list[str]:
@@ -273,7 +291,12 @@ class Delivery:
         return found
 
 
-def accuracy_of(measurements: Iterable[Measurement]) -> Accuracy | None:
+def in_full(advice: str) -> str:
+    """Advice with the full name of the key that measures on a noisy machine, which every verb takes."""
+    return re.sub(r"(?<![\w.])noisy=true", "search.noisy=true", advice)
+
+
+def accuracy_of(measurements: Iterable[DeviceTime]) -> Accuracy | None:
     """How well predictions of whole networks agree with what was measured; None where nothing was both."""
     pairs = [(m.predicted, m.measured) for m in measurements if m.predicted and m.measured]
     if not pairs:

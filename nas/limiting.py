@@ -1,5 +1,6 @@
 """A budget of training: the space that the supernet is made for, the sub-networks that train it, and the searches that it allows."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,7 +8,7 @@ from dataclasses import replace
 from nas.budget import Budget
 from nas.config import Config, TrainConfig
 from nas.costing import check_limits, measured_costs, prepare_costs, refusal
-from nas.latency.profiles import add_profiles
+from nas.latency.profiles import add_profiles, check_covered
 from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.limits import Limits
@@ -64,13 +65,14 @@ def narrow(space: SearchSpace, budget: Budget, key: str = KEY) -> SearchSpace:
         key: what a message calls the budget.
 
     Raises:
-        InputError: no network within the budget was found.
+        InputError: no network within the budget was found, or a cost is not known for units of the space.
     """
     limits = limits_of(budget)
     try:
         found = narrowed(space, limits)
         Fit(found, limits).check()
     except OutsideBudget as error:
+        check_covered(space, budget.names)  # which names the units of the space that a profile lacks
         missed = refusal(space, budget, error.nearest)
         raise InputError(missed.given, missed.allowed, missed.instead.replace("search.budget", key)) from None
     return found
@@ -95,6 +97,10 @@ def check_search(training: Budget, search: Budget) -> None:
     if both == search:
         return
     looser = next(name for name in training.names if both.spelt(name) != search.spelt(name))
+    # A range of the search may lie outside that of training, and then no network is in both.
+    empty = [name for name in training.names if (both.floor(name) or 0) > (both.limit(name) or math.inf)]
+    if empty:
+        both = training | search.over([name for name in search.names if name not in empty])
     raise InputError(
         f"search.budget={search} is looser than {KEY}={training}, for which the supernet was made: networks with {looser} outside "
         f"{looser}={training.spelt(looser)} were never trained",

@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +12,7 @@ from nas.config import Config
 from nas.plugins import import_plugins
 from nas.store import RunStore
 from nas.subjects import ALLOWED, Networks
+from nas.timm_models import TIMM, fresh_model, name_in_timm
 from nas.weights import ARCH, WEIGHTS, load_tensors, read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
@@ -22,9 +22,6 @@ from search_spaces.network import Network, build
 from search_spaces.papers import paper_network, paper_networks
 from search_spaces.registry import SkipInit, complete
 from search_spaces.textfiles import expanded
-
-TIMM = "timm/"
-"""Begins the name of a model of timm."""
 
 
 @dataclass(frozen=True)
@@ -113,22 +110,13 @@ def _timm_model(name: str, resolution: int) -> Subject:
     """A model of timm, without its pretrained weights. Nothing is downloaded."""
     import timm
 
-    called = name.removeprefix(TIMM)
-    if not timm.is_model(called):
-        raise InputError(
-            f"timm has no model {called!r}",
-            "a name of timm.list_models()",
-            f"{TIMM}{nearest(called, timm.list_models())}",
-        )
+    called = name_in_timm(name)
     config = timm.get_pretrained_cfg(called, allow_unregistered=True)
     channels, side, *_ = config.input_size if config else (3, 224)
-    sized: dict[str, Any] = {"img_size": resolution} if resolution and resolution != side else {}
+    sized = resolution if resolution and resolution != side else 0
 
     def fresh() -> nn.Module:
-        try:
-            return timm.create_model(called, pretrained=False, **sized).eval()
-        except TypeError:  # most convolutional networks take images of every size, and so no such argument
-            return timm.create_model(called, pretrained=False).eval()
+        return fresh_model(called, sized).eval()
 
     def make() -> nn.Module:
         with SkipInit():

@@ -5,7 +5,7 @@ Search writes these records; extraction, retraining and the report read them. St
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from nas.budget import Budget
@@ -134,6 +134,8 @@ class Reference:
     Args:
         model: its name in timm.
         costs: counted or measured on the network itself; it has no architecture of ours.
+        times: by those of the costs that were measured on this device, the median (ms), its 95 % confidence interval (low, high), the
+            rounds behind it, and whether the machine was too noisy (noisy).
     """
 
     model: str
@@ -145,10 +147,12 @@ class Reference:
     test_top1: float
     test_loss: float
     test_images: int
+    times: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As it is written; `Reference.from_dict(r.to_dict()) == r`."""
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"costs": dict(self.costs)}
+        plain = {"costs": dict(self.costs), "times": {cost: dict(time) for cost, time in self.times.items()}}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | plain
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any], known: Any = None) -> Self:
@@ -156,10 +160,13 @@ class Reference:
         Raises:
             RecordError: a key is missing or of another type.
         """
-        values = _fields(cls, line)
+        values = _fields(cls, {"times": {}, **line})  # which earlier versions did not write
         if not isinstance(values["model"], str):
             raise RecordError("model")
         _check_costs(values["costs"])
+        times = values["times"]
+        if not isinstance(times, Mapping) or not all(isinstance(time, Mapping) for time in times.values()):
+            raise RecordError("times")
         return cls(**values)
 
 
@@ -190,15 +197,15 @@ def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] 
 def _fields(kind: type, line: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record from its line, with numbers checked."""
     values: dict[str, Any] = {}
-    for field in fields(kind):
-        if field.name not in line:
-            raise RecordError(field.name)
-        value = values[field.name] = line[field.name]
-        wanted = _NUMBERS.get(field.name)
-        if field.name.endswith("top1") and isinstance(value, int | float) and not 0 <= value <= 1:
-            raise RecordError(field.name)
+    for entry in fields(kind):
+        if entry.name not in line:
+            raise RecordError(entry.name)
+        value = values[entry.name] = line[entry.name]
+        wanted = _NUMBERS.get(entry.name)
+        if entry.name.endswith("top1") and isinstance(value, int | float) and not 0 <= value <= 1:
+            raise RecordError(entry.name)
         if wanted and (isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else int)):
-            raise RecordError(field.name)
+            raise RecordError(entry.name)
     return values
 
 
@@ -214,7 +221,7 @@ PREDICTED, WITHIN, OVER = "predicted only", "within budget when measured", "over
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measurement:
+class DeviceTime:
     """A line of measured.jsonl: the time of a whole network on a device, beside what the model of the device predicts.
 
     Args:
@@ -257,7 +264,7 @@ class Measurement:
         return self.measured / self.predicted if self.measured and self.predicted else None
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is written; `Measurement.from_dict(m.to_dict()) == m`."""
+        """As it is written; `DeviceTime.from_dict(m.to_dict()) == m`."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
@@ -266,9 +273,9 @@ class Measurement:
         Raises:
             RecordError: a key is missing or of another type.
         """
-        for field in fields(cls):
-            if field.name not in line or not _fits(field.name, line[field.name]):
-                raise RecordError(field.name)
+        for entry in fields(cls):
+            if entry.name not in line or not _fits(entry.name, line[entry.name]):
+                raise RecordError(entry.name)
         return cls(**{field.name: line[field.name] for field in fields(cls)})
 
 
@@ -283,12 +290,12 @@ def _fits(name: str, value: Any) -> bool:
     return isinstance(value, bool if name == "noisy" else str)
 
 
-def latest(measurements: Iterable[Measurement]) -> dict[tuple[str, str], Measurement]:
+def latest(measurements: Iterable[DeviceTime]) -> dict[tuple[str, str], DeviceTime]:
     """By digest and cost, the last measurement, which counts."""
     return {(measurement.digest, measurement.cost): measurement for measurement in measurements}
 
 
-def refuted(measurements: Iterable[Measurement], budget: Budget) -> frozenset[str]:
+def refuted(measurements: Iterable[DeviceTime], budget: Budget) -> frozenset[str]:
     """Digests of the networks that were found outside of the budget when they were measured."""
     return frozenset(m.digest for m in latest(measurements).values() if not m.within(budget))
 

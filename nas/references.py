@@ -3,22 +3,18 @@
 They are what a user would otherwise take. They come without pretrained weights, as every network that they are compared with.
 """
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from nas.counters import our_count
+from nas.counters import counted
+from nas.delivery import in_full
 from nas.runtimes import Setting, make_runtime
-from nas.timing import measure
-from search_spaces.costs.activations import held
-from search_spaces.costs.memory import state_bytes
-from search_spaces.costs.operators import meta
+from nas.timing import NoisyMachine, Timing, measure
+from nas.timm_models import TIMM, fresh_model, name_in_timm
 from search_spaces.errors import InputError
-
-PREFIX = "timm/"
 
 
 def reference_model(name: str) -> str:
@@ -27,42 +23,31 @@ def reference_model(name: str) -> str:
     Raises:
         InputError: timm has no such model.
     """
-    import timm
-
-    import search_spaces.timm_models  # noqa: F401  # the papers' networks are timm models too
-
-    model = name.removeprefix(PREFIX)
-    if not timm.is_model(model):
-        nearest = difflib.get_close_matches(model, timm.list_models(), n=3, cutoff=0.01)
-        raise InputError(
-            f"retrain.references has {name!r}, which timm does not know",
-            f"a model of timm, such as {', '.join(nearest)}",
-            f"retrain.references={PREFIX}{nearest[0]}",
-        )
-    return model
+    return name_in_timm(name, "retrain.references")
 
 
-def reference_costs(model: str, in_channels: int, num_classes: int, resolution: int) -> dict[str, float]:
+def reference_costs(
+    model: str, in_channels: int, num_classes: int, resolution: int, drop_path: float = 0.0
+) -> dict[str, float]:
     """The built-in costs of a reference, counted on the network itself; MACs by `nas.counters.our_count`.
 
+    Args:
+        drop_path: with which it will be trained.
+
     Raises:
-        InputError: as `make_reference`.
+        InputError: as `make_reference`, or it cannot be counted.
     """
-    network = make_reference(model, in_channels, num_classes, resolution).to("meta").eval().requires_grad_(False)
-    x = meta(1, in_channels, resolution, resolution)
-    maps = held(network, x)
-    return {
-        "params": sum(parameter.numel() for parameter in network.parameters()),
-        "macs": our_count(network, x).total,
-        "activations": maps,
-        "memory": state_bytes(network) + maps,
-    }
+    network = make_reference(model, in_channels, num_classes, resolution, drop_path)
+    size = (1, in_channels, resolution, resolution)
+    offered = ("models of timm that run without values", "retrain.references=timm/resnet18")
+    return counted(f"{TIMM}{model}", lambda: network.to("meta").eval(), size, *offered)[1]
 
 
 def reference_latencies(
     models: Sequence[str], in_channels: int, num_classes: int, resolution: int, setting: Setting, noisy: bool
-) -> dict[str, float]:
-    """The time of each reference in ms, measured side by side on this machine in the form in which it would be used.
+) -> dict[str, tuple[Timing, bool]]:
+    """The time of each reference, measured side by side on this machine in the form in which it would be used, and whether the machine
+    was too noisy.
 
     Args:
         noisy: measure on a noisy machine too.
@@ -81,10 +66,13 @@ def reference_latencies(
             )
             for model in models
         }
-        timings = measure(runs, seed=0, noisy=noisy).timings
+        measured = measure(runs, seed=0, noisy=noisy)
+    except NoisyMachine as error:
+        kept = "nothing has been trained yet"
+        raise NoisyMachine(error.given, error.allowed, f"{in_full(error.instead)}; {kept}") from None
     finally:
         torch.set_num_threads(threads)
-    return {model: timing.ms for model, timing in timings.items()}
+    return {model: (timing, measured.noisy) for model, timing in measured.timings.items()}
 
 
 def make_reference(
@@ -98,23 +86,16 @@ def make_reference(
     Raises:
         InputError: the model does not work at this size of image, or not with stochastic depth.
     """
-    import timm
-
     given: dict[str, Any] = {"in_chans": in_channels, "num_classes": num_classes}
     if drop_path:
         given["drop_path_rate"] = drop_path
     try:
-        try:
-            network = timm.create_model(model, img_size=resolution, **given)  # models with tables of positions
-        except TypeError as error:
-            if "img_size" not in str(error):
-                raise
-            network = timm.create_model(model, **given)
+        network = fresh_model(model, resolution, **given)
         _try(network, in_channels, resolution)
     except Exception as error:  # whatever the model's own code raises
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"timm/{model} does not work on images of {resolution} x {resolution} pixels"
+            f"{TIMM}{model} does not work on images of {resolution} x {resolution} pixels"
             + (f" with drop_path_rate={drop_path:g}" if drop_path else "")
             + f" ({type(error).__name__}: {reason[:160]})",
             "a model of timm that does",

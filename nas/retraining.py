@@ -6,7 +6,7 @@ Each job has one thread, so results do not depend on how many run at once, or wh
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import torch
@@ -121,6 +121,7 @@ class ReferenceJob:
 
     Args:
         model: its name in timm.
+        times: as of `nas.records.Reference`.
     """
 
     config: Config
@@ -129,6 +130,7 @@ class ReferenceJob:
     costs: Mapping[str, float]
     seed: int
     init: str = "scratch"
+    times: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -173,7 +175,7 @@ class ReferenceJob:
     def record(self, skipped: int, validation: Accuracy, test: Accuracy) -> Reference:
         return Reference(
             model=self.model, seed=self.seed, costs=self.costs, epochs=self.config.retrain.epochs, skipped_steps=skipped,
-            validation_top1=validation.top1, test_top1=test.top1, test_loss=test.loss, test_images=test.images,
+            validation_top1=validation.top1, test_top1=test.top1, test_loss=test.loss, test_images=test.images, times=self.times,
         )  # fmt: skip
 
     @staticmethod
@@ -216,7 +218,7 @@ def references_elsewhere(search: Search, jobs: list[ReferenceJob]) -> Iterator[t
             found = done.get((job.model, job.seed))
             if found is not None and _copied(search, other, job):
                 jobs.remove(job)
-                yield job, replace(found, costs=job.costs)
+                yield job, replace(found, costs=job.costs, times=job.times)
 
 
 def _copied(search: Search, other: Search, job: Job | ReferenceJob) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,15 +14,17 @@ from nas.config import Config, typed
 from nas.costing import check_feasible, needed, prepare_costs
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.executors import check_guarded
+from nas.inputs import check_unchanged, digests_of
 from nas.latency.profiles import check_covered
-from nas.limiting import budget_of, check_search, costs_of_training, narrow
+from nas.limiting import KEY, budget_of, check_search, costs_of_training, narrow
 from nas.objectives import parse_objectives
 from nas.parsing import config_from
 from nas.plugins import import_plugins
+from nas.searches import absolute
 from nas.store import RunStore
 from nas.weights import load_tensors
 from search_spaces.checking import check_parts
-from search_spaces.costs import temporary_costs
+from search_spaces.costs import BUILT_IN, temporary_costs
 from search_spaces.counting import decimal
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
@@ -79,6 +82,16 @@ class Run:
                 f"nas train run={self.config.run}",
             )
 
+    def check_files(self) -> None:
+        """
+        Raises:
+            InputError: the budget of training limits costs of files, and they are not what the supernet was made for.
+        """
+        recorded = self.store.read_json("run.json").get("files", {})
+        if recorded:
+            instead = f"make another supernet: nas train run=runs/new {KEY}={budget_of(self.config.train)}"
+            check_unchanged(recorded, _files_of_training(self.config), f"the training of {self.store.folder}", instead)
+
     def supernet(self) -> Supernet:
         """The trained supernet.
 
@@ -94,9 +107,14 @@ class Run:
 def kept(config: Config) -> dict[str, Any]:
     """The part of a configuration that belongs to the run."""
     found = {key: value for key, value in config.to_dict().items() if key not in NOT_KEPT}
-    for key in ("name", "close"):  # of one search
+    for key in ("name", "close", "noisy"):  # of one search, or of one command
         del found["search"][key]
     return found
+
+
+def _files_of_training(config: Config) -> dict[str, str]:
+    """The digests of the files that the costs of the budget of training may come from; none where all of them are counted."""
+    return digests_of(config.search) if {*budget_of(config.train).names} - {*BUILT_IN} else {}
 
 
 def _bound(section: str, values: Any) -> Any:
@@ -107,7 +125,8 @@ def _bound(section: str, values: Any) -> Any:
 
 
 def _absolute(config: Config) -> Config:
-    """With the folder of the images as an absolute path, which means the same wherever later commands are typed."""
+    """With the folder of the images and the files of costs as absolute paths, which mean the same wherever later commands are typed."""
+    config = replace(config, search=absolute(config.search))
     if not config.data.root:
         return config
     root = os.path.abspath(expanded(config.data.root))
@@ -126,6 +145,7 @@ def start_run(config: Config) -> Run:
     if RunStore(config.run).exists("run.json"):
         run = open_run(config)
         if not run.store.exists("supernet.safetensors"):
+            run.check_files()
             with costs_of_training(run.config):
                 memory.check(run.config, run.space, run.device, started=True)
         return run
@@ -157,6 +177,7 @@ def start_run(config: Config) -> Run:
         )  # fmt: skip
     with costs_of_training(config):
         memory.check(config, bound, device)
+    files = _files_of_training(config)
     store = RunStore.create(config.run)
     store.write_json("split.json", split.to_dict())
     given = read_text(space_file(config.space))
@@ -174,6 +195,7 @@ def start_run(config: Config) -> Run:
             "space_digest": bound.digest,
             "space_size": decimal(bound.size),
             **({"whole_space": {"digest": whole.digest, "size": decimal(whole.size)}} if budget else {}),
+            **({"files": files} if files else {}),
             "split_digest": split.digest,
             "split_sizes": {name: len(split.parts[name]) for name in ("train", "validation", "test")},
             "classes": list(split.classes),
@@ -187,9 +209,13 @@ def start_run(config: Config) -> Run:
     return Run(store, config, bound, split, device)
 
 
-def _given_space(store: RunStore) -> str:
-    """The file that has the space as it was given."""
-    return WHOLE_SPACE if store.exists(WHOLE_SPACE) else "space.toml"
+def _given_space(identity: Mapping[str, Any]) -> str:
+    """The file that has the space as it was given.
+
+    Args:
+        identity: run.json. A start that was killed may have left a file that is not of this run.
+    """
+    return WHOLE_SPACE if "whole_space" in identity else "space.toml"
 
 
 def open_run(config: Config, *, writes: bool = True) -> Run:
@@ -216,7 +242,8 @@ def open_run(config: Config, *, writes: bool = True) -> Run:
         if (
             key == "space"
             and was != now
-            and read_space(now) == SearchSpace.from_toml(store.read_text(_given_space(store)), _given_space(store))
+            and read_space(now)
+            == SearchSpace.from_toml(store.read_text(_given_space(identity)), _given_space(identity))
         ):
             continue  # another path to the same space
         if was != now:

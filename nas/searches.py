@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 from nas import machine
 from nas.budget import Budget
 from nas.config import Config, RetrainConfig, SearchConfig, typed
+from nas.inputs import check_unchanged, digests_of
 from nas.log import say
 from nas.objectives import Objective, parse_objectives
 from nas.parsing import values_of
-from nas.records import Evaluation, Measurement, RecordError, Reference, Retraining, refuted
+from nas.records import DeviceTime, Evaluation, RecordError, Reference, Retraining, refuted
 from nas.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
@@ -41,7 +42,7 @@ EVALUATED_BY = ("calibration_images", "batch_size")
 
 RUNNING, FINISHED, CLOSED = "running", "finished", "closed"
 
-Record = TypeVar("Record", Evaluation, Retraining, Reference, Measurement)
+Record = TypeVar("Record", Evaluation, Retraining, Reference, DeviceTime)
 
 MEASURED = "measured.jsonl"
 
@@ -123,13 +124,13 @@ class Search:
         """
         return self._records("references.jsonl", Reference.from_dict)
 
-    def measurements(self) -> list[Measurement]:
+    def measurements(self) -> list[DeviceTime]:
         """Times of networks on devices, oldest first.
 
         Raises:
             InputError: a line is damaged, or of another version.
         """
-        return self._records(MEASURED, Measurement.from_dict)
+        return self._records(MEASURED, DeviceTime.from_dict)
 
     def refuted(self) -> frozenset[str]:
         """Digests of the networks that were found outside of the budget when they were measured."""
@@ -292,12 +293,14 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
     """
     settings = config.search
     name = settings.title
+    files = {} if settings.close else digests_of(settings)  # a search that is closed reads none
     if not store.exists(f"{FOLDER}/{name}/search.json"):
         store.renew()
         number = max((_number(store, other) + 1 for other in search_names(store)), default=0)
         conditions = {
             "plugins": list(config.plugins),
             "versions": machine.versions(), "machine": machine.describe(config.threads), "commit": machine.commit(), "command": machine.command(),
+            "files": files,
         }  # fmt: skip
         search = Search(store, name, number, replace(settings, name=name), None, RUNNING, costs, conditions)
         return search.write()
@@ -305,6 +308,12 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
     key = different(search.settings, settings, FREE)
     if key and store.exists(search.path("evaluations.jsonl")):
         raise otherwise(search, key, settings)
+    if store.exists(search.path("evaluations.jsonl")):
+        check_unchanged(
+            search.conditions.get("files"), files, f"search {name} of {store.folder}", _ended_or_another(name)
+        )
+    elif not settings.close:
+        search = replace(search, conditions={**search.conditions, "files": files})
     if key:  # nothing has come out yet that depends on them
         search = replace(search, settings=replace(settings, name=name), costs=costs)
     known = {cost["name"] for cost in search.costs}
@@ -313,6 +322,10 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
         settings=replace(search.settings, evaluations=settings.evaluations, networks=settings.networks),
         costs=(*search.costs, *more),
     )
+
+
+def _ended_or_another(name: str) -> str:
+    return f"the same command with close=true, which ends search {name} with what it has, or with search.name=another"
 
 
 def otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:

@@ -256,6 +256,7 @@ def conduct(run: Run, executor: Executor) -> Search:
 
 def _conduct(run: Run, executor: Executor) -> Search:
     settings, store, space = run.config.search, run.store, run.space
+    run.check_files()
     listed = prepare_costs(settings)
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
     check_covered(space, needed(budget, objectives))
@@ -268,13 +269,13 @@ def _conduct(run: Run, executor: Executor) -> Search:
         source = Listed(space, [*listed, *known], excess_of(violations))
         if not source.feasible:
             raise refusal(space, budget, source.nearest, sparse)
-    elif sparse:
+    elif budget and all(map(known_everywhere, needed(budget, objectives))):
+        source = Within(space, budget)
+    if sparse and not isinstance(source, Listed):
         try:
-            space.sample(random.Random(0), excess_of(violations))
+            source.sample(random.Random(0), excess_of(violations))
         except OutsideBudget as error:
             raise refusal(space, budget, error.nearest, sparse) from None
-    if budget and source is space and all(map(known_everywhere, needed(budget, objectives))):
-        source = Within(space, budget)
     # Everything that can fail, before the first file of a new search is written.
     constrained = tuple(dict.fromkeys((*budget.names, *sparse)))
     for probe in proposers_of(run, constrained):
@@ -316,7 +317,7 @@ def _finish(work: Searching, closed: bool) -> Search:
     """
     run, search = work.run, work.search
     work.delivery.deliver(work.records)
-    work.delivery.check_any(work.records, f"nas search run={run.config.run}")
+    work.delivery.check_any(work.records)
     found = work.eligible()
     if not found:
         raise InputError(

@@ -9,16 +9,13 @@ from typing import Any
 
 import torch
 
-from nas.counters import INSTALL, Count, Difference, differences, fvcore_count, our_count, torch_count
+from nas.counters import INSTALL, Count, Difference, counted, differences, fvcore_count, torch_count
 from nas.log import Progress, say
 from nas.networks import Subject, subjects
 from nas.store import RunStore
 from nas.subjects import Asked
 from search_spaces.costs import BUILT_IN, cost_names, costs_of, pieces
-from search_spaces.costs.activations import held
-from search_spaces.costs.memory import state_bytes
 from search_spaces.costs.operators import meta
-from search_spaces.errors import InputError
 from search_spaces.reparameterisation import reparameterised
 from search_spaces.textfiles import expanded
 
@@ -79,35 +76,16 @@ def costing(subject: Subject, counters: bool = True) -> Costing:
         InputError: the network does not run on images of its resolution.
     """
     size = (1, subject.in_channels, subject.resolution, subject.resolution)
-    try:
-        network = _on_meta(subject).requires_grad_(False)
-        ours = our_count(network, meta(*size))
-        kept, maps = state_bytes(network), held(network, meta(*size))
-    except (MemoryError, InputError):
-        raise
-    except Exception as error:  # whatever the code of a model raises
-        raise InputError(
-            f"{subject.name} does not run on the meta device, where it is counted, with an image of {size[2]} x {size[3]} "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})",
-            "networks that run without values, on images of a size that they take",
-            f"resolution={224 if subject.resolution != 224 else 256}",
-        ) from error
-    params = sum(p.numel() for p in network.parameters())
-    costs: dict[str, float] = {"params": params, "macs": ours.total, "activations": maps, "memory": kept + maps}
+    network, costs, ours = counted(
+        subject.name, subject.make, size, "networks that run without values, on images of a size that they take",
+        f"resolution={224 if subject.resolution != 224 else 256}",
+    )  # fmt: skip
     if subject.arch is not None:
         costs |= costs_of(subject.arch, [name for name in cost_names() if name not in BUILT_IN])
     found = Costing(subject, costs, ours)
     if counters:
         _add_others(found, network, size)
     return found
-
-
-def _on_meta(subject: Subject) -> torch.nn.Module:
-    try:
-        with torch.device("meta"):
-            return subject.make()
-    except (RuntimeError, NotImplementedError):  # code that reads values while it makes a network
-        return subject.make().to("meta")
 
 
 def _add_others(found: Costing, network: torch.nn.Module, size: Sequence[int]) -> None:

@@ -1,6 +1,5 @@
 """`nas retrain`: trains winners and baselines as stand-alone networks, all by one recipe, and tests them once at the end."""
 
-from collections.abc import Mapping
 from contextlib import closing
 
 from nas import machine
@@ -30,10 +29,13 @@ def retrain(config: Config) -> Run:
     Raises:
         InputError: no finished search, networks that are not extracted, another recipe than retraining started with, or a
             reference that timm does not know or that does not work on images of this size.
+        NoisyMachine: references are to be measured on this device, and something disturbs it.
     """
     run = open_run(config)
     references = _references(run)
     work = [_waiting(run, search) for search in chosen_searches(run.store, config.search)]
+    # References are measured before anything is trained: the machine is quiet, and if it is not, that shows now.
+    trained = {search.name: _reference_jobs(run, search, references) for search, _ in work}
     if references or any(jobs for _, jobs in work):
         for part in ("validation", "test"):  # which are read at the end only: what is wrong with them shows now
             run.check_images(part)
@@ -49,7 +51,7 @@ def retrain(config: Config) -> Run:
     with closing(make_executor(config.executor, min(workers, max(1, most)), words=words)) as executor:
         for search, jobs in work:
             _retrain(run, search, jobs, executor)
-            _train_references(run, search, references, executor)
+            _train_references(run, search, trained[search.name], executor)
     return run
 
 
@@ -57,16 +59,26 @@ def _references(run: Run) -> dict[str, dict[str, float]]:
     """What each model of timm costs that is to be trained, by its name in timm."""
     size = (run.split.in_channels, len(run.split.classes), run.config.data.resolution)
     models = dict.fromkeys(map(reference_model, run.config.retrain.references))
-    return {model: reference_costs(model, *size) for model in models}
+    return {model: reference_costs(model, *size, run.config.retrain.drop_path) for model in models}
 
 
-def _train_references(run: Run, search: Search, references: dict[str, dict[str, float]], executor: Executor) -> None:
+def _reference_jobs(run: Run, search: Search, references: dict[str, dict[str, float]]) -> list[ReferenceJob]:
+    """The references of a search that are not trained, measured where this machine is a device of the search."""
     done = {(reference.model, reference.seed) for reference in search.references()}
     wanted = [
         (model, seed) for seed in range(run.config.retrain.seeds) for model in references if (model, seed) not in done
     ]
-    costs = _with_latencies(run, search, {model: references[model] for model, _ in wanted})
-    jobs = [ReferenceJob(run.config, search.name, model, costs[model], seed) for model, seed in wanted]
+    times = _times(run, search, list(dict.fromkeys(model for model, _ in wanted)))
+    return [
+        ReferenceJob(
+            run.config, search.name, model, references[model] | {cost: float(time["ms"]) for cost, time in times[model].items()}, seed,
+            times=times[model],
+        )
+        for model, seed in wanted
+    ]  # fmt: skip
+
+
+def _train_references(run: Run, search: Search, jobs: list[ReferenceJob], executor: Executor) -> None:
     for job, record in references_elsewhere(search, jobs):
         _keep(run, search, job, record, "taken over from another search")
     for job, record in run_jobs(executor, jobs):
@@ -104,18 +116,23 @@ def _retrain(run: Run, search: Search, jobs: list[Job], executor: Executor) -> N
         _keep(run, search, job, record, ", ".join(job.roles))
 
 
-def _with_latencies(
-    run: Run, search: Search, references: dict[str, dict[str, float]]
-) -> Mapping[str, Mapping[str, float]]:
-    """The costs of references, with their times on the devices of the search that are this machine."""
+def _times(run: Run, search: Search, models: list[str]) -> dict[str, dict[str, dict[str, float | bool]]]:
+    """By model and cost, the times of references on the devices of the search that are this machine: see `nas.records.Reference`."""
     goals = [objective.name for objective in search.objectives if objective.is_cost]
     size = (run.split.in_channels, len(run.split.classes), run.config.data.resolution)
-    found: dict[str, dict[str, float]] = {model: dict(costs) for model, costs in references.items()}
-    for target in targets_of(search.settings, search.budget, goals) if references else ():
+    found: dict[str, dict[str, dict[str, float | bool]]] = {model: {} for model in models}
+    for target in targets_of(search.settings, search.budget, goals) if models else ():
         if target.here and target.setting is not None:
-            measured = reference_latencies([*references], *size, target.setting, run.config.search.noisy)
-            for model, ms in measured.items():
-                found[model] |= dict.fromkeys(target.costs, ms)
+            measured = reference_latencies(models, *size, target.setting, run.config.search.noisy)
+            for model, (timing, noisy) in measured.items():
+                time = {
+                    "ms": timing.ms,
+                    "low": timing.low,
+                    "high": timing.high,
+                    "rounds": timing.rounds,
+                    "noisy": noisy,
+                }
+                found[model] |= dict.fromkeys(target.costs, time)
     return found
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nas.config import Config
+from nas.latency.profiles import read_devices
 from nas.limiting import budget_of, costs_of_training, narrow
 from nas.log import say
 from nas.plugins import import_plugins
@@ -20,15 +21,15 @@ def show(path: Path, config: Config, resolution: int = 0) -> None:
 
     Args:
         config: whose plugins are imported first; the budget is that of its training.
-        resolution: of the images, on which costs depend; 0 takes that of the space.
+        resolution: of the images, on which costs depend; 0 takes that of a profile of this space, else that of the space.
 
     Raises:
         InputError: training would refuse it.
     """
     import_plugins(config)
     space = load_space(path)
-    if resolution:
-        space = space.bind(space.in_channels, space.num_classes, resolution)
+    channels, classes, side = _profiled(space, config) or (space.in_channels, space.num_classes, space.resolution)
+    space = space.bind(channels, classes, resolution or side)
     check_parts(space)
     if not budget_of(config.train):
         say(read_text(path).rstrip())
@@ -47,6 +48,15 @@ def show(path: Path, config: Config, resolution: int = 0) -> None:
     say("# removed:" if lines else "# removed: nothing, as some network within the budget may have each choice")
     for line in lines:
         say(f"#   {line}")
+
+
+def _profiled(space: SearchSpace, config: Config) -> tuple[int, int, int] | None:
+    """Channels, classes and resolution of the data that a profile of this space was made for, whose times are of no other."""
+    for about in (model.about.get("space", {}) for file in config.search.profiles for model in read_devices(file)):
+        sizes = tuple(about.get(key) for key in ("in_channels", "num_classes", "resolution"))
+        if about.get("name") == space.name and all(isinstance(size, int) for size in sizes):
+            return sizes
+    return None
 
 
 def _counted(space: SearchSpace) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.budget import Budget
 from nas.objectives import Objective, principal_cost
-from nas.records import INITS, SAMPLER, Evaluation, Measurement, Reference, Retraining, eligible, latest, refuted
+from nas.records import INITS, SAMPLER, DeviceTime, Evaluation, Reference, Retraining, eligible, latest, refuted
 from nas.reporting.words import plain
 from nas.roles import RANDOM, ROLES, axes, best_of, eligible_of, front_of, roles_of
 from search_spaces.architecture import Architecture
@@ -46,7 +46,7 @@ class SearchView:
     finished: bool = True
     closed: bool = False
     extracted: frozenset[str] = frozenset()
-    measurements: Sequence[Measurement] = ()
+    measurements: Sequence[DeviceTime] = ()
     devices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -136,7 +136,7 @@ class SearchFindings:
     fronts: dict[str, tuple[Evaluation, ...]]
     front: tuple[Evaluation, ...]
     networks: tuple[Network, ...]
-    measured: Mapping[tuple[str, str], Measurement]
+    measured: Mapping[tuple[str, str], DeviceTime]
     refuted: frozenset[str]
 
     @property

@@ -23,7 +23,8 @@ FRONT_COLUMNS: dict[str, str] = {
     "role": f"why the network is listed, joined by +: {', '.join(ROLES)}",
     "origin": f"where the network comes from: {', '.join(KINDS)}",
     "sampler": "name of that origin: of the sampler or the baseline, or the file that the network was given in",
-    "within_budget": "true if every limited cost is known and within its limits, by measurement where there is one; costs follow",
+    "within_budget": "true if every limited cost is known and within its limits, by measurement where there is one, else as it is predicted "
+    "(delivered_COST says which); costs follow",
     "depth": "number of blocks in all stages",
     "depths": "blocks of each stage, joined by |",
     "widths": "channels of each stage, joined by |",
@@ -45,8 +46,8 @@ MEASURED_COLUMNS: dict[str, str] = {
     "measured": "time measured on the device whose time this cost predicts, in the unit of the cost; empty where it was not measured",
     "measured_low": "lower end of the 95 % confidence interval of that measurement",
     "measured_high": "upper end of the 95 % confidence interval of that measurement",
-    "delivered": "within, over or predicted: whether the whole interval is within the budget, or nothing was measured; empty for networks "
-    "that were not to be measured",
+    "delivered": "within, over or predicted: whether the whole interval is within the budget, or nothing was measured, so that within_budget "
+    "rests on a prediction; empty where the cost is not of a device of the search",
 }
 """Columns for each cost that was measured, with the cost's name behind: measured_latency_ms@laptop."""
 
@@ -91,10 +92,11 @@ def measured_columns(found: Findings) -> dict[str, tuple[str, str]]:
     return {f"{kind}_{cost}": (kind, cost) for cost in costs for kind in MEASURED_COLUMNS}
 
 
-def _measured(digest: str, search: SearchFindings) -> dict[str, Any]:
-    row: dict[str, Any] = {}
+def _measured(network: Network | Evaluation, search: SearchFindings) -> dict[str, Any]:
+    timed = {*search.view.devices, *(cost for _, cost in search.measured)}
+    row: dict[str, Any] = {f"delivered_{cost}": _DELIVERED[PREDICTED] for cost in timed if cost in network.costs}
     for (own, cost), found in search.measured.items():
-        if own == digest:
+        if own == network.digest:
             said = _DELIVERED[found.said(search.budget)]
             values = {
                 "measured": found.measured,
@@ -130,7 +132,7 @@ def _front_row(network: Network, search: SearchFindings) -> dict[str, Any]:
         "role": "+".join(network.roles),
         "within_budget": _yes(search.within(network)),
         **_costs(network.costs, search, FRONT_COLUMNS),
-        **_measured(network.digest, search),
+        **_measured(network, search),
         **_shape(network.architecture),
     }
     if network.inherited:
@@ -164,7 +166,7 @@ def _trial_row(trial: Evaluation, search: SearchFindings) -> dict[str, Any]:
         **{name: getattr(trial, name) for name in ("n", "trial", "digest", "top1", "loss", "images")},
         **_costs(trial.costs, search, TRIAL_COLUMNS),
         **_shape(trial.architecture),
-        **_measured(trial.digest, search),
+        **_measured(trial, search),
         "within_budget": _yes(search.within(trial)),
         "on_front": _yes(any(trial is other for other in search.front)),
         "on_sampler_front": _yes(any(trial is other for other in own)),

@@ -234,7 +234,7 @@ def add_model(model: DeviceModel, path: str | Path, here: bool = False) -> None:
     Raises:
         InputError: another cost has this name.
     """
-    origin = f"a profile in {expanded(path).resolve()}"
+    origin = origin_of(path)
     for name in (model.name, LATENCY) if here else (model.name,):
         try:
             add_cost(model.cost(name, origin))
@@ -244,6 +244,11 @@ def add_model(model: DeviceModel, path: str | Path, here: bool = False) -> None:
                 "profiles of devices with different names",
                 f"another name for one of them: its key device in {path}",
             ) from None
+
+
+def origin_of(path: str | Path) -> str:
+    """The origin of the costs of a profile."""
+    return f"a profile in {expanded(path).resolve()}"
 
 
 def read_model(path: str | Path) -> DeviceModel:
@@ -298,10 +303,33 @@ def model_of(data: Any, path: str | Path) -> DeviceModel:
         name, _, kind = key.partition(".")
         if not _is_number(weight) or (key != "base" and (name not in QUANTITIES or kind not in ("", *PARTS_OF))):
             raise _damaged(path, f"has the weight {key} = {weight!r} in its model")
+    _check_about(data, path)
     about = {key: data[key] for key in _KEYS if key not in ("device", "model", "units")}
     times = UnitTimes(*_times(data["units"], path))
     return DeviceModel(device, times, model["base"], model["weights"], str(model.get("form", "")), about)
 
+
+def _check_about(data: Mapping[str, Any], path: str | Path) -> None:
+    """
+    Raises:
+        InputError: what a profile says beside its model and units is of another type than this module and its users expect.
+    """
+    for key, kind, words in _TYPES:
+        if not isinstance(data[key], kind):
+            raise _damaged(path, f"has {json.dumps(data[key])[:40]} for its key {key}, which is {words}")
+    for key, found in data["errors"].items():
+        if not isinstance(found, dict):
+            raise _damaged(path, f"has {json.dumps(found)[:40]} for errors.{key}, which is a table of numbers")
+    for key, value in data["errors"].get("held_out", {}).items():
+        if not _is_number(value):
+            raise _damaged(path, f"has {json.dumps(value)[:40]} for errors.held_out.{key}, which is a number")
+
+
+_TYPES = (
+    ("space", dict, "a table"), ("setting", dict, "a table"), ("fingerprint", dict, "a table"), ("errors", dict, "a table"),
+    ("noisy", bool, "true or false"), ("networks", list, "a list"),
+)  # fmt: skip
+"""The types of what a profile has beside its model and units, and what a message calls them."""
 
 _OF_TIME = ("ms", "error", "rounds", "learned")
 """What a line of a unit has beside the unit."""
@@ -354,6 +382,6 @@ def text_of(data: Mapping[str, Any]) -> str:
 
 
 __all__ = [
-    "FORMAT", "LATENCY", "DeviceModel", "UnitTimes", "add_model", "composed_of", "model_of", "quantity", "read_model", "representatives",
+    "FORMAT", "LATENCY", "DeviceModel", "UnitTimes", "add_model", "composed_of", "model_of", "origin_of", "quantity", "read_model", "representatives",
     "text_of",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from nas.log import Progress, say
 from nas.parsing import config_from
 from nas.plugins import import_plugins
 from nas.profiling import measure_networks
-from nas.records import WITHIN, Measurement, eligible, latest
+from nas.records import WITHIN, DeviceTime, eligible, latest
 from nas.searches import Search, read_search, search_names
 from nas.store import RunStore
 from nas.timing import Timing
@@ -36,7 +36,7 @@ class Claim:
     budget: Budget
     target: Target
     arch: Architecture
-    then: Measurement
+    then: DeviceTime
 
     def holds(self, now: Timing, tolerance: float) -> bool:
         """Whether a new measurement is within the limits, widened by the tolerance."""

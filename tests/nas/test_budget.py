@@ -158,6 +158,17 @@ def test_the_refusal_names_the_binding_limit_and_offers_one_that_holds() -> None
     assert offered.limit("params") == 5_000
 
 
+def test_only_broken_limits_are_moved() -> None:
+    budget = Budget.parse("macs=3.0001M..3.0003M,params=1234567,latency_ms=3.3333..7.7777")
+    assert budget.widened({"macs": 3_000_200, "params": 1_234_567}) == budget
+    assert budget.widened({"macs": 3_000_400}) == Budget.parse(
+        "macs=3.0001M..3.01M,params=1234567,latency_ms=3.3333..7.7777"
+    )
+    assert budget.widened({"macs": 2_999_999}) == Budget.parse(
+        "macs=2.99M..3.0003M,params=1234567,latency_ms=3.3333..7.7777"
+    )
+
+
 def test_the_refusal_of_a_floor_says_so() -> None:
     error = Budget.parse("macs=2M..3M,params=5K").refusal("tiny", {"macs": 1_234_567, "params": 4_000})
     assert "macs is the binding limit, from below" in error.given

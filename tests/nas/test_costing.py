@@ -1,10 +1,26 @@
 """The costs that a search names."""
 
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from nas.budget import Budget
 from nas.config import SearchConfig
-from nas.costing import prepare_costs
+from nas.costing import check_feasible, excess_of, nearest_within, prepare_costs, violations_of
+from nas.records import SAMPLER
+from nas.searches import read_search
+from nas.store import RunStore
+from search_spaces.costs import costs_of, temporary_costs
+from search_spaces.costs.latency import add_model, model_of
 from search_spaces.errors import InputError
+from search_spaces.named import load_space
+from tests.command_line import Commands
+from tests.nas.test_inputs import TINY, profile
+
+IMAGES32 = load_space("images32")
 
 
 @pytest.mark.parametrize(
@@ -26,3 +42,50 @@ def test_what_is_offered_for_an_unknown_cost_is_accepted(settings: SearchConfig)
     prepare_costs(
         SearchConfig(budget=value) if key == "search.budget" else SearchConfig(objectives=tuple(value.split(",")))
     )
+
+
+def test_a_narrow_range_that_networks_keep_is_accepted() -> None:
+    """Steps of one choice each end beside the range."""
+    budget = Budget.parse("macs=3M..3000.3K")
+    excess = excess_of(violations_of(budget))
+    assert excess(IMAGES32.nearest(excess)) > 0
+    check_feasible(IMAGES32, budget)
+    found, within = nearest_within(IMAGES32, budget)
+    assert within
+    assert budget.allows(costs_of(found, budget.names))
+    with pytest.raises(InputError, match="macs is the binding limit"):
+        check_feasible(IMAGES32, Budget.parse("macs=1K"))
+    with pytest.raises(InputError, match=r"at most 1\.53M macs and at least 100K params"):
+        check_feasible(IMAGES32, Budget.parse("macs=1530K,params=100K.."))
+
+
+def test_a_narrow_range_of_a_time_is_searched(nas: Commands, after: Callable[[str], Path]) -> None:
+    """Neither steps of one choice each nor repaired samples end in the range, which one network is in."""
+    place, rng = after("train"), random.Random(5)
+    device = profile()
+    for line in device["units"]:
+        line["ms"] = rng.uniform(0.05, 0.5)
+    (place / "pi5.json").write_text(json.dumps(device))
+    model = model_of(device, "pi5.json")
+    with temporary_costs():
+        add_model(model, "pi5.json")
+        for seed in range(200):
+            ms = model.predict(TINY.sample(random.Random(seed))) or 0.0
+            budget = Budget.parse(f"latency_ms@pi5={ms - 1e-6:.7f}..{ms + 1e-6:.7f}")
+            excess = excess_of(violations_of(budget))
+            if excess(TINY.nearest(excess)) > 0:
+                break
+        else:
+            pytest.fail("steps of one choice each find every network")
+    asked = (
+        "search",
+        "run=run",
+        "profiles=pi5.json",
+        f"budget={budget}",
+        "name=narrow",
+        "evaluations=1",
+        "samplers=random",
+    )
+    nas(*asked, "calibration_images=64", cwd=place).ok()
+    records = read_search(RunStore(place / "run"), "narrow").evaluations()
+    assert [record for record in records if record.origin.kind == SAMPLER and budget.allows(record.costs)]

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nas.budget import Budget
+from nas.cards import COUNTED, card_of
 from nas.config import SearchConfig
-from nas.delivery import TOGETHER, Delivery, Target, both
-from nas.records import OVER, PREDICTED, WITHIN, Evaluation, Measurement, RecordError, eligible, latest
+from nas.costing import prepare_costs
+from nas.delivery import TOGETHER, Delivery, Target, about_devices, both, targets_of
+from nas.fingerprint import fingerprint
+from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
 from nas.roles import front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import RUNNING, Search
+from nas.selection import Selected
 from nas.store import RunStore
 from nas.timing import NoisyMachine, Timing
 from search_spaces.architecture import Architecture
+from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError
+from search_spaces.units import units
 from tests.command_line import Commands, Runs
 from tests.nas.reporting.made_searches import search_view
 
@@ -152,7 +159,7 @@ def test_a_network_near_its_limit_is_measured_twice(tmp_path: Path) -> None:
 
 def test_two_measurements_together() -> None:
     one, other = Timing(2.0, 1.9, 2.1, 1.1, 15, 0.05), Timing(2.2, 2.0, 2.3, 1.2, 20, 0.07)
-    assert both(one, other) == Timing(2.2, 1.9, 2.3, 1.2, 35, pytest.approx(0.0909, abs=1e-4))
+    assert both(one, other) == Timing(2.1, 1.9, 2.3, 1.2, 35, (2.3 - 1.9) / 2 / 2.1)
 
 
 def test_another_device_is_predicted_only(tmp_path: Path) -> None:
@@ -175,11 +182,70 @@ def test_a_device_that_keeps_no_promise_is_an_error(tmp_path: Path) -> None:
     delivery.deliver(EVALUATIONS)
     assert not winners(search, delivery)
     with pytest.raises(InputError) as error:
-        delivery.check_any(EVALUATIONS, "nas search run=run")
+        delivery.check_any(EVALUATIONS)
     assert "when it is measured" in error.value.given
+    # The profiles and objectives of the search have to be typed again for another one.
+    assert error.value.instead.startswith("the same command with search.budget=")
+    assert error.value.instead.endswith(" search.name=another")
     limit = float(error.value.instead.split(f"{COST}=")[1].split()[0])
     eligible_now = eligible(EVALUATIONS, search.budget, search.objectives)
     assert limit >= 9 * min(TIMES[e.digest] for e in eligible_now)
+
+
+def test_predictions_are_those_that_the_search_worked_with(tmp_path: Path) -> None:
+    """A profile may lack units whose times the search has learned (search.fill=true)."""
+
+    class Lacking(Simulated):
+        def predict(self, arch: Architecture) -> float:
+            return None  # type: ignore[return-value]
+
+    search, device = search_in(tmp_path, f"{COST}=1.5"), Lacking(TIMES)
+    Delivery(search, [target_of(device)], meter=device).deliver(EVALUATIONS)
+    assert search.measurements()
+    assert all(m.predicted == TIMES[m.digest] for m in search.measurements())
+
+
+def test_devices_without_a_fingerprint_are_told_apart_by_their_names() -> None:
+    phone, watch = (Simulated(TIMES, device=name, fingerprint={}) for name in ("phone", "watch"))
+    assert target_of(phone).id != target_of(watch).id
+    same = [Simulated(TIMES, device=name) for name in ("phone", "watch")]
+    assert target_of(same[0]).id == target_of(same[1]).id
+
+
+def profile_here(file: Path, device: str) -> str:
+    """A small profile of this machine."""
+    setting = Setting()
+    unit = next(unit for _, unit in units(EVALUATIONS[0].architecture))
+    file.write_text(
+        json.dumps(
+            {
+                "format": 1, "device": device, "space": {}, "setting": asdict(setting), "fingerprint": fingerprint(setting), "noisy": False,
+                "model": {"base": 0.1, "weights": {"ms": 1.0}}, "errors": {}, "networks": [], "units": [{"ms": 0.5, **unit.to_dict()}],
+            }
+        )
+    )  # fmt: skip
+    return str(file)
+
+
+def test_latency_ms_of_a_table_is_not_measured_here(tmp_path: Path) -> None:
+    """A column latency_ms is of the device of its table, though the profile of this machine is there too."""
+    laptop, phone = profile_here(tmp_path / "laptop.json", "laptop"), tmp_path / "phone.csv"
+    phone.write_text(f"digest,latency_ms\n{EVALUATIONS[0].digest},7.5\n")
+    budget = Budget.parse("latency_ms=8,latency_ms@laptop=3")
+    both_files = SearchConfig(budget=str(budget), measured=(str(phone),), profiles=(laptop,))
+    profile_alone = replace(both_files, measured=())
+    for registered in (True, False):  # in a search, and in extraction and retraining
+        with temporary_costs():
+            if registered:
+                prepare_costs(both_files)
+            (target,) = targets_of(both_files, budget, ())
+            assert target.here
+            assert target.costs == ("latency_ms@laptop",)
+        with temporary_costs():
+            if registered:
+                prepare_costs(profile_alone)
+            (target,) = targets_of(profile_alone, budget, ())
+            assert target.costs == ("latency_ms", "latency_ms@laptop")
 
 
 def test_the_summary_prints_the_bias(tmp_path: Path) -> None:
@@ -191,19 +257,19 @@ def test_the_summary_prints_the_bias(tmp_path: Path) -> None:
     assert f"{len(set(device.measured))} networks measured on sim" in line
 
 
-MEASURED = Measurement(
+MEASURED = DeviceTime(
     digest="0123456789ab", cost=COST, predicted=3.0, measured=3.1, low=3.0, high=3.2, rounds=15, device="ba9876543210", noisy=False,
     time="2030-01-01T00:00:00+00:00",
 )  # fmt: skip
 
 
 def test_measurements_are_read_as_they_are_written() -> None:
-    assert Measurement.from_dict(json.loads(json.dumps(MEASURED.to_dict()))) == MEASURED
+    assert DeviceTime.from_dict(json.loads(json.dumps(MEASURED.to_dict()))) == MEASURED
     for key, wrong in (("digest", 3), ("measured", "3"), ("low", -1.0), ("rounds", 1.5), ("noisy", 1), ("high", True)):
         with pytest.raises(RecordError, match=key):
-            Measurement.from_dict({**MEASURED.to_dict(), key: wrong})
+            DeviceTime.from_dict({**MEASURED.to_dict(), key: wrong})
         with pytest.raises(RecordError, match=key):
-            Measurement.from_dict({k: v for k, v in MEASURED.to_dict().items() if k != key})
+            DeviceTime.from_dict({k: v for k, v in MEASURED.to_dict().items() if k != key})
 
 
 # With real commands and real times
@@ -333,9 +399,30 @@ def test_a_group_is_what_an_interruption_costs() -> None:
 
 def test_a_noisy_machine_is_said_to_be_resumable(tmp_path: Path) -> None:
     def meter(*_: object) -> dict[str, tuple[Timing, bool]]:
-        raise NoisyMachine("the machine is too noisy to be measured", "a quiet machine", "close other programs")
+        raise NoisyMachine(
+            "the machine is too noisy to be measured", "a quiet machine", "noisy=true measures all the same"
+        )
 
     search = search_in(tmp_path, f"{COST}=1.5")
-    with pytest.raises(NoisyMachine, match="the same command resumes it"):
+    with pytest.raises(NoisyMachine, match="the same command resumes it") as error:
         Delivery(search, [target_of(Simulated(TIMES))], meter=meter).deliver(EVALUATIONS)
+    assert error.value.instead.startswith("search.noisy=true")
     assert search.measurements() == []
+
+
+def test_a_network_that_was_not_measured_is_not_called_delivered(tmp_path: Path) -> None:
+    """A network off the Pareto front can be extracted by its digest."""
+    search, device = search_in(tmp_path, f"{COST}=1.5,macs=1G"), Simulated(TIMES)
+    delivery = Delivery(search, [target_of(device)], meter=device)
+    delivery.deliver(EVALUATIONS)
+    search = replace(search, conditions={"devices": about_devices(delivery.targets)})
+    kept = [e for e in EVALUATIONS if search.budget.allows(e.costs)]
+    off = next(e for e in kept if e.digest not in device.measured)
+    card = card_of(search, Selected(("chosen",), off))
+    assert card["within_budget_by"] == PREDICTED
+    (time,) = card["devices"]
+    assert (time["status"], time["predicted_ms"], time["measured_ms"]) == (PREDICTED, off.costs[COST], None)
+    on = next(e for e in kept if e.digest in device.measured and e.digest not in search.refuted())
+    assert card_of(search, Selected(("front",), on))["within_budget_by"] == WITHIN
+    counted = replace(search, settings=replace(search.settings, budget="macs=1G"))
+    assert card_of(counted, Selected(("chosen",), off))["within_budget_by"] == COUNTED

@@ -22,6 +22,7 @@ from search_spaces.named import check, load_space
 from search_spaces.narrowing import narrowed
 from search_spaces.space import SearchSpace
 from tests.command_line import SPACE, Commands, contents, prepare, results
+from tests.nas.test_inputs import limit, profile
 
 
 @cache
@@ -67,6 +68,18 @@ def test_what_is_left_of_a_space_is_a_space(nas: Commands, place: Path) -> None:
     assert "# removed: nothing" in again
     whole = nas("spaces", "left.toml", cwd=place).ok().out
     assert f"# {left.size:,} networks" in whole
+
+
+def test_what_a_time_on_a_device_leaves_of_a_space(nas: Commands, place: Path) -> None:
+    (place / "pi5.json").write_text(json.dumps(profile()))
+    shown = ("spaces", "tiny.toml", f"budget=latency_ms@pi5={limit():.6g}")
+    nas(*shown, cwd=place).refused("latency_ms@pi5", "search.profiles")
+    out = nas(*shown, "search.profiles=pi5.json", cwd=place).ok().out
+    assert "# for images of 1 x 8 x 8 and 10 classes" in out  # for which the profile was made
+    assert check(SearchSpace.from_toml(out)).size < tiny().size
+    nas(*shown, "search.profiles=pi5.json", "data.resolution=16", cwd=place).refused(
+        "is not known for", "units of space tiny"
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,6 +227,9 @@ def test_which_searches_are_looser() -> None:
     assert not allowed("macs=3M,params=1K", "3M")
     assert not allowed("2M..4M", "4M")
     assert not allowed("2M..4M", "1M..4M")
+    assert not allowed("2M..4M", "1M")
+    assert not allowed("2M..4M", "5M..")
+    assert not allowed("macs=2M..4M,params=1M", "macs=1M,params=500K")
     assert allowed("2M..", "3M..4M")
 
 

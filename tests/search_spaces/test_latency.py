@@ -188,6 +188,14 @@ def test_a_profile_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"units": {}}, "no list of units"),
         ({"units": [{"ms": 0}]}, "no time above 0 for unit 1"),
         ({"units": [{"ms": 1.0, "kind": "mixer"}]}, "describes unit 1 wrongly"),
+        ({"errors": None}, "null for its key errors, which is a table"),
+        ({"errors": {"held_out": None}}, "errors.held_out, which is a table"),
+        ({"errors": {"held_out": {"mape": "3 %"}}}, "errors.held_out.mape, which is a number"),
+        ({"setting": "eager"}, "for its key setting, which is a table"),
+        ({"fingerprint": []}, "for its key fingerprint, which is a table"),
+        ({"noisy": "no"}, "for its key noisy, which is true or false"),
+        ({"networks": {}}, "for its key networks, which is a list"),
+        ({"space": None}, "for its key space, which is a table"),
     ],
 )
 def test_what_is_no_profile(change: dict[str, Any], says: str) -> None:

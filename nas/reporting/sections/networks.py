@@ -3,7 +3,7 @@
 import math
 
 from nas.objectives import Objective
-from nas.records import OVER, PREDICTED, Measurement
+from nas.records import OVER, PREDICTED, DeviceTime, Reference
 from nas.reporting.findings import Network, Result, SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
 from nas.reporting.sections.place import Place, section
@@ -80,15 +80,24 @@ def _reference_row(model: str, result: Result, search: SearchFindings, scores: i
     return h(
         "tr",
         h("th", h("div", f"timm/{model}"), scope="row"),
-        *(_plain_cell(result.costs.get(cost.name)) for cost in search.matters),
+        *(_reference_cell(cost.name, result) for cost in search.matters),
         *(number_cell("–", title="it has no inherited weights") for _ in range(scores)),
         *(_result_cell(result if init == "scratch" else None) for init in search.inits or ["scratch"]),
         *(h("td") for _ in range(stages)),
     )
 
 
-def _plain_cell(value: float | None) -> Html:
-    return number_cell("–", title="not known") if value is None else number_cell(compact(value), title=exactly(value))
+def _reference_cell(cost: str, result: Result) -> Html:
+    value = result.costs.get(cost)
+    if value is None:
+        return number_cell("–", title="not known")
+    repeat = result.repeats[0]
+    time = repeat.times.get(cost) if isinstance(repeat, Reference) else None
+    if not time:
+        return number_cell(compact(value), title=exactly(value))
+    ends = f"; {compact(time.get('low', value))} to {compact(time.get('high', value))} ms (95 % confidence)"
+    small = "measured" + ", on a noisy machine" * bool(time.get("noisy"))
+    return number_cell(compact(value), small, title=exactly(value) + ends)
 
 
 def _over_budget(network: Network, search: SearchFindings) -> list[Html]:
@@ -120,13 +129,14 @@ def _over_when_measured(network: Network, search: SearchFindings) -> list[Html]:
     return [h("span", OVER, class_="badge", title=title)]
 
 
-def _interval(measurement: Measurement) -> str:
+def _interval(measurement: DeviceTime) -> str:
     return f"{compact(measurement.low or 0.0)} to {compact(measurement.high or 0.0)} ms measured (95 % confidence)"
 
 
 def _cost_cell(network: Network, cost: str, search: SearchFindings) -> Html:
     value, found = network.costs.get(cost), search.measured.get((network.digest, cost))
-    small = "" if found is None else PREDICTED if found.measured is None else f"measured {compact(found.measured)}"
+    predicted = cost in search.view.devices if found is None else found.measured is None
+    small = PREDICTED if predicted else f"measured {compact(found.measured or 0.0)}" if found else ""
     interval = f"; {_interval(found)}" if found and found.measured is not None else ""
     if value is None:
         return number_cell("–", small, title=f"not known for this network{interval}")

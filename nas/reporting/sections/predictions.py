@@ -1,6 +1,6 @@
 """Predicted against measured: how far the model of a device is from whole networks that were measured on it."""
 
-from nas.records import OVER, PREDICTED, Measurement
+from nas.records import OVER, PREDICTED, DeviceTime
 from nas.reporting.chart import Chart, Layer, Line, Mark, Scale, extent
 from nas.reporting.drawing import chart_figure
 from nas.reporting.findings import SearchFindings
@@ -30,10 +30,10 @@ def predictions(place: Place) -> Html:
     return section("Predicted against measured", parts, place.level)
 
 
-def _by_device(search: SearchFindings) -> dict[str, list[Measurement]]:
+def _by_device(search: SearchFindings) -> dict[str, list[DeviceTime]]:
     """The measurements of each device under one of the names of its cost, which all have the same times."""
     names: dict[str, str] = {}
-    found: dict[str, list[Measurement]] = {}
+    found: dict[str, list[DeviceTime]] = {}
     for measurement in search.measured.values():
         cost = names.setdefault(measurement.device, measurement.cost)
         if measurement.cost == cost:
@@ -41,7 +41,7 @@ def _by_device(search: SearchFindings) -> dict[str, list[Measurement]]:
     return found
 
 
-def _said(search: SearchFindings, cost: str, device: str, both: list[Measurement]) -> str:
+def _said(search: SearchFindings, cost: str, device: str, both: list[DeviceTime]) -> str:
     import numpy as np
 
     from nas.latency.accuracy import accuracy
@@ -64,7 +64,7 @@ def _said(search: SearchFindings, cost: str, device: str, both: list[Measurement
     return text.replace("%", " %")
 
 
-def _chart(search: SearchFindings, cost: str, both: list[Measurement]) -> Chart:
+def _chart(search: SearchFindings, cost: str, both: list[DeviceTime]) -> Chart:
     layers = []
     for name, colour, shape, over in (("measured", "series0", "circle", False), (OVER, "series1", "cross", True)):
         own = [m for m in both if (not m.within(search.budget)) is over]
@@ -89,7 +89,7 @@ def _chart(search: SearchFindings, cost: str, both: list[Measurement]) -> Chart:
     )
 
 
-def _mark(found: Measurement) -> Mark:
+def _mark(found: DeviceTime) -> Mark:
     said = (
         f"{found.digest}\npredicted {compact(found.predicted or 0.0)} ms, measured {compact(found.measured or 0.0)} ms"
     )

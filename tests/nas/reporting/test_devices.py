@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.records import OVER, Evaluation, Measurement, eligible, refuted
+from nas.records import OVER, PREDICTED, DeviceTime, Evaluation, Reference, Retraining, eligible, refuted
 from nas.reporting import FRONT_COLUMNS, MEASURED_COLUMNS, TRIAL_COLUMNS, SearchView
 from nas.roles import roles_of
 from nas.store import RunStore
@@ -35,7 +35,7 @@ def measured_view(name: str = "fast", budget: str = f"{COST}=1.2", share: float 
         view, evaluations=[renamed(e) for e in view.evaluations], devices={COST: DEVICE},
         budget=type(view.budget).parse(budget), objectives=tuple(type(o)(COST) if o.is_cost else o for o in view.objectives),
     )  # fmt: skip
-    rng, found = random.Random(3), dict[str, Measurement]()
+    rng, found = random.Random(3), dict[str, DeviceTime]()
     times = {e.digest: e.costs[COST] for e in view.evaluations}
     while missing := [
         digest
@@ -44,7 +44,7 @@ def measured_view(name: str = "fast", budget: str = f"{COST}=1.2", share: float 
     ]:
         for digest in missing:
             ms = times[digest] * share * rng.uniform(0.95, 1.05)
-            found[digest] = Measurement(
+            found[digest] = DeviceTime(
                 digest=digest, cost=COST, predicted=times[digest], measured=ms, low=0.98 * ms, high=1.02 * ms, rounds=20, device="0" * 12,
                 noisy=False, time="2030-01-01T00:00:00+00:00",
             )  # fmt: skip
@@ -96,7 +96,7 @@ def test_tables_have_columns_of_what_was_measured(slow: SearchView, store: RunSt
         for row in listed:
             found = known.get(row["digest"])
             assert row[f"measured_{COST}"] == (str(found.measured) if found else "")
-            said = "" if found is None else "over" if row["digest"] in over else "within"
+            said = "predicted" if found is None else "over" if row["digest"] in over else "within"
             assert row[f"delivered_{COST}"] == said
             limited = float(row[COST]) <= 1.2 and row["digest"] not in over
             assert row["within_budget"] == ("true" if limited else "false")
@@ -172,3 +172,27 @@ def test_reports_of_counted_costs_have_no_such_sections(full: RunStore) -> None:
     text = full.path("report.html").read_text()
     assert "Predicted against measured" not in text
     assert "MACs against milliseconds" not in text
+
+
+def test_what_was_not_measured_is_predicted_only(tmp_path: Path) -> None:
+    """A network off the Pareto front that was picked by its digest, and timm's models, which have times of their own."""
+    slow = measured_view()
+    measured = {m.digest for m in slow.measurements}
+    off = next(e for e in slow.evaluations if e.digest not in measured and slow.budget.allows(e.costs))
+    chosen = Retraining(
+        digest=off.digest, roles=("chosen",), init="scratch", seed=0, architecture=off.architecture, costs=off.costs, epochs=1,
+        skipped_steps=0, validation_top1=0.5, test_top1=0.5, test_loss=1.0, test_images=100,
+    )  # fmt: skip
+    time = {"ms": 3.0, "low": 2.5, "high": 3.5, "rounds": 15, "noisy": True}
+    reference = Reference(
+        model="resnet18", seed=0, costs={"macs": 10**6, COST: 3.0}, epochs=1, skipped_steps=0, validation_top1=0.5, test_top1=0.5,
+        test_loss=1.0, test_images=100, times={COST: time},
+    )  # fmt: skip
+    store = with_cost(tmp_path / "run", replace(slow, retrainings=[chosen], references=[reference]))
+    (row,) = [row for row in rows(store, "front.csv") if row["digest"] == off.digest]
+    assert (row["within_budget"], row[f"delivered_{COST}"], row[f"measured_{COST}"]) == ("true", "predicted", "")
+    page = store.path("report.html").read_text()
+    check_page(store)
+    assert page.count(f"<small>{PREDICTED}</small>") == 1
+    assert "<small>measured, on a noisy machine</small>" in page
+    assert "2.50 to 3.50 ms (95 % confidence)" in page
