@@ -129,7 +129,8 @@ def measure_some(
         once = isinstance(chosen[position], Unit) and not isinstance(timed_alone, SelfTimed)
         runs[position] = Once(run) if once else run
         prepared(position + 1)
-    return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy)
+    alone = not any(isinstance(run, Once) for run in runs.values())
+    return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy, warm=alone)
 
 
 def _job(item: Architecture | Unit, batch: int, seed: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -206,6 +207,7 @@ def worst(noises: Sequence[Noise]) -> Noise:
         load=max((noise.load for noise in noises if noise.load is not None), default=None),
         cores=noises[0].cores,
         reference_ms=noises[-1].reference_ms,
+        hurried=any(noise.hurried for noise in noises),
     )
 
 
