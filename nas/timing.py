@@ -97,6 +97,15 @@ class Timing:
         return cls(ms, low, high, percentile / ms, len(times), (high - low) / 2 / ms)
 
 
+def pooled(one: Timing, other: Timing) -> Timing:
+    """Two timings of one thing as one: the mean of their medians, with an interval that contains both of theirs.
+
+    They are of different times, between which the machine may have become faster or slower.
+    """
+    ms, low, high = (one.ms + other.ms) / 2, min(one.low, other.low), max(one.high, other.high)
+    return Timing(ms, low, high, max(one.spread, other.spread), one.rounds + other.rounds, (high - low) / 2 / ms)
+
+
 @cache
 def _rank(rounds: int) -> int:
     """How many of the smallest and of the largest of `rounds` times lie outside of the interval of the median.
