@@ -356,8 +356,8 @@ def test_a_time_limit_is_no_noise() -> None:
     """Times of too few rounds are given, with what would settle them; the same doubt after all rounds is noise."""
     machine = Machine()
     found = measure(
-        {"a": machine.run("a", noisy(3, 1.0, 0.3)), "b": machine.run("b", noisy(4, 1.0, 0.3))},
-        seed=0, seconds=100.0, reference=machine.run("reference", lambda _: 1.0), clock=machine.clock, cpu_clock=machine.clock,
+        {"a": machine.run("a", noisy(3, 1.0, 0.15)), "b": machine.run("b", noisy(4, 1.0, 0.15))},
+        seed=0, seconds=50.0, reference=machine.run("reference", lambda _: 1.0), clock=machine.clock, cpu_clock=machine.clock,
     )  # fmt: skip
     assert not found.noisy
     assert found.noise.hurried
