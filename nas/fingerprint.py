@@ -139,7 +139,7 @@ def tf32(device: str) -> str:
     import torch
 
     products, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    return " and ".join(["products"] * products + ["convolutions"] * convolutions)
+    return " and ".join(["products"] * bool(products) + ["convolutions"] * bool(convolutions))
 
 
 def same_device(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

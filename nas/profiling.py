@@ -111,6 +111,9 @@ def measure_some(
 ) -> Measurement[int]:
     """Architectures or units, all in memory at once and measured side by side.
 
+    The time of a network is that of calling it again and again, whatever is measured beside it; that of a unit is of single calls among
+    all others.
+
     Args:
         seconds: of measuring, about.
 

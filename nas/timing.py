@@ -6,6 +6,9 @@
 One round times everything once. What disturbs the machine for a second then disturbs everything alike, and a median over rounds leaves it
 out. Networks that are timed one after the other instead differ by several per cent from one repeat to the next.
 
+What ran just before something decides what it finds in the caches. `measure` therefore calls each run once more just before it is timed;
+units of a network, which run among others there too, are instead timed among the same others in every round.
+
 A piece of work that never changes, the reference, is timed in every round too. Its spread and its drift say whether the machine was quiet
 enough for the numbers to be believed; `measure` refuses to give them where it was not.
 
@@ -259,6 +262,7 @@ def _take(
     if not keys:
         return False
     crowd = len(keys) - len(always)
+    open_ones: list[float] = []
     with no_garbage_collection():
         start, done, needed = clock(), 0, rounds
         taken.warm_up()

@@ -10,13 +10,14 @@ A profile is a JSON file with one line per unit and per network:
 
     format       1
     device       what costs call it: latency_ms@DEVICE
-    space        name, digest and sizes of the space whose units were measured
+    space        name, digest and sizes of the space, and which of its units were measured (all, networks or none)
     setting      runtime, device, threads, batch, dtype and layout
     fingerprint  what the times hold for: processor or GPU, versions, allocator and the setting
     noisy        whether the machine was too noisy, and the times were asked for nevertheless
     model        form (its name), base in ms, and weights by quantity ("ms", or "ms.ffn" for one kind of unit)
     errors       of the model on networks that it was not fitted on, and of a model of MACs alone
-    networks     digest, role (calibration or held_out), ms, low and high (95 % interval of the median), predicted, macs, architecture
+    networks     digest, role (calibration, held_out or given), ms (mean of the medians of two passes), low and high (which contain their 95 %
+                 intervals), rounds, predicted, macs, architecture
     units        ms, error (half of that interval, relative) and rounds, or learned, or both; then the unit: kind, parts, dims, height, width
                  and perhaps bias
 
