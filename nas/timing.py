@@ -42,6 +42,9 @@ FEWEST = 6
 SHORTEST = 3e-4
 """Seconds of one measurement. What takes less is repeated inside it, since reading the clock takes part of a microsecond."""
 
+LONG = 0.1
+"""Seconds of a call from which on nothing is called once more just before it is timed: what is in the caches then is a small part of it."""
+
 WARM_UPS = 2
 """Calls before the first round that count for nothing, beside the one that chooses the repeats."""
 
@@ -133,7 +136,7 @@ class Rounds(Generic[K]):
         seed: of the order inside each round.
         clock: seconds that never go back.
         cpu_clock: seconds that this thread has had a core.
-        warmed: runs that are called once more before they are timed: what ran before them, and whether it is still among the runs, then
+        warmed: runs that are called once more before they are timed, unless a call takes more than `LONG`: what ran before them, and whether it is still among the runs, then
             makes no difference to them.
 
     Attributes:
@@ -161,7 +164,10 @@ class Rounds(Generic[K]):
             for key in self._shuffled(self._runs):
                 self._measure(key, 1)
         for key in self._shuffled(self._runs):
-            self._repeats[key] = max(1, math.ceil(SHORTEST / max(1e-9, self._measure(key, 1))))
+            seconds = self._measure(key, 1)
+            self._repeats[key] = max(1, math.ceil(SHORTEST / max(1e-9, seconds)))
+            if seconds > LONG:
+                self._warmed -= {key}
         self.wall = self.cpu = 0.0
 
     def round(self, keys: Sequence[K]) -> None:
