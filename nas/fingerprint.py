@@ -3,6 +3,7 @@
 Standard library only, but for the names of GPUs.
 """
 
+import os
 import platform
 import re
 from pathlib import Path
@@ -10,15 +11,19 @@ from typing import Any
 
 from nas import machine
 from nas.runtimes import Setting, make_runtime
+from search_spaces.errors import InputError
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "asimd", "bf16", "sve", "sve2")
 """Of a processor's instruction sets, those by which libraries choose their kernels. They differ between virtual machines of one model."""
+
+PACKAGE = "hybrid-mixer-nas"
 
 WORDS = {
     "processor": "processor",
     "cores": "number of cores",
     "flags": "instruction sets of the processor",
     "gpu": "GPU",
+    "tf32": "use of TF32",
     "system": "system",
     "allocator": "allocator",
     "runtime": "runtime",
@@ -44,14 +49,36 @@ def fingerprint(setting: Setting) -> dict[str, Any]:
     setting = runtime.settled(setting)
     return {
         "processor": processor(),
-        "cores": machine.cores(),
+        # Of the machine: how many of them this process is kept to makes no difference while each thread has one.
+        "cores": os.cpu_count() or 1,
         "flags": processor_flags(),
         "gpu": gpu_name(setting.device),
+        "tf32": tf32(setting.device),
         "system": f"{platform.system()} {platform.machine()}",
         "allocator": "tuned" if machine.tune_allocator() else "as it is",
         **setting.to_dict(),
-        "versions": {"python": platform.python_version(), **runtime.versions()},
+        # A part's form for inference may be faster in another version of this package.
+        "versions": {
+            "python": platform.python_version(),
+            PACKAGE: machine.versions()[PACKAGE],
+            **runtime.versions(),
+            **gpu_versions(setting.device),
+        },
     }
+
+
+def check_cores(threads: int) -> None:
+    """
+    Raises:
+        InputError: this process may use fewer cores than there are threads, so that threads wait for each other.
+    """
+    if threads > machine.cores():
+        cores = f"{machine.cores()} core{'s' * (machine.cores() > 1)}"
+        raise InputError(
+            f"{threads} threads are to be measured, and this process may use {cores} only",
+            "a core for each thread",
+            f"threads={machine.cores()}, or taskset -c 0-{threads - 1} nas ... on a machine with as many cores",
+        )
 
 
 def processor() -> str:
@@ -84,6 +111,35 @@ def gpu_name(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(device)
+
+
+def gpu_versions(device: str) -> dict[str, str]:
+    """Versions of the driver and of the library of convolutions of a CUDA device; nothing for a processor."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    return {"driver": driver(), "cuDNN": str(torch.backends.cudnn.version() or "")}
+
+
+def driver() -> str:
+    """Version of Nvidia's kernel module; empty where the system does not tell it."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    found = re.search(r"\b\d+\.\d+(\.\d+)?\b", text)
+    return found[0] if found else ""
+
+
+def tf32(device: str) -> str:
+    """What a CUDA device rounds to ten bits in float32: "products", "convolutions", both, or nothing; empty for a processor."""
+    if not device.startswith("cuda"):
+        return ""
+    import torch
+
+    products, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    return " and ".join(["products"] * bool(products) + ["convolutions"] * bool(convolutions))
 
 
 def same_device(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -111,6 +111,9 @@ def measure_some(
 ) -> Measurement[int]:
     """Architectures or units, all in memory at once and measured side by side.
 
+    The time of a network is that of calling it again and again, whatever is measured beside it; that of a unit is of single calls among
+    all others.
+
     Args:
         seconds: of measuring, about.
 
@@ -129,7 +132,8 @@ def measure_some(
         once = isinstance(chosen[position], Unit) and not isinstance(timed_alone, SelfTimed)
         runs[position] = Once(run) if once else run
         prepared(position + 1)
-    return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy)
+    alone = not any(isinstance(run, Once) for run in runs.values())
+    return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy, warm=alone)
 
 
 def _job(item: Architecture | Unit, batch: int, seed: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -206,6 +210,7 @@ def worst(noises: Sequence[Noise]) -> Noise:
         load=max((noise.load for noise in noises if noise.load is not None), default=None),
         cores=noises[0].cores,
         reference_ms=noises[-1].reference_ms,
+        hurried=any(noise.hurried for noise in noises),
     )
 
 

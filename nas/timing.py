@@ -6,6 +6,9 @@
 One round times everything once. What disturbs the machine for a second then disturbs everything alike, and a median over rounds leaves it
 out. Networks that are timed one after the other instead differ by several per cent from one repeat to the next.
 
+What ran just before something decides what it finds in the caches. `measure` therefore calls each run once more just before it is timed;
+units of a network, which run among others there too, are instead timed among the same others in every round.
+
 A piece of work that never changes, the reference, is timed in every round too. Its spread and its drift say whether the machine was quiet
 enough for the numbers to be believed; `measure` refuses to give them where it was not.
 
@@ -39,6 +42,9 @@ FEWEST = 6
 SHORTEST = 3e-4
 """Seconds of one measurement. What takes less is repeated inside it, since reading the clock takes part of a microsecond."""
 
+LONG = 0.1
+"""Seconds of a call from which on nothing is called once more just before it is timed: what is in the caches then is a small part of it."""
+
 WARM_UPS = 2
 """Calls before the first round that count for nothing, beside the one that chooses the repeats."""
 
@@ -51,6 +57,9 @@ DRIFT = 0.10
 WAITING = 0.1
 """Limit of the share of the time in which the process had no core. Beside a busy process on the same core it is about a half, and then
 long measurements take twice their time without being spread."""
+
+STRAGGLERS = 0.05
+"""Share of the runs that are not waited for where all are measured until the end: a few that never settle would double the rounds of all."""
 
 UNSETTLED = 0.1
 """Largest share of the things timed whose error may be more than twice the one asked for."""
@@ -94,6 +103,15 @@ class Timing:
         return cls(ms, low, high, percentile / ms, len(times), (high - low) / 2 / ms)
 
 
+def pooled(one: Timing, other: Timing) -> Timing:
+    """Two timings of one thing as one: the mean of their medians, with an interval that contains both of theirs.
+
+    They are of different times, between which the machine may have become faster or slower.
+    """
+    ms, low, high = (one.ms + other.ms) / 2, min(one.low, other.low), max(one.high, other.high)
+    return Timing(ms, low, high, max(one.spread, other.spread), one.rounds + other.rounds, (high - low) / 2 / ms)
+
+
 @cache
 def _rank(rounds: int) -> int:
     """How many of the smallest and of the largest of `rounds` times lie outside of the interval of the median.
@@ -118,7 +136,7 @@ class Rounds(Generic[K]):
         seed: of the order inside each round.
         clock: seconds that never go back.
         cpu_clock: seconds that this thread has had a core.
-        warmed: runs that are called once more before they are timed: what ran before them, and whether it is still among the runs, then
+        warmed: runs that are called once more before they are timed, unless a call takes more than `LONG`: what ran before them, and whether it is still among the runs, then
             makes no difference to them.
 
     Attributes:
@@ -146,7 +164,10 @@ class Rounds(Generic[K]):
             for key in self._shuffled(self._runs):
                 self._measure(key, 1)
         for key in self._shuffled(self._runs):
-            self._repeats[key] = max(1, math.ceil(SHORTEST / max(1e-9, self._measure(key, 1))))
+            seconds = self._measure(key, 1)
+            self._repeats[key] = max(1, math.ceil(SHORTEST / max(1e-9, seconds)))
+            if seconds > LONG:
+                self._warmed -= {key}
         self.wall = self.cpu = 0.0
 
     def round(self, keys: Sequence[K]) -> None:
@@ -203,6 +224,7 @@ def time_interleaved(
     progress: Progress | None = None,
     clock: Clock = time.perf_counter,
     always: frozenset[K] = frozenset(),
+    together: bool = False,
 ) -> dict[K, Timing]:
     """Times all runs in `rounds` rounds of random order, then goes on with those whose median is not known well enough.
 
@@ -216,6 +238,7 @@ def time_interleaved(
         progress: gets the rounds done; its total is set to how many will be needed as far as is known.
         clock: seconds that never go back.
         always: runs that are measured in every round, until all others are done.
+        together: measure all runs in every round until nearly all are done: among fewer, each would find more of itself in the caches.
 
     Returns:
         The timing of each run, in the order of `runs`.
@@ -224,7 +247,7 @@ def time_interleaved(
         InputError: settings out of range.
     """
     taken = Rounds(runs, seed, clock)
-    _take(taken, list(runs), error, rounds, most, seconds, progress, clock, always)
+    _take(taken, list(runs), error, rounds, most, seconds, progress, clock, always, together)
     return {key: Timing.of(values) for key, values in taken.samples.items()}
 
 
@@ -238,11 +261,14 @@ def _take(
     progress: Progress | None,
     clock: Clock,
     always: frozenset[K],
-) -> None:
-    """Takes the rounds of `time_interleaved`."""
+    together: bool,
+) -> bool:
+    """Takes the rounds of `time_interleaved`; whether the time limit ended them before every median was known well enough."""
     _check(error, rounds, most, seconds)
     if not keys:
-        return
+        return False
+    crowd = len(keys) - len(always)
+    open_ones: list[float] = []
     with no_garbage_collection():
         start, done, needed = clock(), 0, rounds
         taken.warm_up()
@@ -251,14 +277,18 @@ def _take(
             done += 1
             late = seconds is not None and done >= FEWEST and clock() - start >= seconds
             if late or done == needed:
-                keys = [key for key in keys if key in always or _doubt(taken.samples[key]) > error]
-                worst = max((_doubt(taken.samples[key]) for key in keys if key not in always), default=0.0)
-                needed = done if late or not worst else _needed(done, worst / error, most)
+                doubts = {key: _doubt(taken.samples[key]) for key in keys if key not in always}
+                open_ones = sorted(doubt for doubt in doubts.values() if doubt > error)
+                if together:
+                    del open_ones[max(0, len(open_ones) - int(STRAGGLERS * crowd)) :]
+                else:
+                    keys = [key for key in keys if key in always or doubts[key] > error]
+                needed = done if late or not open_ones else _needed(done, open_ones[-1] / error, most)
             if progress is not None:
                 progress.total = needed
                 progress.update(done, measuring=len(keys))
             if needed == done:
-                return
+                return late and bool(open_ones)
 
 
 def _doubt(seconds: Sequence[float]) -> float:
@@ -306,6 +336,7 @@ class Noise:
         load: average number of processes that wanted a core in the last minute; None where the system does not tell.
         cores: that this process may use.
         reference_ms: median of the reference.
+        hurried: whether a time limit ended the rounds before every median was known well enough.
     """
 
     spread: float
@@ -316,6 +347,7 @@ class Noise:
     load: float | None
     cores: int
     reference_ms: float
+    hurried: bool = False
 
     def problems(self) -> list[str]:
         """What is beyond its limit, in words; nothing on a quiet machine."""
@@ -329,9 +361,21 @@ class Noise:
             )
         if self.waiting > WAITING:
             found.append(f"the process waited for a core {self.waiting:.0%} of the time (limit {WAITING:.0%})")
-        if self.unsettled > UNSETTLED:
+        if self.unsettled > UNSETTLED and not self.hurried:
             found.append(f"{self.unsettled:.0%} of the medians are less sure than {2 * self.error:.1%}")
         return found
+
+    def hurry(self) -> str:
+        """What a time limit did to the times, and what to type instead; empty where it did nothing to speak of.
+
+        A limit that is too short is no noise: the intervals of the times are wide and hold all the same.
+        """
+        if not self.hurried or self.unsettled <= UNSETTLED:
+            return ""
+        return (
+            f"the time limit ended the measurement when {self.unsettled:.0%} of the medians were less sure than {2 * self.error:.1%}; "
+            "a larger seconds=, seconds=0 for no limit, or a larger error= settles them"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,12 +435,15 @@ def measure(
     noisy: bool = False,
     progress: Progress | None = None,
     reference: Callable[[], object] | None = None,
+    warm: bool = True,
     clock: Clock = time.perf_counter,
     cpu_clock: Clock = time.thread_time,
 ) -> Measurement[K]:
     """As `time_interleaved`, with a reference in every round that says whether the machine is quiet.
 
     Args:
+        warm: call each run once more just before it is timed. A network then takes the time that it takes again and again, whatever is
+            measured beside it: among 55 others it would be 3 % slower than among 10. Without it all runs stay until nearly all are done.
         noisy: give the timings of a noisy machine too, marked as such.
         reference: work that is always the same; `reference_work()` by default.
         cpu_clock: seconds that this thread has had a core.
@@ -408,14 +455,16 @@ def measure(
     together: dict[K | _Reference, Callable[[], object]] = {**runs}
     together[REFERENCE] = reference or reference_work()
     always: frozenset[K | _Reference] = frozenset({REFERENCE})
-    taken = Rounds(together, seed, clock, cpu_clock, warmed=always)
-    _take(taken, list(together), error, rounds, most, seconds, progress, clock, always)
+    taken = Rounds(together, seed, clock, cpu_clock, warmed=frozenset(together) if warm else always)
+    hurried = _take(taken, list(together), error, rounds, most, seconds, progress, clock, always, not warm)
     timings = {key: Timing.of(taken.samples[key]) for key in runs}
-    noise = noise_of(taken.samples[REFERENCE], list(timings.values()), error, taken.waiting)
+    noise = noise_of(taken.samples[REFERENCE], list(timings.values()), error, taken.waiting, hurried)
     return Measurement(timings, noise, not check_quiet(noise, noisy=noisy))
 
 
-def noise_of(reference: Sequence[float], timings: Sequence[Timing], error: float, waiting: float) -> Noise:
+def noise_of(
+    reference: Sequence[float], timings: Sequence[Timing], error: float, waiting: float, hurried: bool = False
+) -> Noise:
     """How quiet the machine was.
 
     Args:
@@ -423,6 +472,7 @@ def noise_of(reference: Sequence[float], timings: Sequence[Timing], error: float
         timings: of what was measured beside it.
         error: that was asked for.
         waiting: as of `Rounds`.
+        hurried: as of `Noise`.
     """
     third = max(1, len(reference) // 3)
     alone = Timing.of(reference)
@@ -436,6 +486,7 @@ def noise_of(reference: Sequence[float], timings: Sequence[Timing], error: float
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         reference_ms=alone.ms,
+        hurried=hurried,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas import memory
+from nas import machine, memory
 from nas.counters import our_count
 from nas.fingerprint import fingerprint
 from nas.log import Progress, say
@@ -84,6 +84,7 @@ def bench(*names: str, asked: Timed | None = None) -> list[Benched]:
     asked = asked or Timed()
     runtimes = {name: make_runtime(name) for name in asked.runtime}
     settings = [runtimes[setting.runtime].settled(setting) for setting in asked.settings()]
+    machine.prepare(settings[0].threads, settings[0].device)
     if asked.out:
         _check_place(expanded(asked.out))
     wanted = list(subjects(names, asked))
@@ -113,7 +114,7 @@ def measured(
     counts: list[tuple[int, int]] = []
     progress = Progress("preparing", len(wanted) * len(settings))
     for number, subject in enumerate(wanted):
-        network = subject.ready()
+        network = _ready(subject)
         counts.append(_count(subject, network))
         for setting in settings:
             runs[number, setting] = _prepared(subject, network, runtimes[setting.runtime], setting, asked.seed)
@@ -133,6 +134,34 @@ def measured(
     return Benching(rows, measurement)
 
 
+def _ready(subject: Subject) -> nn.Module:
+    """
+    Raises:
+        InputError: the network cannot be made, or its weights cannot be read.
+    """
+    try:
+        return subject.ready()
+    except InputError:
+        raise
+    except Exception as error:  # whatever the code of a model raises
+        if memory.ran_out(error):
+            raise InputError(
+                f"there is not enough memory to make {subject.name}",
+                "networks that fit into memory",
+                "a smaller network",
+            ) from None
+        raise InputError(
+            f"{subject.name} cannot be made ({_said(error)})",
+            "networks that can be made without pretrained weights",
+            f"nas cost {subject.name}, which needs no values",
+        ) from error
+
+
+def _said(error: BaseException) -> str:
+    """The kind and the first line of an error."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+
+
 def _count(subject: Subject, network: nn.Module) -> tuple[int, int]:
     """Parameters and MACs.
 
@@ -147,7 +176,7 @@ def _count(subject: Subject, network: nn.Module) -> tuple[int, int]:
     except Exception as error:  # whatever the code of a model raises
         raise InputError(
             f"{subject.name} does not run on the meta device, where it is counted, with an image of {size[2]} x {size[3]} "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})",
+            f"({_said(error)})",
             "networks that run without values, on images of a size that they take",
             f"resolution={224 if subject.resolution != 224 else 256}",
         ) from error
@@ -157,19 +186,26 @@ def _count(subject: Subject, network: nn.Module) -> tuple[int, int]:
 def _prepared(
     subject: Subject, network: nn.Module, runtime: Runtime, setting: Setting, seed: int
 ) -> Callable[[], object]:
-    """
+    """What runs a network, after it has run once.
+
     Raises:
         InputError: the runtime cannot run the network, or there is no memory for it; the network is named.
     """
     generator = torch.Generator().manual_seed(seed)
     size = (setting.batch, subject.in_channels, subject.resolution, subject.resolution)
     try:
-        return runtime.prepare(network, (torch.randn(size, generator=generator),), setting)
+        run = runtime.prepare(network, (torch.randn(size, generator=generator),), setting)
+        run()
+        return run
     except InputError as error:
         raise InputError(f"{subject.name}: {error.given}", error.allowed, error.instead) from error
-    except (MemoryError, RuntimeError, OSError) as error:
+    except Exception as error:  # whatever the code of a model or of a runtime raises
         if not memory.ran_out(error):
-            raise
+            raise InputError(
+                f"{subject.name} does not run with runtime {setting.runtime} in {setting.dtype} on {setting.device} ({_said(error)})",
+                "runtimes and types of numbers that have every operator of the network",
+                "runtime=eager" if setting.dtype == "float32" else "dtype=float32",
+            ) from error
         raise InputError(
             f"there is not enough memory to run {subject.name} on {setting.batch} images of {size[2]} x {size[3]} at once",
             "a batch that fits",
@@ -218,16 +254,28 @@ def conditions(found: Benching, settings: Sequence[Setting]) -> list[str]:
     timings = [row.timing for row in found.rows]
     noise = found.measurement.noise
     lines = [
-        "ms: median of a batch; params and MACs: of the network as it is trained, for one image; the network that is timed is in the "
-        "form for inference.",
+        "ms: median of a batch; params and MACs: of the network as it is trained, for one image.",
+        *_forms(found.rows),
         f"{place}; {first['threads']} thread{'s' * (first['threads'] > 1)}, {first['dtype']}, allocator {first['allocator']}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items()),
         f"{min(t.rounds for t in timings)} to {max(t.rounds for t in timings)} rounds; largest error {max(t.error for t in timings):.1%}; "
         f"p90 / p50 {noise.spread:.2f}, drift {noise.drift:+.1%}, waiting for a core {noise.waiting:.0%} of the time",
     ]
+    if hurry := noise.hurry():
+        lines.append(hurry[0].upper() + hurry[1:] + ".")
     if found.measurement.noisy:
         lines.append(f"THE MACHINE WAS NOISY, and these times are not to be relied on: {'; '.join(noise.problems())}.")
     return lines
+
+
+def _forms(rows: Sequence[Benched]) -> list[str]:
+    """Lines: in which form the networks were timed."""
+    ours = "timed in the form for inference: norms folded, branches merged, LayerScale folded"
+    others = "timed as they come, in evaluation mode: only the runtime may fold their norms"
+    kinds = {row.subject.arch is not None for row in rows}
+    if len(kinds) == 2:
+        return [f"Networks of this project are {ours}; models of timm are {others}."]
+    return [f"The networks are {ours if True in kinds else others}."]
 
 
 def _check_place(file: Path) -> None:

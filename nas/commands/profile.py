@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from nas import machine
-from nas.config import Config
-from nas.latency.making import Plan, add_units, make_profile
-from nas.latency.unit_tables import write_unit_list
+from nas.config import Config, ProfileConfig
+from nas.latency.making import ALL, CALIBRATION, HELD_OUT, Plan, add_units, make_profile
+from nas.latency.profiles import differences_here
+from nas.latency.unit_tables import is_unit_table, write_unit_list
 from nas.log import say
 from nas.plugins import import_plugins
 from nas.runtimes import Setting, make_runtime
@@ -31,8 +32,9 @@ def profile(config: Config) -> DeviceModel | None:
         NoisyMachine: something disturbs the machine, and `noisy` is false.
         InputError: the space, the runtime, the device or a file cannot be used.
     """
-    import_plugins(config)
     settings = config.profile
+    _check_options(settings)
+    import_plugins(config)
     if settings.list:
         return _list(config)
     if settings.profile:
@@ -62,6 +64,40 @@ def profile(config: Config) -> DeviceModel | None:
         say(line)
     say(f"wrote {settings.out}: search.profiles={settings.out} makes {model.name} a cost, and {LATENCY} on this device")
     return model
+
+
+def _check_options(asked: ProfileConfig) -> None:
+    """
+    Raises:
+        InputError: options that mean nothing together, or a file that would be read as something else.
+    """
+    given = [name for name in ("out", "list", "profile") if getattr(asked, name)]
+    if len(given) > 1:
+        raise InputError(
+            f"{' and '.join(f'profile.{name}' for name in given)} are given together",
+            "out for a new profile, profile for one that gets more units, or list for a table to fill in",
+            f"{given[-1]}={getattr(asked, given[-1])} alone",
+        )
+    if asked.missing and not asked.profile:
+        raise InputError(
+            "profile.missing is given without a profile",
+            "the profile that gets the units of these networks; networks=FILE measures whole networks for a new one",
+            f"profile=FILE.json missing={','.join(asked.missing)}",
+        )
+    if asked.networks and not asked.out:
+        raise InputError(
+            "profile.networks is given without out",
+            "networks that are measured whole for a new profile; missing=FILE adds the units of networks to a profile",
+            f"out=FILE.json networks={','.join(asked.networks)}"
+            if not asked.profile
+            else f"profile={asked.profile} missing={','.join(asked.networks)}",
+        )
+    if is_unit_table(asked.out):
+        raise InputError(
+            f"profile.out is {asked.out}, and a .csv file is read as a table of units",
+            "a file of another kind: a profile is JSON",
+            f"out={Path(asked.out).with_suffix('.json')}, or list={asked.out} for a table to fill in",
+        )
 
 
 def _list(config: Config) -> None:
@@ -126,12 +162,9 @@ def _there(config: Config, out: Path) -> DeviceModel:
         InputError: it is another one.
     """
     model, asked = read_model(out), config.profile
-    was = model.about["setting"]
-    named = asked.name or _name_of(out)
-    same = (was.get("runtime"), was.get("batch"), model.about["space"].get("digest"), model.device)
-    if same != (asked.runtime, asked.batch, _space(config).digest, named):
+    if differing := _differing(config, model):
         raise InputError(
-            f"{asked.out} is already a profile, of device {model.device} and space {model.about['space'].get('name')}",
+            f"{asked.out} is already a profile, and not the one that is asked for: {'; '.join(differing)}",
             "a new file",
             f"out={out.with_stem(out.stem + '-2')}, or rm {asked.out}",
         )
@@ -139,6 +172,29 @@ def _there(config: Config, out: Path) -> DeviceModel:
         say(line)
     say(f"{asked.out} was there and is left as it was; remove it to measure again")
     return model
+
+
+def _differing(config: Config, model: DeviceModel) -> list[str]:
+    """How a profile differs from the one that is asked for, in words."""
+    asked, about, space = config.profile, model.about, _space(config)
+    setting, was = _setting(config).to_dict(), about["setting"]
+    roles = [line["role"] for line in about["networks"]]
+    digests = {line["digest"] for line in about["networks"]}
+    lacking = sum(_architecture(name, space).digest not in digests for name in asked.networks)
+    pairs = [
+        ("device", model.device, asked.name or _name_of(expanded(asked.out))),
+        ("space", about["space"].get("name"), space.name),
+        *((key, was.get(key), value) for key, value in setting.items()),
+        ("units", about["space"].get("measured", ALL), asked.units),
+        ("calibration", roles.count(CALIBRATION), asked.calibration),
+        ("heldout", roles.count(HELD_OUT), asked.heldout),
+    ]
+    found = [f"its {name} is {has} and not {wanted}" for name, has, wanted in pairs if has != wanted]
+    if about["space"].get("digest") != space.digest and about["space"].get("name") == space.name:
+        found.append(f"it is of another space {space.name}, or of images of another size")
+    if lacking:
+        found.append(f"it lacks {lacking} of the {len(asked.networks)} networks")
+    return found or differences_here(model)
 
 
 def _add(config: Config) -> DeviceModel:

@@ -7,6 +7,7 @@ import numpy as np
 from nas.latency.features import unit_features
 from nas.latency.learned import UnitModel, fit_units
 from search_spaces.costs.latency import DeviceModel, UnitTimes
+from search_spaces.errors import InputError
 from search_spaces.units import Unit
 
 
@@ -23,7 +24,7 @@ class FilledTimes(UnitTimes):
 
     def __init__(self, measured: Mapping[Unit, float], seed: int = 0) -> None:
         super().__init__(measured)
-        self.learned: UnitModel[Unit] = fit_units(
+        self.model: UnitModel[Unit] = fit_units(
             list(self.measured), np.array(list(self.measured.values())), unit_features, seed
         )
         self._guessed: dict[Unit, float] = {}
@@ -33,7 +34,7 @@ class FilledTimes(UnitTimes):
         if found is not None:
             return found
         if unit not in self._guessed:
-            self._guessed[unit] = float(self.learned.predict([unit])[0])
+            self._guessed[unit] = float(self.model.predict([unit])[0])
         return self._guessed[unit]
 
 
@@ -41,8 +42,14 @@ def filled(model: DeviceModel, seed: int = 0) -> DeviceModel:
     """The same device with a time for every unit.
 
     Raises:
-        InputError: too few units were measured to learn from.
+        InputError: too few units were measured to learn from, or the device's model was itself learned from whole networks.
     """
+    if model.is_learned:
+        raise InputError(
+            f"{model.name} was learned from whole networks, and search.fill=true learns from units that were measured alone",
+            "search.fill=true with profiles and tables of measured units",
+            "search.fill=false, or nas profile space=SPACE units=all out=FILE on the device",
+        )
     times = FilledTimes(model.times.measured, seed)
-    form = f"{model.form}; units that were not measured by {times.learned.name} ({times.learned.accuracy})"
+    form = f"{model.form}; units that were not measured by {times.model.name} ({times.model.accuracy})"
     return DeviceModel(model.device, times, model.base, model.weights, form, model.about)

@@ -2,6 +2,7 @@
 took no part in choosing it.
 """
 
+import json
 import random
 import statistics
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.fingerprint import fingerprint
+from nas.fingerprint import check_cores, fingerprint
 from nas.latency.accuracy import accuracy, kendall_tau
 from nas.latency.features import unit_features
 from nas.latency.fitting import MACS, Calibration, Fitted
@@ -19,11 +20,11 @@ from nas.latency.journal import Journal
 from nas.latency.learned import FEWEST, NetworkModel, fit_networks
 from nas.latency.learned_costs import units_of
 from nas.latency.profiles import differences_here, elsewhere
-from nas.log import Progress
+from nas.log import Progress, say
 from nas.profiling import UNIT_ERROR, chunks, companions, in_rounds, measure_some, spread_networks, unit_params, worst
 from nas.runtimes import Setting, make_runtime
 from nas.store import RunStore, offering
-from nas.timing import Timing
+from nas.timing import Timing, pooled
 from search_spaces.architecture import Architecture
 from search_spaces.costs.latency import FORMAT, DeviceModel, UnitTimes, model_of, read_model, representatives, text_of
 from search_spaces.costs.pieces import cost
@@ -47,7 +48,16 @@ COMPANIONS = 24
 """Units of a profile that are measured again when others are added to it."""
 
 REPEATED_UNITS, REPEATED_NETWORKS, COMPOSED = 16, 6, 24
-"""How many are measured a second time, and how many branches are measured whose time is composed of others, to tell the errors."""
+"""How many units are measured a second time, how many networks with a runtime that is slow to prepare them (with others all of them), and
+how many branches are measured whose time is composed of others.
+"""
+
+PASS_ERROR = 1.4
+"""How much larger the error of a network's time may be in each of its two passes than in their mean.
+
+A machine's speed changes by some per cent within minutes, for all networks alike. More rounds in one go cannot tell that; networks are
+measured before the units and anew after them, and the mean of both is taken.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,18 +120,21 @@ def make_profile(plan: Plan, path: str | Path, show: bool = True) -> DeviceModel
     """
     out = expanded(path)
     setting = make_runtime(plan.setting.runtime).settled(plan.setting)
+    check_cores(setting.threads)
     found = fingerprint(setting)
     journal = Journal(out, plan.to_dict(found))
     work = _Work(plan, setting, journal, show)
     roles = work.choose()
-    work.measure_units(roles)
     work.measure_networks(roles)
+    work.measure_units(roles)
     work.measure_again(roles)
     data = work.summary(roles, found)
     model = model_of(data, path)
     with offering("out=PATH in such a folder"):
         RunStore(out.parent).write_text(out.name, text_of(data))
     journal.remove()
+    if hurry := worst(journal.noises).hurry():
+        say(hurry)
     return model
 
 
@@ -141,12 +154,14 @@ class _Work:
         plan, count = self.plan, self.plan.calibration + self.plan.held_out
         found = spread_networks(plan.space, min(count, plan.space.size), plan.seed)
         if len(found) < count:
-            calibration = max(3, len(found) * plan.calibration // count)
+            # The fewest that the settings allow are 3 for calibration and 2 held-out ones.
+            calibration = max(3, min(len(found) - 2, len(found) * plan.calibration // count))
+            fits = f"calibration={calibration} heldout={len(found) - calibration}"
             raise InputError(
                 f"space {plan.space.name} gave {len(found)} different networks, and {plan.calibration} for calibration and "
                 f"{plan.held_out} held-out ones are asked for",
-                "no more than the space has",
-                f"calibration={calibration} heldout={max(1, len(found) - calibration)}",
+                "no more than the space has, and 3 for calibration and 2 held-out ones at least",
+                fits if len(found) >= 5 else "a space with more networks",
             )
         roles: Roles = {arch.digest: (arch, GIVEN) for arch in plan.networks}
         for number, arch in enumerate(found):
@@ -174,11 +189,11 @@ class _Work:
         random.Random(f"order {self.plan.seed}").shuffle(left)
         progress = self._progress("networks", len(roles), len(roles) - len(left))
         for chunk in chunks(left, lambda digest: cost(roles[digest][0]).params):
-            timings = self._measure([roles[digest][0] for digest in chunk], len(left), 1.0, 0.4, progress)
+            timings = self._measure([roles[digest][0] for digest in chunk], len(left), PASS_ERROR, 0.2, progress)
             self.journal.add_networks(dict(zip(chunk, timings.values(), strict=True)))
 
     def measure_again(self, roles: Roles) -> None:
-        """Some units and networks a second time, and some branches whose time is composed."""
+        """Networks and some units a second time, and some branches whose time is composed."""
         if self.journal.repeats:
             return
         rng = random.Random(f"again {self.plan.seed}")
@@ -187,23 +202,27 @@ class _Work:
         if self.plan.which == ALL:
             composed = [unit for unit in self.known if unit not in self.journal.units]
             chosen += rng.sample(composed, min(COMPOSED, len(composed)))
-        networks = [digest for digest, (_, role) in roles.items() if role == HELD_OUT]
-        networks = rng.sample(networks, min(REPEATED_NETWORKS, len(networks)))
+        networks = list(roles)
+        if getattr(make_runtime(self.setting.runtime), "slow", False):
+            held_out = [digest for digest, (_, role) in roles.items() if role == HELD_OUT]
+            networks = rng.sample(held_out, min(REPEATED_NETWORKS, len(held_out)))
+        rng.shuffle(networks)
         again: dict[str, Timing] = {}
+        progress = self._progress("again", len(chosen) + len(networks), 0)
         for chunk in chunks(chosen, unit_params):
-            timings = self._measure_units(chunk, measured, len(chosen), 0.05)
+            timings = self._measure_units(chunk, measured, len(chosen), 0.1, progress)
             again |= {str(unit): timing for unit, timing in timings.items()}
         for digests in chunks(networks, lambda digest: cost(roles[digest][0]).params):
-            timings = self._measure([roles[digest][0] for digest in digests], len(networks), 1.0, 0.05)
+            timings = self._measure([roles[digest][0] for digest in digests], len(networks), PASS_ERROR, 0.2, progress)
             again |= dict(zip(digests, timings.values(), strict=True))
         self.journal.add_repeats(again)
 
     def summary(self, roles: Roles, found: dict[str, Any]) -> dict[str, Any]:
         """The profile as plain data."""
-        plan, journal = self.plan, self.journal
+        plan, journal, networks = self.plan, self.journal, self._networks()
         times = UnitTimes({unit: timing.ms for unit, timing in journal.units.items()})
-        chosen, floor, forms = fit(roles, journal.networks, times)
-        learned = learn(roles, journal.networks, plan.seed)
+        chosen, floor, forms = fit(roles, networks, times)
+        learned = learn(roles, networks, plan.seed)
         if learned is not None:
             forms.append(Fitted(f"{LEARNED}: {learned.name}", learned.base, {"learned": 1.0}, learned.accuracy.mape))
             if forms[-1].is_better_than(chosen):
@@ -216,20 +235,20 @@ class _Work:
             "device": plan.device,
             "space": {
                 "name": plan.space.name, "digest": plan.space.digest, "in_channels": plan.space.in_channels,
-                "num_classes": plan.space.num_classes, "resolution": plan.space.resolution, "units": len(self.known),
+                "num_classes": plan.space.num_classes, "resolution": plan.space.resolution, "units": len(self.known), "measured": plan.which,
             },
             "setting": self.setting.to_dict(),
             "fingerprint": found,
             "noisy": bool(worst(journal.noises).problems()),
             "model": {"form": chosen.form, "base": chosen.base, "weights": dict(chosen.weights)},
             "errors": {
-                **errors_of(roles, journal.networks, predicted, floor),
+                **errors_of(roles, networks, predicted, floor),
                 "cross_validation": {form.form: form.error for form in forms},
                 "repeat": self._repeat_errors(times),
             },
             "networks": [
                 {
-                    "digest": digest, "role": role, **_numbers(journal.networks[digest]), "predicted": predicted[digest],
+                    "digest": digest, "role": role, **_numbers(networks[digest]), "predicted": predicted[digest],
                     "macs": cost(arch).macs, "architecture": arch.to_dict(),
                 }
                 for digest, (arch, role) in roles.items()
@@ -237,8 +256,13 @@ class _Work:
             "units": self._unit_lines(times),
         }  # fmt: skip
 
+    def _networks(self) -> dict[str, Timing]:
+        """The time of each network, of both passes where there were two."""
+        first, second = self.journal.networks, self.journal.repeats
+        return {digest: pooled(one, second[digest]) if digest in second else one for digest, one in first.items()}
+
     def _unit_lines(self, times: UnitTimes) -> list[dict[str, Any]]:
-        """The units that were measured or learned, in the order of the forward pass, which decides what a branch is composed of."""
+        """The units that were measured or learned, in the order of the forward pass."""
         place = {unit: number for number, unit in enumerate(self.known)}
         found = sorted({**self.journal.units, **times.learned}, key=lambda unit: place.get(unit, len(place)))
         lines = []
@@ -353,43 +377,52 @@ def learn(roles: Roles, timings: dict[str, Timing], seed: int) -> NetworkModel[U
 def add_units(
     path: str | Path, archs: Sequence[Architecture], *, seed: int = 0, error: float = 0.01, noisy: bool = False
 ) -> list[Unit]:
-    """Measures the units of architectures that a profile of this device lacks, and adds them to it.
+    """Measures the units of architectures that a profile of this device lacks, and adds them to it, some at a time. What was added stays
+    when it is interrupted.
 
     Returns:
         The units that were added.
 
     Raises:
-        InputError: the profile is of another device, or the file cannot be read or written.
+        InputError: the profile is of another device or was learned from whole networks, or the file cannot be read or written.
         NoisyMachine: something disturbs the machine, and `noisy` is false.
     """
     model = read_model(path)
     if differences_here(model):
         raise elsewhere(model, path)
+    if model.is_learned:
+        raise InputError(
+            f"profile {path} was learned from whole networks, and the time of a unit that is measured alone is nothing beside its times",
+            "a profile of measured units",
+            "nas profile space=SPACE units=all out=FILE for a new one, or units=none with these networks in its space",
+        )
     setting, measured = Setting(**model.about["setting"]), model.times.measured
     missing = list(dict.fromkeys(unit for arch in archs for unit in model.missing(arch)))
-    lines = []
     for chunk in chunks(missing, unit_params):
         known = companions(chunk, list(measured), seed, len(chunk) + COMPANIONS)
-        found = measure_some([*chunk, *known], setting, seed=seed, error=UNIT_ERROR * error, noisy=noisy).timings
+        measurement = measure_some([*chunk, *known], setting, seed=seed, error=UNIT_ERROR * error, noisy=noisy)
+        found = measurement.timings
         # What was measured before tells how much faster or slower the device is now, and in this company.
         changes = [measured[unit] / found[len(chunk) + number].ms for number, unit in enumerate(known)]
         change = statistics.median(changes) if changes else 1.0
-        lines += [
+        lines = [
             time_of(replace(found[place], ms=change * found[place].ms)) | unit.to_dict()
             for place, unit in enumerate(chunk)
         ]
-    if lines:
-        out = expanded(path)
-        data = _content(out)
-        data["units"] += lines
-        data["noisy"] = data["noisy"] or noisy
-        model_of(data, path)
-        with offering("a copy of the profile in such a folder"):
-            RunStore(out.parent).write_text(out.name, text_of(data))
+        _add_lines(path, lines, measurement.noisy)
     return missing
 
 
-def _content(path: Path) -> dict[str, Any]:
-    import json
+def _add_lines(path: str | Path, lines: list[dict[str, Any]], noisy: bool) -> None:
+    """Adds lines of units to a profile.
 
-    return json.loads(read_text(path))
+    Args:
+        noisy: whether the machine was, when they were measured.
+    """
+    out = expanded(path)
+    data = json.loads(read_text(out))
+    data["units"] += lines
+    data["noisy"] = data["noisy"] or noisy
+    model_of(data, path)
+    with offering("a copy of the profile in such a folder"):
+        RunStore(out.parent).write_text(out.name, text_of(data))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from nas.fingerprint import fingerprint, same_device
+from nas.fingerprint import check_cores, fingerprint, same_device
 from nas.latency.filling import filled
 from nas.latency.learned_costs import is_learned
 from nas.latency.unit_tables import is_unit_table, read_unit_table
@@ -12,6 +12,7 @@ from nas.runtimes import Setting
 from search_spaces.costs import BUILT_IN, cost_named, cost_names
 from search_spaces.costs.latency import LATENCY, DeviceModel, add_model, read_model
 from search_spaces.errors import InputError
+from search_spaces.named import space_names
 from search_spaces.space import SearchSpace
 from search_spaces.space_units import space_units
 
@@ -65,8 +66,12 @@ def read_devices(path: str) -> list[DeviceModel]:
 
 def differences_here(model: DeviceModel) -> list[str]:
     """How this device differs from that of a profile, in words; nothing where the profile holds here."""
+    if "setting" not in model.about:
+        return ["it is a table of units, which does not say what they were measured on"]
     try:
-        now = fingerprint(Setting(**model.about["setting"]))
+        setting = Setting(**model.about["setting"])
+        now = fingerprint(setting)
+        check_cores(setting.threads)
     except InputError as error:  # such as a GPU or a library that is not here
         return [error.given]
     except (KeyError, TypeError):
@@ -101,8 +106,9 @@ def check_covered(space: SearchSpace, names: Iterable[str]) -> None:
         if missing:
             shown = "; ".join(map(str, missing[:3])) + ("; ..." if len(missing) > 3 else "")
             sizes = f"channels={space.in_channels} classes={space.num_classes} resolution={space.resolution}"
+            called = space.name if space.name in space_names() else "SPACE.toml"
             raise InputError(
                 f"{name} is not known for {len(missing):,} of the {len(found):,} units of space {space.name}: {shown}",
                 "a profile of this space, for the channels, classes and resolution of the data",
-                f"nas profile space={space.name} {sizes} out=FILE; or search.fill=true, which learns the times of the others",
+                f"nas profile space={called} {sizes} out=FILE; or search.fill=true, which learns the times of the others",
             )

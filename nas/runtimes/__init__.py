@@ -83,7 +83,10 @@ class Setting:
 
 @runtime_checkable
 class Runtime(Protocol):
-    """What runs networks. `name` is what settings call it."""
+    """What runs networks. `name` is what settings call it.
+
+    A runtime that takes more than seconds to prepare a network may have `slow = True`; fewer networks are then prepared a second time.
+    """
 
     name: str
 

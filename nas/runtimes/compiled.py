@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import subprocess
 import types
 import warnings
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ class Compiled:
     """
 
     name = "compiled"
+    slow = True
 
     def settled(self, setting: Setting) -> Setting:
         """The setting as given.
@@ -32,7 +35,7 @@ class Compiled:
         """
         check_device(setting.device)
         compiler = os.environ.get("CXX", "g++")
-        if torch.device(setting.device).type == "cpu" and not (shutil.which(compiler) or shutil.which("clang++")):
+        if torch.device(setting.device).type == "cpu" and _compiler() is None:
             raise InputError(
                 f"runtime compiled needs a C++ compiler, and there is no {compiler}",
                 "g++ or clang++ on the PATH, or named by the variable CXX",
@@ -69,8 +72,26 @@ class Compiled:
         return run if torch.device(setting.device).type == "cpu" else graphed(run, setting.device)
 
     def versions(self) -> dict[str, str]:
-        """Of torch, which has the compiler."""
-        return {"torch": torch.__version__}
+        """Of torch, and of the compiler of a processor's code."""
+        return {"torch": torch.__version__, "C++ compiler": _compiler_version()}
+
+
+def _compiler() -> str | None:
+    """The path of the compiler that torch takes; None where there is none."""
+    return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
+
+
+@cache
+def _compiler_version() -> str:
+    """The first line of what the C++ compiler says of itself; empty where there is none."""
+    path = _compiler()
+    if path is None:
+        return ""
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, encoding="utf-8", errors="replace", timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.stdout.partition("\n")[0].strip()
 
 
 def _own_code(module: nn.Module) -> Callable[..., object]:

@@ -10,13 +10,14 @@ A profile is a JSON file with one line per unit and per network:
 
     format       1
     device       what costs call it: latency_ms@DEVICE
-    space        name, digest and sizes of the space whose units were measured
+    space        name, digest and sizes of the space, and which of its units were measured (all, networks or none)
     setting      runtime, device, threads, batch, dtype and layout
     fingerprint  what the times hold for: processor or GPU, versions, allocator and the setting
     noisy        whether the machine was too noisy, and the times were asked for nevertheless
     model        form (its name), base in ms, and weights by quantity ("ms", or "ms.ffn" for one kind of unit)
     errors       of the model on networks that it was not fitted on, and of a model of MACs alone
-    networks     digest, role (calibration or held_out), ms, low and high (95 % interval of the median), predicted, macs, architecture
+    networks     digest, role (calibration, held_out or given), ms (mean of the medians of two passes), low and high (which contain their 95 %
+                 intervals), rounds, predicted, macs, architecture
     units        ms, error (half of that interval, relative) and rounds, or learned, or both; then the unit: kind, parts, dims, height, width
                  and perhaps bias
 
@@ -25,7 +26,8 @@ Times are in milliseconds for one batch.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -56,22 +58,19 @@ class UnitTimes:
     """Milliseconds of units: those that were measured, and branches that are composed of measured ones.
 
     A branch has a norm, a mixer or FFN, a scale and perhaps a position bias. Spaces offer every combination of them, too many to measure.
-    Norm, scale and bias cost nearly the same beside every set of options of one mixer, so their cost is taken from one measured branch,
-    the reference: the first of its kind, its mixer's name and its map.
+    Norm, scale and bias cost nearly the same beside every set of options of one mixer, so their cost is taken from one measured branch of
+    its kind, its mixer's name and its map, the reference: the one beside which most others were measured that differ in one part.
 
         time(norm, mixer, scale, bias) = time of (norm0, mixer, scale0, bias0), and what each of norm, scale and bias changes of the reference
 
     Args:
-        measured: milliseconds by unit, in the order of measuring; the order decides what is a reference.
+        measured: milliseconds by unit, in any order.
         learned: milliseconds by unit, as whole networks tell them.
     """
 
     def __init__(self, measured: Mapping[Unit, float], learned: Mapping[Unit, float] | None = None) -> None:
         self.measured, self.learned = dict(measured), dict(learned or {})
-        self._references: dict[tuple[Any, ...], Unit] = {}
-        for unit in self.measured:
-            if unit.kind in BRANCHES:
-                self._references.setdefault(_family(unit), unit)
+        self._references = _references(self.measured)
         self._composed: dict[Unit, float | None] = {}
 
     def __call__(self, unit: Unit) -> float | None:
@@ -84,14 +83,33 @@ class UnitTimes:
         return self._composed[unit]
 
     def _compose(self, unit: Unit) -> float | None:
-        reference = self._references.get(_family(unit))
-        if reference is None:
-            return None
-        needed = [self.measured.get(part) for part in composed_of(unit, reference)]
-        if any(ms is None for ms in needed):
-            return None
-        first, *changes = (ms for ms in needed if ms is not None)
-        return max(0.0, first + sum(changed - self.measured[reference] for changed in changes))
+        for reference in self._references.get(_family(unit), ()):
+            needed = [self.measured.get(part) for part in composed_of(unit, reference)]
+            first, *changes = (ms for ms in needed if ms is not None)
+            if len(changes) == len(needed) - 1:
+                return max(0.0, first + sum(changed - self.measured[reference] for changed in changes))
+        return None
+
+
+def _references(measured: Iterable[Unit]) -> dict[tuple[Any, ...], list[Unit]]:
+    """The branches that others may be composed with, by family, the best reference first. It does not depend on the order of `measured`."""
+    families: dict[tuple[Any, ...], list[Unit]] = {}
+    for unit in measured:
+        if unit.kind in BRANCHES:
+            families.setdefault(_family(unit), []).append(unit)
+    beside = Counter(key for family in families.values() for unit in family for key in _but_one_part(unit))
+
+    def rank(unit: Unit) -> tuple[int, str]:
+        return -sum(beside[key] for key in _but_one_part(unit)), repr(unit)
+
+    return {key: sorted(family, key=rank) for key, family in families.items()}
+
+
+def _but_one_part(unit: Unit) -> Iterator[tuple[Any, ...]]:
+    """What a branch has in common with those that differ from it in the norm, in the options of the body, in the scale or in the bias."""
+    for place in range(len(unit.parts)):
+        yield place, _family(unit), unit.parts[:place], unit.parts[place + 1 :], unit.bias
+    yield len(unit.parts), _family(unit), unit.parts
 
 
 def _family(unit: Unit) -> tuple[Any, ...]:
@@ -161,6 +179,11 @@ class DeviceModel:
     def errors(self) -> Mapping[str, Any]:
         """On whole networks that the model was not fitted on; empty where the profile does not say."""
         return self.about.get("errors", {})
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the times of its units were learned from whole networks, and so cannot be measured one by one."""
+        return any(key.partition(".")[0] == "learned" for key in self.weights)
 
     def unit_ms(self, unit: Unit) -> float | None:
         """Milliseconds of a unit alone, measured or composed of measured ones; None where neither is possible."""

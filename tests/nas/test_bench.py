@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import save_file
+from torch import nn
 
+from nas.commands.bench import _ready
 from nas.counters import our_count
+from nas.networks import Subject
 from nas.runtimes import Setting
 from nas.subjects import Timed, parse
 from search_spaces.costs import costs_of
@@ -60,6 +63,8 @@ def test_networks_side_by_side(nas: Commands, tmp_path: Path) -> None:
     assert int(rows[4]["macs"]) == our_count(model.to("meta"), meta(1, 3, 32, 32)).total
     assert rows[4]["digest"] == ""
     assert rows[0]["digest"] == replace(ARCH, resolution=32).digest
+    assert "Networks of this project are timed in the form for inference" in result.out
+    assert "models of timm are timed as they come" in result.out
     lines = result.out.splitlines()
     cells = [line.split()[3:5] for line in lines if line.startswith("timm/test_resnet")]
     assert cells == [["eager", "1"], ["eager", "3"]]
@@ -163,6 +168,79 @@ def test_what_is_refused(arguments: tuple[str, ...], given: str, instead: str, n
     assert given in found
     assert instead in offered
     assert contents(tmp_path) == before
+
+
+FAILING = """\
+import time
+
+
+class Failing:
+    name = "failing.Failing"
+
+    def settled(self, setting):
+        return setting
+
+    def prepare(self, module, inputs, setting):
+        def run():
+            raise RuntimeError("no such kernel" + chr(10) + "more")
+
+        return run
+
+    def versions(self):
+        return {}
+
+
+class Hesitant(Failing):
+    def prepare(self, module, inputs, setting):
+        count = 0
+
+        def run():
+            nonlocal count
+            count += 1
+            until = time.perf_counter() + 0.001 * (1 + count % 7)
+            while time.perf_counter() < until:
+                pass
+
+        return run
+"""
+
+
+def test_what_fails_when_it_is_run_is_refused_by_name(nas: Commands, tmp_path: Path) -> None:
+    make_network(tmp_path / "net")
+    (tmp_path / "failing.py").write_text(FAILING)
+    path = {"PYTHONPATH": str(tmp_path)}
+    command = ("bench", "net", "runtime=failing.Failing", "batch=1", *QUICK)
+    given, _, instead = nas(*command, cwd=tmp_path, env=path).refused("net does not run with runtime failing.Failing")
+    assert "RuntimeError: no such kernel)" in given
+    assert instead == "runtime=eager"
+    _, _, instead = nas(*command, "dtype=float16", cwd=tmp_path, env=path).refused("in float16")
+    assert instead == "dtype=float32"
+
+
+def test_a_network_that_cannot_be_made(tmp_path: Path) -> None:
+    for error, words in (
+        (RuntimeError("no weights\n"), "RuntimeError: no weights)"),
+        (MemoryError(), "not enough memory"),
+    ):
+
+        def ready(error: Exception = error) -> nn.Module:
+            raise error
+
+        subject = Subject("mine", 3, 32, nn.Identity, ready)
+        with pytest.raises(InputError) as found:
+            _ready(subject)
+        assert "mine" in found.value.given
+        assert words in found.value.given
+
+
+def test_a_time_limit_that_is_too_short_ends_in_times(nas: Commands, tmp_path: Path) -> None:
+    """With wide intervals, and what would make them narrow, unless the machine itself is noisy."""
+    make_network(tmp_path / "net")
+    (tmp_path / "failing.py").write_text(FAILING)
+    command = ("bench", "net", "runtime=failing.Hesitant", "batch=1", "seconds=0.2", "noisy=true")
+    result = nas(*command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}).ok()
+    assert "The time limit ended the measurement when 100% of the medians were less sure than 2.0%" in result.out
+    assert "of the medians are less sure" not in result.out
 
 
 SLOWING = """\

@@ -5,6 +5,7 @@ machine predicts is measured by tests/benchmarks/latency_model.py.
 """
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,15 +17,16 @@ import pytest
 
 from nas.latency import making
 from nas.latency.making import HELD_OUT, Plan, make_profile
-from nas.latency.profiles import add_profiles
+from nas.latency.profiles import add_profiles, check_covered, differences_here
 from nas.profiling import CROWD, companions, measure_networks, spread_networks
 from nas.runtimes import Setting
+from nas.runtimes.eager import Eager
 from nas.searches import read_search
 from nas.store import RunStore
 from nas.timing import Measurement, Noise, Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, temporary_costs
-from search_spaces.costs.latency import read_model
+from search_spaces.costs.latency import UnitTimes, read_model
 from search_spaces.costs.macs import macs
 from search_spaces.costs.pieces import unit_cost
 from search_spaces.errors import InputError
@@ -32,6 +34,7 @@ from search_spaces.named import load_space
 from search_spaces.space_units import space_units
 from search_spaces.units import Unit, units
 from tests.command_line import Commands, prepare
+from tests.nas.test_bench import SLOWING
 
 After = Callable[[str], Path]
 
@@ -169,20 +172,35 @@ def test_what_a_search_says_without_a_usable_profile(nas: Commands, after: After
         (("out=new.json", "calibration=5000"), ("different networks",)),
         (("out=tiny.toml/new.json",), ("cannot be written", "out=")),
         ((), ("profile.out is empty",)),
-        (("out=toy.json", "batch=2"), ("already a profile", "toy-2.json")),
+        (("out=toy.json", "batch=2"), ("already a profile", "its batch is 1 and not 2", "toy-2.json")),
+        (("out=toy.json", "calibration=7"), ("its calibration is 6 and not 7", "toy-2.json")),
+        (("out=toy.json", "heldout=4"), ("its heldout is 3 and not 4",)),
+        (("out=toy.json", "units=none"), ("its units is all and not none",)),
+        (("out=toy.json", "networks=arch.json"), ("it lacks 1 of the 1 networks",)),
+        (("out=toy.json", "resolution=16"), ("another space tiny, or of images of another size",)),
+        (("out=toy.csv",), ("profile.out is toy.csv", "out=toy.json", "list=toy.csv")),
+        (("missing=arch.json",), ("profile.missing", "profile=FILE.json")),
+        (("profile=toy.json", "networks=arch.json"), ("profile.networks", "missing=arch.json")),
+        (("out=new.json", "list=new.csv"), ("profile.out and profile.list",)),
+        (("out=new.json", "profile=toy.json", "missing=arch.json"), ("profile.out and profile.profile",)),
         (("profile=toy.json",), ("without networks",)),
         (("profile=none.json", "missing=arch.json"), ("none.json",)),
-        (("out=new.json", "error=0.0001", "seconds=0.01", "noisy=false"), ("too noisy", "noisy=true")),
+        (("out=new.json", "runtime=slowing.Slowing", "noisy=false"), ("too noisy", "waited for a core", "noisy=true")),
     ],
 )
 def test_what_profile_refuses(
     nas: Commands, toy: Path, tmp_path: Path, settings: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     place = Path(shutil.copytree(toy, tmp_path / "place"))
-    (place / "arch.json").write_text(spread_networks(load_space(place / "tiny.toml").bind(1, 10, 8), 1, 0)[0].to_json())
+    (place / "slowing.py").write_text(SLOWING)
+    networks = json.loads((toy / "toy.json").read_text())["networks"]
+    digests = {line["digest"] for line in networks}
+    others = spread_networks(load_space(place / "tiny.toml").bind(1, 10, 8), 40, 1)
+    (place / "arch.json").write_text(next(arch for arch in others if arch.digest not in digests).to_json())
     before = sorted(path.name for path in place.iterdir())
-    nas("profile", "space=tiny.toml", *SIZES, *QUICK, *settings, cwd=place).refused(*words)
-    left = sorted(path.name for path in place.iterdir() if not path.name.endswith(".partial"))
+    command = ("profile", "space=tiny.toml", *SIZES, *QUICK, *settings)
+    nas(*command, cwd=place, env={"PYTHONPATH": str(place)}).refused(*words)
+    left = sorted(path.name for path in place.iterdir() if path.suffix not in (".partial", "") or path.name == "run")
     assert left == before
 
 
@@ -228,18 +246,21 @@ def test_an_interrupted_profile_resumes(toy: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(making, "measure_some", counting)
     with pytest.raises(KeyboardInterrupt):
         make_profile(plan, out, show=False)
-    assert measured == [20, 0]  # the units, and then no network
+    assert measured == [6, 0]  # the networks, and then no unit
     assert not out.exists()
     partial = tmp_path / "toy.json.partial"
-    times = [json.loads(line)["timing"]["ms"] for line in partial.read_text().splitlines() if '"kind":"unit"' in line]
+    times = [
+        json.loads(line)["timing"]["ms"] for line in partial.read_text().splitlines() if '"kind":"network"' in line
+    ]
     with pytest.raises(InputError, match="is of another profile: seed differs"):
         make_profile(replace(plan, seed=1), out, show=False)
     measured.clear()
     measured.append(-1)
     measured.append(-1)
     model = make_profile(plan, out, show=False)
-    assert measured[2] == 6  # the networks: no unit is measured anew but for the repeats
-    assert sorted(model.times.measured.values()) == sorted(times)
+    assert measured[2:] == [20, 16 + 4, 6]  # the units, then some units among others and all networks anew
+    assert len(times) == len(model.about["networks"]) == 6
+    assert {line["rounds"] for line in model.about["networks"]} != {0}
     assert not partial.exists()
 
 
@@ -309,6 +330,200 @@ def test_the_model_that_fits_a_device_is_chosen_and_kept(
             assert predicted == pytest.approx(ms, rel=4 * most)
     if which == "none":
         assert not again.times.measured
+
+
+COMPOSED = """\
+name = "composed"
+about = "Branches in more combinations than are measured."
+in_channels = 1
+num_classes = 10
+resolution = 16
+head = { part = "linear_head", norm = "layer_norm" }
+
+[block]
+position = [{ part = "none" }]
+norm = [{ part = "layer_norm" }, { part = "batch_norm" }]
+scale = [{ part = "none" }, { part = "layer_scale" }]
+mixer = [{ part = "depthwise_conv", kernel_size = [3, 5, 7] }]
+ffn = [{ part = "mlp", ratio = [1, 2, 3, 4] }]
+
+[[stages]]
+width = [16]
+depth = [1, 2]
+embedding = { part = "conv_stem", stride = 2 }
+"""
+
+
+def test_what_is_fitted_is_what_the_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where times of branches are composed of others', which are measured in random order."""
+    fitted: list[UnitTimes] = []
+    real = making.fit
+
+    def watched(roles: Any, timings: Any, times: UnitTimes) -> Any:
+        fitted.append(times)
+        return real(roles, timings, times)
+
+    monkeypatch.setattr(making, "measure_some", Device(truth, lambda unit: truth(unit) + 0.01 * noise(unit)))
+    monkeypatch.setattr(making, "fit", watched)
+    (tmp_path / "composed.toml").write_text(COMPOSED)
+    space, out = load_space(tmp_path / "composed.toml"), tmp_path / "toy.json"
+    model = make_profile(Plan(device="toy", space=space, setting=Setting(), calibration=6, held_out=3), out, show=False)
+    known = space_units(space)
+    assert len(model.times.measured) < len(known)
+    assert model.errors["repeat"]["composed"] < 0.1
+    for unit in known:
+        assert fitted[0](unit) is not None
+        assert read_model(out).times(unit) == fitted[0](unit)
+
+
+def test_networks_are_measured_twice_and_their_difference_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that becomes 4 % slower between the passes: the mean of both is taken."""
+    passes: list[int] = []
+
+    class Slowing(Device):
+        def __call__(self, chosen: Sequence[Any], *rest: Any, **settings: Any) -> Measurement[int]:
+            found = super().__call__(chosen, *rest, **settings)
+            if isinstance(chosen[0], Unit):
+                return found
+            passes.append(len(chosen))
+            factor = 1.0 if len(passes) == 1 else 1.04
+            slowed = {key: replace(one, ms=factor * one.ms, high=factor * one.ms) for key, one in found.timings.items()}
+            return Measurement(slowed, found.noise, False)
+
+    device = Slowing(truth, truth)
+    monkeypatch.setattr(making, "measure_some", device)
+    space = load_space("digits")
+    plan = Plan(device="toy", space=space, setting=Setting(), calibration=5, held_out=3)
+    model = make_profile(plan, tmp_path / "toy.json", show=False)
+    assert passes == [8, 8]
+    assert model.errors["repeat"]["networks"] == pytest.approx(0.04)
+    for line in model.about["networks"]:
+        arch = Architecture.from_dict(line["architecture"])
+        first = device.base + sum(truth(unit) for _, unit in units(arch))
+        assert (line["low"], line["ms"]) == pytest.approx((first, 1.02 * first))
+        assert line["high"] == pytest.approx(1.04 * first)
+    assert [plan.calibration, plan.held_out] == [5, 3]
+    monkeypatch.setattr(Eager, "slow", True, raising=False)
+    passes.clear()
+    make_profile(plan, tmp_path / "slow.json", show=False)
+    assert passes == [8, 3]  # of those held out six at most
+
+
+def learned_profile(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "measure_some", Device(truth, noise))
+        plan = Plan(
+            device="toy", space=load_space("digits"), setting=Setting(), calibration=20, held_out=10, which="none"
+        )
+        assert make_profile(plan, place / "toy.json", show=False).is_learned
+    return place / "toy.json"
+
+
+def test_what_a_learned_profile_cannot_do(nas: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = learned_profile(tmp_path, monkeypatch)
+    with temporary_costs(), pytest.raises(InputError, match=r"search.fill=true learns from units") as error:
+        add_profiles([str(path)], ["latency_ms@toy"], fill=True)
+    assert "search.fill=false" in error.value.instead
+    (tmp_path / "arch.json").write_text(spread_networks(load_space("images32"), 1, 0)[0].to_json())
+    before = path.read_text()
+    nas("profile", "profile=toy.json", "missing=arch.json", cwd=tmp_path).refused(
+        "learned from whole networks", "units=all"
+    )
+    assert path.read_text() == before
+
+
+def test_units_that_were_added_stay_when_adding_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "measure_some", Device(truth, truth))
+    space, out = load_space("digits"), tmp_path / "toy.json"
+    make_profile(Plan(device="toy", space=space, setting=Setting(), calibration=4, held_out=2), out, show=False)
+    archs = spread_networks(load_space("images32"), 2, 0)
+    lacking = {unit for arch in archs for unit in read_model(out).missing(arch)}
+    before, left = len(read_model(out).times.measured), [2]
+
+    class Interrupted(Device):
+        def __call__(self, *rest: Any, **settings: Any) -> Measurement[int]:
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return super().__call__(*rest, **settings)
+
+    monkeypatch.setattr(making, "measure_some", Interrupted(truth, truth))
+    monkeypatch.setattr(making, "chunks", lambda items, size: ([item] for item in items))
+    with pytest.raises(KeyboardInterrupt):
+        making.add_units(out, archs, noisy=True)
+    assert len(read_model(out).times.measured) == before + 2 < before + len(lacking)
+    assert not read_model(out).about["noisy"]  # noisy=true allows a noisy machine; this one was not
+    left[0] = len(lacking)
+    assert len(making.add_units(out, archs)) == len(lacking) - 2
+    assert all(read_model(out).predict(arch) for arch in archs)
+
+
+def test_a_time_limit_that_is_too_short_is_no_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = Device(truth, truth)
+
+    def hurried(chosen: Sequence[Any], *rest: Any, **settings: Any) -> Measurement[int]:
+        found = device(chosen, *rest, **settings)
+        return Measurement(found.timings, replace(QUIET, unsettled=0.6, hurried=True), False)
+
+    monkeypatch.setattr(making, "measure_some", hurried)
+    plan = Plan(device="toy", space=load_space("digits"), setting=Setting(), calibration=4, held_out=2)
+    model = make_profile(plan, tmp_path / "toy.json", show=False)
+    assert not model.about["noisy"]
+    assert "seconds=0 for no limit, or a larger error=" in capsys.readouterr().out
+
+
+def test_a_process_that_is_kept_to_one_core(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a message of a noisy machine advises makes no other device of this one."""
+    model = read_model(toy / "toy.json")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    assert differences_here(model) == []
+    two = replace(model, about={**model.about, "setting": {**model.about["setting"], "threads": 2}})
+    assert "this process may use 1 core only" in differences_here(two)[0]
+    plan = Plan(device="toy", space=load_space("digits"), setting=Setting(threads=2))
+    with pytest.raises(InputError, match="may use 1 core only"):
+        make_profile(plan, toy / "two.json", show=False)
+    assert not list(toy.glob("two*"))
+
+
+def test_a_space_with_few_networks(tmp_path: Path) -> None:
+    """What the message offers is what the settings allow."""
+    (tmp_path / "few.toml").write_text(COMPOSED.replace("[1, 2, 3, 4]", "[1]").replace("[3, 5, 7]", "[3]"))
+    space = load_space(tmp_path / "few.toml")
+    for calibration, held_out in ((25, 30), (24, 3), (4, 60)):
+        plan = Plan(
+            device="toy", space=space, setting=Setting(), calibration=calibration, held_out=held_out,
+        )  # fmt: skip
+        with pytest.raises(InputError, match="different networks") as error:
+            make_profile(plan, tmp_path / "toy.json", show=False)
+        offered = dict(part.split("=") for part in error.value.instead.split())
+        assert int(offered["calibration"]) >= 3
+        assert int(offered["heldout"]) >= 2
+        assert int(offered["calibration"]) + int(offered["heldout"]) <= space.size
+        (tmp_path / "toy.json.partial").unlink()
+
+
+def test_a_space_of_a_file_is_not_offered_by_its_name(toy: Path, tmp_path: Path) -> None:
+    space = load_space(toy / "tiny.toml").bind(1, 10, 8)
+    (tmp_path / "toy.json").write_text(without_some_units(json.loads((toy / "toy.json").read_text())))
+    with temporary_costs():
+        add_profiles([str(tmp_path / "toy.json")], ["latency_ms@toy"])
+        with pytest.raises(InputError) as error:
+            check_covered(space, ["latency_ms@toy"])
+    assert "space=SPACE.toml channels=1" in error.value.instead
+
+
+def test_a_table_of_units_is_of_no_device_that_is_known_here(tmp_path: Path) -> None:
+    unit = space_units(load_space("digits"))[0]
+    text = json.dumps(unit.to_dict()).replace('"', '""')
+    (tmp_path / "phone.csv").write_text(f'unit,latency_ms@phone\n"{text}",0.5\n')
+    with temporary_costs(), pytest.raises(InputError) as error:
+        add_profiles([str(tmp_path / "phone.csv")], ["latency_ms"])
+    assert "a table of units, which does not say" in error.value.given
+    assert "None" not in error.value.given
 
 
 def test_units_that_are_added_are_on_the_scale_of_those_that_were_there(

@@ -27,6 +27,7 @@ from nas.timing import (
     Timing,
     check_quiet,
     measure,
+    pooled,
     time_interleaved,
 )
 from search_spaces.errors import InputError
@@ -248,6 +249,58 @@ def test_settings_out_of_range(wrong: dict[str, float]) -> None:
         time_interleaved({}, seed=0, **wrong)  # type: ignore[arg-type]
 
 
+def test_a_crowd_stays_together() -> None:
+    """A run that is done goes on beside the others, whose time would change without it; a few that never settle are not waited for."""
+    machine, names = Machine(), [f"quiet {n}" for n in range(30)]
+    runs = {name: machine.run(name, noisy(n, 1.0, 0.001)) for n, name in enumerate(names)}
+    runs |= {name: machine.run(name, noisy(5, 1.0, 0.03)) for name in ("loud", "louder")}
+    found = time_interleaved(runs, seed=0, error=0.01, most=500, clock=machine.clock, together=True)
+    assert len({timing.rounds for timing in found.values()}) == 1
+    assert found["loud"].rounds > 15
+    machine = Machine()
+    runs = {name: machine.run(name, noisy(n, 1.0, 0.001)) for n, name in enumerate(names)}
+    runs["never"] = machine.run("never", noisy(5, 1.0, 1.0))
+    found = time_interleaved(runs, seed=0, error=0.01, most=500, clock=machine.clock, together=True)
+    assert {timing.rounds for timing in found.values()} == {15}
+
+
+class Cache:
+    """A machine on which a run takes twice as long when another one ran before it."""
+
+    def __init__(self, names: str, seconds: float = 1e-3) -> None:
+        self.machine, self.last, self.seconds = Machine(), "", seconds
+        self.runs = {name: self.run(name) for name in names}
+
+    def run(self, name: str) -> Callable[[], object]:
+        def call() -> None:
+            self.machine.now += self.seconds * (1 if self.last == name else 2)
+            self.last = name
+
+        return call
+
+    def measured(self, warm: bool) -> Measurement[str]:
+        clock = self.machine.clock
+        return measure(self.runs, seed=0, warm=warm, reference=self.run("reference"), clock=clock, cpu_clock=clock)
+
+
+def test_the_time_of_a_network_does_not_depend_on_what_is_beside_it() -> None:
+    for names in ("a", "abcdefgh"):
+        assert Cache(names).measured(warm=True).timings["a"].ms == pytest.approx(1)
+        assert Cache(names).measured(warm=False).timings["a"].ms == pytest.approx(2)
+    assert Cache("a", 0.2).measured(warm=True).timings["a"].ms == pytest.approx(
+        400
+    )  # of a long call it is a small part
+
+
+def test_pooled() -> None:
+    one, other = Timing(10.0, 9.5, 10.5, 1.1, 15, 0.05), Timing(11.0, 10.8, 11.2, 1.2, 20, 0.02)
+    both = pooled(one, other)
+    assert both == pooled(other, one)
+    assert (both.ms, both.low, both.high, both.spread, both.rounds) == (10.5, 9.5, 11.2, 1.2, 35)
+    assert both.error == pytest.approx(0.85 / 10.5)
+    assert pooled(one, one) == replace(one, rounds=30)
+
+
 # A noisy machine
 
 
@@ -300,6 +353,25 @@ def test_a_noisy_machine_is_refused(
     found = measured(reference, run, waiting, noisy=True)
     assert found.noisy
     assert any(word in problem for problem in found.noise.problems())
+
+
+def test_a_time_limit_is_no_noise() -> None:
+    """Times of too few rounds are given, with what would settle them; the same doubt after all rounds is noise."""
+    machine = Machine()
+    found = measure(
+        {"a": machine.run("a", noisy(3, 1.0, 0.15)), "b": machine.run("b", noisy(4, 1.0, 0.15))},
+        seed=0, seconds=50.0, reference=machine.run("reference", lambda _: 1.0), clock=machine.clock, cpu_clock=machine.clock,
+    )  # fmt: skip
+    assert not found.noisy
+    assert found.noise.hurried
+    assert found.noise.unsettled == 1
+    assert found.timings["a"].error > 0.02
+    for words in ("100% of the medians are less sure than 2.0%", "seconds=0", "error="):
+        assert words.replace("are", "were") in found.noise.hurry()
+    assert not replace(found.noise, hurried=False).hurry()
+    with pytest.raises(NoisyMachine, match="100% of the medians"):
+        check_quiet(replace(found.noise, hurried=False))
+    assert not measured(noisy(0, 1.0, 0.02)).noise.hurried
 
 
 def test_limits() -> None:

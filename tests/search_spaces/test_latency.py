@@ -147,11 +147,24 @@ def test_branches_that_were_not_measured_are_composed() -> None:
     assert UnitTimes({unit: composable(unit) for unit in measured[1:]})(wanted[-1]) is not None
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_composed_times_do_not_depend_on_the_order_of_measuring(seed: int) -> None:
+    wanted = branches()
+    measured = representatives(wanted)
+    times = {unit: composable(unit) * random.Random(str(unit)).uniform(0.9, 1.1) for unit in measured}
+    first = UnitTimes(times)
+    random.Random(seed).shuffle(measured)
+    again = UnitTimes({unit: times[unit] for unit in measured})
+    assert [again(unit) for unit in wanted] == [first(unit) for unit in wanted]
+    assert None not in map(again, wanted)
+
+
 @pytest.mark.parametrize("name", ["images32", "transxnet"])
 def test_representatives_tell_the_time_of_every_unit(name: str) -> None:
     wanted = space_units(load_space(name))
     measured = representatives(wanted)
     assert len(measured) <= len(wanted)
+    random.Random(0).shuffle(measured)
     times = UnitTimes(dict.fromkeys(measured, 0.5))
     assert all(times(unit) == 0.5 for unit in wanted)
 
