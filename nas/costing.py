@@ -43,6 +43,11 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
     return listed
 
 
+LATENCY = "latency_ms"
+
+_WITH_A_PROFILE = "{} search.profiles=FILE, where FILE is from: nas profile space=SPACE out=FILE"
+
+
 def check_limits(budget: Budget, key: str) -> None:
     """
     Args:
@@ -71,7 +76,9 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
             f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured or search.learned, or the device of search.profiles",
-            f"{key}={','.join([*others, *mended])}",
+            f"{key}={','.join([*others, *mended])}"
+            if name != LATENCY
+            else _WITH_A_PROFILE.format(f"{key}={','.join(among)}"),
         ) from None
 
 
