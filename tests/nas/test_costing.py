@@ -23,6 +23,13 @@ from tests.nas.test_inputs import TINY, profile
 IMAGES32 = load_space("images32")
 
 
+def test_latency_asks_for_a_profile() -> None:
+    with pytest.raises(InputError, match="no known cost") as error:
+        prepare_costs(SearchConfig(budget="macs=2M,latency_ms=8"))
+    assert error.value.instead.startswith("search.budget=latency_ms=8,macs=2M search.profiles=FILE")
+    assert "nas profile" in error.value.instead
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -34,13 +41,6 @@ IMAGES32 = load_space("images32")
     ],
     ids=lambda settings: f"{settings.budget} {','.join(settings.objectives)}",
 )
-def test_latency_asks_for_a_profile() -> None:
-    with pytest.raises(InputError, match="no known cost") as error:
-        prepare_costs(SearchConfig(budget="macs=2M,latency_ms=8"))
-    assert error.value.instead.startswith("search.budget=latency_ms=8,macs=2M search.profiles=FILE")
-    assert "nas profile" in error.value.instead
-
-
 def test_what_is_offered_for_an_unknown_cost_is_accepted(settings: SearchConfig) -> None:
     with pytest.raises(InputError, match="no known cost") as error:
         prepare_costs(settings)
