@@ -29,7 +29,7 @@ from nas.records import OVER, SAMPLER, WITHIN, DeviceTime, Evaluation, eligible,
 from nas.roles import eligible_of, front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
-from nas.timing import NoisyMachine, Timing
+from nas.timing import NoisyMachine, Timing, pooled
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names
 from search_spaces.costs.latency import LATENCY, DeviceModel, origin_of
@@ -146,12 +146,6 @@ def measure_here(archs: Sequence[Architecture], setting: Setting, noisy: bool) -
     return found
 
 
-def both(one: Timing, other: Timing) -> Timing:
-    """Two measurements of one network as one: the mean of their medians, in an interval that holds both of theirs."""
-    ms, low, high = (one.ms + other.ms) / 2, min(one.low, other.low), max(one.high, other.high)
-    return Timing(ms, low, high, max(one.spread, other.spread), one.rounds + other.rounds, (high - low) / 2 / ms)
-
-
 class Delivery:
     """Measures the networks of one search, and remembers what was measured.
 
@@ -212,7 +206,7 @@ class Delivery:
             found = self._meter([network.architecture for network in group], target.setting)
             near = [network.architecture for network in group if self._is_near(target, found[network.digest][0])]
             for digest, (timing, noisy) in self._meter(near, target.setting).items():
-                found[digest] = both(found[digest][0], timing), found[digest][1] or noisy
+                found[digest] = pooled(found[digest][0], timing), found[digest][1] or noisy
             for network in group:
                 self._record(target, network, *found[network.digest])
             progress.update(first + len(group))

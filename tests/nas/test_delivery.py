@@ -15,7 +15,7 @@ from nas.budget import Budget
 from nas.cards import COUNTED, card_of
 from nas.config import SearchConfig
 from nas.costing import prepare_costs
-from nas.delivery import TOGETHER, Delivery, Target, about_devices, both, targets_of
+from nas.delivery import TOGETHER, Delivery, Target, about_devices, targets_of
 from nas.fingerprint import fingerprint
 from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
 from nas.roles import front_of, roles_of
@@ -23,7 +23,7 @@ from nas.runtimes import Setting
 from nas.searches import RUNNING, Search
 from nas.selection import Selected
 from nas.store import RunStore
-from nas.timing import NoisyMachine, Timing
+from nas.timing import NoisyMachine, Timing, pooled
 from search_spaces.architecture import Architecture
 from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError
@@ -159,7 +159,7 @@ def test_a_network_near_its_limit_is_measured_twice(tmp_path: Path) -> None:
 
 def test_two_measurements_together() -> None:
     one, other = Timing(2.0, 1.9, 2.1, 1.1, 15, 0.05), Timing(2.2, 2.0, 2.3, 1.2, 20, 0.07)
-    assert both(one, other) == Timing(2.1, 1.9, 2.3, 1.2, 35, (2.3 - 1.9) / 2 / 2.1)
+    assert pooled(one, other) == Timing(2.1, 1.9, 2.3, 1.2, 35, (2.3 - 1.9) / 2 / 2.1)
 
 
 def test_another_device_is_predicted_only(tmp_path: Path) -> None:
