@@ -235,6 +235,7 @@ def test_memory_that_runs_out_before_the_first_checkpoint(nas: Commands, hungry:
     nas("train", "config.toml", *instead.split(), cwd=hungry, env=with_calls(hungry, 10**6)).ok()
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_search_extract_and_retrain(nas: Commands, hungry: Path) -> None:
     env, none = with_calls(hungry, 10**6), with_calls(hungry, 0)
     nas("train", "config.toml", cwd=hungry, env=env).ok()

@@ -56,7 +56,11 @@ def python(place: Path, *arguments: str, text: str | None = None) -> subprocess.
             ["script.py"], CALLS.format(verbs="train, search, extract, retrain, report"), marks=pytest.mark.slow
         ),
         pytest.param(["script.py"], CALLS.format(verbs="demo"), marks=pytest.mark.slow),
-        (["script.py"], GUARDED.replace('if __name__ == "__main__":', "def main() -> None:") + "\n\nmain()\n"),
+        pytest.param(
+            ["script.py"],
+            GUARDED.replace('if __name__ == "__main__":', "def main() -> None:") + "\n\nmain()\n",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["retrain", "module", "all verbs", "demo", "function"],
 )
@@ -94,7 +98,7 @@ def test_a_guarded_script_that_fails_in_other_processes(after: After) -> None:
         pytest.param(
             ["script.py"], CALLS.format(verbs="retrain").replace("jobs=2", "jobs=1"), None, marks=pytest.mark.slow
         ),
-        (["-c", CALLS.format(verbs="retrain")], "", None),  # there is nothing to import
+        pytest.param(["-c", CALLS.format(verbs="retrain")], "", None, marks=pytest.mark.slow),  # nothing to import
         (["-"], "", CALLS.format(verbs="retrain").replace("jobs=2", "jobs=1")),
     ],
     ids=["guarded", "one process", "-c", "standard input, one process"],

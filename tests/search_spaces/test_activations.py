@@ -133,7 +133,15 @@ def allocated(module: nn.Module, image: Tensor) -> int:
     return peak + image.numel() * image.element_size()
 
 
-@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+OFTEN = ("digits", "images32", "unified")
+"""Spaces whose members are run in every test; `unified` has the parts of the others."""
+
+
+@pytest.mark.parametrize(
+    "space",
+    [pytest.param(space, marks=() if space.name in OFTEN else pytest.mark.slow) for space in named_spaces()],
+    ids=name_of,
+)
 def test_the_allocator_agrees(space: SearchSpace) -> None:
     """It also sees what functions need inside, such as the workspace of an attention or reordered weights: never less, and in most
     spaces less than 2 % more for at least half of the networks; in HAT-Net's up to 1.7 times."""

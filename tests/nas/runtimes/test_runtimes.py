@@ -152,6 +152,7 @@ class Two(nn.Module):
         return self.conv(x).relu().mean((2, 3))
 
 
+@pytest.mark.slow
 def test_compiled_networks_of_one_class_do_not_push_each_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is compiled once, however many there are beside it."""
     import torch._dynamo.config
