@@ -20,6 +20,8 @@ from search_spaces.space_units import space_units
 def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = False) -> list[DeviceModel]:
     """Registers the cost `latency_ms@NAME` of every profile and of every table of units, and `latency_ms` for the one that is of this device.
 
+    Searches that do not need it know it too, so that their networks can be compared with those of searches that do.
+
     Args:
         wanted: the costs that a search names.
         fill: give units that were not measured times that are learned from the others.
@@ -37,10 +39,9 @@ def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = Fal
         add_model(model, path)
         if fill:
             say(f"{model.name}: {model.form}")
-        # A device that is asked for by its name alone need not be there, nor the libraries that it was measured with.
-        if LATENCY in wanted and not differences_here(model):
+        if _is_here(model, LATENCY in wanted):
             here.append((model, path))
-    if LATENCY not in wanted or LATENCY in cost_names() or not models:
+    if not models or LATENCY in cost_names() or (LATENCY not in wanted and len(here) != 1):
         return models
     if not here:
         raise elsewhere(*read[0])
@@ -53,6 +54,20 @@ def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = Fal
         )
     add_model(*here[0], here=True)
     return models
+
+
+def _is_here(model: DeviceModel, wanted: bool) -> bool:
+    """Whether a profile is of this machine.
+
+    Args:
+        wanted: whether anything depends on it. Else the libraries that it was measured with need not be there.
+    """
+    try:
+        return not differences_here(model)
+    except InputError:
+        if wanted:
+            raise
+        return False
 
 
 def read_devices(path: str) -> list[DeviceModel]:

@@ -116,14 +116,19 @@ def test_a_search_for_a_device_that_is_elsewhere(nas: Commands, toy: Path, after
 def test_latency_ms_is_that_of_this_machine(toy: Path, tmp_path: Path) -> None:
     mine, other = toy / "toy.json", tmp_path / "other.json"
     other.write_text(json.dumps(json.loads(mine.read_text()) | {"device": "other"}))
+    for wanted in (["macs"], ["latency_ms"]):  # who does not need it knows it too, for comparison
+        with temporary_costs():
+            add_profiles([str(mine)], wanted)
+            assert cost_named("latency_ms").origin == cost_named("latency_ms@toy").origin
     with temporary_costs():
-        add_profiles([str(mine)], ["macs"])
+        add_profiles([str(mine), str(other)], ["macs"])
         assert "latency_ms" not in cost_names()
-        add_profiles([str(mine)], ["latency_ms"])
-        assert cost_named("latency_ms").origin == cost_named("latency_ms@toy").origin
     with temporary_costs(), pytest.raises(InputError, match="2 profiles are of this device"):
         add_profiles([str(mine), str(other)], ["latency_ms"])
     of_another_machine(other)
+    with temporary_costs():
+        add_profiles([str(other)], ["macs"])
+        assert "latency_ms" not in cost_names()
     with temporary_costs():
         add_profiles([str(other), str(mine)], ["latency_ms"])
         assert cost_named("latency_ms").origin == cost_named("latency_ms@toy").origin
