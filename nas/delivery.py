@@ -24,12 +24,13 @@ from nas.config import SearchConfig
 from nas.latency.accuracy import Accuracy, accuracy
 from nas.latency.profiles import differences_here, read_devices
 from nas.log import Progress
+from nas.measuring import NoisyMachine
 from nas.profiling import chunks, measure_some
 from nas.records import OVER, SAMPLER, WITHIN, DeviceTime, Evaluation, eligible, latest, refuted
 from nas.roles import eligible_of, front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
-from nas.timing import NoisyMachine, Timing, pooled
+from nas.timing import Timing, pooled
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names
 from search_spaces.costs.latency import LATENCY, DeviceModel, origin_of

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nas.config import Config
+from nas.counters import Count, counted
 from nas.plugins import import_plugins
 from nas.store import RunStore
 from nas.subjects import ALLOWED, Networks
@@ -42,6 +43,25 @@ class Subject:
     make: Callable[[], nn.Module]
     ready: Callable[[], nn.Module]
     arch: Architecture | None = None
+
+    @property
+    def size(self) -> tuple[int, int, int, int]:
+        """Of one of its images, (1, c, h, w)."""
+        return 1, self.in_channels, self.resolution, self.resolution
+
+    def counted(self, make: Callable[[], nn.Module] | None = None) -> tuple[nn.Module, dict[str, float], Count]:
+        """As `nas.counters.counted`.
+
+        Args:
+            make: what makes it for that, if it is not `self.make`.
+
+        Raises:
+            InputError: it does not run without values, or not on images of its resolution.
+        """
+        allowed = "networks that run without values, on images of a size that they take"
+        return counted(
+            self.name, make or self.make, self.size, allowed, f"resolution={224 if self.resolution != 224 else 256}"
+        )
 
 
 def subjects(names: Sequence[str], asked: Networks) -> Iterator[Subject]:

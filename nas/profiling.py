@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.log import Progress
+from nas.measuring import Measurement, Noise, measure
 from nas.runtimes import Setting, make_runtime, prepare_all
-from nas.timing import FEWEST, Measurement, Noise, SelfTimed, Timing, measure
+from nas.runtimes.forms import in_groups
+from nas.timing import FEWEST, SelfTimed, Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs.pieces import cost, unit_cost
 from search_spaces.network import build
@@ -147,17 +149,7 @@ def _job(item: Architecture | Unit, batch: int, seed: int) -> tuple[nn.Module, t
 
 def chunks(items: Sequence[K], params: Callable[[K], int]) -> Iterator[list[K]]:
     """The items in lists that are measured together: at most `TOGETHER`, with at most `PARAMS` parameters."""
-    chunk: list[K] = []
-    held = 0
-    for item in items:
-        size = params(item)
-        if chunk and (len(chunk) == TOGETHER or held + size > PARAMS):
-            yield chunk
-            chunk, held = [], 0
-        chunk.append(item)
-        held += size
-    if chunk:
-        yield chunk
+    return in_groups(items, params, TOGETHER, PARAMS)
 
 
 def companions(chosen: Sequence[Unit], known: Sequence[Unit], seed: int, crowd: int = CROWD) -> list[Unit]:

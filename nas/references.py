@@ -11,8 +11,9 @@ from torch import nn
 
 from nas.counters import counted
 from nas.delivery import in_full
+from nas.measuring import NoisyMachine, measure
 from nas.runtimes import Setting, make_runtime
-from nas.timing import NoisyMachine, Timing, measure
+from nas.timing import Timing
 from nas.timm_models import TIMM, fresh_model, name_in_timm
 from search_spaces.errors import InputError
 

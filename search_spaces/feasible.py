@@ -24,7 +24,8 @@ from search_spaces.costs.bulk import SpaceCosts
 from search_spaces.covering import FORCED, covered
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.space import SearchSpace
-from search_spaces.tilting import Drawn, EmptyError, Model, Prior, Tilt, TiltedSampler, genes_of, least
+from search_spaces.tilted import Drawn, TiltedSampler, genes_of
+from search_spaces.tilting import EmptyError, Model, Prior, Tilt, least
 
 Limit = tuple[str, float, float]
 """Name of a cost, and the least and the most that it may be."""

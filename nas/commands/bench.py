@@ -14,15 +14,14 @@ import torch
 from torch import nn
 
 from nas import machine, memory
-from nas.counters import our_count
 from nas.fingerprint import fingerprint
 from nas.log import Progress, say
+from nas.measuring import Measurement, measure
 from nas.networks import Subject, subjects
 from nas.runtimes import Runtime, Setting, make_runtime
 from nas.store import RunStore
 from nas.subjects import Timed
-from nas.timing import Measurement, Timing, measure
-from search_spaces.costs.operators import meta
+from nas.timing import Timing
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded
 
@@ -168,19 +167,8 @@ def _count(subject: Subject, network: nn.Module) -> tuple[int, int]:
     Raises:
         InputError: the network does not run on images of its resolution.
     """
-    size = (1, subject.in_channels, subject.resolution, subject.resolution)
-    try:
-        macs = our_count(copy.deepcopy(network).to("meta").requires_grad_(False), meta(*size)).total
-    except (MemoryError, InputError):
-        raise
-    except Exception as error:  # whatever the code of a model raises
-        raise InputError(
-            f"{subject.name} does not run on the meta device, where it is counted, with an image of {size[2]} x {size[3]} "
-            f"({_said(error)})",
-            "networks that run without values, on images of a size that they take",
-            f"resolution={224 if subject.resolution != 224 else 256}",
-        ) from error
-    return sum(p.numel() for p in network.parameters()), macs
+    _, costs, _ = subject.counted(lambda: copy.deepcopy(network).to("meta"))
+    return int(costs["params"]), int(costs["macs"])
 
 
 def _prepared(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nas.counters import INSTALL, Count, Difference, counted, differences, fvcore_count, torch_count
+from nas.counters import INSTALL, Count, Difference, differences, fvcore_count, torch_count
 from nas.log import Progress, say
 from nas.networks import Subject, subjects
 from nas.store import RunStore
@@ -75,16 +75,12 @@ def costing(subject: Subject, counters: bool = True) -> Costing:
     Raises:
         InputError: the network does not run on images of its resolution.
     """
-    size = (1, subject.in_channels, subject.resolution, subject.resolution)
-    network, costs, ours = counted(
-        subject.name, subject.make, size, "networks that run without values, on images of a size that they take",
-        f"resolution={224 if subject.resolution != 224 else 256}",
-    )  # fmt: skip
+    network, costs, ours = subject.counted()
     if subject.arch is not None:
         costs |= costs_of(subject.arch, [name for name in cost_names() if name not in BUILT_IN])
     found = Costing(subject, costs, ours)
     if counters:
-        _add_others(found, network, size)
+        _add_others(found, network, subject.size)
     return found
 
 

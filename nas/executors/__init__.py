@@ -11,14 +11,14 @@ An executor of your own is a class with `map` and `close` as below, made with `w
 as `my_package.MyExecutor`. Only the standard library is imported here.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
+from nas.dotted import check_name, found_at
 from nas.executors.guard import Words as Words
 from nas.executors.guard import check_guarded as check_guarded
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError
 
 NAMES = ("auto", "here", "processes")
 """Executors that come with nas. `auto` takes processes for more than one worker, and for short jobs not at once."""
@@ -97,32 +97,14 @@ def check_executor(name: str, key: str = "executor") -> None:
     Raises:
         InputError: neither.
     """
-    if name not in NAMES and not ("." in name and all(map(str.isidentifier, name.split(".")))):
-        raise unknown(key, name, NAMES, key + "={}, or a class of yours as my_package.MyExecutor")
+    check_name(name, NAMES, key, "MyExecutor")
 
 
 def _class_of(path: str, key: str) -> Any:
     """The class of an executor by its dotted path."""
-    module_name, _, class_name = path.rpartition(".")
     contract = "a class with map(setup, work, jobs, *, weight=None) and close(), made with workers="
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(
-            f"{key}={path}: module {module_name!r} cannot be imported ({error})",
-            f"{', '.join(NAMES)}, or a class of a module that can be imported",
-            f"PYTHONPATH=FOLDER nas ... {key}={path}",
-        ) from None
-    except Exception as error:  # what a module does when it is imported
-        raise InputError(
-            f"{key}={path}: module {module_name!r} fails ({type(error).__name__}: {error})",
-            "a module that can be imported",
-            f"mend {module_name}",
-        ) from error
-    found = getattr(module, class_name, None)
-    if found is None:
-        classes = [name for name, value in vars(module).items() if isinstance(value, type) and hasattr(value, "map")]
-        raise unknown(f"executor in {module_name}", class_name, classes, f"{key}={module_name}.{{}}")
+    class_name = path.rpartition(".")[2]
+    found: Any = found_at(path, NAMES, key, "executor", "map")
     lacks = [name for name in ("map", "close") if not callable(getattr(found, name, None))]
     if not isinstance(found, type) or lacks:
         what = "has no " + " and no ".join(lacks) if lacks else "is no class"

@@ -17,6 +17,7 @@ import importlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from nas.dotted import check_name, found_at
 from search_spaces.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -162,30 +163,16 @@ def check_runtime(name: str, key: str = "runtime") -> None:
     Raises:
         InputError: neither.
     """
-    if name not in NAMES and not ("." in name and all(map(str.isidentifier, name.split(".")))):
-        raise unknown(key, name, NAMES, key + "={}, or a class of yours as my_package.MyRuntime")
+    check_name(name, NAMES, key, "MyRuntime")
 
 
 def _class_of(path: str, key: str) -> Runtime:
     """The runtime of a dotted path."""
-    module_name, _, class_name = path.rpartition(".")
     contract = (
         "a class with name, settled(setting), prepare(module, inputs, setting) and versions(), made without arguments"
     )
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
-        raise InputError(
-            f"{key}={path}: module {module_name!r} cannot be imported ({type(error).__name__}: {error})",
-            f"{', '.join(NAMES)}, or a class of a module that can be imported",
-            f"PYTHONPATH=FOLDER nas ... {key}={path}",
-        ) from error
-    found = getattr(module, class_name, None)
-    if found is None:
-        classes = [
-            name for name, value in vars(module).items() if isinstance(value, type) and hasattr(value, "prepare")
-        ]
-        raise unknown(f"runtime in {module_name}", class_name, classes, f"{key}={module_name}.{{}}")
+    class_name = path.rpartition(".")[2]
+    found: Any = found_at(path, NAMES, key, "runtime", "prepare")
     try:
         runtime = found()
     except Exception as error:  # whatever the class does

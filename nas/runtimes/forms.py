@@ -1,7 +1,8 @@
 """What the runtimes share: copies of a module for running, images in their layout, devices, and the comparison of outputs."""
 
 import copy
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from search_spaces.network import Network
 from search_spaces.reparameterisation import merge_parts
 from search_spaces.units import UnitModule, unit_for_inference
 
+K = TypeVar("K")
+
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 """Largest difference of outputs over the largest output, by the type of numbers. Rounding alone gives 1e-6 to 1e-4 in float32."""
 
@@ -21,6 +24,21 @@ ON_A_GPU = 0.02
 
 
 @torch.no_grad()
+def in_groups(items: Iterable[K], params: Callable[[K], int], together: int, most: int) -> Iterator[list[K]]:
+    """The items in lists of up to `together` with at most `most` parameters, unless one alone has more."""
+    group: list[K] = []
+    held = 0
+    for item in items:
+        size = params(item)
+        if group and (len(group) == together or held + size > most):
+            yield group
+            group, held = [], 0
+        group.append(item)
+        held += size
+    if group:
+        yield group
+
+
 def folded(module: nn.Module) -> nn.Module:
     """A copy for running, with norms folded and branches merged where the module is ours; of another one as it is."""
     if isinstance(module, Network):

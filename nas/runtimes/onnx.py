@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.runtimes import Setting
-from nas.runtimes.forms import check_outputs, folded, outputs_of, set_threads
+from nas.runtimes.forms import check_outputs, folded, in_groups, outputs_of, set_threads
 from search_spaces.errors import InputError
 
 OPSET = 20
@@ -150,18 +150,8 @@ def _device(setting: Setting) -> tuple[str, int]:
 
 
 def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    """Jobs in lists of up to `TOGETHER`, with at most `PARAMS` parameters, unless one alone has more."""
-    batch: list[Job] = []
-    params = 0
-    for job in jobs:
-        own = sum(parameter.numel() for parameter in job[0].parameters())
-        if batch and (len(batch) == TOGETHER or params + own > PARAMS):
-            yield batch
-            batch, params = [], 0
-        batch.append(job)
-        params += own
-    if batch:
-        yield batch
+    """Jobs that are exported together."""
+    return in_groups(jobs, lambda job: sum(p.numel() for p in job[0].parameters()), TOGETHER, PARAMS)
 
 
 def _providers() -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nas.dotted import is_dotted
 from search_spaces.errors import InputError, nearest, unknown
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def check_sampler(name: str, key: str = "search.samplers") -> None:
     Raises:
         InputError: neither.
     """
-    if name not in _KNOWN and not ("." in name and all(part.isidentifier() for part in name.split("."))):
+    if name not in _KNOWN and not is_dotted(name):
         raise InputError(
             f"unknown sampler {name!r}",
             f"{', '.join(NAMES)}, or the dotted path of an Optuna sampler such as my_package.MySampler",

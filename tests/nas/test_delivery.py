@@ -17,13 +17,14 @@ from nas.config import SearchConfig
 from nas.costing import prepare_costs
 from nas.delivery import TOGETHER, Delivery, Target, about_devices, targets_of
 from nas.fingerprint import fingerprint
+from nas.measuring import NoisyMachine
 from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
 from nas.roles import front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import RUNNING, Search
 from nas.selection import Selected
 from nas.store import RunStore
-from nas.timing import NoisyMachine, Timing, pooled
+from nas.timing import Timing, pooled
 from search_spaces.architecture import Architecture
 from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError

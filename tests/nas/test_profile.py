@@ -18,12 +18,13 @@ import pytest
 from nas.latency import making
 from nas.latency.making import HELD_OUT, Plan, make_profile
 from nas.latency.profiles import add_profiles, check_covered, differences_here
+from nas.measuring import Measurement, Noise
 from nas.profiling import CROWD, companions, measure_networks, spread_networks
 from nas.runtimes import Setting
 from nas.runtimes.eager import Eager
 from nas.searches import read_search
 from nas.store import RunStore
-from nas.timing import Measurement, Noise, Timing
+from nas.timing import Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, temporary_costs
 from search_spaces.costs.latency import UnitTimes, read_model
