@@ -8,7 +8,6 @@ from pathlib import Path
 
 from nas.budget import UNKNOWN, Budget
 from nas.config import SearchConfig
-from nas.latency.learned_costs import add_learned
 from nas.latency.profiles import add_profiles
 from nas.objectives import Objective, parse_objectives
 from search_spaces.architecture import Architecture
@@ -33,8 +32,11 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
     """
     listed = [arch for path in settings.measured for arch in read_costs(path)]
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
-    for path in settings.learned:
-        add_learned(path)
+    if settings.learned:
+        from nas.latency.learned_costs import add_learned  # scikit-learn's models take a second to import
+
+        for path in settings.learned:
+            add_learned(path)
     add_profiles(settings.profiles, needed(budget, objectives), settings.fill)
     check_limits(budget, "search.budget")
     for objective in objectives:

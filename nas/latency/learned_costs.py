@@ -13,6 +13,7 @@ import numpy as np
 
 from nas.latency.features import unit_features
 from nas.latency.learned import FEWEST, FITS, NetworkModel, fit_networks
+from nas.latency.profiles import LEARNED
 from nas.log import Progress, say
 from search_spaces.architecture import Architecture
 from search_spaces.costs import Additive, Cost, add_cost
@@ -21,14 +22,6 @@ from search_spaces.errors import InputError
 from search_spaces.registry import complete
 from search_spaces.textfiles import expanded
 from search_spaces.units import Unit, units
-
-LEARNED = "learned from "
-"""Beginning of the origin of a cost that is known for every network because it was learned."""
-
-
-def is_learned(cost: Cost) -> bool:
-    """Whether a cost is known for every network because it was learned."""
-    return cost.origin.startswith(LEARNED)
 
 
 def units_of(arch: Architecture) -> Counter[Unit]:

@@ -4,17 +4,23 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from nas.fingerprint import check_cores, fingerprint, same_device
-from nas.latency.filling import filled
-from nas.latency.learned_costs import is_learned
 from nas.latency.unit_tables import is_unit_table, read_unit_table
 from nas.log import say
 from nas.runtimes import Setting
-from search_spaces.costs import BUILT_IN, cost_named, cost_names
+from search_spaces.costs import BUILT_IN, Cost, cost_named, cost_names
 from search_spaces.costs.latency import LATENCY, DeviceModel, add_model, read_model
 from search_spaces.errors import InputError
 from search_spaces.named import space_names
 from search_spaces.space import SearchSpace
 from search_spaces.space_units import space_units
+
+LEARNED = "learned from "
+"""Beginning of the origin of a cost that is known for every network because it was learned."""
+
+
+def is_learned(cost: Cost) -> bool:
+    """Whether a cost is known for every network because it was learned."""
+    return cost.origin.startswith(LEARNED)
 
 
 def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = False) -> list[DeviceModel]:
@@ -32,6 +38,8 @@ def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = Fal
     """
     read = [(model, path) for path in paths for model in read_devices(path)]
     if fill:
+        from nas.latency.filling import filled  # scikit-learn's models take a second to import
+
         read = [(filled(model), path) for model, path in read]
     models = [model for model, _ in read]
     here: list[tuple[DeviceModel, str]] = []
@@ -39,7 +47,7 @@ def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = Fal
         add_model(model, path)
         if fill:
             say(f"{model.name}: {model.form}")
-        if _is_here(model, LATENCY in wanted):
+        if not differences_here(model):
             here.append((model, path))
     if not models or LATENCY in cost_names() or (LATENCY not in wanted and len(here) != 1):
         return models
@@ -54,20 +62,6 @@ def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = Fal
         )
     add_model(*here[0], here=True)
     return models
-
-
-def _is_here(model: DeviceModel, wanted: bool) -> bool:
-    """Whether a profile is of this machine.
-
-    Args:
-        wanted: whether anything depends on it. Else the libraries that it was measured with need not be there.
-    """
-    try:
-        return not differences_here(model)
-    except InputError:
-        if wanted:
-            raise
-        return False
 
 
 def read_devices(path: str) -> list[DeviceModel]:

@@ -26,7 +26,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from nas.latency.fitting import Calibration
 from search_spaces.architecture import Architecture
 from search_spaces.costs import is_cost_name
 from search_spaces.costs.latency import LATENCY, DeviceModel, UnitTimes
@@ -122,6 +121,8 @@ def _model(device: str, times: UnitTimes, networks: Mapping[Architecture, float]
     known = [arch for arch in networks if all(times(unit) is not None for _, unit in units(arch))]
     if len(known) < CALIBRATING:
         return DeviceModel(device, times, form="sum of units")
+    from nas.latency.fitting import Calibration  # scikit-learn's models take a second to import
+
     ms = np.array([networks[arch] for arch in known])
     best = Calibration([[unit for _, unit in units(arch)] for arch in known], ms, times).best()
     errors = {"cross_validation": {best.form: best.error}}

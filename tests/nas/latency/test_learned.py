@@ -1,6 +1,8 @@
 """Learned latency: on devices that are known because they are made up, and features of real units."""
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -231,3 +233,9 @@ def test_units_of_a_real_space_are_learned() -> None:
     assert whole.unit_ms(known) == device.unit_ms(known)
     assert whole.unit_ms(unknown) == pytest.approx(float(model.predict([unknown])[0]))
     assert "MAPE" in whole.form
+
+
+def test_verbs_that_learn_nothing_do_not_import_what_learns() -> None:
+    """scikit-learn's models take a second to import, which every command and every process of retraining would spend."""
+    code = "import sys, nas.run, nas.searching, nas.retraining; sys.exit('sklearn' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
