@@ -79,7 +79,7 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
             f"{key} names {name!r}, which is no known cost",
             f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured or search.learned, or the device of search.profiles",
             f"{key}={','.join([*others, *mended])}"
-            if name != LATENCY
+            if name.partition("@")[0] != LATENCY
             else _WITH_A_PROFILE.format(f"{key}={','.join(among)}"),
         ) from None
 

@@ -12,8 +12,10 @@ import datetime
 import hashlib
 import json
 import re
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from nas.latency.profiles import differences_here, read_devices
 from nas.log import Progress
 from nas.measuring import NoisyMachine
 from nas.profiling import chunks, measure_some
-from nas.records import OVER, SAMPLER, WITHIN, DeviceTime, Evaluation, eligible, latest, refuted
+from nas.records import OVER, SAMPLER, WITHIN, DeviceTime, Evaluation, changed_speed, eligible, latest, refuted
 from nas.roles import eligible_of, front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
@@ -44,6 +46,11 @@ TOGETHER = 16
 NEAR = 0.03
 """A network that is within a limit by less than this share is measured twice, and both measurements have to be within it: the time of one
 network differs by a per cent or two from one start to the next, by where its weights lie in memory.
+"""
+
+COMPARED = 3
+"""Networks of the profile that are measured beside the others. Processors change their clocks and virtual machines their neighbours: on one
+of two cores everything took 8 to 20 % more time an hour later, and nothing but such a comparison tells that from a wrong prediction.
 """
 
 ERROR = 0.01
@@ -70,6 +77,25 @@ class Target:
         """The first 12 hexadecimal digits of the SHA-256 of the device's fingerprint; of its name where it has none, as in a CSV file."""
         known = self.model.fingerprint or {"device": self.model.device}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+    @cached_property
+    def compared(self) -> tuple[tuple[Architecture, float], ...]:
+        """Networks of the profile with their times then, from fast to slow: by them the device now is compared with the device then."""
+        timed = [
+            (Architecture.from_dict(network["architecture"]), float(network["ms"]))
+            for network in self.model.about.get("networks", ())
+        ]
+        timed.sort(key=lambda pair: pair[1])
+        return tuple(timed[(2 * i + 1) * len(timed) // (2 * COMPARED)] for i in range(min(COMPARED, len(timed))))
+
+    def speed(self, found: Mapping[str, Timing]) -> float | None:
+        """The time of `compared` now, over that when the device was profiled (the median of their ratios).
+
+        Args:
+            found: what was measured now, by digest.
+        """
+        ratios = [found[arch.digest].ms / ms for arch, ms in self.compared if arch.digest in found]
+        return statistics.median(ratios) if ratios else None
 
     def about(self) -> dict[str, Any]:
         """What search.json says of it: its name, the error of its model on held-out networks, and its fingerprint."""
@@ -204,12 +230,14 @@ class Delivery:
         progress = Progress(f"search {self.search.name}: measuring on {target.model.device}", len(networks))
         for first in range(0, len(networks), TOGETHER):
             group = networks[first : first + TOGETHER]
-            found = self._meter([network.architecture for network in group], target.setting)
+            archs = [network.architecture for network in group] + [arch for arch, _ in target.compared]
+            found = self._meter(list({arch.digest: arch for arch in archs}.values()), target.setting)
+            speed = target.speed({digest: timing for digest, (timing, _) in found.items()})
             near = [network.architecture for network in group if self._is_near(target, found[network.digest][0])]
             for digest, (timing, noisy) in self._meter(near, target.setting).items():
                 found[digest] = pooled(found[digest][0], timing), found[digest][1] or noisy
             for network in group:
-                self._record(target, network, *found[network.digest])
+                self._record(target, network, *found[network.digest], speed)
             progress.update(first + len(group))
 
     def _meter(self, archs: Sequence[Architecture], setting: Setting) -> dict[str, tuple[Timing, bool]]:
@@ -229,7 +257,9 @@ class Delivery:
                 return True
         return False
 
-    def _record(self, target: Target, network: Evaluation, timing: Timing | None, noisy: bool) -> None:
+    def _record(
+        self, target: Target, network: Evaluation, timing: Timing | None, noisy: bool, speed: float | None = None
+    ) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         for cost in target.costs:
             # What the search worked with: it may have learned times of units that the profile lacks.
@@ -239,7 +269,7 @@ class Delivery:
             measurement = DeviceTime(
                 digest=network.digest, cost=cost, predicted=predicted, measured=timing and timing.ms,
                 low=timing and timing.low, high=timing and timing.high, rounds=timing.rounds if timing else 0, device=target.id, noisy=noisy,
-                time=now,
+                time=now, speed=speed,
             )  # fmt: skip
             self.search.store.append(self.search.path(MEASURED), measurement.to_dict())
             self.measurements.append(measurement)
@@ -282,6 +312,8 @@ class Delivery:
                 text += f": {words.count(WITHIN)} within the budget, {words.count(OVER)} not"
             if found_off := accuracy_of(own):
                 text += f"; predictions are off by {found_off.mape:.1%} on average, {found_off.bias:+.1%} in their mean (bias)"
+            if words := changed_speed(own):
+                text += f"; {words}"
             found.append(text + "; the machine was noisy" * any(m.noisy for m in own))
         return found
 

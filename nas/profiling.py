@@ -7,6 +7,7 @@ Times depend on shapes, not on weights: networks are measured with fresh ones.
 """
 
 import random
+import sys
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
@@ -14,8 +15,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from nas.log import Progress
-from nas.measuring import Measurement, Noise, measure
+from nas.log import Progress, say
+from nas.measuring import Measurement, Noise, NoisyMachine, measure
 from nas.runtimes import Setting, make_runtime, prepare_all
 from nas.runtimes.forms import in_groups
 from nas.timing import FEWEST, SelfTimed, Timing
@@ -101,6 +102,12 @@ def measure_networks(
     return {digest: found[digest] for digest in chosen}
 
 
+WAITS = (2, 10, 30)
+"""Seconds before things are measured again that something has disturbed: other programs, and neighbours of a virtual machine, are often quiet a
+little later, and to make the things anew would take longer.
+"""
+
+
 def measure_some(
     chosen: Sequence[Architecture] | Sequence[Unit],
     setting: Setting,
@@ -123,7 +130,8 @@ def measure_some(
         Timings by position.
 
     Raises:
-        NoisyMachine, InputError: as `measure_networks`.
+        NoisyMachine: something disturbs the machine, the fourth time too, and `noisy` is false.
+        InputError: as `measure_networks`.
     """
     runtime = make_runtime(setting.runtime)
     settled = runtime.settled(setting)
@@ -135,6 +143,12 @@ def measure_some(
         runs[position] = Once(run) if once else run
         prepared(position + 1)
     alone = not any(isinstance(run, Once) for run in runs.values())
+    for wait in () if noisy else WAITS:
+        try:
+            return measure(runs, seed=seed, error=error, seconds=seconds, warm=alone)
+        except NoisyMachine as disturbed:
+            say(f"{disturbed.given}; measuring {len(runs)} things again in {wait} seconds", sys.stderr)
+            time.sleep(wait)
     return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy, warm=alone)
 
 

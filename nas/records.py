@@ -4,6 +4,7 @@ Search writes these records; extraction, retraining and the report read them. St
 """
 
 import math
+import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -22,6 +23,9 @@ KINDS = {
 """Kinds of origin. Only what a sampler proposed may win."""
 
 BASELINES = ("smallest", "hand_designed", "largest")
+
+CHANGED = 0.05
+"""Change of a device's speed from which on it is said."""
 
 INITS = {"scratch": "fresh weights", "inherited": "weights extracted from the supernet"}
 """Where retraining starts from."""
@@ -234,6 +238,8 @@ class DeviceTime:
         device: digest of the device's fingerprint.
         noisy: whether the machine was too noisy and was measured all the same.
         time: when, in ISO 8601 and UTC.
+        speed: the time that networks of the device's profile took beside it, over the time that they took when the device was profiled: 1.1
+            is a device that has become 10 % slower. None where the profile has no networks, and in records of older versions.
     """
 
     digest: str
@@ -246,6 +252,7 @@ class DeviceTime:
     device: str
     noisy: bool
     time: str
+    speed: float | None = None
 
     def within(self, budget: Budget) -> bool:
         """Whether the whole confidence interval is within the budget's limits on this cost. True where nothing was measured."""
@@ -273,13 +280,14 @@ class DeviceTime:
         Raises:
             RecordError: a key is missing or of another type.
         """
+        line = {"speed": None, **line}
         for entry in fields(cls):
             if entry.name not in line or not _fits(entry.name, line[entry.name]):
                 raise RecordError(entry.name)
         return cls(**{field.name: line[field.name] for field in fields(cls)})
 
 
-_TIMES = ("predicted", "measured", "low", "high")
+_TIMES = ("predicted", "measured", "low", "high", "speed")
 
 
 def _fits(name: str, value: Any) -> bool:
@@ -293,6 +301,18 @@ def _fits(name: str, value: Any) -> bool:
 def latest(measurements: Iterable[DeviceTime]) -> dict[tuple[str, str], DeviceTime]:
     """By digest and cost, the last measurement, which counts."""
     return {(measurement.digest, measurement.cost): measurement for measurement in measurements}
+
+
+def changed_speed(measurements: Iterable[DeviceTime]) -> str:
+    """How much slower or faster the device was than when it was profiled, in words; empty where that is at most `CHANGED`, or unknown."""
+    speeds = [m.speed for m in measurements if m.speed is not None]
+    if not speeds or abs(change := statistics.median(speeds) - 1) <= CHANGED:
+        return ""
+    more = "more" if change > 0 else "less"
+    return (
+        f"the networks of its profile take {abs(change):.0%} {more} time than when it was profiled: its speed has changed, and nas profile "
+        "measures it anew"
+    )
 
 
 def refuted(measurements: Iterable[DeviceTime], budget: Budget) -> frozenset[str]:

@@ -12,23 +12,33 @@ every network is tested before it is taken.
     a random one  as it was drawn where that fits; else one at random on a chain from the smallest sizes to those drawn, or the last one
                   before it that fits.
 
+A range of costs may be so narrow that no such step leads into it. Then all networks are drawn within it as a search draws them
+(`search_spaces.feasible`), whatever operators were dealt, and the largest and the smallest are networks like any other.
+
 Fairness of operators: they are dealt out as without limits, and sizes yield first. Only where the dealt operators are together outside
 the limits at the smallest sizes is the network repaired, one choice after another in random order, and operators that cost much are
 then trained less often than others. Limits that exclude an operator altogether remove it from the space (`search_spaces.narrowing`).
 """
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from search_spaces.architecture import Architecture
 from search_spaces.errors import OutsideBudget
+from search_spaces.feasible import FeasibleSampler
 from search_spaces.limits import Limits, above, below, outside
 from search_spaces.space import Excess, Genes, SearchSpace, is_kind
 
 FULL = 0.02
 """A network within this share below its limit is full: it is raised no further."""
+
+POOL = 512
+"""Networks that are drawn within limits that the sizes of networks step over."""
 
 RAISES = 6
 """Sizes that may be too large a step, one after another, before a network is taken as it is."""
@@ -78,22 +88,41 @@ class Fit:
         Raises:
             OutsideBudget: no network within the limits is found.
         """
-        if self._outside(self._nearest) > 0:
+        if self._outside(self._nearest) > 0 and not self._drawn:
             raise OutsideBudget(self._nearest)
+
+    @cached_property
+    def _drawn(self) -> tuple[Genes, ...]:
+        """`POOL` members that are drawn within the limits where no step from one network to another leads there; none where one does, or
+        where none are found. They are drawn once, because one draw from a narrow range takes a good part of a second.
+        """
+        if self._outside(self._nearest) <= 0:
+            return ()
+        limits = [(name, low or 0, math.inf if high is None else high) for name, (low, high) in self.limits.items()]
+        try:
+            found = FeasibleSampler(self.space, limits).sample_many(POOL, np.random.default_rng(0))
+        except OutsideBudget:
+            return ()
+        return tuple(map(tuple, np.maximum(found, 0).tolist()))
+
+    def _one_of_drawn(self, rng: random.Random) -> Architecture:
+        return self.space.decode(rng.choice(self._drawn))
 
     def largest_of(self, drawn: Genes, rng: random.Random) -> Architecture:
         """The largest network that fits with the operators of `drawn`."""
-        return self._largest(self._smallest(drawn, rng), drawn, rng)
+        return self._one_of_drawn(rng) if self._drawn else self._largest(self._smallest(drawn, rng), drawn, rng)
 
     def smallest_of(self, drawn: Genes, rng: random.Random) -> Architecture:
         """The smallest network that fits with the operators of `drawn`."""
-        return self.space.decode(self._smallest(drawn, rng))
+        return self._one_of_drawn(rng) if self._drawn else self.space.decode(self._smallest(drawn, rng))
 
     def random_of(self, drawn: Genes, rng: random.Random) -> Architecture:
         """`drawn` where it fits, else a network at random on a chain below it."""
         arch = self.space.decode(drawn)
         if self._above(arch) <= 0 and self._below(arch) <= 0:
             return arch
+        if self._drawn:
+            return self._one_of_drawn(rng)
         start = self._smallest(drawn, rng)
         chain = Chain(start, self._with_sizes(drawn, self._ends if self._below(arch) > 0 else drawn, start), rng)
         number = rng.randint(0, chain.last(self._of(self._above)))

@@ -21,6 +21,7 @@ from nas.latency.learned import FEWEST, NetworkModel, fit_networks
 from nas.latency.learned_costs import units_of
 from nas.latency.profiles import differences_here, elsewhere
 from nas.log import Progress, say
+from nas.measuring import DRIFT, NoisyMachine
 from nas.profiling import UNIT_ERROR, chunks, companions, in_rounds, measure_some, spread_networks, unit_params, worst
 from nas.runtimes import Setting, make_runtime
 from nas.store import RunStore, offering
@@ -115,7 +116,8 @@ def make_profile(plan: Plan, path: str | Path, show: bool = True) -> DeviceModel
         show: progress on standard error.
 
     Raises:
-        NoisyMachine: something disturbs the machine, and the plan does not take that. What was measured before is kept.
+        NoisyMachine: something disturbs the machine, and the plan does not take that. What was measured before is kept,
+            unless the device has changed its speed meanwhile.
         InputError: the runtime or the device is missing, a network cannot be run, or the file cannot be written.
     """
     out = expanded(path)
@@ -128,6 +130,7 @@ def make_profile(plan: Plan, path: str | Path, show: bool = True) -> DeviceModel
     work.measure_networks(roles)
     work.measure_units(roles)
     work.measure_again(roles)
+    work.check_level()
     data = work.summary(roles, found)
     model = model_of(data, path)
     with offering("out=PATH in such a folder"):
@@ -217,6 +220,30 @@ class _Work:
             again |= dict(zip(digests, timings.values(), strict=True))
         self.journal.add_repeats(again)
 
+    @property
+    def _change(self) -> float:
+        """By what share networks took longer when they were measured again: the median. 0 where none were."""
+        first, second = self.journal.networks, self.journal.repeats
+        ratios = [second[digest].ms / timing.ms for digest, timing in first.items() if digest in second]
+        return statistics.median(ratios) - 1 if ratios else 0.0
+
+    def check_level(self) -> None:
+        """Whether the device was as fast at the end as at the start, which of a profile that was interrupted may be days ago.
+
+        Raises:
+            NoisyMachine: it was not, and the plan does not take that. What was measured is discarded: it does not fit together.
+        """
+        change = self._change
+        if self.plan.noisy or abs(change) <= DRIFT:
+            return
+        self.journal.remove()
+        raise NoisyMachine(
+            f"networks take {abs(change):.0%} {'more' if change > 0 else 'less'} time when they are measured again: the device has changed its "
+            "speed, and what was measured is discarded",
+            f"a machine whose speed changes by no more than {DRIFT:.0%} from the first to the last measurement",
+            "the same command again; noisy=true measures all the same, and says so",
+        )
+
     def summary(self, roles: Roles, found: dict[str, Any]) -> dict[str, Any]:
         """The profile as plain data."""
         plan, journal, networks = self.plan, self.journal, self._networks()
@@ -239,7 +266,7 @@ class _Work:
             },
             "setting": self.setting.to_dict(),
             "fingerprint": found,
-            "noisy": bool(worst(journal.noises).problems()),
+            "noisy": bool(worst(journal.noises).problems()) or abs(self._change) > DRIFT,
             "model": {"form": chosen.form, "base": chosen.base, "weights": dict(chosen.weights)},
             "errors": {
                 **errors_of(roles, networks, predicted, floor),

@@ -53,6 +53,7 @@ class Simulated:
     form: str = "known"
     fingerprint: Mapping[str, Any] = field(default_factory=lambda: {"processor": "simulated"})
     errors: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
     measured: list[str] = field(default_factory=list)
 
     def predict(self, arch: Architecture) -> float:
@@ -258,6 +259,22 @@ def test_the_summary_prints_the_bias(tmp_path: Path) -> None:
     assert f"{len(set(device.measured))} networks measured on sim" in line
 
 
+def test_a_device_that_has_changed_its_speed_is_found_out(tmp_path: Path) -> None:
+    """Three networks of the profile are measured again beside the others; their times say how fast the device is now."""
+    networks = [{"architecture": e.architecture.to_dict(), "ms": TIMES[e.digest]} for e in EVALUATIONS[:9]]
+    for factor, words in ((1.25, "25% more time"), (0.8, "20% less time"), (1.03, "")):
+        search = search_in(tmp_path / str(factor), "none")
+        device = Simulated(TIMES, (factor,), about={"networks": networks})
+        delivery = Delivery(search, [target_of(device)], meter=device)
+        delivery.deliver(EVALUATIONS)
+        assert len(delivery.targets[0].compared) == 3
+        for measured in search.measurements():
+            assert measured.speed == pytest.approx(factor)
+        (line,) = delivery.summary()
+        assert ("measures it anew" in line) is bool(words)
+        assert words in line
+
+
 MEASURED = DeviceTime(
     digest="0123456789ab", cost=COST, predicted=3.0, measured=3.1, low=3.0, high=3.2, rounds=15, device="ba9876543210", noisy=False,
     time="2030-01-01T00:00:00+00:00",
@@ -266,6 +283,7 @@ MEASURED = DeviceTime(
 
 def test_measurements_are_read_as_they_are_written() -> None:
     assert DeviceTime.from_dict(json.loads(json.dumps(MEASURED.to_dict()))) == MEASURED
+    assert DeviceTime.from_dict({k: v for k, v in MEASURED.to_dict().items() if k != "speed"}) == MEASURED  # older runs
     for key, wrong in (("digest", 3), ("measured", "3"), ("low", -1.0), ("rounds", 1.5), ("noisy", 1), ("high", True)):
         with pytest.raises(RecordError, match=key):
             DeviceTime.from_dict({**MEASURED.to_dict(), key: wrong})

@@ -18,7 +18,7 @@ import pytest
 from nas.latency import making
 from nas.latency.making import HELD_OUT, Plan, make_profile
 from nas.latency.profiles import add_profiles, check_covered, differences_here
-from nas.measuring import Measurement, Noise
+from nas.measuring import Measurement, Noise, NoisyMachine
 from nas.profiling import CROWD, companions, measure_networks, spread_networks
 from nas.runtimes import Setting
 from nas.runtimes.eager import Eager
@@ -27,7 +27,7 @@ from nas.store import RunStore
 from nas.timing import Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, temporary_costs
-from search_spaces.costs.latency import UnitTimes, read_model
+from search_spaces.costs.latency import DeviceModel, UnitTimes, read_model
 from search_spaces.costs.macs import macs
 from search_spaces.costs.pieces import unit_cost
 from search_spaces.errors import InputError
@@ -336,6 +336,47 @@ def test_the_model_that_fits_a_device_is_chosen_and_kept(
             assert predicted == pytest.approx(ms, rel=4 * most)
     if which == "none":
         assert not again.times.measured
+
+
+class Changing(Device):
+    """A device that becomes slower or faster.
+
+    Args:
+        level: time over that at the start.
+        after: calls that still find it as it was at the start.
+    """
+
+    def __init__(self, level: float, after: int) -> None:
+        super().__init__(truth, truth)
+        self.level, self.after, self.calls = level, after, 0
+
+    def __call__(self, chosen: Sequence[Any], *_: Any, **settings: Any) -> Measurement[int]:
+        self.calls += 1
+        if self.calls <= self.after:
+            return super().__call__(chosen)
+        return Device(lambda u: self.level * truth(u), lambda u: self.level * truth(u), self.level * self.base)(chosen)
+
+
+def test_a_device_that_changes_its_speed_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a virtual machine whose neighbours come and go: what was measured before and after does not fit together."""
+    out = tmp_path / "toy.json"
+    plan = Plan(device="toy", space=load_space("digits"), setting=Setting(), calibration=4, held_out=2)
+
+    def profiled(level: float, after: int, noisy: bool = False) -> tuple[DeviceModel, int]:
+        device = Changing(level, after)
+        monkeypatch.setattr(making, "measure_some", device)
+        return make_profile(replace(plan, noisy=noisy), out, show=False), device.calls
+
+    _, calls = profiled(1.0, 0)
+    again = calls - 2  # the last two calls measure units and networks once more
+    assert not profiled(1.05, again)[0].about["noisy"]
+    out.unlink()
+    for level in (1.2, 0.8):
+        with pytest.raises(NoisyMachine, match="has changed its speed"):
+            profiled(level, again)
+        assert not list(tmp_path.iterdir())
+        assert profiled(level, again, noisy=True)[0].about["noisy"]
+        out.unlink()
 
 
 COMPOSED = """\

@@ -48,6 +48,16 @@ def test_limits_that_bind_nothing_change_nothing() -> None:
             assert sandwich(DIGITS, random.Random(seed), 2, fit) == sandwich(DIGITS, random.Random(seed), 2)
 
 
+def test_a_range_so_narrow_that_sizes_step_over_it() -> None:
+    """A ten-thousandth wide: networks are drawn within it, and there is more than one."""
+    low = share(0.5)
+    high = low + low // 10_000
+    fit = fit_of({"macs": (low, high)})
+    found = {arch for seed in SEEDS[:10] for arch in sandwich(fit.space, random.Random(seed), 2, fit)}
+    assert len(found) > 10
+    assert all(low <= macs(arch) <= high for arch in found)
+
+
 @pytest.mark.parametrize("of", [0.02, 0.1, 0.3, 0.7])
 @pytest.mark.parametrize("floor", [0.0, 0.5])
 def test_all_paths_are_within_the_limits(of: float, floor: float) -> None:

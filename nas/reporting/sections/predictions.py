@@ -1,6 +1,6 @@
 """Predicted against measured: how far the model of a device is from whole networks that were measured on it."""
 
-from nas.records import OVER, PREDICTED, DeviceTime
+from nas.records import OVER, PREDICTED, DeviceTime, changed_speed
 from nas.reporting.chart import Chart, Layer, Line, Mark, Scale, extent
 from nas.reporting.drawing import chart_figure
 from nas.reporting.findings import SearchFindings
@@ -59,6 +59,8 @@ def _said(search: SearchFindings, cost: str, device: str, both: list[DeviceTime]
         text += f" and the bias {held_out['bias']:+.1%}." if "bias" in held_out else "."
     if over := search.overturned & {m.digest for m in both}:
         text += f" {plural(len(over), 'network')} that had been predicted to be within the budget may not win, because they are not."
+    if words := changed_speed(both):
+        text += f" {words[0].upper()}{words[1:]}."
     if any(m.noisy for m in both):
         text += " The machine was too noisy for these times to be believed; they were asked for all the same."
     return text.replace("%", " %")
