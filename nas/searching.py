@@ -1,9 +1,10 @@
 """A search of a run, from its first evaluation to its last: baselines, what the samplers propose, and the record of it."""
 
+import itertools
 import math
 import random
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import cast
 
@@ -38,6 +39,7 @@ from nas.samplers import make_sampler, storage
 from nas.samplers.proposer import Proposer
 from nas.searches import (
     CLOSED,
+    EVALUATIONS,
     FINISHED,
     RUNNING,
     Search,
@@ -72,6 +74,8 @@ class Searching:
         self.records = search.evaluations()
         self.done = {(record.origin, record.trial): record.digest for record in self.records}
         self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
+        self._numbers = {record.n for record in self.records}
+        self._next = least_free(self._numbers)  # of the next record: a damaged line that was set aside has left its number free
         self.fresh = 0
         self.latest: Evaluation
         objectives = [objective.name for objective in search.objectives if objective.is_cost]
@@ -109,12 +113,14 @@ class Searching:
         if (origin, trial) in self.done:
             return self.known[arch.digest]
         record = Evaluation(
-            n=len(self.records), origin=origin, trial=trial, digest=arch.digest, architecture=arch, costs=costs_of(arch),
+            n=self._next, origin=origin, trial=trial, digest=arch.digest, architecture=arch, costs=costs_of(arch),
             top1=accuracy.top1, loss=accuracy.loss, images=accuracy.images,
         )  # fmt: skip
         if self.search.state != RUNNING:
             self.search = self.search.write(state=RUNNING)
-        self.run.store.append(self.search.path("evaluations.jsonl"), record.to_dict())
+        self.run.store.append(self.search.path(EVALUATIONS), record.to_dict())
+        self._numbers.add(record.n)
+        self._next = least_free(self._numbers, self._next)
         self.records.append(record)
         self.done[origin, trial] = arch.digest
         self.known[arch.digest] = record
@@ -135,7 +141,7 @@ class Searching:
         earlier = [record for record in self.records if record.origin == Origin(BASELINE, name)]
         if not earlier or earlier[-1].digest != arch.digest:
             # A search that is raised may have another winner, and so another network of equal cost; the ends of the space do not move.
-            trial = len(earlier) if name == "hand_designed" else 0
+            trial = least_free(record.trial for record in earlier) if name == "hand_designed" else 0
             list(self.evaluate([(Origin(BASELINE, name), trial, arch)]))
 
     def given(self, networks: Sequence[tuple[str, Architecture]]) -> None:
@@ -143,7 +149,7 @@ class Searching:
         for path, arch in networks:
             earlier = [record for record in self.records if record.origin.kind == GIVEN]
             if arch.digest not in {record.digest for record in earlier}:
-                list(self.evaluate([(Origin(GIVEN, path), len(earlier), arch)]))
+                list(self.evaluate([(Origin(GIVEN, path), least_free(record.trial for record in earlier), arch)]))
 
     def eligible(self) -> list[Evaluation]:
         """The networks that may win."""
@@ -184,6 +190,12 @@ class Searching:
                 say(
                     f"{tally.sampler}: stopped at {tally.scored} different networks, as it found no others within the budget"
                 )
+
+
+def least_free(taken: Iterable[int], first: int = 0) -> int:
+    """The least number from `first` on that is not taken."""
+    used = taken if isinstance(taken, set) else set(taken)
+    return next(number for number in itertools.count(first) if number not in used)
 
 
 def proposers_of(run: Run, constrained: Sequence[str]) -> list[Proposer]:
@@ -247,6 +259,8 @@ def conduct(run: Run, executor: Executor) -> Search:
         InputError: an unknown cost, an infeasible budget, other settings than the search has results with, or a search that is
             closed before anything within its budget was evaluated.
     """
+    if run.config.search.title in search_names(run.store):
+        read_search(run.store, run.config.search.title).set_damage_aside("search")
     with temporary_costs():  # files of measured values are of one search
         if run.config.search.close:
             read_search(run.store, run.config.search.title)  # or the error that says which searches there are

@@ -13,7 +13,7 @@ from nas.records import Reference, Retraining
 from nas.references import reference_costs, reference_latencies, reference_model
 from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_elsewhere, run_jobs
 from nas.run import Run, open_run
-from nas.searches import Search, chosen_searches, settle_retraining
+from nas.searches import REFERENCES, RETRAINED, Search, chosen_searches, settle_retraining
 from nas.selection import selected
 from nas.weights import WEIGHTS
 from search_spaces.errors import InputError
@@ -33,7 +33,10 @@ def retrain(config: Config) -> Run:
     """
     run = open_run(config)
     references = _references(run)
-    work = [_waiting(run, search) for search in chosen_searches(run.store, config.search)]
+    searches = chosen_searches(run.store, config.search)
+    for search in searches:
+        search.set_damage_aside("retrain")
+    work = [_waiting(run, search) for search in searches]
     # References are measured before anything is trained: the machine is quiet, and if it is not, that shows now.
     trained = {search.name: _reference_jobs(run, search, references) for search, _ in work}
     if references or any(jobs for _, jobs in work):
@@ -137,7 +140,7 @@ def _times(run: Run, search: Search, models: list[str]) -> dict[str, dict[str, d
 
 
 def _keep(run: Run, search: Search, job: Job | ReferenceJob, record: Retraining | Reference, how: str) -> None:
-    file = "references.jsonl" if isinstance(record, Reference) else "retrained.jsonl"
+    file = REFERENCES if isinstance(record, Reference) else RETRAINED
     run.store.append(search.path(file), record.to_dict())
     words = ", ".join(worded(name, record.costs[name]) for name in search.shown if name in record.costs)
     say(f"{job.name:30}  {words}  test top-1 {record.test_top1:.4f}  validation {record.validation_top1:.4f}  ({how})")
