@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from nas import machine
 from nas.budget import Budget
-from nas.config import Config, RetrainConfig, SearchConfig, typed
+from nas.config import FRONT, PAPERS, Config, RetrainConfig, SearchConfig, typed
 from nas.inputs import check_unchanged, digests_of
 from nas.log import say
 from nas.objectives import Objective, parse_objectives
@@ -45,7 +45,12 @@ RUNNING, FINISHED, CLOSED = "running", "finished", "closed"
 
 Record = TypeVar("Record", Evaluation, Retraining, Reference, DeviceTime)
 
-EVALUATIONS, MEASURED, RETRAINED, REFERENCES = "evaluations.jsonl", "measured.jsonl", "retrained.jsonl", "references.jsonl"
+EVALUATIONS, MEASURED, RETRAINED, REFERENCES = (
+    "evaluations.jsonl",
+    "measured.jsonl",
+    "retrained.jsonl",
+    "references.jsonl",
+)
 
 MADE_BY = {EVALUATIONS: "search", MEASURED: "search", RETRAINED: "retrain", REFERENCES: "retrain"}
 """The verb that writes each file of records, and makes a record again that is damaged."""
@@ -230,7 +235,8 @@ def absolute(settings: SearchConfig) -> SearchConfig:
         return tuple(os.path.abspath(expanded(name)) for name in names)
 
     named = {key: paths(getattr(settings, key)) for key in ("measured", "profiles", "learned", "networks")}
-    return replace(settings, **named)
+    known = [name if name == PAPERS or name.startswith(FRONT) else paths((name,))[0] for name in settings.starts]
+    return replace(settings, **named, starts=tuple(known))
 
 
 def search_names(store: RunStore) -> list[str]:

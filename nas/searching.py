@@ -33,7 +33,7 @@ from nas.limiting import budget_of, check_search, limits_of
 from nas.log import Progress, say
 from nas.objectives import parse_objectives, principal_cost
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
-from nas.roles import best_of
+from nas.roles import RANDOM, best_of
 from nas.run import Run
 from nas.samplers import make_sampler, storage
 from nas.samplers.proposer import Proposer
@@ -49,6 +49,7 @@ from nas.searches import (
     sound_searches,
     start_search,
 )
+from nas.starting import keep_starts, space_of, starts_of
 from nas.store import RunStore
 from nas.weights import ARCH, read_architecture
 from search_spaces.architecture import Architecture
@@ -75,7 +76,9 @@ class Searching:
         self.done = {(record.origin, record.trial): record.digest for record in self.records}
         self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
         self._numbers = {record.n for record in self.records}
-        self._next = least_free(self._numbers)  # of the next record: a damaged line that was set aside has left its number free
+        self._next = least_free(
+            self._numbers
+        )  # of the next record: a damaged line that was set aside has left its number free
         self.fresh = 0
         self.latest: Evaluation
         objectives = [objective.name for objective in search.objectives if objective.is_cost]
@@ -163,8 +166,18 @@ class Searching:
                 digests.setdefault(record.origin.name, set()).add(record.digest)
         return {name: len(found) for name, found in digests.items()}
 
-    def sample(self, source: Space, proposers: Sequence[Proposer], violations: Violations) -> None:
-        """Lets samplers propose members of `source`, until each has its evaluations."""
+    def sample(
+        self,
+        source: Space,
+        proposers: Sequence[Proposer],
+        violations: Violations,
+        starts: Sequence[Architecture] = (),
+    ) -> None:
+        """Lets samplers propose members of `source`, until each has its evaluations.
+
+        Args:
+            starts: what each of them but random search proposes first.
+        """
         search, settings = self.search, self.search.settings
         objectives = search.objectives
         total = min(settings.evaluations, source.size) * len(proposers)
@@ -184,6 +197,7 @@ class Searching:
         tallies = run_search(
             source, proposers, evaluations=settings.evaluations, batch=settings.batch,
             seed=derive_seed(self.run.config.seed, "search", settings.seed), violations=violations, score=scores, progress=tell,
+            starts={name: starts for name in settings.samplers if name != RANDOM},
         )  # fmt: skip
         for tally in tallies:
             if tally.scored < settings.evaluations:
@@ -209,11 +223,11 @@ def proposers_of(run: Run, constrained: Sequence[str]) -> list[Proposer]:
     """
     settings = run.config.search
     options = options_of(settings.options, settings.samplers)
-    found = []
+    found, space = [], space_of(run)
     for name in settings.samplers:
         seed = derive_seed(run.config.seed, "sampler", name, settings.seed) % 2**32
         sampler = make_sampler(name, seed=seed, population=settings.population, options=options[name])
-        found.append(Proposer(run.space, name, sampler, parse_objectives(settings.objectives), constrained))
+        found.append(Proposer(space, name, sampler, parse_objectives(settings.objectives), constrained))
     return found
 
 
@@ -269,8 +283,9 @@ def conduct(run: Run, executor: Executor) -> Search:
 
 
 def _conduct(run: Run, executor: Executor) -> Search:
-    settings, store, space = run.config.search, run.store, run.space
+    settings, store = run.config.search, run.store
     run.check_files()
+    space = space_of(run)
     listed = prepare_costs(settings)
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
     check_covered(space, needed(budget, objectives))
@@ -294,27 +309,28 @@ def _conduct(run: Run, executor: Executor) -> Search:
     constrained = tuple(dict.fromkeys((*budget.names, *sparse)))
     for probe in proposers_of(run, constrained):
         probe.ask()
-    given = given_networks(settings, space)
+    given = given_networks(settings, run.space)
+    starts = starts_of(run, space, excess_of(violations))
     setup = None if settings.title in search_names(store) else setup_of(run)
-    work = Searching(run, start_search(store, run.config, cost_infos()), executor, setup)
+    work = Searching(run, keep_starts(start_search(store, run.config, cost_infos()), starts), executor, setup)
     principal = cost_named(principal_cost(objectives))
     work.baseline("smallest", space.smallest(or_else(principal, math.inf)))
-    work.baseline("largest", largest_of(run, or_else(principal, -math.inf)))
+    work.baseline("largest", largest_of(run, space, or_else(principal, -math.inf)))
     work.given(given)
     try:
-        work.sample(source, proposers_of(run, constrained), violations)
+        work.sample(source, proposers_of(run, constrained), violations, [start.arch for start in starts])
     except OutsideBudget as error:
         raise refusal(space, budget, error.nearest, sparse) from None
     return _finish(work, closed=False)
 
 
-def largest_of(run: Run, cost: Callable[[Architecture], float]) -> Architecture:
+def largest_of(run: Run, space: SearchSpace, cost: Callable[[Architecture], float]) -> Architecture:
     """The network of most cost, by coordinate ascent; under a budget of training the one of most cost within it, for the supernet was not
     trained for larger ones.
     """
     budget = budget_of(run.config.train)
     if not budget:
-        return run.space.largest(cost)
+        return space.largest(cost)
     excess = outside(limits_of(budget))
 
     def within(arch: Architecture) -> float:
@@ -322,7 +338,7 @@ def largest_of(run: Run, cost: Callable[[Architecture], float]) -> Architecture:
         beyond = excess(arch)
         return cost(arch) if beyond <= 0 else -beyond
 
-    return run.space.largest(within)
+    return space.largest(within)
 
 
 def _finish(work: Searching, closed: bool) -> Search:
@@ -343,7 +359,7 @@ def _finish(work: Searching, closed: bool) -> Search:
     if name not in cost_names() or name in measured_costs(search.settings):  # which next to no network has
         name = "macs"
     size = or_else(cost_named(name), math.inf)
-    work.baseline("hand_designed", hand_designed(run.space, size, best.costs[name]))
+    work.baseline("hand_designed", hand_designed(space_of(run), size, best.costs[name]))
     work.delivery.deliver(work.records)
     complete = all(count >= search.settings.evaluations for count in work.counts().values())
     conditions = dict(work.search.conditions)

@@ -440,7 +440,9 @@ class RunStore:
             content = path.read_bytes()
         except OSError as error:
             raise _unreadable(path, error) from None
-        if content[:4].count(0) > 1 or content[:1] > b"\x7f":  # as UTF-16 begins; anything else is damage in a line, which is named
+        if (
+            content[:4].count(0) > 1 or content[:1] > b"\x7f"
+        ):  # as UTF-16 begins; anything else is damage in a line, which is named
             try:
                 decode(content)
             except UnicodeDecodeError:

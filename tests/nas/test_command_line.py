@@ -713,7 +713,9 @@ def test_a_damaged_line_is_named_and_made_again(damage: str, nas: Commands, afte
         path.write_bytes(b"".join((*lines[:2], line, *lines[3:])))
         with untouched(place):
             for reader in readers:
-                _, _, instead = nas(reader, "config.toml", cwd=place).refused(f"line 3 of run/{SEARCH}/{name} is damaged")
+                _, _, instead = nas(reader, "config.toml", cwd=place).refused(
+                    f"line 3 of run/{SEARCH}/{name} is damaged"
+                )
                 assert instead.startswith(f"nas {verb} run=run search=small, which sets it aside")
         done = nas(verb, "config.toml", cwd=place).ok()
         assert f"line 3 of run/{SEARCH}/{name} is damaged: set aside in {name}.damaged" in done.out
