@@ -437,6 +437,10 @@ class Config:
         "where networks are evaluated and retrained: here (this process), processes (one for each of jobs), auto (processes where they pay), "
         "or the dotted path of an executor",
     )
+    tensorboard: bool = key(
+        False,
+        "write scalars of training, search and retraining into tensorboard/ of the run; needs the package tensorboard",
+    )
     digest: str = key("", "one network, by the first digits of its digest, instead of the Pareto front's")
     plugins: tuple[str, ...] = key((), "modules to import first, whose parts and costs register themselves")
     data: DataConfig = field(default_factory=DataConfig)

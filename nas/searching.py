@@ -36,7 +36,9 @@ from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
 from nas.roles import RANDOM, best_of
 from nas.run import Run
 from nas.samplers import make_sampler, storage
+from nas.samplers.live import LiveStudies
 from nas.samplers.proposer import Proposer
+from nas.scalars import Scalars
 from nas.searches import (
     CLOSED,
     EVALUATIONS,
@@ -49,6 +51,7 @@ from nas.searches import (
     sound_searches,
     start_search,
 )
+from nas.standing import Standing, box_of
 from nas.starting import keep_starts, space_of, starts_of
 from nas.store import RunStore
 from nas.weights import ARCH, read_architecture
@@ -80,7 +83,6 @@ class Searching:
             self._numbers
         )  # of the next record: a damaged line that was set aside has left its number free
         self.fresh = 0
-        self.latest: Evaluation
         objectives = [objective.name for objective in search.objectives if objective.is_cost]
         targets = targets_of(search.settings, search.budget, objectives)
         self.delivery = Delivery(search, targets, noisy=run.config.search.noisy)
@@ -166,6 +168,15 @@ class Searching:
                 digests.setdefault(record.origin.name, set()).add(record.digest)
         return {name: len(found) for name, found in digests.items()}
 
+    def _standing(self) -> Standing:
+        largest = [record for record in self.records if record.origin == Origin(BASELINE, "largest")]
+        objectives, budget = self.search.objectives, self.search.budget
+        return Standing(objectives, budget, box_of(objectives, budget, largest[-1], len(self.run.split.classes)))
+
+    def _followed(self, sampler: str) -> "Followed":
+        scalars = Scalars(True, self.run.store, f"search/{self.search.name}/{sampler}")
+        return Followed(self._standing(), scalars)
+
     def sample(
         self,
         source: Space,
@@ -181,29 +192,63 @@ class Searching:
         search, settings = self.search, self.search.settings
         objectives = search.objectives
         total = min(settings.evaluations, source.size) * len(proposers)
-        progress = Progress(f"search {search.name}", total)
+        progress, standing = Progress(f"search {search.name}", total), self._standing()
+        live = LiveStudies(
+            self.run.store.path(STUDY), self.run.space, storage.Search(search.name, objectives, search.budget, ())
+        )
         done: dict[str, int] = {}
+        followed = {name: self._followed(name) for name in settings.samplers if self.run.config.tensorboard}
+        if len(objectives) > 1:
+            say(f"search {search.name}: hypervolume is a share of the box {standing.about()}")
 
         def scores(proposals: Sequence[Proposal]) -> Iterator[list[float]]:
             for record in self.evaluate([(Origin(SAMPLER, p.sampler), p.trial, p.arch) for p in proposals]):
-                self.latest = record
+                standing.add(record)
+                if record.origin.name in followed:
+                    followed[record.origin.name].add(record)
                 yield [cast(float, objective.of(record)) for objective in objectives]
 
         def tell(tally: Tally) -> None:
             done[tally.sampler] = tally.scored
-            shown = {o.name: o.of(self.latest) for o in objectives}
-            progress.update(sum(done.values()), self.fresh, **{k: v for k, v in shown.items() if v is not None})
+            scored = sum(done.values())
+            if not self.fresh:
+                progress.resume(scored)
+            if progress.due(scored):
+                progress.update(scored, self.fresh, **standing.shown())
+            live.update(self.records)
 
         tallies = run_search(
             source, proposers, evaluations=settings.evaluations, batch=settings.batch,
             seed=derive_seed(self.run.config.seed, "search", settings.seed), violations=violations, score=scores, progress=tell,
             starts={name: starts for name in settings.samplers if name != RANDOM},
         )  # fmt: skip
+        for follower in followed.values():
+            follower.close()
         for tally in tallies:
             if tally.scored < settings.evaluations:
                 say(
                     f"{tally.sampler}: stopped at {tally.scored} different networks, as it found no others within the budget"
                 )
+
+
+class Followed:
+    """Scalars of one sampler's evaluations, each as it is evaluated or replayed.
+
+    Args:
+        standing: of the sampler alone, before its first evaluation.
+    """
+
+    def __init__(self, standing: Standing, scalars: Scalars) -> None:
+        self.standing, self.scalars, self.count = standing, scalars, 0
+
+    def add(self, record: Evaluation) -> None:
+        self.count += 1
+        self.standing.add(record)
+        own = {f"evaluated/{objective.name}": objective.of(record) for objective in self.standing.objectives}
+        self.scalars.add(self.count, own | self.standing.shown())
+
+    def close(self) -> None:
+        self.scalars.close()
 
 
 def least_free(taken: Iterable[int], first: int = 0) -> int:

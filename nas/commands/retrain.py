@@ -13,6 +13,7 @@ from nas.records import Reference, Retraining
 from nas.references import reference_costs, reference_latencies, reference_model
 from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_elsewhere, run_jobs
 from nas.run import Run, open_run
+from nas.scalars import Scalars, check_scalars
 from nas.searches import REFERENCES, RETRAINED, Search, chosen_searches, settle_retraining
 from nas.selection import selected
 from nas.weights import WEIGHTS
@@ -31,6 +32,7 @@ def retrain(config: Config) -> Run:
             reference that timm does not know or that does not work on images of this size.
         NoisyMachine: references are to be measured on this device, and something disturbs it.
     """
+    check_scalars(config)
     run = open_run(config)
     references = _references(run)
     searches = chosen_searches(run.store, config.search)
@@ -55,7 +57,18 @@ def retrain(config: Config) -> Run:
         for search, jobs in work:
             _retrain(run, search, jobs, executor)
             _train_references(run, search, trained[search.name], executor)
+            _write_scalars(run, search)
     return run
+
+
+def _write_scalars(run: Run, search: Search) -> None:
+    """The results of retraining for TensorBoard, if it is asked for."""
+    if run.config.tensorboard and (retrained := search.retrainings()):
+        scalars = Scalars(True, run.store, f"retrain/{search.name}/results")
+        for step, record in enumerate(retrained):
+            for key in ("validation_top1", "test_top1", "test_loss"):
+                scalars.add(step, {f"{record.init}/{key}": getattr(record, key)})
+        scalars.close()
 
 
 def _references(run: Run) -> dict[str, dict[str, float]]:
