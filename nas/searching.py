@@ -77,6 +77,7 @@ class Searching:
         self._setup = setup
         self.records = search.evaluations()
         self.done = {(record.origin, record.trial): record.digest for record in self.records}
+        self._own = {(record.origin, record.trial): record for record in self.records}
         self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
         self._numbers = {record.n for record in self.records}
         self._next = least_free(
@@ -115,8 +116,8 @@ class Searching:
         next(results, None)  # so that the executor knows that no more is wanted
 
     def _record(self, origin: Origin, trial: int, arch: Architecture, accuracy: Accuracy) -> Evaluation:
-        if (origin, trial) in self.done:
-            return self.known[arch.digest]
+        if (origin, trial) in self._own:
+            return self._own[origin, trial]
         record = Evaluation(
             n=self._next, origin=origin, trial=trial, digest=arch.digest, architecture=arch, costs=costs_of(arch),
             top1=accuracy.top1, loss=accuracy.loss, images=accuracy.images,
@@ -128,6 +129,7 @@ class Searching:
         self._next = least_free(self._numbers, self._next)
         self.records.append(record)
         self.done[origin, trial] = arch.digest
+        self._own[origin, trial] = record
         self.known[arch.digest] = record
         return record
 

@@ -73,12 +73,15 @@ def test_samplers_begin_with_the_starts(trained: Path) -> None:
         str(Path("mine.json").absolute()),
     ]
 
+    before = {sampler: proposed(known, sampler) for sampler in ("nsga2", "tpe", "random")}
+
     # A search that is resumed has the starts that it began with, whatever has become of their sources.
     Path("mine.json").write_text(largest.to_json())
     verbs.search(config("search.name=first", "search.samplers=nsga2,tpe", "search.evaluations=6"))
     more = verbs.search(config(*asked, "search.evaluations=6"))
-    for sampler in ("nsga2", "tpe", "random"):
-        assert proposed(more, sampler)[:4] == proposed(known, sampler)
+    for sampler, digests in before.items():
+        assert len(digests) == 4
+        assert proposed(more, sampler)[:4] == digests
         assert len(proposed(more, sampler)) == 6
     with pytest.raises(InputError, match=r"search known of run has search.starts="):
         verbs.search(config(*asked[:2], "search.starts=front:first"))
