@@ -39,20 +39,20 @@ class Scalars:
     Args:
         wanted: whether anything is written at all.
         name: of the folder below `tensorboard/`.
-        first: step that a resumed training begins with: earlier scalars are kept and later ones dropped. None writes all of it anew.
+        first: step up to which a resumed training has been kept: scalars up to it stay and later ones are dropped. 0 writes all of it anew.
     """
 
-    def __init__(self, wanted: bool, store: RunStore, name: str, first: int | None = None) -> None:
+    def __init__(self, wanted: bool, store: RunStore, name: str, first: int = 0) -> None:
         self._writer = None
         if not wanted:
             return
         from torch.utils.tensorboard import SummaryWriter  # half a second that most commands do not need
 
         folder = store.path(f"{FOLDER}/{name}")
-        if first is None:
+        if not first:
             for left in folder.glob("events.out.tfevents.*"):
                 left.unlink(missing_ok=True)
-        self._writer = SummaryWriter(str(folder), purge_step=first or None)
+        self._writer = SummaryWriter(str(folder), purge_step=first + 1 if first else None)
 
     def add(self, step: int, values: Mapping[str, float | None]) -> None:
         """Numbers by their tags; those that are unknown or not finite are left out."""
