@@ -75,7 +75,10 @@ def test_every_verb_writes_what_its_records_have(nas: Commands, after: After, ru
     assert shown["loss_largest"] == [(line["step"], pytest.approx(line["loss_largest"])) for line in lines]
     for evaluations in (2, 4):  # the second one resumes
         nas("search", "config.toml", "tensorboard=true", f"search.evaluations={evaluations}", cwd=place).ok()
-    records = [Evaluation.from_dict(json.loads(line)) for line in (place / "run" / SEARCH / "evaluations.jsonl").read_text().splitlines()]
+    records = [
+        Evaluation.from_dict(json.loads(line))
+        for line in (place / "run" / SEARCH / "evaluations.jsonl").read_text().splitlines()
+    ]
     for sampler in ("nsga2", "random"):
         own = [record for record in records if (record.origin.kind, record.origin.name) == (SAMPLER, sampler)]
         shown = scalars_in(place / "run/tensorboard/search/small" / sampler)
