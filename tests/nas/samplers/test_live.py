@@ -1,11 +1,15 @@
 """study.db while a search runs: what is missing is appended, and nothing that happens to the file stops the search."""
 
+import importlib
+import json
 import math
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -169,3 +173,35 @@ def test_long_updates_are_rare(
     monkeypatch.setattr("nas.samplers.live.write_studies", slow)
     assert tick(clock, live, records)
     assert live.due - clock.now == pytest.approx(200.0)
+
+
+def answer_of(storage: optuna.storages.BaseStorage, path: str) -> Any:
+    """What optuna-dashboard answers to a request; an application of its own for each, as it keeps answers for seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        application: Any = importlib.import_module("optuna_dashboard").wsgi(storage)
+    environ: dict[str, Any] = {"PATH_INFO": path}
+    setup_testing_defaults(environ)
+    said: list[str] = []
+    body = b"".join(application(environ, lambda status, *_: said.append(status)))
+    assert said == ["200 OK"], body
+    return json.loads(body)
+
+
+def test_the_dashboard_follows_it(records: list[Evaluation], live: LiveStudies, clock: Clock) -> None:
+    """Opened once, it sees what is appended later."""
+    assert tick(clock, live, records[:4])
+    opened = optuna.storages.RDBStorage(f"sqlite:///{live.path}")
+    try:
+        studies = answer_of(opened, "/api/studies")["study_summaries"]
+        numbers = {study["study_name"]: study["study_id"] for study in studies}
+        assert set(numbers) == {"small/nsga2", "small/random"}
+        path = f"/api/studies/{numbers['small/nsga2']}"
+        assert len(answer_of(opened, path)["trials"]) == 2
+        assert tick(clock, live, records)
+        shown = answer_of(opened, path)["trials"]
+        own = [record for record in records if record.origin.name == "nsga2" and record.origin.kind != BASELINE]
+        assert [trial["values"][0] for trial in shown] == [record.top1 for record in own]
+        assert all(trial["state"] == "Complete" for trial in shown)
+    finally:
+        opened.engine.dispose()
