@@ -70,6 +70,11 @@ def _fraction(section: Any, *keys: str) -> None:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
 
+_FIXED = re.compile(r"[\w*-]+(\.[\w*-]+)*=.+")
+
+PAPERS, FRONT = "papers", "front:"
+"""Starts of a search that are no files: the papers' networks, and the Pareto front of a search of the run."""
+
 _OPTION = re.compile(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*=.+")
 
 
@@ -193,7 +198,8 @@ class SearchConfig:
     """How sub-networks are searched."""
 
     name: str = key(
-        "", "name of the search in its run; empty for one made from its budget, objectives, samplers and seed"
+        "",
+        "name of the search in its run; empty for one made from its budget, objectives, samplers, seed, fix and starts",
     )
     budget: str = key(
         "none",
@@ -215,6 +221,16 @@ class SearchConfig:
     )
     batch_size: int = key(256, "images at once")
     networks: tuple[str, ...] = key((), "arch.json files of networks of the space that are evaluated beside the search")
+    starts: tuple[str, ...] = key(
+        (),
+        "networks that each sampler but random proposes first: arch.json files, papers (the papers' networks that fit the space and the "
+        "budget), front:SEARCH (the Pareto front of another search of the run)",
+    )
+    fix: tuple[str, ...] = key(
+        (),
+        "parts of the architecture that are held fixed: stages.2.mixer=d_mixer, stages.*.ffn.mlp.ratio=4, stages.0.depth=2. The supernet stays "
+        "as it is",
+    )
     measured: tuple[str, ...] = key(
         (),
         "CSV files of measured costs: a column digest, a column per cost, and architecture (the JSON of arch.json) where the run has not evaluated the network",
@@ -254,6 +270,13 @@ class SearchConfig:
                 "up to 100 letters, digits and . _ - + =, starting with a letter or digit",
                 f"search.name={plain}",
             )
+        for setting in self.fix:
+            if not _FIXED.fullmatch(setting):
+                raise InputError(
+                    f"search.fix has {setting!r}",
+                    "PATH=VALUE with a path into the space",
+                    "search.fix=stages.0.depth=1",
+                )
         for option in self.options:
             if not _OPTION.fullmatch(option):
                 raise InputError(
@@ -262,7 +285,7 @@ class SearchConfig:
 
     @property
     def title(self) -> str:
-        """The name of the search: the one given, or one made from its budget, objectives, samplers and seed."""
+        """The name of the search: the one given, or one made from its budget, objectives, samplers, seed, and what is fixed and started with."""
         if self.name:
             return self.name
         budget = Budget.parse(self.budget)
@@ -270,6 +293,9 @@ class SearchConfig:
         limits = "-".join(f"{name}{'=' * ('@' in name)}{budget.spelt(name)}" for name in budget.names) or "nobudget"
         samplers = "-".join(name.rpartition(".")[2].lower() for name in self.samplers)
         title = f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}".replace("..", "to").replace("@", "+")
+        title += "".join(f"_{re.sub('[^A-Za-z0-9._=+-]+', '-', setting.replace('*', 'all'))}" for setting in self.fix)
+        if self.starts:  # files have long names
+            title += f"_starts-{hashlib.sha256(json.dumps(self.starts).encode()).hexdigest()[:8]}"
         return title if len(title) <= 100 else f"{title[:87]}-{hashlib.sha256(title.encode()).hexdigest()[:12]}"
 
 
@@ -410,6 +436,10 @@ class Config:
         "auto",
         "where networks are evaluated and retrained: here (this process), processes (one for each of jobs), auto (processes where they pay), "
         "or the dotted path of an executor",
+    )
+    tensorboard: bool = key(
+        False,
+        "write scalars of training, search and retraining into tensorboard/ of the run; needs the package tensorboard",
     )
     digest: str = key("", "one network, by the first digits of its digest, instead of the Pareto front's")
     plugins: tuple[str, ...] = key((), "modules to import first, whose parts and costs register themselves")

@@ -5,6 +5,7 @@ proposes the same networks, and `score` finds what it knows already. How and whe
 """
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,12 +88,21 @@ Violations = Callable[[Architecture], Mapping[str, float]]
 class _Member:
     """One sampler in the loop."""
 
-    def __init__(self, space: Space, proposer: Asked, wanted: int, seed: int, violations: Violations) -> None:
+    def __init__(
+        self,
+        space: Space,
+        proposer: Asked,
+        wanted: int,
+        seed: int,
+        violations: Violations,
+        starts: Iterable[Architecture] = (),
+    ) -> None:
         self.space, self.proposer, self.violations = space, proposer, violations
         self.tally = Tally(proposer.name, wanted)
         self.rng = random.Random(repr((seed, "drawn", proposer.name)))
         self.told: dict[str, Sequence[float]] = {}
         self.pending: dict[str, Proposal] = {}
+        self.starts = deque(starts)
 
     def propose(self, batch: int) -> None:
         """Fills `pending` with so many different networks that the sampler has not been told, or with fewer and is exhausted."""
@@ -121,6 +131,8 @@ class _Member:
         return None
 
     def _ask(self) -> Proposal:
+        if self.starts:
+            self.proposer.enqueue(self.space.encode(self.starts.popleft()))
         trial, genes = self.proposer.ask()
         self.tally.asked += 1
         return Proposal(self.proposer.name, trial, self.space.decode(genes))
@@ -155,6 +167,7 @@ def run_search(
     violations: Violations,
     score: Callable[[Sequence[Proposal]], Iterable[Sequence[float]]],
     progress: Callable[[Tally], None] | None = None,
+    starts: Mapping[str, Sequence[Architecture]] | None = None,
 ) -> tuple[Tally, ...]:
     """Lets samplers search side by side, with equal numbers of different networks inside the budget for each.
 
@@ -170,6 +183,7 @@ def run_search(
         seed: of what is drawn where a sampler proposes nothing new.
         score: the values of the objectives of each proposal, in order. Two samplers may propose one network.
         progress: called after each network that a sampler is told.
+        starts: by sampler, members that it proposes first, in order; different ones within the limits. They count as its evaluations.
 
     Returns:
         what became of each sampler's proposals, in the order of `proposers`.
@@ -178,7 +192,10 @@ def run_search(
         OutsideBudget: no network inside the budget was found.
     """
     wanted = min(evaluations, space.size)
-    members = [_Member(space, proposer, wanted, seed, violations) for proposer in proposers]
+    members = [
+        _Member(space, proposer, wanted, seed, violations, (starts or {}).get(proposer.name, ()))
+        for proposer in proposers
+    ]
     while active := [member for member in members if not member.tally.finished]:
         for member in active:
             member.propose(batch)

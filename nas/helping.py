@@ -8,13 +8,13 @@ from nas.config import SECTIONS, Config, typed
 from nas.subjects import ALLOWED, Networks
 
 GENERAL = {
-    "train": ("run", "space", "seed", "device", "threads", "plugins"),
-    "search": ("run", "device", "threads", "executor", "plugins"),
+    "train": ("run", "space", "seed", "device", "threads", "tensorboard", "plugins"),
+    "search": ("run", "device", "threads", "executor", "tensorboard", "plugins"),
     "extract": ("run", "digest", "device", "threads", "plugins"),
-    "retrain": ("run", "digest", "device", "executor", "plugins"),
+    "retrain": ("run", "digest", "device", "executor", "tensorboard", "plugins"),
     "report": ("run",),
     "profile": ("space", "seed", "device", "threads", "plugins"),
-    "demo": ("run", "space", "seed", "device", "threads", "executor", "plugins"),
+    "demo": ("run", "space", "seed", "device", "threads", "executor", "tensorboard", "plugins"),
 }
 """Keys without a section that each verb reads."""
 

@@ -39,12 +39,19 @@ class Progress:
         self.start = self.last = time.monotonic()
         self.shown = False
 
+    def resume(self, done: int) -> None:
+        """Counts so many steps as done before: they took no time that tells of the others."""
+        self.first, self.start = done, time.monotonic()
+
+    def due(self, done: int) -> bool:
+        """Whether `update` would write a line: what it shows may take a while to compute."""
+        return done >= self.total or time.monotonic() - self.last >= (0.2 if self.terminal else self.every)
+
     def update(self, done: int, images: int = 0, **numbers: float) -> None:
         """Reports `done` steps; `images` is what they have seen since the start of this process."""
-        now = time.monotonic()
-        finished = done >= self.total
-        if not finished and now - self.last < (0.2 if self.terminal else self.every):
+        if not self.due(done):
             return
+        finished, now = done >= self.total, time.monotonic()
         self.last = now
         seconds = max(1e-9, now - self.start)
         words = [f"{self.label} {done}/{self.total}"]

@@ -22,6 +22,7 @@ from nas.log import Progress
 from nas.plugins import import_plugins
 from nas.records import Reference, Retraining
 from nas.references import make_reference
+from nas.scalars import Scalars
 from nas.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_search, search_names
 from nas.store import RunStore
 from nas.weights import load_checkpoint, load_network, load_tensors, save_checkpoint, save_tensors
@@ -33,6 +34,9 @@ from supernet.calibration import recompute
 from supernet.optimisation import Optimisation, Schedule
 from supernet.seeding import derive_seed
 from supernet.training import autocast
+
+LOGGED = 10
+"""Steps between two scalars of the loss."""
 
 RECOMPUTE = 2048
 """Training images behind the running statistics of averaged weights."""
@@ -308,6 +312,9 @@ def _train(job: Job | ReferenceJob, store: RunStore, split: Split, device: torch
     )
     load_checkpoint(store, job.work("pt"), optimisation)
     progress = Progress(f"retrain {job.name}", total, optimisation.step_count, every=30)
+    scalars = Scalars(
+        config.tensorboard, store, f"retrain/{job.search}/{job.name}".replace(":", "_"), optimisation.step_count
+    )
     seen = 0
     while optimisation.step_count < total:
         epoch, batch = divmod(optimisation.step_count, per_epoch)
@@ -330,8 +337,12 @@ def _train(job: Job | ReferenceJob, store: RunStore, split: Split, device: torch
             optimisation.step()
             seen += len(labels)
             progress.update(optimisation.step_count, seen, loss=float(loss.detach()))
+            if optimisation.step_count % LOGGED == 0 or optimisation.step_count == total:
+                scalars.add(optimisation.step_count, {"loss": float(loss.detach())})
             if optimisation.step_count % settings.checkpoint_steps == 0 and optimisation.step_count < total:
+                scalars.flush()
                 save_checkpoint(store, job.work("pt"), optimisation.state_dict())
+    scalars.close()
     if settings.ema:
         optimisation.use_averaged()
         size = min(256, len(part))

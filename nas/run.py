@@ -36,7 +36,7 @@ from supernet.supernet import Supernet
 FREE = {"data.root", "data.workers", "train.checkpoint_steps"}
 """Keys that change where or how a run works, not what comes out: they may differ from one command to the next."""
 
-NOT_KEPT = ("run", "digest", "device", "threads", "executor", "extract", "report", "profile")
+NOT_KEPT = ("run", "digest", "device", "threads", "executor", "tensorboard", "extract", "report", "profile")
 """Keys of the configuration that belong to a command, not to the run. Its search and retrain sections are what searches start from."""
 
 

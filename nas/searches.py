@@ -5,6 +5,7 @@
     searches/NAME/measured.jsonl     one line per network and device: its time, predicted and measured
     searches/NAME/retrained.jsonl    one line per retrained network
     searches/NAME/references.jsonl   one line per trained model of timm
+    searches/NAME/*.damaged          damaged lines that were set aside, unread
     searches/NAME/networks/DIGEST/   arch.json and the files of weights of an extracted network
 
 All searches of a run share its supernet. What one has evaluated, another with equal settings of evaluation takes over.
@@ -18,13 +19,13 @@ from typing import Any, TypeVar
 
 from nas import machine
 from nas.budget import Budget
-from nas.config import Config, RetrainConfig, SearchConfig, typed
+from nas.config import FRONT, PAPERS, Config, RetrainConfig, SearchConfig, typed
 from nas.inputs import check_unchanged, digests_of
 from nas.log import say
 from nas.objectives import Objective, parse_objectives
 from nas.parsing import values_of
 from nas.records import DeviceTime, Evaluation, RecordError, Reference, Retraining, refuted
-from nas.store import OLDER_FOLDER, RunStore
+from nas.store import OLDER_FOLDER, DamagedLine, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
 from search_spaces.textfiles import expanded
@@ -44,7 +45,15 @@ RUNNING, FINISHED, CLOSED = "running", "finished", "closed"
 
 Record = TypeVar("Record", Evaluation, Retraining, Reference, DeviceTime)
 
-MEASURED = "measured.jsonl"
+EVALUATIONS, MEASURED, RETRAINED, REFERENCES = (
+    "evaluations.jsonl",
+    "measured.jsonl",
+    "retrained.jsonl",
+    "references.jsonl",
+)
+
+MADE_BY = {EVALUATIONS: "search", MEASURED: "search", RETRAINED: "retrain", REFERENCES: "retrain"}
+"""The verb that writes each file of records, and makes a record again that is damaged."""
 
 
 @dataclass(frozen=True)
@@ -104,25 +113,26 @@ class Search:
         return f"{self.folder}/{name}"
 
     def evaluations(self) -> list[Evaluation]:
-        """
+        """By their numbers, which is the order of evaluation; a record that was made again lies at the end of the file.
+
         Raises:
             InputError: a line is damaged, or of another version.
         """
-        return self._records("evaluations.jsonl", Evaluation.from_dict)
+        return sorted(self._records(EVALUATIONS, Evaluation.from_dict), key=lambda evaluation: evaluation.n)
 
     def retrainings(self) -> list[Retraining]:
         """
         Raises:
             InputError: a line is damaged, or of another version.
         """
-        return self._records("retrained.jsonl", Retraining.from_dict)
+        return self._records(RETRAINED, Retraining.from_dict)
 
     def references(self) -> list[Reference]:
         """
         Raises:
             InputError: a line is damaged, or of another version.
         """
-        return self._records("references.jsonl", Reference.from_dict)
+        return self._records(REFERENCES, Reference.from_dict)
 
     def measurements(self) -> list[DeviceTime]:
         """Times of networks on devices, oldest first.
@@ -139,7 +149,13 @@ class Search:
     def _records(self, name: str, read: Callable[[Any, dict[str, Architecture]], Record]) -> list[Record]:
         known: dict[str, Architecture] = {}
         found = []
-        for number, line in enumerate(self.store.records(self.path(name)), 1):
+        try:
+            lines = self.store.records(self.path(name))
+        except DamagedLine as error:
+            verb = f"nas {MADE_BY[name]} run={self.store.folder} search={self.name}"
+            instead = f"{verb}, which sets it aside and makes its record again; or a copy of the file"
+            raise InputError(error.given, error.allowed, instead) from None
+        for number, line in enumerate(lines, 1):
             try:
                 found.append(read(line, known))
             except (RecordError, InputError, TypeError) as error:
@@ -149,6 +165,21 @@ class Search:
                     f"a copy of the file, or rm -r {self.store.path(self.folder)}, which discards this search",
                 ) from None
         return found
+
+    def set_damage_aside(self, verb: str) -> None:
+        """Moves damaged lines of the files that a verb writes out of its way, and says so. What they said is then unknown, and made again.
+
+        Raises:
+            InputError: the disk is full, or a file cannot be read or written. Nothing is lost.
+        """
+        for name in (name for name, writer in MADE_BY.items() if writer == verb):
+            path = self.path(name)
+            if numbers := self.store.set_aside(path):
+                several = len(numbers) > 1
+                say(
+                    f"line{'s' * several} {', '.join(map(str, numbers))} of {self.store.path(path)} {'are' if several else 'is'} damaged: set "
+                    f"aside in {self.store.path(path).name}.damaged. Every sound record is kept, and what is missing is made again"
+                )
 
     def write(self, **changes: Any) -> "Search":
         """Itself with other fields, written to search.json where they differ from what is there."""
@@ -204,7 +235,8 @@ def absolute(settings: SearchConfig) -> SearchConfig:
         return tuple(os.path.abspath(expanded(name)) for name in names)
 
     named = {key: paths(getattr(settings, key)) for key in ("measured", "profiles", "learned", "networks")}
-    return replace(settings, **named)
+    known = [name if name == PAPERS or name.startswith(FRONT) else paths((name,))[0] for name in settings.starts]
+    return replace(settings, **named, starts=tuple(known))
 
 
 def search_names(store: RunStore) -> list[str]:
@@ -306,9 +338,9 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
         return search.write()
     search = read_search(store, name)
     key = different(search.settings, settings, FREE)
-    if key and store.exists(search.path("evaluations.jsonl")):
+    if key and store.exists(search.path(EVALUATIONS)):
         raise otherwise(search, key, settings)
-    if store.exists(search.path("evaluations.jsonl")):
+    if store.exists(search.path(EVALUATIONS)):
         check_unchanged(
             search.conditions.get("files"), files, f"search {name} of {store.folder}", _ended_or_another(name)
         )

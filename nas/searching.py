@@ -1,9 +1,10 @@
 """A search of a run, from its first evaluation to its last: baselines, what the samplers propose, and the record of it."""
 
+import itertools
 import math
 import random
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import cast
 
@@ -32,12 +33,15 @@ from nas.limiting import budget_of, check_search, limits_of
 from nas.log import Progress, say
 from nas.objectives import parse_objectives, principal_cost
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
-from nas.roles import best_of
+from nas.roles import RANDOM, best_of
 from nas.run import Run
 from nas.samplers import make_sampler, storage
+from nas.samplers.live import LiveStudies
 from nas.samplers.proposer import Proposer
+from nas.scalars import Scalars
 from nas.searches import (
     CLOSED,
+    EVALUATIONS,
     FINISHED,
     RUNNING,
     Search,
@@ -47,6 +51,8 @@ from nas.searches import (
     sound_searches,
     start_search,
 )
+from nas.standing import Standing, box_of
+from nas.starting import keep_starts, space_of, starts_of
 from nas.store import RunStore
 from nas.weights import ARCH, read_architecture
 from search_spaces.architecture import Architecture
@@ -71,9 +77,13 @@ class Searching:
         self._setup = setup
         self.records = search.evaluations()
         self.done = {(record.origin, record.trial): record.digest for record in self.records}
+        self._own = {(record.origin, record.trial): record for record in self.records}
         self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
+        self._numbers = {record.n for record in self.records}
+        self._next = least_free(
+            self._numbers
+        )  # of the next record: a damaged line that was set aside has left its number free
         self.fresh = 0
-        self.latest: Evaluation
         objectives = [objective.name for objective in search.objectives if objective.is_cost]
         targets = targets_of(search.settings, search.budget, objectives)
         self.delivery = Delivery(search, targets, noisy=run.config.search.noisy)
@@ -106,17 +116,20 @@ class Searching:
         next(results, None)  # so that the executor knows that no more is wanted
 
     def _record(self, origin: Origin, trial: int, arch: Architecture, accuracy: Accuracy) -> Evaluation:
-        if (origin, trial) in self.done:
-            return self.known[arch.digest]
+        if (origin, trial) in self._own:
+            return self._own[origin, trial]
         record = Evaluation(
-            n=len(self.records), origin=origin, trial=trial, digest=arch.digest, architecture=arch, costs=costs_of(arch),
+            n=self._next, origin=origin, trial=trial, digest=arch.digest, architecture=arch, costs=costs_of(arch),
             top1=accuracy.top1, loss=accuracy.loss, images=accuracy.images,
         )  # fmt: skip
         if self.search.state != RUNNING:
             self.search = self.search.write(state=RUNNING)
-        self.run.store.append(self.search.path("evaluations.jsonl"), record.to_dict())
+        self.run.store.append(self.search.path(EVALUATIONS), record.to_dict())
+        self._numbers.add(record.n)
+        self._next = least_free(self._numbers, self._next)
         self.records.append(record)
         self.done[origin, trial] = arch.digest
+        self._own[origin, trial] = record
         self.known[arch.digest] = record
         return record
 
@@ -135,7 +148,7 @@ class Searching:
         earlier = [record for record in self.records if record.origin == Origin(BASELINE, name)]
         if not earlier or earlier[-1].digest != arch.digest:
             # A search that is raised may have another winner, and so another network of equal cost; the ends of the space do not move.
-            trial = len(earlier) if name == "hand_designed" else 0
+            trial = least_free(record.trial for record in earlier) if name == "hand_designed" else 0
             list(self.evaluate([(Origin(BASELINE, name), trial, arch)]))
 
     def given(self, networks: Sequence[tuple[str, Architecture]]) -> None:
@@ -143,7 +156,7 @@ class Searching:
         for path, arch in networks:
             earlier = [record for record in self.records if record.origin.kind == GIVEN]
             if arch.digest not in {record.digest for record in earlier}:
-                list(self.evaluate([(Origin(GIVEN, path), len(earlier), arch)]))
+                list(self.evaluate([(Origin(GIVEN, path), least_free(record.trial for record in earlier), arch)]))
 
     def eligible(self) -> list[Evaluation]:
         """The networks that may win."""
@@ -157,33 +170,93 @@ class Searching:
                 digests.setdefault(record.origin.name, set()).add(record.digest)
         return {name: len(found) for name, found in digests.items()}
 
-    def sample(self, source: Space, proposers: Sequence[Proposer], violations: Violations) -> None:
-        """Lets samplers propose members of `source`, until each has its evaluations."""
+    def _standing(self) -> Standing:
+        largest = [record for record in self.records if record.origin == Origin(BASELINE, "largest")]
+        objectives, budget = self.search.objectives, self.search.budget
+        return Standing(objectives, budget, box_of(objectives, budget, largest[-1], len(self.run.split.classes)))
+
+    def _followed(self, sampler: str) -> "Followed":
+        scalars = Scalars(True, self.run.store, f"search/{self.search.name}/{sampler}")
+        return Followed(self._standing(), scalars)
+
+    def sample(
+        self,
+        source: Space,
+        proposers: Sequence[Proposer],
+        violations: Violations,
+        starts: Sequence[Architecture] = (),
+    ) -> None:
+        """Lets samplers propose members of `source`, until each has its evaluations.
+
+        Args:
+            starts: what each of them but random search proposes first.
+        """
         search, settings = self.search, self.search.settings
         objectives = search.objectives
         total = min(settings.evaluations, source.size) * len(proposers)
-        progress = Progress(f"search {search.name}", total)
+        progress, standing = Progress(f"search {search.name}", total), self._standing()
+        live = LiveStudies(
+            self.run.store.path(STUDY), self.run.space, storage.Search(search.name, objectives, search.budget, ())
+        )
         done: dict[str, int] = {}
+        followed = {name: self._followed(name) for name in settings.samplers if self.run.config.tensorboard}
+        if len(objectives) > 1:
+            say(f"search {search.name}: hypervolume is a share of the box {standing.about()}")
 
         def scores(proposals: Sequence[Proposal]) -> Iterator[list[float]]:
             for record in self.evaluate([(Origin(SAMPLER, p.sampler), p.trial, p.arch) for p in proposals]):
-                self.latest = record
+                standing.add(record)
+                if record.origin.name in followed:
+                    followed[record.origin.name].add(record)
                 yield [cast(float, objective.of(record)) for objective in objectives]
 
         def tell(tally: Tally) -> None:
             done[tally.sampler] = tally.scored
-            shown = {o.name: o.of(self.latest) for o in objectives}
-            progress.update(sum(done.values()), self.fresh, **{k: v for k, v in shown.items() if v is not None})
+            scored = sum(done.values())
+            if not self.fresh:
+                progress.resume(scored)
+            if progress.due(scored):
+                progress.update(scored, self.fresh, **standing.shown())
+            live.update(self.records)
 
         tallies = run_search(
             source, proposers, evaluations=settings.evaluations, batch=settings.batch,
             seed=derive_seed(self.run.config.seed, "search", settings.seed), violations=violations, score=scores, progress=tell,
+            starts={name: starts for name in settings.samplers if name != RANDOM},
         )  # fmt: skip
+        for follower in followed.values():
+            follower.close()
         for tally in tallies:
             if tally.scored < settings.evaluations:
                 say(
                     f"{tally.sampler}: stopped at {tally.scored} different networks, as it found no others within the budget"
                 )
+
+
+class Followed:
+    """Scalars of one sampler's evaluations, each as it is evaluated or replayed.
+
+    Args:
+        standing: of the sampler alone, before its first evaluation.
+    """
+
+    def __init__(self, standing: Standing, scalars: Scalars) -> None:
+        self.standing, self.scalars, self.count = standing, scalars, 0
+
+    def add(self, record: Evaluation) -> None:
+        self.count += 1
+        self.standing.add(record)
+        own = {f"evaluated/{objective.name}": objective.of(record) for objective in self.standing.objectives}
+        self.scalars.add(self.count, own | self.standing.shown())
+
+    def close(self) -> None:
+        self.scalars.close()
+
+
+def least_free(taken: Iterable[int], first: int = 0) -> int:
+    """The least number from `first` on that is not taken."""
+    used = taken if isinstance(taken, set) else set(taken)
+    return next(number for number in itertools.count(first) if number not in used)
 
 
 def proposers_of(run: Run, constrained: Sequence[str]) -> list[Proposer]:
@@ -197,11 +270,11 @@ def proposers_of(run: Run, constrained: Sequence[str]) -> list[Proposer]:
     """
     settings = run.config.search
     options = options_of(settings.options, settings.samplers)
-    found = []
+    found, space = [], space_of(run)
     for name in settings.samplers:
         seed = derive_seed(run.config.seed, "sampler", name, settings.seed) % 2**32
         sampler = make_sampler(name, seed=seed, population=settings.population, options=options[name])
-        found.append(Proposer(run.space, name, sampler, parse_objectives(settings.objectives), constrained))
+        found.append(Proposer(space, name, sampler, parse_objectives(settings.objectives), constrained))
     return found
 
 
@@ -247,6 +320,8 @@ def conduct(run: Run, executor: Executor) -> Search:
         InputError: an unknown cost, an infeasible budget, other settings than the search has results with, or a search that is
             closed before anything within its budget was evaluated.
     """
+    if run.config.search.title in search_names(run.store):
+        read_search(run.store, run.config.search.title).set_damage_aside("search")
     with temporary_costs():  # files of measured values are of one search
         if run.config.search.close:
             read_search(run.store, run.config.search.title)  # or the error that says which searches there are
@@ -255,8 +330,9 @@ def conduct(run: Run, executor: Executor) -> Search:
 
 
 def _conduct(run: Run, executor: Executor) -> Search:
-    settings, store, space = run.config.search, run.store, run.space
+    settings, store = run.config.search, run.store
     run.check_files()
+    space = space_of(run)
     listed = prepare_costs(settings)
     budget, objectives = Budget.parse(settings.budget), parse_objectives(settings.objectives)
     check_covered(space, needed(budget, objectives))
@@ -280,27 +356,28 @@ def _conduct(run: Run, executor: Executor) -> Search:
     constrained = tuple(dict.fromkeys((*budget.names, *sparse)))
     for probe in proposers_of(run, constrained):
         probe.ask()
-    given = given_networks(settings, space)
+    given = given_networks(settings, run.space)
+    starts = starts_of(run, space, excess_of(violations))
     setup = None if settings.title in search_names(store) else setup_of(run)
-    work = Searching(run, start_search(store, run.config, cost_infos()), executor, setup)
+    work = Searching(run, keep_starts(start_search(store, run.config, cost_infos()), starts), executor, setup)
     principal = cost_named(principal_cost(objectives))
     work.baseline("smallest", space.smallest(or_else(principal, math.inf)))
-    work.baseline("largest", largest_of(run, or_else(principal, -math.inf)))
+    work.baseline("largest", largest_of(run, space, or_else(principal, -math.inf)))
     work.given(given)
     try:
-        work.sample(source, proposers_of(run, constrained), violations)
+        work.sample(source, proposers_of(run, constrained), violations, [start.arch for start in starts])
     except OutsideBudget as error:
         raise refusal(space, budget, error.nearest, sparse) from None
     return _finish(work, closed=False)
 
 
-def largest_of(run: Run, cost: Callable[[Architecture], float]) -> Architecture:
+def largest_of(run: Run, space: SearchSpace, cost: Callable[[Architecture], float]) -> Architecture:
     """The network of most cost, by coordinate ascent; under a budget of training the one of most cost within it, for the supernet was not
     trained for larger ones.
     """
     budget = budget_of(run.config.train)
     if not budget:
-        return run.space.largest(cost)
+        return space.largest(cost)
     excess = outside(limits_of(budget))
 
     def within(arch: Architecture) -> float:
@@ -308,7 +385,7 @@ def largest_of(run: Run, cost: Callable[[Architecture], float]) -> Architecture:
         beyond = excess(arch)
         return cost(arch) if beyond <= 0 else -beyond
 
-    return run.space.largest(within)
+    return space.largest(within)
 
 
 def _finish(work: Searching, closed: bool) -> Search:
@@ -329,7 +406,7 @@ def _finish(work: Searching, closed: bool) -> Search:
     if name not in cost_names() or name in measured_costs(search.settings):  # which next to no network has
         name = "macs"
     size = or_else(cost_named(name), math.inf)
-    work.baseline("hand_designed", hand_designed(run.space, size, best.costs[name]))
+    work.baseline("hand_designed", hand_designed(space_of(run), size, best.costs[name]))
     work.delivery.deliver(work.records)
     complete = all(count >= search.settings.evaluations for count in work.counts().values())
     conditions = dict(work.search.conditions)

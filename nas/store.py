@@ -15,8 +15,10 @@ folder that cannot be written.
     older/               the search of a run that an older version made, unread
     work/                checkpoints and clocks: what a resumed run needs and a finished one does not
 
-Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole;
-a line cut off by a kill, or not yet whole, is no line for readers, and is dropped when the file is next opened for writing.
+Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole and
+flushed, and end with a checksum (`nas.lines`). A line cut off by a kill, or not yet whole, is no line for readers, and is dropped when the
+file is next opened for writing. A line that is whole and damaged is an error for readers; a command that can make its record again sets
+it aside, into NAME.damaged.
 """
 
 import errno
@@ -31,6 +33,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from nas.lines import is_sealed, line_of, record_of, whole_parts
 from nas.log import say
 from search_spaces.errors import InputError
 from search_spaces.textfiles import decode, expanded, read_text
@@ -67,6 +70,10 @@ def _damaged(path: Path, how: str) -> InputError:
     return InputError(
         f"{path} is damaged ({how})", "the file as nas wrote it", "a copy of it, or a new folder: run=runs/new"
     )
+
+
+class DamagedLine(InputError):
+    """A whole line of a file is damaged, and can be set aside."""
 
 
 class Unwritable(InputError):
@@ -341,13 +348,13 @@ class RunStore:
     # Lines
 
     def append(self, name: str, record: Mapping[str, Any]) -> None:
-        """Appends one JSON line and flushes it to disk.
+        """Appends one JSON line with its checksum and flushes it to disk.
 
         Raises:
             InputError: the disk is full. The lines before are intact.
         """
         path = self.path(name)
-        line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        line = line_of(record)
         with _disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(path, "ab+", buffering=0) as file:
@@ -378,33 +385,17 @@ class RunStore:
             file.truncate(keep)
 
     def records(self, name: str) -> list[dict[str, Any]]:
-        """All whole lines of a file, oldest first; empty when there is none.
+        """All whole lines of a file, oldest first, without their checksums; empty when there is none.
 
         Raises:
-            InputError: a whole line is not JSON, or has other keys than the first.
+            DamagedLine: a whole line is not JSON, or does not have its checksum.
+            InputError: a line has other keys than the first, or the file cannot be read.
         """
         path = self.path(name)
-        if not path.exists():
-            return []
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise _unreadable(path, error) from None
-        try:
-            decode(content)
-        except UnicodeDecodeError:
-            pass  # in a line, which is named below
-        except UnicodeError as error:
-            raise _damaged(path, str(error)) from None
-        lines = content.split(b"\n")
-        found = []
-        for number, line in enumerate(lines[:-1], 1):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict):
-                raise InputError(
+        found: list[dict[str, Any]] = []
+        for number, (_, record) in enumerate(self._read_lines(name), 1):
+            if record is None:
+                raise DamagedLine(
                     f"line {number} of {path} is damaged",
                     "JSON lines as nas wrote them",
                     "a copy of it, or a new folder: run=runs/new",
@@ -417,4 +408,51 @@ class RunStore:
                     "JSON lines as nas wrote them",
                     "a copy of it, or a new folder: run=runs/new",
                 )
+        return found
+
+    def set_aside(self, name: str) -> list[int]:
+        """Moves the damaged lines of a file into NAME.damaged, and leaves the others as they are. A line that was cut off and has a
+        whole one behind it loses the cut-off part only.
+
+        Returns:
+            The numbers of the lines that were damaged, from 1; empty for a sound file, which is not written.
+
+        Raises:
+            InputError: the disk is full, or a file cannot be read or written. No line is lost.
+        """
+        lines = self._read_lines(name)
+        damaged = {number: line for number, (line, record) in enumerate(lines, 1) if record is None}
+        if damaged:
+            aside = f"{name}.damaged"
+            before = self.path(aside).read_bytes() if self.exists(aside) else b""
+            new = b"".join(line + b"\n" for line in damaged.values() if line + b"\n" not in before)
+            self.write_bytes(aside, before + new)
+            kept = [part for line, record in lines for part in (whole_parts(line) if record is None else [line])]
+            self.write_bytes(name, b"".join(part + b"\n" for part in kept))
+        return list(damaged)
+
+    def _read_lines(self, name: str) -> list[tuple[bytes, dict[str, Any] | None]]:
+        """Every whole line of a file without its line break, and its record; None where the line is damaged."""
+        path = self.path(name)
+        if not path.exists():
+            return []
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        if (
+            content[:4].count(0) > 1 or content[:1] > b"\x7f"
+        ):  # as UTF-16 begins; anything else is damage in a line, which is named
+            try:
+                decode(content)
+            except UnicodeDecodeError:
+                pass
+            except UnicodeError as error:
+                raise _damaged(path, str(error)) from None
+        found: list[tuple[bytes, dict[str, Any] | None]] = []
+        sealed = False
+        for line in content.split(b"\n")[:-1]:
+            line = line.rstrip(b"\r")
+            found.append((line, record_of(line, sealed)))
+            sealed = sealed or is_sealed(line)
         return found

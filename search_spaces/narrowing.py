@@ -10,7 +10,7 @@ a space is a product of choices, and a product cannot say that a network may be 
 Costs that do not add up over units, such as activations, narrow nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from search_spaces.architecture import SLOTS, Value, _thaw
@@ -42,7 +42,7 @@ def narrowed(space: SearchSpace, limits: Limits) -> SearchSpace:
     tests = list(_tests(limits))
     now = space
     while doomed := {choice for test in tests for choice in _doomed(now, test)}:
-        left = _without(now, doomed)
+        left = without(now, doomed)
         if left is None:
             raise OutsideBudget(space.nearest(outside(limits)))
         now = left
@@ -65,7 +65,7 @@ def _doomed(space: SearchSpace, test: _Test) -> Iterator[Choice]:
             yield choice
 
 
-def _without(space: SearchSpace, doomed: set[Choice]) -> SearchSpace | None:
+def without(space: SearchSpace, doomed: Collection[Choice]) -> SearchSpace | None:
     """The space without some choices; None where nothing is left of a list of them."""
 
     def keep(values: tuple[int, ...], number: int, place: str) -> tuple[int, ...]:

@@ -13,7 +13,8 @@ from nas.records import Reference, Retraining
 from nas.references import reference_costs, reference_latencies, reference_model
 from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_elsewhere, run_jobs
 from nas.run import Run, open_run
-from nas.searches import Search, chosen_searches, settle_retraining
+from nas.scalars import Scalars, check_scalars
+from nas.searches import REFERENCES, RETRAINED, Search, chosen_searches, settle_retraining
 from nas.selection import selected
 from nas.weights import WEIGHTS
 from search_spaces.errors import InputError
@@ -31,9 +32,13 @@ def retrain(config: Config) -> Run:
             reference that timm does not know or that does not work on images of this size.
         NoisyMachine: references are to be measured on this device, and something disturbs it.
     """
+    check_scalars(config)
     run = open_run(config)
     references = _references(run)
-    work = [_waiting(run, search) for search in chosen_searches(run.store, config.search)]
+    searches = chosen_searches(run.store, config.search)
+    for search in searches:
+        search.set_damage_aside("retrain")
+    work = [_waiting(run, search) for search in searches]
     # References are measured before anything is trained: the machine is quiet, and if it is not, that shows now.
     trained = {search.name: _reference_jobs(run, search, references) for search, _ in work}
     if references or any(jobs for _, jobs in work):
@@ -52,7 +57,18 @@ def retrain(config: Config) -> Run:
         for search, jobs in work:
             _retrain(run, search, jobs, executor)
             _train_references(run, search, trained[search.name], executor)
+            _write_scalars(run, search)
     return run
+
+
+def _write_scalars(run: Run, search: Search) -> None:
+    """The results of retraining for TensorBoard, if it is asked for."""
+    if run.config.tensorboard and (retrained := search.retrainings()):
+        scalars = Scalars(True, run.store, f"retrain/{search.name}/results")
+        for step, record in enumerate(retrained):
+            for key in ("validation_top1", "test_top1", "test_loss"):
+                scalars.add(step, {f"{record.init}/{key}": getattr(record, key)})
+        scalars.close()
 
 
 def _references(run: Run) -> dict[str, dict[str, float]]:
@@ -137,7 +153,7 @@ def _times(run: Run, search: Search, models: list[str]) -> dict[str, dict[str, d
 
 
 def _keep(run: Run, search: Search, job: Job | ReferenceJob, record: Retraining | Reference, how: str) -> None:
-    file = "references.jsonl" if isinstance(record, Reference) else "retrained.jsonl"
+    file = REFERENCES if isinstance(record, Reference) else RETRAINED
     run.store.append(search.path(file), record.to_dict())
     words = ", ".join(worded(name, record.costs[name]) for name in search.shown if name in record.costs)
     say(f"{job.name:30}  {words}  test top-1 {record.test_top1:.4f}  validation {record.validation_top1:.4f}  ({how})")

@@ -13,6 +13,7 @@ from nas.memory import explained
 from nas.records import eligible, latest
 from nas.roles import RANDOM, best_of, eligible_of, front_of
 from nas.run import Run, open_run
+from nas.scalars import check_scalars
 from nas.searches import CLOSED, Search, absolute
 from nas.searching import conduct
 
@@ -28,6 +29,7 @@ def search(config: Config) -> Search:
         InputError: no trained supernet, an infeasible budget, an unknown cost or sampler, or other settings than the search of
             this name has results with.
     """
+    check_scalars(config)
     run = open_run(replace(config, search=absolute(config.search)))
     run.check_trained()
     workers = run.config.search.jobs or (machine.cores() if run.device.type == "cpu" else 1)

@@ -1,6 +1,8 @@
 """`nas train`: trains the supernet of a run, or resumes its training."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from nas.config import Config
 from nas.images import lines
@@ -8,6 +10,7 @@ from nas.limiting import costs_of_training, fit_of
 from nas.log import Progress, say
 from nas.memory import explained
 from nas.run import Run, start_run
+from nas.scalars import Scalars, check_scalars
 from nas.weights import load_checkpoint, save_checkpoint, save_tensors
 from search_spaces.counting import worded
 from supernet.optimisation import Optimisation, Schedule
@@ -39,6 +42,11 @@ def say_narrowing(run: Run) -> None:
         )
 
 
+def _scalars_of(line: Mapping[str, Any]) -> dict[str, float | None]:
+    """What TensorBoard shows of a line of train.jsonl."""
+    return {key: value for key, value in line.items() if key != "step"}
+
+
 @explained
 def train(config: Config) -> Run:
     """Trains the supernet of `config.run` on its supernet-train images; resumes from the last checkpoint if there is one.
@@ -46,6 +54,7 @@ def train(config: Config) -> Run:
     Raises:
         InputError: another run in the folder, unusable data or space, or a damaged checkpoint.
     """
+    check_scalars(config)
     run = start_run(config)
     say_images(run)
     say_narrowing(run)
@@ -74,6 +83,9 @@ def _train(run: Run) -> None:
         fit_of(settings, run.space),
     )  # fmt: skip
     progress = Progress("train supernet", total, first)
+    scalars = Scalars(config.tensorboard, run.store, "train")
+    for line in run.store.records("train.jsonl"):
+        scalars.add(line["step"], _scalars_of(line))
     say(
         f"{config.run}: supernet of space {run.space.name} ({worded(run.space.size)} networks, "
         f"{sum(p.numel() for p in supernet.parameters()):,} shared weights), {total} steps of {settings.batch_size} images"
@@ -103,11 +115,12 @@ def _train(run: Run) -> None:
             if step % 50 == 0 or step == total:
                 numbers = {key: round(value, 6) if math.isfinite(value) else None for key, value in report.items()}
                 if step > len(run.store.records("train.jsonl")) * 50:  # a resumed run has some of these lines already
-                    run.store.append(
-                        "train.jsonl", {"step": step, "epoch": epoch, **numbers, "skipped": optimisation.skipped}
-                    )
+                    line = {"step": step, "epoch": epoch, **numbers, "skipped": optimisation.skipped}
+                    run.store.append("train.jsonl", line)
+                    scalars.add(step, _scalars_of(line))
             if step % settings.checkpoint_steps == 0 and step < total:
                 save_checkpoint(run.store, CHECKPOINT, optimisation.state_dict())
+    scalars.close()
     optimisation.use_averaged()
     save_tensors(
         run.store, "supernet.safetensors", supernet.state_dict(), {"space": run.space.digest, "steps": str(total)}

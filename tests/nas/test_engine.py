@@ -46,6 +46,7 @@ class Scored:
         objectives: int = 2,
         order: Callable[[Sequence[Proposal]], Sequence[Proposal]] = list,
         proposers: Sequence[Any] = (),
+        starts: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         names = ("top1", "macs", "params", "activations")[:objectives]
         self.proposals: list[Proposal] = []
@@ -64,6 +65,7 @@ class Scored:
             seed=0,
             violations=limit(most),
             score=self.score,
+            starts=starts,
         )
 
     def score(self, proposals: Sequence[Proposal]) -> Iterator[tuple[float, ...]]:
@@ -74,6 +76,22 @@ class Scored:
 
     def of(self, sampler: str) -> list[tuple[int, str]]:
         return [(p.trial, p.arch.digest) for p in self.proposals if p.sampler == sampler]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_starts_come_first_and_count(batch: int) -> None:
+    """Whatever the sampler does with them afterwards; one without starts is not touched."""
+    starts = [Word(digest) for digest in ("00001", "10000", "01010", "00000", "00100")]
+    names = [name for name in QUICK if name != "random"]
+    search = Scored(QUICK, batch=batch, evaluations=12, starts=dict.fromkeys(names, starts))
+    for name in names:
+        own = search.of(name)
+        assert [digest for _, digest in own[:5]] == [word.digest for word in starts]
+        assert [trial for trial, _ in own[:5]] == [0, 1, 2, 3, 4]
+        assert len({digest for _, digest in own}) == len(own) == 12
+    assert search.of("random") == Scored(("random",), batch=batch, evaluations=12).of("random")
+    few = Scored(("nsga2",), batch=batch, evaluations=3, starts={"nsga2": starts})
+    assert few.of("nsga2") == search.of("nsga2")[:3]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])

@@ -44,3 +44,21 @@ def test_whole_numbers_are_written_whole() -> None:
     stream = io.StringIO()
     Progress("search", 1, stream=stream).update(1, top1=0.12345, macs=197_112, skipped=0, more=10**400)
     assert stream.getvalue() == f"search 1/1  top1 0.1235  macs 197,112  skipped 0  more {10**400:,}\n"
+
+
+def test_known_steps_say_nothing_of_the_time_left() -> None:
+    stream = io.StringIO()
+    progress = Progress("search", 100, every=0.0, stream=stream)
+    progress.start -= 1000
+    progress.resume(90)
+    progress.start -= 10
+    progress.update(95)
+    assert stream.getvalue() == "search 95/100  10 s left\n"
+
+
+def test_what_is_shown_is_computed_when_a_line_is_due() -> None:
+    progress = Progress("search", 3, every=1000.0, stream=io.StringIO())
+    assert not progress.due(2)
+    assert progress.due(3)
+    progress.last -= 2000
+    assert progress.due(1)

@@ -1,0 +1,311 @@
+"""Counts what faults cost a search: SIGKILL at random moments, records that are cut and flipped, a full disk.
+
+    python tests/faults.py                              # 20 kills in one process and 20 with two jobs; every line cut twice and flipped
+    python tests/faults.py --parts kill --jobs 2 --kills 20 --executor ray
+    python tests/faults.py --parts cut,flip,full --seed 3
+
+Each fault hits a search of a small run, the same command then resumes it, and the end is compared with a search that nothing has hit:
+every record, the Pareto front (front.csv and trials.csv) and study.db. One line for each part:
+
+    lost        finished evaluations whose record was sound and is gone
+    duplicated  proposals with more than one record
+    repeated    evaluations that were computed again although a record of theirs was being written or damaged
+    different   final searches that are not equal to the undisturbed one
+
+It ends with exit code 1 unless lost, duplicated and different are 0 and no more is repeated than was in flight.
+"""
+
+import argparse
+import collections
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from nas.executors import Executor, make_executor
+from tests.command_line import ROOT, SEARCH, Commands, Result, prepare, results, study
+
+LINES = f"run/{SEARCH}/evaluations.jsonl"
+SETTINGS = ("config.toml", "search.evaluations=10", "search.batch=3", "search.budget=120K")
+PARTS = ("kill", "cut", "flip", "full")
+
+
+class Counted(Executor):
+    """Any executor; writes down which evaluations it has returned. `FAULTS_EXECUTOR` and `FAULTS_COMPUTED` name it and the file."""
+
+    def __init__(self, workers: int) -> None:
+        self.inner = make_executor(os.environ["FAULTS_EXECUTOR"], workers)
+
+    def map(self, setup: Any, work: Any, jobs: Any, *, weight: Any = None) -> Iterator[Any]:
+        jobs = list(jobs)
+        for job, result in zip(jobs, self.inner.map(setup, work, jobs, weight=weight), strict=True):
+            with open(os.environ["FAULTS_COMPUTED"], "a") as file:
+                file.write(f"{job.digest}\n")
+            yield result
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@dataclass
+class Counts:
+    """What the faults of one part have cost."""
+
+    faults: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    repeated: int = 0
+    in_flight: int = 0
+    different: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        return not (self.lost or self.duplicated or self.different) and self.repeated <= self.in_flight
+
+    def __str__(self) -> str:
+        return (
+            f"{self.faults} faults: lost {self.lost}, duplicated {self.duplicated}, repeated {self.repeated} (at most {self.in_flight} in "
+            f"flight or damaged), different {self.different}{''.join(f'; {note}' for note in self.notes)}"
+        )
+
+
+def whole_lines(path: Path) -> set[bytes]:
+    """The lines of a file that end with a line break; none where there is no file."""
+    return set(path.read_bytes().split(b"\n")[:-1]) if path.exists() else set()
+
+
+class Faults:
+    """A trained run, the search of it that nothing disturbs, and searches that are disturbed.
+
+    Args:
+        folder: gets all of it.
+        executor, jobs: where networks are evaluated.
+    """
+
+    def __init__(self, nas: Commands, folder: Path, rng: random.Random, executor: str = "here", jobs: int = 1) -> None:
+        self.nas, self.folder, self.rng, self.executor, self.jobs = nas, folder, rng, executor, jobs
+        self.before, self.calm = folder / "before", folder / "calm"
+        if not self.before.exists():
+            prepare(self.before)
+            nas("train", "config.toml", cwd=self.before).ok()
+        start = time.monotonic()
+        self.expected = self.finished(self.copy(self.before, "calm"))
+        self.seconds = time.monotonic() - start
+        self.lines = (self.calm / LINES).read_bytes().splitlines()
+
+    def copy(self, of: Path, name: str) -> Path:
+        place = self.folder / name
+        shutil.rmtree(place, ignore_errors=True)
+        return Path(shutil.copytree(of, place))
+
+    def search(self, place: Path, **how: Any) -> Result:
+        """One command of the disturbed search; a kill is one of its whole group of processes."""
+        env = {"FAULTS_EXECUTOR": self.executor, "FAULTS_COMPUTED": str(place / "computed"), "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}  # fmt: skip
+        return self.nas("search", *SETTINGS, "executor=faults.Counted", f"search.jobs={self.jobs}", cwd=place, env=env, **how)  # fmt: skip
+
+    def finished(self, place: Path) -> dict[str, Any]:
+        """What a search is in the end, but for the order of its lines, in which a record that was made again lies last."""
+        self.search(place).ok()
+        self.nas("report", "config.toml", cwd=place).ok()
+        found = results(place)
+        del found[LINES.removeprefix("run/")]
+        found.pop(f"{LINES.removeprefix('run/')}.damaged", None)
+        records = sorted(map(json.loads, (place / LINES).read_bytes().splitlines()), key=lambda record: record["n"])
+        return {"files": found, "records": records, "study": study(place)}
+
+    def compare(self, place: Path, counts: Counts, sound: set[bytes]) -> None:
+        """Finishes a disturbed search and counts what is not as it should be.
+
+        Args:
+            sound: lines that were whole before.
+        """
+        found = self.finished(place)
+        after = (place / LINES).read_bytes().splitlines()
+        counts.lost += len(sound - set(after))
+        proposals = collections.Counter(
+            (r["origin"]["kind"], r["origin"]["name"], r["trial"]) for r in found["records"]
+        )
+        counts.duplicated += sum(number - 1 for number in proposals.values())
+        if found != self.expected:
+            counts.different += 1
+            names = [key for key in found if found[key] != self.expected[key]]
+            counts.notes.append(f"{place} differs in {', '.join(names)}")
+
+    def computed(self, place: Path) -> list[str]:
+        file = place / "computed"
+        return file.read_text().split() if file.exists() else []
+
+    # The faults
+
+    def kill(self, kills: int) -> Counts:
+        """Kills the search at moments spread over its length, and starts it again each time; over and over until that many have hit."""
+        counts, number, batch = Counts(), 0, 3 * 2 + 1
+        while counts.faults < kills:
+            place, number, killed = self.copy(self.before, f"killed{number}"), number + 1, 0
+            sound: set[bytes] = set()
+            while counts.faults < kills:
+                result = self.search(place, kill=self.rng.uniform(0, self.seconds))
+                now = whole_lines(place / LINES)
+                counts.lost += len(sound - now)
+                sound |= now
+                if result.code == 0:
+                    break
+                if result.code != -9:
+                    raise SystemExit(f"the search failed:\n{result.err}")
+                counts.faults += 1
+                killed += 1
+            self.compare(place, counts, sound)
+            computed = self.computed(place)
+            counts.repeated += len(computed) - len(set(computed))
+            counts.in_flight += killed * batch
+            shutil.rmtree(place)
+        return counts
+
+    def damaged(self, how: Callable[[int], bytes], sound: Callable[[int], set[bytes]], lines: list[int]) -> Counts:
+        """Damages the finished search in each of its lines, one after the other."""
+        counts = Counts()
+        for line in lines:
+            place = self.copy(self.calm, "damaged")
+            (place / "computed").unlink()
+            (place / LINES).write_bytes(how(line))
+            kept = sound(line)
+            counts.faults += 1
+            self.compare(place, counts, kept)
+            counts.repeated += len(self.computed(place))
+            digests = {json.loads(text)["digest"] for text in set(self.lines) - kept}
+            counts.in_flight += len(digests)
+        return counts
+
+    def cut(self, lines: list[int]) -> Iterator[tuple[str, Counts]]:
+        """The file ends inside a line; and a line alone lacks its end."""
+
+        def start(line: int) -> bytes:
+            return self.lines[line][: self.rng.randrange(len(self.lines[line]))]
+
+        def joined(line: int, last: bytes, after: list[bytes]) -> bytes:
+            return b"".join(text + b"\n" for text in self.lines[:line]) + last + b"".join(t + b"\n" for t in after)
+
+        yield (
+            "file cut inside a line",
+            self.damaged(lambda n: joined(n, start(n), []), lambda n: set(self.lines[:n]), lines),
+        )
+        yield (
+            "line cut, the next one behind it",
+            self.damaged(lambda n: joined(n, start(n), self.lines[n + 1 :]), self._others, lines),
+        )
+
+    def flip(self, lines: list[int]) -> Counts:
+        """One bit of a line is another."""
+
+        def flipped(line: int) -> bytes:
+            text = bytearray(self.lines[line])
+            text[self.rng.randrange(len(text))] ^= 1 << self.rng.randrange(8)
+            return b"".join(t + b"\n" for t in (*self.lines[:line], bytes(text), *self.lines[line + 1 :]))
+
+        return self.damaged(flipped, self._others, lines)
+
+    def _others(self, line: int) -> set[bytes]:
+        return set(self.lines[:line] + self.lines[line + 1 :])
+
+    def full(self, times: int) -> Counts:
+        """Files may not grow beyond a random size, as a limit of the system has it; then they may."""
+        counts, size = Counts(), (self.calm / LINES).stat().st_size
+        for _ in range(times):
+            place = self.copy(self.before, "full")
+            result = self.search(place, limit=self.rng.randrange(2_000, size))
+            self._refused(result, counts)
+            self._after_full(place, counts)
+        return counts
+
+    def full_disk(self, times: int) -> Counts | None:
+        """A file system of its own that is full at a random moment; then space is freed. None where none can be mounted."""
+        place = self.folder / "disk"
+        place.mkdir(exist_ok=True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M", "tmpfs", place], capture_output=True).returncode:
+            return None
+        counts, size = Counts(), (self.calm / LINES).stat().st_size
+        try:
+            for _ in range(times):
+                own = place / "search"
+                shutil.rmtree(own, ignore_errors=True)
+                shutil.copytree(self.before, own)
+                left = shutil.disk_usage(place).free - self.rng.randrange(8_192, size)
+                (place / "filler").write_bytes(b"x" * left)
+                self._refused(self.search(own), counts)
+                (place / "filler").unlink()
+                self._after_full(own, counts)
+        finally:
+            subprocess.run(["umount", "-l", place], check=False)
+        return counts
+
+    def _refused(self, result: Result, counts: Counts) -> None:
+        counts.faults += 1
+        if result.code == 0 or "it resumes where it stopped" not in result.err:
+            counts.different += 1
+            counts.notes.append(f"a full disk ends with exit code {result.code}: {result.err[-300:]}")
+
+    def _after_full(self, place: Path, counts: Counts) -> None:
+        self.compare(place, counts, whole_lines(place / LINES))
+        computed = self.computed(place)
+        counts.repeated += len(computed) - len(set(computed))
+        counts.in_flight += 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--kills", type=int, default=20, help="for each number of jobs")
+    parser.add_argument("--jobs", default="1,2", help="of the searches that are killed")
+    parser.add_argument("--executor", default="processes", help="where there are two jobs")
+    parser.add_argument("--full", type=int, default=10, help="full disks of each kind")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="of all that is random; printed, so that it can be repeated"
+    )
+    options = parser.parse_args()
+    seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
+    say(f"seed {seed}")
+    rng, parts, sound = random.Random(seed), options.parts.split(","), True
+
+    def tell(what: str, counts: Counts) -> None:
+        nonlocal sound
+        sound = sound and counts.sound
+        say(f"{what}: {counts}")
+
+    with tempfile.TemporaryDirectory(prefix="faults-") as name, closing(Commands()) as nas:
+        for jobs in map(int, options.jobs.split(",")) if "kill" in parts else ():
+            executor = "here" if jobs == 1 else options.executor
+            faults = Faults(nas, Path(name) / str(jobs), rng, executor, jobs)
+            tell(f"SIGKILL, {jobs} at once ({executor})", faults.kill(options.kills))
+        faults = Faults(nas, Path(name) / "lines", rng)
+        lines = list(range(len(faults.lines)))
+        for what, counts in faults.cut(lines) if "cut" in parts else ():
+            tell(what, counts)
+        if "flip" in parts:
+            tell("one bit flipped in a line", faults.flip(lines))
+        if "full" in parts:
+            tell("limit on the size of files", faults.full(options.full))
+            if counts := faults.full_disk(options.full):
+                tell("full file system", counts)
+            else:
+                say("full file system: none can be mounted here")
+    raise SystemExit(0 if sound else 1)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
