@@ -11,7 +11,7 @@ from typing import TypeAlias, cast
 from nas.evaluation import Raced, are_kept
 from nas.log import say
 from nas.objectives import SCORES
-from nas.racing import Contest, Outcome, Race, Rival
+from nas.racing import WARM_UP, Contest, Outcome, Race, Rival
 from nas.records import SAMPLER, Evaluation, Origin
 from nas.searches import Search
 from nas.store import RunStore
@@ -37,12 +37,19 @@ class Races:
         scores = [objective.name for objective in search.objectives if objective.name in SCORES]
         ordered = are_kept(images, channels, resolution)
         self._contest = Contest(images, search.settings.batch_size, scores, ordered)
-        self._told: list[Evaluation] = []
+        self._told: list[tuple[Evaluation, bool]] = []
+        self._known: set[str] = set()
+        self._ordered = False
         self._outcomes: dict[str, Outcome] | None = None
+
+    def begin(self) -> None:
+        """A batch of proposals begins: what is told from now on is not known to them."""
+        self._ordered = len(self._known) >= WARM_UP
 
     def told(self, record: Evaluation) -> None:
         """A network that was validated in full and that its sampler was told of: later candidates are compared with it."""
-        self._told.append(record)
+        self._told.append((record, self._ordered))
+        self._known.add(record.digest)
 
     def jobs(
         self, wanted: Sequence[tuple[Origin, Architecture]], evaluate: Callable[[list[Job]], Iterable[Raced]]
@@ -67,13 +74,16 @@ class Races:
 
     def _catch_up(self, evaluate: Callable[[list[Job]], Iterable[Raced]]) -> None:
         """Makes all that was told part of the contest."""
-        outcomes = self._read()
-        lost = {r.digest: r.architecture for r in self._told if r.digest not in outcomes}
-        for arch, found in zip(lost.values(), evaluate([(arch, None) for arch in lost.values()]), strict=True):
-            self.keep(arch, cast(Outcome, found.outcome))
-        for record in self._told:
-            rival = Rival(record.origin.name, record.digest, record.top1, record.loss)
-            self._contest.add(rival, self._known_costs(record.architecture), outcomes[record.digest])
+        for ordered in (False, True):  # which networks of the second kind were raced against, follows from the first
+            told = [record for record, raced in self._told if raced == ordered]
+            whole = self._contest.whole() if ordered else None
+            lost = {r.digest: r.architecture for r in told if r.digest not in self._read()}
+            results = evaluate([(arch, whole) for arch in lost.values()])
+            for arch, found in zip(lost.values(), results, strict=True):
+                self.keep(arch, cast(Outcome, found.outcome))
+            for record in told:
+                rival = Rival(record.origin.name, record.digest, record.top1, record.loss)
+                self._contest.add(rival, self._known_costs(record.architecture), self._read()[record.digest])
         self._told.clear()
 
     def _known_costs(self, arch: Architecture) -> list[float]:

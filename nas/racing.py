@@ -232,7 +232,10 @@ class Contest:
         return rows.cumsum(axis=1)[:, ends]
 
     def race(self, sampler: str, costs: Sequence[float]) -> Race | None:
-        """What a candidate of these costs is compared with; None where nothing could drop it, and it is validated in full."""
+        """What a candidate of these costs is compared with; None while no candidate is raced yet.
+
+        Without a rival it is validated in full, in the same order as others: a batch whose images are others may round differently.
+        """
         if self.order is None or not self.looks:
             return None
         rivals = [
@@ -241,10 +244,17 @@ class Contest:
             if rival.sampler == sampler and all(other <= own for other, own in zip(others, costs, strict=True))
         ]
         if not rivals:
-            return None
+            return self.whole()
         if self.scores == ("top1",):  # the best of them is enough
             rivals = [max(rivals, key=lambda rival: rival.top1)]
         elif self.scores == ("loss",):
             rivals = [min(rivals, key=lambda rival: rival.loss)]
         totals = np.stack(list(self._totals.values())[-REFERENCES:])
         return Race(self.order, self.looks, totals[:, 0], totals[:, 1], tuple(rivals), self.scores)
+
+    def whole(self) -> Race | None:
+        """A race without rivals: the candidate is validated in full."""
+        if self.order is None or not self.looks:
+            return None
+        nothing = np.zeros((0, 1))
+        return Race(self.order, (), nothing, nothing, (), self.scores)

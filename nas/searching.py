@@ -94,6 +94,8 @@ class Searching:
 
     def evaluate(self, wanted: Sequence[tuple[Origin, int, Architecture]]) -> Iterator[Evaluation]:
         """The record of each network, in order; it is appended unless it is there."""
+        if self.races:
+            self.races.begin()
         new: dict[tuple[str, Origin | None], tuple[Origin, Architecture]] = {}
         for origin, trial, arch in wanted:
             done = self.done.get((origin, trial))
