@@ -220,6 +220,11 @@ class SearchConfig:
         256, "supernet-train images that recompute the normalisation statistics of each candidate"
     )
     batch_size: int = key(256, "images at once")
+    evaluation: str = key(
+        "exact",
+        "plain: every network alone; exact: networks that begin alike share feature maps and statistics, with equal results; fast: exact, and "
+        "networks that surely lose are dropped before they have seen all images: their accuracy is an estimate, and they cannot win",
+    )
     networks: tuple[str, ...] = key((), "arch.json files of networks of the space that are evaluated beside the search")
     starts: tuple[str, ...] = key(
         (),
@@ -254,6 +259,7 @@ class SearchConfig:
         Budget.parse(self.budget)
         parse_objectives(self.objectives)
         _at_least(self, evaluations=1, population=2, calibration_images=2, batch_size=2, batch=1, seed=0, jobs=0)
+        _one_of(self, evaluation=("plain", "exact", "fast"))
         if "random" not in self.samplers:
             object.__setattr__(self, "samplers", (*self.samplers, "random"))  # no result is shown without it
         for name in self.samplers:

@@ -53,6 +53,8 @@ class Evaluation:
             among those of the same origin.
         costs: all that are known.
         top1: in [0, 1]. loss: mean cross-entropy in nats. images: how many of them.
+        against: where candidates are raced, the digest of the network that this one lost against, or "" where it was validated in
+            full. Of one that lost, top1 and loss are estimates from `images` images. None where candidates are not raced.
     """
 
     n: int
@@ -64,6 +66,12 @@ class Evaluation:
     top1: float
     loss: float
     images: int
+    against: str | None = None
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether it was dropped before all images had been seen; it may not win."""
+        return bool(self.against)
 
     @property
     def error(self) -> float:
@@ -72,7 +80,10 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """As it is written; `Evaluation.from_dict(e.to_dict()) == e`."""
-        return _plain(self) | {"origin": {"kind": self.origin.kind, "name": self.origin.name}}
+        values = _plain(self) | {"origin": {"kind": self.origin.kind, "name": self.origin.name}}
+        if self.against is None:  # lines of searches without races are those of earlier versions
+            del values["against"]
+        return values
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any], known: dict[str, Architecture] | None = None) -> Self:
@@ -83,7 +94,9 @@ class Evaluation:
         Raises:
             RecordError: a key is missing or of another type.
         """
-        values: dict[str, Any] = _values(cls, line, known)
+        values: dict[str, Any] = _values(cls, {"against": None, **line}, known)
+        if not isinstance(values["against"], str | None):
+            raise RecordError("against")
         origin = values["origin"]
         if (
             not isinstance(origin, Mapping)
@@ -328,7 +341,8 @@ def eligible(
 ) -> list[Evaluation]:
     """Those that may win, each architecture once, in order of evaluation.
 
-    A network may win when a sampler proposed it, it is within the budget, no measurement says otherwise, and every objective has a value.
+    A network may win when a sampler proposed it, it was validated in full, it is within the budget, no measurement says otherwise, and
+    every objective has a value.
     Whether it is that of one sampler or of another does not matter; baselines and networks that the user gave are shown beside the Pareto
     front.
 
@@ -339,6 +353,7 @@ def eligible(
     for evaluation in evaluations:
         if (
             evaluation.origin.kind == SAMPLER
+            and not evaluation.is_estimate
             and budget.allows(evaluation.costs)
             and evaluation.digest not in refuted
             and all(objective.of(evaluation) is not None for objective in objectives)

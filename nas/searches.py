@@ -371,10 +371,12 @@ def otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
 
 
 def evaluated_before(store: RunStore, settings: SearchConfig) -> dict[str, Evaluation]:
-    """By digest, what the searches of a run have evaluated with equal settings of evaluation."""
+    """By digest, what the searches of a run have evaluated with equal settings of evaluation; nothing of those that race candidates."""
     found: dict[str, Evaluation] = {}
     for search, evaluations in sound_searches(store):
-        if all(getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY):
+        if search.settings.evaluation != "fast" and all(
+            getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY
+        ):
             for evaluation in evaluations:
                 found.setdefault(evaluation.digest, evaluation)
     return found

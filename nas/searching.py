@@ -26,12 +26,13 @@ from nas.costing import (
 )
 from nas.delivery import Delivery, about_devices, targets_of
 from nas.engine import Proposal, Space, Tally, run_search
-from nas.evaluation import Accuracy, EvaluatorSetup, score
+from nas.evaluation import Accuracy, EvaluatorSetup, Raced, raced, score
 from nas.executors import Executor
 from nas.latency.profiles import check_covered
 from nas.limiting import budget_of, check_search, limits_of
 from nas.log import Progress, say
 from nas.objectives import parse_objectives, principal_cost
+from nas.races import Job, Races
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
 from nas.roles import RANDOM, best_of
 from nas.run import Run
@@ -76,13 +77,17 @@ class Searching:
         self.run, self.search, self.executor = run, search, executor
         self._setup = setup
         self.records = search.evaluations()
-        self.done = {(record.origin, record.trial): record.digest for record in self.records}
-        self._own = {(record.origin, record.trial): record for record in self.records}
-        self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
+        self.done = {(record.origin, record.trial): record for record in self.records}
+        self.races = None
+        if search.settings.evaluation == "fast":  # whose results depend on this search's own networks alone
+            split = run.split
+            self.races = Races(run.store, search, len(split.parts["validation"]), split.in_channels, split.resolution)
+        # A race may know no more than it knew before an interruption, so there it is filled as samplers are told.
+        before = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
+        self.known: dict[str, Evaluation] = {} if self.races else before
         self._numbers = {record.n for record in self.records}
-        self._next = least_free(
-            self._numbers
-        )  # of the next record: a damaged line that was set aside has left its number free
+        # Of the next record: a damaged line that was set aside has left its number free.
+        self._next = least_free(self._numbers)
         self.fresh = 0
         objectives = [objective.name for objective in search.objectives if objective.is_cost]
         targets = targets_of(search.settings, search.budget, objectives)
@@ -97,47 +102,76 @@ class Searching:
 
     def evaluate(self, wanted: Sequence[tuple[Origin, int, Architecture]]) -> Iterator[Evaluation]:
         """The record of each network, in order; it is appended unless it is there."""
-        new: dict[str, Architecture] = {}
+        if self.races:
+            self.races.begin()
+        new: dict[tuple[str, Origin | None], tuple[Origin, Architecture]] = {}
         for origin, trial, arch in wanted:
-            if self.done.get((origin, trial), arch.digest) != arch.digest:
+            done = self.done.get((origin, trial))
+            if done is not None and done.digest != arch.digest:
                 raise self._another(origin, trial, arch)
-            if arch.digest not in self.known:
-                new.setdefault(arch.digest, arch)
-        results = iter(self.executor.map(self.setup, score, list(new.values()), weight=macs)) if new else iter(())
+            if done is None and arch.digest not in self.known:
+                new.setdefault(self._one_of(origin, arch), (origin, arch))
+        results = self._results(list(new.values())) if new else iter(())
+        found: dict[tuple[str, Origin | None], Raced] = {}
         for origin, trial, arch in wanted:
-            if arch.digest in new:
-                accuracy = next(results)
-                del new[arch.digest]
-                self.fresh += accuracy.images
-            else:
-                before = self.known[arch.digest]
-                accuracy = Accuracy(before.top1, before.loss, before.images)
-            yield self._record(origin, trial, arch, accuracy)
+            key = self._one_of(origin, arch)
+            if key in new:
+                found[key] = next(results)
+                del new[key]
+                self.fresh += found[key].accuracy.images
+            yield self._record(origin, trial, arch, found.get(key))
         next(results, None)  # so that the executor knows that no more is wanted
 
-    def _record(self, origin: Origin, trial: int, arch: Architecture, accuracy: Accuracy) -> Evaluation:
-        if (origin, trial) in self._own:
-            return self._own[origin, trial]
+    def _one_of(self, origin: Origin, arch: Architecture) -> tuple[str, Origin | None]:
+        """What is evaluated once: a network, and in races a network per sampler, whose own networks it is compared with."""
+        return arch.digest, origin if self.races else None
+
+    def _results(self, wanted: Sequence[tuple[Origin, Architecture]]) -> Iterator[Raced]:
+        if self.races is None:
+            archs = [arch for _, arch in wanted]
+            return map(Raced, self.executor.map(self.setup, score, archs, weight=macs))
+        return self._race(self.races.jobs(wanted, self._race))
+
+    def _race(self, jobs: list[Job]) -> Iterator[Raced]:
+        return iter(self.executor.map(self.setup, raced, jobs, weight=_macs_of)) if jobs else iter(())
+
+    def _record(self, origin: Origin, trial: int, arch: Architecture, result: Raced | None) -> Evaluation:
+        """The record of a network: that which is there, or one of the result or of what is known, which is appended."""
+        record = self.done.get((origin, trial))
+        if record is None:
+            if result is None:
+                before = self.known[arch.digest]
+                result = Raced(Accuracy(before.top1, before.loss, before.images))
+            record = self._append(origin, trial, arch, result)
+        if self.races is None:
+            self.known[arch.digest] = record
+        elif origin.kind == SAMPLER and not record.is_estimate:
+            self.known[arch.digest] = record
+            self.races.told(record)
+        return record
+
+    def _append(self, origin: Origin, trial: int, arch: Architecture, result: Raced) -> Evaluation:
+        top1, loss, images = result.accuracy
         record = Evaluation(
             n=self._next, origin=origin, trial=trial, digest=arch.digest, architecture=arch, costs=costs_of(arch),
-            top1=accuracy.top1, loss=accuracy.loss, images=accuracy.images,
+            top1=top1, loss=loss, images=images, against=result.against if self.races else None,
         )  # fmt: skip
+        if self.races and origin.kind == SAMPLER and result.outcome is not None:
+            self.races.keep(arch, result.outcome)
         if self.search.state != RUNNING:
             self.search = self.search.write(state=RUNNING)
         self.run.store.append(self.search.path(EVALUATIONS), record.to_dict())
         self._numbers.add(record.n)
         self._next = least_free(self._numbers, self._next)
         self.records.append(record)
-        self.done[origin, trial] = arch.digest
-        self._own[origin, trial] = record
-        self.known[arch.digest] = record
+        self.done[origin, trial] = record
         return record
 
     def _another(self, origin: Origin, trial: int, arch: Architecture) -> InputError:
         """The error of a search whose replay proposes other networks than it proposed before."""
         search = self.search.name
         return InputError(
-            f"search {search} does not replay: proposal {trial} of {origin.name} was {self.done[origin, trial]} and is now {arch.digest}, so "
+            f"search {search} does not replay: proposal {trial} of {origin.name} was {self.done[origin, trial].digest} and is now {arch.digest}, so "
             "a cost, a file of measured values, a sampler or a version has changed",
             "what it was begun with, or another search, which takes over what has been evaluated",
             f"search.name=another, or nas search run={self.run.config.run} search={search} close=true",
@@ -257,6 +291,10 @@ def least_free(taken: Iterable[int], first: int = 0) -> int:
     """The least number from `first` on that is not taken."""
     used = taken if isinstance(taken, set) else set(taken)
     return next(number for number in itertools.count(first) if number not in used)
+
+
+def _macs_of(job: Job) -> float:
+    return macs(job[0])
 
 
 def proposers_of(run: Run, constrained: Sequence[str]) -> list[Proposer]:

@@ -39,13 +39,14 @@ def selected(search: Search, points: int, digest: str, run: str) -> dict[str, Se
     refuted = search.refuted()
     winners = eligible(evaluations, budget, objectives, refuted)
     roles = roles_of(evaluations, budget, objectives, refuted)
-    by_digest = {evaluation.digest: evaluation for evaluation in reversed(evaluations)}
+    full = [evaluation for evaluation in evaluations if not evaluation.is_estimate]
+    by_digest = {evaluation.digest: evaluation for evaluation in reversed(full)}
     if digest:
         matching = [known for known in by_digest if known.startswith(digest)]
         if len(matching) != 1:
             front = [evaluation.digest for evaluation in front_of(winners, objectives)]
             raise InputError(
-                f"digest {digest!r} names {len(matching)} networks that search {search.name} evaluated",
+                f"digest {digest!r} names {len(matching)} networks that search {search.name} evaluated in full",
                 f"one of its networks, such as {', '.join(front[:8])}", f"digest={front[-1]}",
             )  # fmt: skip
         return {known: Selected(roles.get(known, ("chosen",)), by_digest[known]) for known in matching}

@@ -5,7 +5,7 @@ zero, as the plain average over batches of the real forward pass, in buffers tha
 depend on which candidates were evaluated before.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -47,6 +47,14 @@ def recompute(network: nn.Module, batches: Iterable[Float[Tensor, "_ c h w"]]) -
             network(images)
 
 
+def empty_statistics(buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Statistics of no images yet, of the shapes of these."""
+    return {
+        name: torch.ones_like(tensor) if name.endswith("running_var") else torch.zeros_like(tensor)
+        for name, tensor in buffers.items()
+    }
+
+
 @torch.no_grad()
 def calibrate(supernet: Supernet, arch: Architecture, batches: Iterable[Float[Tensor, "_ c h w"]]) -> dict[str, Tensor]:
     """The buffers of `arch` for these images, named as in its network; empty when it has none.
@@ -54,10 +62,7 @@ def calibrate(supernet: Supernet, arch: Architecture, batches: Iterable[Float[Te
     Args:
         batches: training images, on the supernet's device; two or more in each batch.
     """
-    buffers = {
-        name: torch.ones_like(tensor) if name.endswith("running_var") else torch.zeros_like(tensor)
-        for name, tensor in supernet.weights(arch, buffers=True).items()
-    }
+    buffers = empty_statistics(supernet.weights(arch, buffers=True))
     if not buffers:
         return {}
     supernet.eval()

@@ -71,12 +71,21 @@ class Skeleton(nn.Module):
             table = cast("dict[str, Tensor | None]", module._buffers if is_buffer else module._parameters)
             self.tables.append((table, key, table[key]))
 
-    def run(self, tensors: Iterable[Tensor], *inputs: Tensor) -> Tensor:
-        """The piece's output on these tensors, given in the order of `entries`."""
+    def run(
+        self,
+        tensors: Iterable[Tensor],
+        *inputs: Tensor,
+        step: Callable[[nn.Module], Callable[..., Tensor]] | None = None,
+    ) -> Tensor:
+        """The piece's output on these tensors, given in the order of `entries`.
+
+        Args:
+            step: what of the piece is run; the whole of it by default.
+        """
         try:
             for (table, key, _), tensor in zip(self.tables, tensors, strict=True):
                 table[key] = tensor
-            return self.piece(*inputs)
+            return (self.piece if step is None else step(self.piece))(*inputs)
         finally:
             for table, key, meta in self.tables:
                 table[key] = meta
@@ -270,26 +279,31 @@ class Supernet(nn.Module):
         Args:
             buffers: normalisation statistics to use instead of the supernet's, by network name.
         """
-        bank = self.bank()
         specs = dict(pieces(arch))
 
         def run(place: str, module: nn.Module, *inputs: Tensor) -> Tensor:
-            def tensors() -> Iterator[Tensor]:
-                for entry in entries(specs[place]):
-                    own = buffers.get(f"{place}.{entry.name}") if buffers is not None and entry.is_buffer else None
-                    shared = bank[f"{place}.{entry.bank}"]
-                    cut = _cut(shared, entry) if own is None else own
-                    if not entry.is_buffer:
-                        # As a network of its own has them, for matrix products round differently otherwise: in whole memory,
-                        # and requiring gradients even where none are computed. Statistics, of one axis, stay views.
-                        cut = cut.contiguous()
-                        if not torch.is_grad_enabled():
-                            cut.requires_grad_(shared.requires_grad)
-                    yield cut
-
-            return cast(Skeleton, module).run(tensors(), *inputs)
+            return cast(Skeleton, module).run(self.borrowed(place, specs[place], buffers), *inputs)
 
         return run
+
+    def borrowed(self, place: str, spec: PieceSpec, buffers: Mapping[str, Tensor] | None = None) -> Iterator[Tensor]:
+        """The tensors that a piece of a network is run on, in the order of `entries`.
+
+        Args:
+            buffers: see `runner`.
+        """
+        bank = self.bank()
+        for entry in entries(spec):
+            own = buffers.get(f"{place}.{entry.name}") if buffers is not None and entry.is_buffer else None
+            shared = bank[f"{place}.{entry.bank}"]
+            cut = _cut(shared, entry) if own is None else own
+            if not entry.is_buffer:
+                # As a network of its own has them, for matrix products round differently otherwise: in whole memory,
+                # and requiring gradients even where none are computed. Statistics, of one axis, stay views.
+                cut = cut.contiguous()
+                if not torch.is_grad_enabled():
+                    cut.requires_grad_(shared.requires_grad)
+            yield cut
 
     def forward(
         self, x: Float[Tensor, "b c h w"], arch: Architecture, buffers: dict[str, Tensor] | None = None

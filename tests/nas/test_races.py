@@ -1,0 +1,152 @@
+"""Searches that race their candidates: records, resumption, several processes, and what an estimate may not do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nas as verbs
+import nas.racing
+import nas.searching
+from nas import load_config
+from nas.evaluation import Evaluator, Raced
+from nas.races import OUTCOMES, Job
+from nas.records import Evaluation, eligible
+from nas.run import open_run
+from nas.searches import Search, evaluated_before, read_search
+from nas.selection import selected
+from nas.store import RunStore
+from search_spaces.errors import InputError
+
+WHOLE = 287
+"""Images of search-validation."""
+
+
+def config(*settings: str) -> Any:
+    few = ("run=run", "space=tiny.toml", "data.resolution=8", "executor=here", "search.population=4", "search.batch=3")
+    fixed = ("train.epochs=1", "train.batch_size=128", "train.random_paths=1", "train.checkpoint_steps=2")
+    search = ("search.calibration_images=64", "search.batch_size=16", "search.evaluations=16", "search.samplers=nsga2")
+    return load_config(None, [*few, *fixed, *search, *settings])
+
+
+@pytest.fixture
+def trained(after: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = after("train")
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture
+def hasty(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates are dropped on little evidence: after one epoch of training, networks do not agree on what is easy."""
+    monkeypatch.setattr(nas.racing, "PRECISION", 2.0)
+    monkeypatch.setattr(nas.racing, "Z", 0.5)
+
+
+def searched(name: str, *settings: str) -> tuple[Search, list[Evaluation]]:
+    verbs.search(config(f"search.name={name}", *settings))
+    search = read_search(RunStore.open("run"), name)
+    return search, search.evaluations()
+
+
+def lines(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(f"run/searches/{name}/evaluations.jsonl").read_text().splitlines()]
+
+
+def test_what_is_shared_changes_no_byte(trained: Path) -> None:
+    for name, way in (("one", "plain"), ("other", "exact")):
+        Path("run/searches").mkdir(exist_ok=True)
+        searched(name, f"search.evaluation={way}", "search.evaluations=5")
+        if name == "one":
+            Path("run/searches/one").rename("one")  # or the other would take over its evaluations
+    assert Path("one/evaluations.jsonl").read_bytes() == Path("run/searches/other/evaluations.jsonl").read_bytes()
+    assert "against" not in lines("other")[0]
+
+
+def test_a_race_is_recorded_and_an_estimate_never_wins(hasty: None) -> None:
+    search, found = searched("fast", "search.evaluation=fast")
+    assert any(record.is_estimate for record in found)
+    by_digest = {record.digest: record for record in found if not record.is_estimate}
+    for record in found:
+        assert record.against is not None
+        if not record.is_estimate:
+            assert record.images == WHOLE
+            continue
+        assert WHOLE / 8 <= record.images <= WHOLE / 2
+        rival = by_digest[record.against]
+        assert rival.n < record.n
+        assert rival.origin == record.origin
+        assert rival.costs["macs"] <= record.costs["macs"]
+        assert rival.top1 > record.top1
+        assert Evaluation.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+        with pytest.raises(InputError, match="evaluated in full"):
+            selected(search, 5, record.digest, "run")
+    winners = eligible(found, search.budget, search.objectives)
+    assert winners
+    assert not any(record.is_estimate for record in winners)
+    assert not any(chosen.record.is_estimate for chosen in selected(search, 5, "", "run").values())
+    # A network that was validated in full has the accuracy of the plain procedure, whatever the order of the images.
+    run = open_run(config("search.evaluation=plain"), writes=False)
+    evaluator = Evaluator.of(run.config, run.split, run.supernet().eval(), run.device)
+    for record in [record for record in found if not record.is_estimate][-3:]:
+        accuracy = evaluator(record.architecture)
+        assert abs(accuracy.top1 - record.top1) * WHOLE <= 1
+        assert accuracy.loss == pytest.approx(record.loss, rel=1e-5)
+    assert evaluated_before(run.store, run.config.search) == {}
+
+
+def test_a_search_that_is_cut_off_anywhere_ends_as_if_it_had_not_been(
+    hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched("whole", "search.evaluation=fast")
+    whole = lines("whole")
+    assert any(line["against"] for line in whole)
+    jobs = 0
+
+    def stopping(evaluator: Evaluator, job: Job) -> Raced:
+        nonlocal jobs
+        jobs += 1
+        if jobs % 13 == 0:
+            raise KeyboardInterrupt
+        return evaluator.race(*job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nas.searching, "raced", stopping)
+        for part in range(9):
+            if part == 2:
+                Path(f"run/searches/cut/{OUTCOMES}").unlink()
+            if part == 3:
+                with open(f"run/searches/cut/{OUTCOMES}", "a") as file:
+                    file.write('{"digest":"damaged"}\n')
+            try:
+                searched("cut", "search.evaluation=fast")
+                break
+            except KeyboardInterrupt:
+                continue
+    assert part >= 3
+    assert lines("cut") == whole
+
+
+@pytest.mark.slow
+def test_more_evaluations_go_on_as_one_search(hasty: None) -> None:
+    searched("whole", "search.evaluation=fast")
+    for evaluations in (9, 13, 16):
+        searched("raised", "search.evaluation=fast", f"search.evaluations={evaluations}")
+    kept = [
+        [line | {"n": 0} for line in lines(name) if line["origin"]["kind"] == "sampler"] for name in ("whole", "raised")
+    ]
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.slow
+def test_two_processes_decide_the_same(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a supernet that is trained for long enough to drop candidates by the rule as it is."""
+    monkeypatch.chdir(place)
+    settings = ("train.epochs=12", "train.batch_size=64", "search.evaluation=fast", "search.evaluations=30")
+    verbs.train(config(*settings))
+    searched("one", *settings)
+    searched("two", *settings, "executor=processes", "search.jobs=2")
+    assert lines("one") == lines("two")
+    assert any(line["against"] for line in lines("one"))
