@@ -409,7 +409,7 @@ class Config:
     executor: str = key(
         "auto",
         "where networks are evaluated and retrained: here (this process), processes (one for each of jobs), auto (processes where they pay), "
-        "or the dotted path of an executor",
+        "ray (a Ray cluster: that of RAY_ADDRESS, or of ray start, or this machine's cores), or the dotted path of an executor",
     )
     digest: str = key("", "one network, by the first digits of its digest, instead of the Pareto front's")
     plugins: tuple[str, ...] = key((), "modules to import first, whose parts and costs register themselves")
