@@ -5,7 +5,7 @@
 
     with TunedSearch("runs/demo", "budget=1.5M", "evaluations=60") as search:
         config = tune.TuneConfig(search_alg=search.searcher, num_samples=-1, reuse_actors=True, max_concurrent_trials=2)
-        tune.Tuner(search.trainable, tune_config=config).fit()
+        tune.Tuner(search.trainable, tune_config=config, run_config=search.run_config(name="demo")).fit()
 
 It is the search that `nas search run=runs/demo budget=1.5M evaluations=60` makes: the samplers, the objectives, the limits and the
 batches are those of the run's search, and the process that calls `fit` appends the same records to the run. Trials of Tune only

@@ -6,9 +6,10 @@ from typing import Any
 
 from ray import cloudpickle, tune
 
-from nas.evaluation import EvaluatorSetup, score
+from nas.evaluation import Accuracy, EvaluatorSetup, score
 from nas.executors.shared import array_of, pack, unpack, wrapped
 from nas.tuning.searcher import arch_of
+from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
 
 
@@ -17,9 +18,6 @@ class Evaluation(tune.Trainable):
 
     An actor keeps the supernet and the images from trial to trial, where `reuse_actors=True`.
     """
-
-    _handles_checkpoint_at_end = True
-    """Tune then saves nothing at the end of a trial; there is nothing to save, and saving takes longer than many evaluations."""
 
     def setup(self, config: dict[str, Any], packed: tuple[bytes, Any] | None = None) -> None:
         """
@@ -33,11 +31,19 @@ class Evaluation(tune.Trainable):
         setup = unpack(pickled, None if array is None else wrapped(array))
         sys.modules["torch"].set_num_threads(1)
         self._space = setup.space
-        self._evaluator = setup()
+        self.prepare(setup)
         self.reset_config(config)
 
+    def prepare(self, setup: EvaluatorSetup) -> None:
+        """Makes what all trials of an actor share."""
+        self._evaluator = setup()
+
+    def evaluate(self, arch: Architecture) -> Accuracy:
+        """What is to be known of a network."""
+        return score(self._evaluator, arch)
+
     def step(self) -> dict[str, Any]:
-        accuracy = score(self._evaluator, self._arch)
+        accuracy = self.evaluate(self._arch)
         return {**accuracy._asdict(), "digest": self._arch.digest, "costs": dict(costs_of(self._arch)), "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -52,15 +58,16 @@ class Evaluation(tune.Trainable):
         return
 
 
-def trainable_of(setup: EvaluatorSetup, *, gpus: bool) -> Any:
+def trainable_of(setup: EvaluatorSetup, *, gpus: bool, kind: type[Evaluation] = Evaluation) -> Any:
     """A trainable that evaluates with a setup, which is put into the cluster once.
 
     Args:
+        kind: whose trials evaluate.
         gpus: whether each trial needs a GPU; else it needs one processor.
     """
     import torch
 
     packed = pack(setup, pickler=cloudpickle.CloudPickler, new=torch.UntypedStorage)
     array = None if packed.block is None else array_of(packed.block)
-    trainable = tune.with_parameters(Evaluation, packed=(packed.pickled, array))
+    trainable = tune.with_parameters(kind, packed=(packed.pickled, array))
     return tune.with_resources(trainable, {"cpu": 1, "gpu": 1} if gpus else {"cpu": 1})

@@ -36,6 +36,17 @@ class TunedSearch:
         self.searcher = RunSearcher(config, opened)
         self.trainable: Any = trainable_of(setup_of(opened), gpus=opened.device.type != "cpu")
 
+    @staticmethod
+    def run_config(**settings: Any) -> Any:
+        """A `ray.tune.RunConfig` whose trials are not saved at their end, which takes Tune longer than many evaluations and saves nothing.
+
+        Args:
+            settings: further ones, such as name and storage_path.
+        """
+        from ray import tune
+
+        return tune.RunConfig(checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False), **settings)
+
     def close(self) -> None:
         """Ends the search where it stands, and gives up the run."""
         self.searcher.close()
