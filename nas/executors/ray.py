@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from ray import cloudpickle
+from ray.exceptions import ObjectStoreFullError, RayError, RayTaskError
+
 from nas.executors import Executor, Job, Result, State
 from nas.executors.actor import Place, actor_class, identity
 from nas.executors.cluster import join, leave, ray
@@ -20,8 +23,6 @@ from nas.executors.guard import Words
 from nas.executors.shared import array_of, pack
 from nas.executors.worker import ERROR
 from nas.log import say
-from ray import cloudpickle
-from ray.exceptions import ObjectStoreFullError, RayError, RayTaskError
 from search_spaces.errors import InputError
 
 TRIES = 5
@@ -239,9 +240,7 @@ class Ray(Executor):
             self._heard = time.monotonic()
             self._take(by_reply[reply], waiting, done, deaths)
 
-    def _take(
-        self, actor: _Actor, waiting: deque[int], done: dict[int, tuple[str, Any]], deaths: Counter[int]
-    ) -> None:
+    def _take(self, actor: _Actor, waiting: deque[int], done: dict[int, tuple[str, Any]], deaths: Counter[int]) -> None:
         """Takes the reply of an actor, or its death."""
         was = actor.state
         try:

@@ -95,12 +95,12 @@ class Handing(Executor):
         """
         with self._changed:
             self._wait()
+            if self._error is not None:
+                raise self._error
             if self._waiting:
                 return self._waiting.popleft()
             if not self._ended:
                 return None
-            if self._error is not None:
-                raise self._error
             raise StopIteration
 
     def give(self, digest: str, result: Any) -> None:
@@ -113,8 +113,8 @@ class Handing(Executor):
             if digest not in self._open:
                 return
             self._open.discard(digest)
-            for job in [job for job in self._waiting if job.digest == digest]:  # of another trial than it would have got
-                self._waiting.remove(job)
+            # It may come from another trial than the one that it would have been handed out to.
+            self._waiting = deque(job for job in self._waiting if job.digest != digest)
             self._results[digest] = result
             self._wake()
 
@@ -124,7 +124,8 @@ class Handing(Executor):
             self._wait()
             if job.digest in self._open and job not in self._waiting:
                 self._failures[job.digest] = self._failures.get(job.digest, 0) + 1
-                self._waiting.appendleft(job)
+                if self._failures[job.digest] < TRIES:
+                    self._waiting.appendleft(job)
                 self._wake()
 
     def _wake(self) -> None:

@@ -5,12 +5,13 @@
 RUN is a run with a trained supernet; it is copied, and its searches are left out of the copy. Evaluations give a number that is made
 of the network's digest and take no time, so all of the time per evaluation is what the project, or Ray, adds to it: proposals, costs,
 records that are flushed to the disk, and the way to the worker and back. It is counted from the first result to the last, without the start
-of processes. Needs Ray, two quiet cores and about two minutes.
+of processes, and over the second half alone, when the costs of most parts have been counted once. Needs Ray, two quiet cores and about two
+minutes.
 
     in process       executor=here
     records          of it, appending the records
     Ray actors       executor=ray with so many workers
-    Ray Tune         TunedSearch with `search.run_config()`, with Tune's own loggers, and without them (TUNE_DISABLE_AUTO_CALLBACK_LOGGERS=1)
+    Ray Tune         one trial at a time, of TunedSearch with `search.run_config()`, with Tune's own loggers, and without them (TUNE_DISABLE_AUTO_CALLBACK_LOGGERS=1)
 """
 
 import argparse
@@ -89,7 +90,7 @@ def opened(run: Path, options: argparse.Namespace) -> Run:
 
 
 def on_executor(kind: str, run: Path, options: argparse.Namespace) -> tuple[float, ...]:
-    """Milliseconds per evaluation, of them on this process's processor, and in appending records."""
+    """Milliseconds per evaluation, see `rates`, and of them in appending records."""
     appended = 0.0
     append = RunStore.append
 
@@ -100,7 +101,9 @@ def on_executor(kind: str, run: Path, options: argparse.Namespace) -> tuple[floa
         appended += time.perf_counter() - clock
 
     with closing(Free(make_executor(kind, 1 if kind == "here" else options.workers))) as executor:
-        list(executor.map(None, None, [opened(run, options).space.smallest(lambda arch: 0.0)] * 8))  # actors have started
+        list(
+            executor.map(None, None, [opened(run, options).space.smallest(lambda arch: 0.0)] * 8)
+        )  # actors have started
         executor.times.clear()
         executor.cpu.clear()
         RunStore.append = timed  # type: ignore[method-assign]
@@ -108,7 +111,9 @@ def on_executor(kind: str, run: Path, options: argparse.Namespace) -> tuple[floa
             profiled(options, lambda: conduct(opened(run, options), executor))
         finally:
             RunStore.append = append  # type: ignore[method-assign]
-        per = [rate(clock[2:-1]) for clock in (executor.times, executor.cpu)]  # without smallest, largest and hand-designed
+        per = [
+            rate(clock[2:-1]) for clock in (executor.times, executor.cpu)
+        ]  # without smallest, largest and hand-designed
         return *per, 1e3 * appended / len(executor.times)
 
 
@@ -129,7 +134,7 @@ def rate(clock: list[float]) -> float:
 
 
 def through_tune(run: Path, options: argparse.Namespace) -> tuple[float, ...]:
-    """Milliseconds per trial, and of them on this process's processor."""
+    """Milliseconds per trial, see `rates`."""
     from ray import tune
 
     from nas.executors.cluster import join, leave
@@ -157,15 +162,12 @@ def through_tune(run: Path, options: argparse.Namespace) -> tuple[float, ...]:
     with TunedSearch(*(text.removeprefix("run=") for text in settings_of(run, options))) as search:
         searcher = Clocked(search.searcher.config)
         trainable = trainable_of(opened_setup(search.searcher.config), gpus=False, kind=Unburdened)
-        config = tune.TuneConfig(
-            search_alg=searcher, num_samples=-1, reuse_actors=True, max_concurrent_trials=options.workers
-        )
+        config = tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True, max_concurrent_trials=1)
         settings = search.run_config(storage_path=str(run.parent / "tune"), verbose=0)
         tuner = tune.Tuner(trainable, tune_config=config, run_config=settings)
         profiled(options, tuner.fit)
     leave()
-    first = max(8, options.workers + 2)  # when all actors have started
-    return rate(times[first:]), rate(cpu[first:])
+    return rates(times[4:-1], cpu[4:-1])  # as above, and without the first trial, whose actor is started
 
 
 def opened_setup(config: Any) -> Any:
@@ -205,8 +207,8 @@ def main() -> None:
             if options.profile:
                 print(done.stdout)  # noqa: T201
             numbers = done.stdout.rpartition("\nms ")[2].split()
-            records = f", {numbers[2]} in appending records" if len(numbers) > 2 else ""
-            words = f"{numbers[0]:>7} ms per evaluation ({numbers[1]} of the process that searches{records})"
+            records = f", {numbers[3]} in appending records" if len(numbers) > 3 else ""
+            words = f"{numbers[0]:>7} ms per evaluation, {numbers[1]} in the second half ({numbers[2]} of the process that searches{records})"
             print(f"{kind:22} {words}", flush=True)  # noqa: T201
 
 

@@ -68,7 +68,9 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["here", "processes", pytest.param("ray", marks=pytest.mark.slow), "growing", "their_executors.Backwards"])
+@pytest.fixture(
+    params=["here", "processes", pytest.param("ray", marks=pytest.mark.slow), "growing", "their_executors.Backwards"]
+)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     made = []
     if request.param == "ray":

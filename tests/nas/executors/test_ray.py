@@ -150,9 +150,10 @@ def test_nodes_that_differ(two: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"has torch .*, and this process has 1\.0"):
         list(two.map(light.nothing, light.square, [1]))
     monkeypatch.undo()
+    about = {"pid": 1, "host": "elsewhere", "missing": "No module named 'nas'", "identity": {}}
+    actor = module._Actor(two._actors[0].handle)
     with pytest.raises(InputError, match="cannot import this project") as caught:
-        about = {"pid": 1, "host": "elsewhere", "missing": "No module named 'nas'", "identity": {}}
-        two._check(module._Actor(two._actors[0].handle), about)
+        two._check(actor, about)
     assert "elsewhere" in caught.value.instead
 
 

@@ -6,12 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from search_spaces.errors import InputError
-from tests.command_line import ROOT, Commands, Runs, environment
+from tests.command_line import Commands, Runs, environment
 
 pytest.importorskip("ray")
 
