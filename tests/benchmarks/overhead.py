@@ -117,6 +117,11 @@ def on_executor(kind: str, run: Path, options: argparse.Namespace) -> tuple[floa
         return *per, 1e3 * appended / len(executor.times)
 
 
+def rates(times: list[float], cpu: list[float]) -> tuple[float, float, float]:
+    """Milliseconds from one to the next, those of the second half, and those of this process's processor."""
+    return rate(times), rate(times[len(times) // 2 :]), rate(cpu)
+
+
 def profiled(options: argparse.Namespace, call: Callable[[], Any]) -> None:
     """Calls it, and prints where the time went if that is asked for."""
     profile = cProfile.Profile()
