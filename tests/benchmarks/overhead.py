@@ -111,10 +111,8 @@ def on_executor(kind: str, run: Path, options: argparse.Namespace) -> tuple[floa
             profiled(options, lambda: conduct(opened(run, options), executor))
         finally:
             RunStore.append = append  # type: ignore[method-assign]
-        per = [
-            rate(clock[2:-1]) for clock in (executor.times, executor.cpu)
-        ]  # without smallest, largest and hand-designed
-        return *per, 1e3 * appended / len(executor.times)
+        # Without smallest, largest and hand-designed.
+        return *rates(executor.times[2:-1], executor.cpu[2:-1]), 1e3 * appended / len(executor.times)
 
 
 def rates(times: list[float], cpu: list[float]) -> tuple[float, float, float]:
