@@ -254,7 +254,7 @@ class Ray(Executor):
                 waiting.appendleft(actor.job)
                 if deaths[actor.job] >= TRIES:
                     waiting.popleft()
-                    done[actor.job] = (ERROR, self._ended(actor, error))
+                    done[actor.job] = (ERROR, self._ended(actor, error, TRIES))
             return
         actor.state = IDLE
         if was == ASKED:
@@ -311,18 +311,18 @@ class Ray(Executor):
         if actor.state in (ASKED, PREPARING):
             self._failed_setups += 1
             if self._failed_setups >= TRIES + self._most:
-                raise self._ended(actor, error)
+                raise self._ended(actor, error, self._failed_setups)
         doing = "its job is done again" if actor.state == BUSY else "another is started"
         say(f"executor=ray: a worker on {actor.host} has ended ({_first_line(error)}); {doing}", sys.stderr)
 
-    def _ended(self, actor: _Actor, error: RayError) -> InputError:
-        """The error of what has ended one actor after another."""
+    def _ended(self, actor: _Actor, error: RayError, number: int) -> InputError:
+        """The error of what has ended so many actors, one after another."""
         given, allowed, instead = self.words.ended or (
             f"the processes that {self.words.doing} were ended from outside, most often because memory ran out",
             "memory for all processes that work at once on a node",
             f"the same command with {self.words.single}, or executor=processes",
         )
-        tries = f"; {TRIES} workers of the cluster in turn, the last on {actor.host}: {_first_line(error)}"
+        tries = f"; {number} workers of the cluster in turn, the last on {actor.host}: {_first_line(error)}"
         return InputError(given + tries, allowed, instead)
 
 

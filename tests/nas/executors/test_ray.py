@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -102,28 +101,23 @@ def test_a_setup_that_ends_every_actor(two: Any) -> None:
 
 @pytest.mark.slow
 def test_many_that_are_killed(ray_cluster: None) -> None:
-    """At random moments, while they start, while they wait and while they work."""
+    """At random moments, whatever they are doing, two at once too."""
     from nas.executors.ray import Ray
 
-    rng, killed, stop = random.Random(0), [], threading.Event()
+    rng, killed = random.Random(0), set[int]()
     held = Held(torch.arange(1000.0))
     with closing(Ray(3, words=WORDS)) as executor:
-
-        def kill() -> None:
-            while not stop.wait(rng.uniform(0.5, 2.0)):
-                if pids := [pid for pid in executor.pids if pid not in killed]:
-                    killed.append(rng.choice(pids))
-                    os.kill(killed[-1], signal.SIGKILL)
-
-        thread = threading.Thread(target=kill)
-        thread.start()
-        try:
-            for _ in range(4):
-                assert list(executor.map(held, total, range(100))) == [499500.0 + job for job in range(100)]
-        finally:
-            stop.set()
-            thread.join()
-    assert len(killed) >= 3
+        for _ in range(3):
+            got = []
+            for result in executor.map(held, total, range(60)):
+                got.append(result)
+                if len(got) % 15 == 5:
+                    alive = [pid for pid in executor.pids if pid not in killed]
+                    for pid in rng.sample(alive, min(len(alive), rng.randint(1, 2))):
+                        killed.add(pid)
+                        os.kill(pid, signal.SIGKILL)
+            assert got == [499500.0 + job for job in range(60)]
+    assert len(killed) >= 9
 
 
 @pytest.mark.slow
