@@ -93,8 +93,7 @@ def actor_class() -> type:
 
         def do(self, work: bytes | None, job: bytes) -> bytes:
             """One job, of the work that it was told last."""
-            from ray import cloudpickle
-
+            from nas.executors.cluster import cloudpickle
             from nas.executors.worker import RESULT, attempt
 
             def run() -> Any:

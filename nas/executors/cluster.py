@@ -5,6 +5,7 @@ The modules of this folder that are about Ray, and those of `nas.tuning`, are th
 
 import logging
 import os
+from typing import Any
 
 from nas import machine
 from search_spaces.errors import InputError
@@ -12,6 +13,9 @@ from search_spaces.errors import InputError
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported; nothing is sent anywhere
 
 import ray
+
+cloudpickle: Any = ray.cloudpickle
+"""Pickles what cannot be imported elsewhere, such as the functions of a script, as Ray does it."""
 
 _users = 0
 _ours = False

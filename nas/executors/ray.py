@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from ray import cloudpickle
 from ray.exceptions import ObjectStoreFullError, RayError, RayTaskError
 
 from nas.executors import Executor, Job, Result, State
 from nas.executors.actor import Place, actor_class, identity
-from nas.executors.cluster import join, leave, ray
+from nas.executors.cluster import cloudpickle, join, leave, ray
 from nas.executors.guard import Words
 from nas.executors.shared import array_of, pack
 from nas.executors.worker import ERROR
@@ -244,7 +243,7 @@ class Ray(Executor):
         """Takes the reply of an actor, or its death."""
         was = actor.state
         try:
-            reply = ray.get(actor.reply)
+            reply: Any = ray.get(actor.reply)
         except RayTaskError:
             raise  # of the pool itself, or a reply that cannot be read
         except RayError as error:

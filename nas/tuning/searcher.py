@@ -45,7 +45,7 @@ class RunSearcher(Searcher):
     def __reduce__(self) -> tuple[type["RunSearcher"], tuple[Config]]:
         return RunSearcher, (self.config,)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next network's genes; None until results are there that the next proposals depend on; FINISHED at the end.
 
         Raises:

@@ -4,9 +4,10 @@ import os
 import sys
 from typing import Any
 
-from ray import cloudpickle, tune
+from ray import tune
 
 from nas.evaluation import Accuracy, EvaluatorSetup, score
+from nas.executors.cluster import cloudpickle
 from nas.executors.shared import array_of, pack, unpack, wrapped
 from nas.tuning.searcher import arch_of
 from search_spaces.architecture import Architecture
