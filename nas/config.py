@@ -441,7 +441,7 @@ class Config:
     executor: str = key(
         "auto",
         "where networks are evaluated and retrained: here (this process), processes (one for each of jobs), auto (processes where they pay), "
-        "or the dotted path of an executor",
+        "ray (a Ray cluster: that of RAY_ADDRESS, or of ray start, or this machine's cores), or the dotted path of an executor",
     )
     tensorboard: bool = key(
         False,

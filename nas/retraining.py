@@ -5,6 +5,8 @@ Each job has one thread, so results do not depend on how many run at once, or wh
 
 import itertools
 import math
+import os
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
@@ -259,9 +261,16 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
 
     Raises:
         FloatingPointError: it diverged; nothing of it is kept.
+        InputError: this machine, which may be one of a cluster, has no such run.
     """
     config = job.config
     store = RunStore(config.run)
+    if not store.exists("run.json"):
+        raise InputError(
+            f"{socket.gethostname()} has no run {config.run} in {os.getcwd()}, and networks are to be trained there",
+            "a run in a folder that all machines of the cluster have under the same path",
+            "run=PATH of such a folder, or executor=processes",
+        )
     result, trained = job.work("json"), job.work("trained.json")
     if store.exists(result):
         return job.read(store.read_json(result))

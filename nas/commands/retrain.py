@@ -6,7 +6,7 @@ from nas import machine
 from nas.budget import worded
 from nas.config import Config
 from nas.delivery import targets_of
-from nas.executors import Executor, Words, make_executor
+from nas.executors import Executor, Words, make_executor, workers_of
 from nas.log import say
 from nas.memory import explained
 from nas.records import Reference, Retraining
@@ -44,7 +44,8 @@ def retrain(config: Config) -> Run:
     if references or any(jobs for _, jobs in work):
         for part in ("validation", "test"):  # which are read at the end only: what is wrong with them shows now
             run.check_images(part)
-    workers = config.retrain.jobs or (machine.cores() if run.device.type == "cpu" else 1)
+    gpus = run.device.type != "cpu"
+    workers = workers_of(config.executor, config.retrain.jobs, cores=machine.cores(), gpus=gpus)
     most = max(len(jobs) for _, jobs in work)
     most = max(most, len(references) * config.retrain.seeds)
     ended = (
@@ -53,7 +54,8 @@ def retrain(config: Config) -> Run:
         "the same command with retrain.jobs=1, or a new run with a smaller retrain.batch_size",
     )
     words = Words(doing="train networks", single="retrain.jobs=1", ended=ended)
-    with closing(make_executor(config.executor, min(workers, max(1, most)), words=words)) as executor:
+    workers = min(workers, max(1, most))
+    with closing(make_executor(config.executor, workers, words=words, gpus=gpus)) as executor:
         for search, jobs in work:
             _retrain(run, search, jobs, executor)
             _train_references(run, search, trained[search.name], executor)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from nas import machine
 from nas.budget import worded
 from nas.config import Config
-from nas.executors import Words, make_executor
+from nas.executors import Words, make_executor, workers_of
 from nas.log import say
 from nas.memory import explained
 from nas.records import eligible, latest
@@ -32,9 +32,10 @@ def search(config: Config) -> Search:
     check_scalars(config)
     run = open_run(replace(config, search=absolute(config.search)))
     run.check_trained()
-    workers = run.config.search.jobs or (machine.cores() if run.device.type == "cpu" else 1)
+    gpus = run.device.type != "cpu"
+    workers = workers_of(config.executor, run.config.search.jobs, cores=machine.cores(), gpus=gpus)
     words = Words(doing="evaluate networks", single="search.jobs=1")
-    with closing(make_executor(config.executor, workers, words=words, patience=PATIENCE)) as executor:
+    with closing(make_executor(config.executor, workers, words=words, patience=PATIENCE, gpus=gpus)) as executor:
         found = conduct(run, executor)
     _tell(run, found)
     return found

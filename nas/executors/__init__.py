@@ -13,6 +13,7 @@ as `my_package.MyExecutor`. Only the standard library is imported here.
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
 
 from nas.dotted import check_name, found_at
@@ -20,8 +21,8 @@ from nas.executors.guard import Words as Words
 from nas.executors.guard import check_guarded as check_guarded
 from search_spaces.errors import InputError
 
-NAMES = ("auto", "here", "processes")
-"""Executors that come with nas. `auto` takes processes for more than one worker, and for short jobs not at once."""
+NAMES = ("auto", "here", "processes", "ray")
+"""Executors that come with nas. `auto` takes processes for more than one worker, and for short jobs not at once; `ray` is a cluster."""
 
 State = TypeVar("State")
 Job = TypeVar("Job")
@@ -59,7 +60,13 @@ class Executor(Protocol):
 
 
 def make_executor(
-    name: str, workers: int, *, words: Words | None = None, key: str = "executor", patience: float = 0.0
+    name: str,
+    workers: int,
+    *,
+    words: Words | None = None,
+    key: str = "executor",
+    patience: float = 0.0,
+    gpus: bool = False,
 ) -> Executor:
     """An executor by its name; `contextlib.closing` gives it up at the end of a block.
 
@@ -69,9 +76,10 @@ def make_executor(
         words: how messages about processes call the work; a class of the user's gets none.
         key: of the configuration that the name comes from, as messages call it.
         patience: seconds of work in this process after which `auto` starts others; 0 where each job is long.
+        gpus: whether the work needs a GPU, which a cluster has to be asked for.
 
     Raises:
-        InputError: there is no such executor, or the class is none.
+        InputError: there is no such executor, or the class is none; Ray is not installed.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}")
@@ -88,7 +96,46 @@ def make_executor(
         from nas.executors.processes import Processes
 
         return Processes(workers, words=words)
+    if name == "ray":
+        check_ray(key)
+        from nas.executors.ray import Ray
+
+        return Ray(workers, words=words, gpus=gpus)
     return _class_of(name, key)(workers=workers)
+
+
+def workers_of(name: str, jobs: int, *, cores: int, gpus: bool = False, key: str = "executor") -> int:
+    """How many work at once.
+
+    Args:
+        jobs: as the user asks for them; 0 where he does not.
+        cores: processors of this machine.
+        gpus: whether the work needs a GPU. One process works on one, and a cluster may have several.
+
+    Raises:
+        InputError: Ray is asked for, and is not installed or does not answer.
+    """
+    if jobs:
+        return jobs
+    if name == "ray":
+        check_ray(key)
+        from nas.executors.cluster import slots
+
+        return slots(gpus)
+    return 1 if gpus else cores
+
+
+def check_ray(key: str = "executor") -> None:
+    """
+    Raises:
+        InputError: Ray is not installed.
+    """
+    if find_spec("ray") is None:
+        raise InputError(
+            f"{key}=ray, and Ray is not installed",
+            "an environment with Ray",
+            f'pip install "hybrid-mixer-nas[ray]", or {key}=processes',
+        )
 
 
 def check_executor(name: str, key: str = "executor") -> None:

@@ -7,6 +7,8 @@ One block, because each shared storage takes an open file, and a supernet has th
 import io
 import pickle
 import sys
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -49,21 +51,27 @@ class Packed:
     block: Block | None
 
 
-def pack(obj: Any) -> Packed:
+def pack(obj: Any, *, pickler: Any = pickle.Pickler, new: Callable[[int], Any] | None = None) -> Packed:
     """Pickles an object; the values of its tensors are copied once, as they are now.
+
+    Args:
+        pickler: a class of picklers.
+        new: makes the storage of the block, of so many bytes; in shared memory unless another is given.
 
     Raises:
         NoSharedMemory: for its tensors.
         Exception: what pickling it raises.
     """
+    file = io.BytesIO()
     if "torch" not in sys.modules:  # then it has no tensors
-        return Packed(pickle.dumps(obj, pickle.HIGHEST_PROTOCOL), None)
+        pickler(file, pickle.HIGHEST_PROTOCOL).dump(obj)
+        return Packed(file.getvalue(), None)
     import torch
 
     places: dict[tuple[str, int, int], tuple[int, Any]] = {}
     size = 0
 
-    class Packer(pickle.Pickler):
+    class Packer(pickler):
         def persistent_id(self, obj: Any) -> Any:
             nonlocal size
             if not isinstance(obj, torch.TypedStorage | torch.UntypedStorage):
@@ -78,18 +86,34 @@ def pack(obj: Any) -> Packed:
                 size += -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
             return places[key][0], storage.nbytes(), key[0], obj.dtype if typed else None
 
-    file = io.BytesIO()
     Packer(file, pickle.HIGHEST_PROTOCOL).dump(obj)
     if size == 0:
         return Packed(file.getvalue(), Block() if places else None)
     try:
-        block = torch.UntypedStorage._new_shared(size)
+        block = torch.UntypedStorage._new_shared(size) if new is None else new(size)
     except RuntimeError as error:
         raise NoSharedMemory(size) from error
     for first, storage in places.values():
         if storage.nbytes():
             block[first : first + storage.nbytes()].copy_(storage)
     return Packed(file.getvalue(), Block(block))
+
+
+def array_of(block: Block) -> Any:
+    """The bytes of a block as an array of NumPy, without a copy."""
+    import torch
+
+    empty = torch.empty(0, dtype=torch.uint8)
+    return (empty if block.open() is None else empty.set_(block.open())).numpy()
+
+
+def wrapped(array: Any) -> Block:
+    """The block whose bytes are those of an array, which may be one that cannot be written."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable")
+        return Block(torch.from_numpy(array).untyped_storage())
 
 
 def unpack(pickled: bytes, block: Block | None) -> Any:

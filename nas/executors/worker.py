@@ -69,18 +69,26 @@ def serve(connection: Connection, parent: int, block: Block | None) -> None:
         return
 
 
-def attempt(do: Callable[[], Any], what: str) -> bytes:
-    """What the pool is told of doing something: (what, its result, ""), or (ERROR, the exception, its traceback)."""
+def _dumps(value: Any) -> bytes:
+    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+
+def attempt(do: Callable[[], Any], what: str, dumps: Callable[[Any], bytes] = _dumps) -> bytes:
+    """What the pool is told of doing something: (what, its result, ""), or (ERROR, the exception, its traceback).
+
+    Args:
+        dumps: pickles the result, or the exception.
+    """
     try:
-        return pickle.dumps((what, do(), ""), pickle.HIGHEST_PROTOCOL)
+        return dumps((what, do(), ""))
     except BaseException as error:
         text = "" if isinstance(error, InputError) else traceback.format_exc()
         try:
-            pickled = pickle.dumps((ERROR, error, text), pickle.HIGHEST_PROTOCOL)
+            pickled = dumps((ERROR, error, text))
             pickle.loads(pickled)  # some are pickled without complaint and cannot be read
             return pickled
         except Exception:
-            return pickle.dumps((ERROR, RuntimeError(f"{type(error).__name__}: {error}"), text))
+            return dumps((ERROR, RuntimeError(f"{type(error).__name__}: {error}"), text))
 
 
 def _no_work(state: Any, job: Any) -> Any:

@@ -68,9 +68,13 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["here", "processes", "growing", "their_executors.Backwards"])
+@pytest.fixture(
+    params=["here", "processes", pytest.param("ray", marks=pytest.mark.slow), "growing", "their_executors.Backwards"]
+)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     made = []
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
 
     def of(workers: int) -> Executor:
         growing = request.param == "growing"

@@ -1,0 +1,22 @@
+"""A search of a run inside Ray Tune, for those whose experiments live there.
+
+    from ray import tune
+    from nas.tuning import TunedSearch
+
+    with TunedSearch("runs/demo", "budget=1.5M", "evaluations=60") as search:
+        config = tune.TuneConfig(search_alg=search.searcher, num_samples=-1, reuse_actors=True, max_concurrent_trials=2)
+        tune.Tuner(search.trainable, tune_config=config, run_config=search.run_config(name="demo")).fit()
+
+It is the search that `nas search run=runs/demo budget=1.5M evaluations=60` makes: the samplers, the objectives, the limits and the
+batches are those of the run's search, and the process that calls `fit` appends the same records to the run. Trials of Tune only
+evaluate networks. `nas extract`, `nas retrain` and `nas report` work on the run afterwards; a search that was stopped is resumed by
+either way. No network over the budget becomes a trial.
+
+With `num_samples=-1` the search ends when it has all its evaluations; with another number Tune may stop it earlier.
+"""
+
+import os
+
+from nas.tuning.tuned import TunedSearch as TunedSearch
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it starts; nothing is sent anywhere

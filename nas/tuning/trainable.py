@@ -1,0 +1,74 @@
+"""The trainable of a run: a trial of Ray Tune evaluates one sub-network with inherited weights on the search-validation images."""
+
+import os
+import sys
+from typing import Any
+
+from ray import tune
+
+from nas.evaluation import Accuracy, EvaluatorSetup, score
+from nas.executors.cluster import cloudpickle
+from nas.executors.shared import array_of, pack, unpack, wrapped
+from nas.tuning.searcher import arch_of
+from search_spaces.architecture import Architecture
+from search_spaces.costs import costs_of
+
+
+class Evaluation(tune.Trainable):
+    """Reports top1, loss, images, digest and costs, in one step.
+
+    An actor keeps the supernet and the images from trial to trial, where `reuse_actors=True`.
+    """
+
+    def setup(self, config: dict[str, Any], packed: tuple[bytes, Any] | None = None) -> None:
+        """
+        Args:
+            config: a value for each gene of the space.
+            packed: the run's `EvaluatorSetup`, see `trainable_of`.
+        """
+        assert packed is not None
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+        pickled, array = packed
+        setup = unpack(pickled, None if array is None else wrapped(array))
+        sys.modules["torch"].set_num_threads(1)
+        self._space = setup.space
+        self.prepare(setup)
+        self.reset_config(config)
+
+    def prepare(self, setup: EvaluatorSetup) -> None:
+        """Makes what all trials of an actor share."""
+        self._evaluator = setup()
+
+    def evaluate(self, arch: Architecture) -> Accuracy:
+        """What is to be known of a network."""
+        return score(self._evaluator, arch)
+
+    def step(self) -> dict[str, Any]:
+        accuracy = self.evaluate(self._arch)
+        return {**accuracy._asdict(), "digest": self._arch.digest, "costs": dict(costs_of(self._arch)), "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._arch = arch_of(self._space, new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing: a trial is one step."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        return
+
+
+def trainable_of(setup: EvaluatorSetup, *, gpus: bool, kind: type[Evaluation] = Evaluation) -> Any:
+    """A trainable that evaluates with a setup, which is put into the cluster once.
+
+    Args:
+        kind: whose trials evaluate.
+        gpus: whether each trial needs a GPU; else it needs one processor.
+    """
+    import torch
+
+    packed = pack(setup, pickler=cloudpickle.CloudPickler, new=torch.UntypedStorage)
+    array = None if packed.block is None else array_of(packed.block)
+    trainable = tune.with_parameters(kind, packed=(packed.pickled, array))
+    return tune.with_resources(trainable, {"cpu": 1, "gpu": 1} if gpus else {"cpu": 1})

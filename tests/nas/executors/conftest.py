@@ -1,0 +1,17 @@
+"""A cluster of local cores that the tests of a session share: starting one takes seconds."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """Four processors, whatever this machine has: as many workers as a test asks for."""
+    import logging
+
+    from nas.executors.cluster import ray
+
+    ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.WARNING)
+    yield
+    ray.shutdown()
