@@ -95,13 +95,11 @@ def starts_of(run: Run, space: SearchSpace, excess: Callable[[Architecture], flo
 
 def keep_starts(search: Search, starts: Sequence[Start]) -> Search:
     """Writes the starts of a search that has just begun into its search.json, and says which they are."""
-    if not starts:
-        return search
     wanted = [start.to_dict() for start in starts]
-    if search.conditions.get("starts") != wanted:
-        say(
-            f"search {search.name} starts with {len(starts)} known networks: {', '.join(start.source for start in starts)}"
-        )
+    if search.conditions.get("starts", []) == wanted:
+        return search
+    if starts:
+        say(f"search {search.name} starts with {len(starts)} known networks: {', '.join(s.source for s in starts)}")
     evaluations = search.settings.evaluations
     if len(starts) > evaluations:
         say(

@@ -11,7 +11,8 @@ folder that cannot be written.
     supernet.safetensors the trained shared weights
     searches/NAME/       one folder per search: settings, evaluations, measurements, retrainings and extracted networks (`nas.searches`)
     front.csv, trials.csv, report.html, front.png
-    study.db             a copy of all searches for Optuna's own tools
+    study.db             a copy of all searches for Optuna's own tools, brought up to date while a search runs
+    tensorboard/         scalars, where tensorboard=true asks for them (`nas.scalars`)
     older/               the search of a run that an older version made, unread
     work/                checkpoints and clocks: what a resumed run needs and a finished one does not
 
