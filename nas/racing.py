@@ -134,6 +134,7 @@ class Race:
         rivals: that cost no more than the candidate in any objective, of the sampler that proposed it: how good each sampler is, is
             shown by its own Pareto front.
         scores: "top1", "loss" or both, as the search has them among its objectives.
+        z, precision: see `Z` and `PRECISION`.
     """
 
     order: Int[np.ndarray, " images"]
@@ -142,6 +143,8 @@ class Race:
     losses: Float[np.ndarray, "references looks"]
     rivals: tuple[Rival, ...]
     scores: tuple[str, ...]
+    z: float
+    precision: float
 
     def verdict(self, seen: int, hits: float, loss: float) -> Verdict | None:
         """Whether a candidate is dropped after `seen` images, one of the looks.
@@ -156,13 +159,13 @@ class Race:
             own = hits if score == "top1" else loss
             rest, error = predicted(references, totals[:, -1] - totals[:, at], np.array([hits, loss]))
             error = math.hypot(error, least)
-            precise &= score not in self.scores or error <= PRECISION * float(totals[:, -1].std(ddof=1))
+            precise &= score not in self.scores or error <= self.precision * float(totals[:, -1].std(ddof=1))
             found[score] = (own + rest, error)
         if not precise:
             return None
         for rival in self.rivals:
             ahead = {"top1": images * rival.top1 - found["top1"][0], "loss": found["loss"][0] - images * rival.loss}
-            if all(ahead[score] >= Z * found[score][1] for score in self.scores):
+            if all(ahead[score] >= self.z * found[score][1] for score in self.scores):
                 top1 = min(max(round(found["top1"][0]), 0), images) / images
                 return Verdict(top1, max(found["loss"][0], 0.0) / images, seen, rival.digest)
         return None
@@ -250,11 +253,11 @@ class Contest:
         elif self.scores == ("loss",):
             rivals = [min(rivals, key=lambda rival: rival.loss)]
         totals = np.stack(list(self._totals.values())[-REFERENCES:])
-        return Race(self.order, self.looks, totals[:, 0], totals[:, 1], tuple(rivals), self.scores)
+        return Race(self.order, self.looks, totals[:, 0], totals[:, 1], tuple(rivals), self.scores, Z, PRECISION)
 
     def whole(self) -> Race | None:
         """A race without rivals: the candidate is validated in full."""
         if self.order is None or not self.looks:
             return None
         nothing = np.zeros((0, 1))
-        return Race(self.order, (), nothing, nothing, (), self.scores)
+        return Race(self.order, (), nothing, nothing, (), self.scores, Z, PRECISION)

@@ -338,6 +338,8 @@ def eligible(
     budget: Budget,
     objectives: Sequence[Objective],
     refuted: Collection[str] = (),
+    *,
+    estimates: bool = False,
 ) -> list[Evaluation]:
     """Those that may win, each architecture once, in order of evaluation.
 
@@ -348,12 +350,13 @@ def eligible(
 
     Args:
         refuted: digests of networks that were found outside of the budget when they were measured: see `refuted`.
+        estimates: also those that lost a race, as a statement about all networks of a sampler needs them.
     """
     found: dict[str, Evaluation] = {}
     for evaluation in evaluations:
         if (
             evaluation.origin.kind == SAMPLER
-            and not evaluation.is_estimate
+            and (estimates or not evaluation.is_estimate)
             and budget.allows(evaluation.costs)
             and evaluation.digest not in refuted
             and all(objective.of(evaluation) is not None for objective in objectives)

@@ -66,10 +66,12 @@ def eligible_of(
     budget: Budget,
     objectives: Sequence[Objective],
     refuted: Collection[str] = (),
+    *,
+    estimates: bool = False,
 ) -> list[Evaluation]:
-    """Those that may win among the evaluations of one sampler."""
+    """Those that may win among the evaluations of one sampler; see `nas.records.eligible`."""
     own = (e for e in evaluations if e.origin.kind == SAMPLER and e.origin.name == sampler)
-    return eligible(own, budget, objectives, refuted)
+    return eligible(own, budget, objectives, refuted, estimates=estimates)
 
 
 def roles_of(

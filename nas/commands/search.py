@@ -46,7 +46,7 @@ def _tell(run: Run, search: Search) -> None:
     refuted = search.refuted()
     winners = eligible(evaluations, budget, objectives, refuted)
     best = best_of(winners, objectives)
-    drawn = eligible_of(evaluations, RANDOM, budget, objectives, refuted)
+    drawn = eligible_of(evaluations, RANDOM, budget, objectives, refuted, estimates=True)
     median = f"; median of {len(drawn)} random networks {statistics.median(r.top1 for r in drawn):.1%}" if drawn else ""
     costs = ", ".join(worded(name, best.costs[name]) for name in search.shown if name in best.costs)
     times = [m for (digest, _), m in latest(search.measurements()).items() if digest == best.digest]

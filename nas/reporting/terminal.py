@@ -97,7 +97,7 @@ def _row(network: Network, search: SearchFindings, costs: list[CostInfo]) -> lis
 
 
 def _notes(found: Findings) -> list[str]:
-    counts = sorted({trial.images for search in found.searches for trial in search.trials})
+    counts = sorted({trial.images for search in found.searches for trial in search.trials if not trial.is_estimate})
     if not counts:
         return ["search-val: top-1 on search-validation images with inherited weights; nothing is evaluated yet."]
     images = " or ".join(map(str, counts))

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from scipy.stats import kendalltau
@@ -173,7 +173,7 @@ def rows(found: Sequence[Way], records: Sequence[Evaluation], costs: Callable[[E
         dropped = [index for index, result in enumerate(way.results) if result.against]
         order = sorted(range(len(top1)), key=lambda index: -top1[index])[: len(best)]
         recall = sum(truth[index] >= best[-1] for index in order) / len(best)
-        tau = kendalltau(truth, top1).statistic
+        tau = cast(Any, kendalltau(truth, top1)).statistic
         seen = sum(result.accuracy.images for result in way.results) / (images * len(records))
         lost = len(set(front(points)) & set(dropped))
         wrong = sum(truth[index] >= truth[place[way.results[index].against]] for index in dropped)
@@ -192,7 +192,7 @@ def rows(found: Sequence[Way], records: Sequence[Evaluation], costs: Callable[[E
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="folder of a run with a search")
     parser.add_argument("--search", default="", help="its name; the oldest by default")
     parser.add_argument("--sampler", default="nsga2")

@@ -26,7 +26,7 @@ from tests.contracts import (
 ROOM = 2**30
 
 
-def relatives(space: SearchSpace, count: int = 4) -> list[Architecture]:
+def relatives(space: SearchSpace, count: int = 3) -> list[Architecture]:
     """Members, and between each two of them two that begin as one and end as the other."""
     found = members(space, count, seed=3)
     for one, other in itertools.pairwise(list(found)):
@@ -53,24 +53,28 @@ def assert_plain(cache: PrefixCache, supernet: Supernet, arch: Architecture, x: 
         assert_same(network(number, batch), supernet(batch, arch, buffers))
 
 
-@pytest.mark.parametrize("space", named_spaces() + elastic_spaces(), ids=name_of)
+LARGE = [pytest.param(space, marks=pytest.mark.slow) for space in named_spaces()[1:]]
+"""Every part stands in a small space of its own too."""
+
+
+@pytest.mark.parametrize("space", [named_spaces()[0], *elastic_spaces(), *LARGE], ids=name_of)
 def test_equals_the_plain_procedure(space: SearchSpace) -> None:
     supernet, (calibration, x) = supernet_of(space), batches(space)
     before = state_of(supernet)
     cache = PrefixCache(supernet, calibration, ROOM)
-    archs = [*relatives(space, 2)[2:], *repeated(space)[:1]]
-    for arch in (*archs, archs[0]):
+    archs = relatives(space, 2)[2:]
+    for arch in (*archs, *repeated(space)[:1], archs[0]) if space in named_spaces() else (*archs, archs[0]):
         assert_plain(cache, supernet, arch, x)
     assert cache.units_kept > 0
     for name, tensor in supernet.state_dict().items():
         assert_same(tensor, before[name], name)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.6])
+@pytest.mark.parametrize("share", [0.0, 0.3])
 def test_the_limit_is_kept_and_results_do_not_depend_on_it(share: float) -> None:
     space = named_spaces()[0]
     supernet, (calibration, x) = supernet_of(space), batches(space)
-    archs = relatives(space) * 2
+    archs = relatives(space, 2) * 2
     whole = PrefixCache(supernet, calibration, ROOM)
     for arch in archs:
         assert_plain(whole, supernet, arch, x)

@@ -38,7 +38,7 @@ def _either(numbers: set[int]) -> str:
 
 
 def _scores(found: Findings) -> dict[str, str]:
-    images = {trial.images for search in found.searches for trial in search.trials}
+    images = {trial.images for search in found.searches for trial in search.trials if not trial.is_estimate}
     asked = (search.view.settings.get("calibration_images") for search in found.searches)
     recalibrated = {int(number) for number in asked if number}
     validation = _either(images) or f"{found.run['split_sizes']['validation']:,}"
