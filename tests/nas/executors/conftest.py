@@ -11,7 +11,8 @@ def ray_cluster() -> Iterator[None]:
     import logging
     import os
 
-    os.environ["RAY_worker_niceness"] = "0"  # or they get next to nothing beside the other processes of the tests
+    # Or its workers get next to nothing beside the other processes of the tests.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
     from nas.executors.cluster import ray
 
     ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.WARNING)
