@@ -3,6 +3,7 @@
 The modules of this folder that are about Ray, and those of `nas.tuning`, are the only ones that import it.
 """
 
+import importlib
 import logging
 import os
 import socket
@@ -15,7 +16,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is
 
 import ray
 
-cloudpickle: Any = ray.cloudpickle
+cloudpickle: Any = importlib.import_module("ray.cloudpickle")
 """Pickles what cannot be imported elsewhere, such as the functions of a script, as Ray does it."""
 
 PATIENCE = 10.0
