@@ -118,6 +118,7 @@ def environment(**changes: str) -> dict[str, str]:
     """That of every command of the tests: one thread, this checkout first, no files of bytecode."""
     path = os.pathsep.join(filter(None, (str(ROOT), changes.pop("PYTHONPATH", ""))))
     quiet = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    quiet["RAY_worker_niceness"] = "0"  # or its workers get next to nothing beside the other processes of the tests
     return os.environ | quiet | {"PYTHONPATH": path} | changes
 
 

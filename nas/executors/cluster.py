@@ -3,8 +3,10 @@
 The modules of this folder that are about Ray, and those of `nas.tuning`, are the only ones that import it.
 """
 
+import importlib
 import logging
 import os
+import socket
 from typing import Any
 
 from nas import machine
@@ -14,8 +16,11 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is
 
 import ray
 
-cloudpickle: Any = ray.cloudpickle
+cloudpickle: Any = importlib.import_module("ray.cloudpickle")
 """Pickles what cannot be imported elsewhere, such as the functions of a script, as Ray does it."""
+
+PATIENCE = 10.0
+"""Seconds for the head of a cluster to answer."""
 
 _users = 0
 _ours = False
@@ -58,17 +63,25 @@ def slots(gpus: bool) -> int:
 
 
 def _connect(workers: int) -> None:
+    address = os.environ.get("RAY_ADDRESS", "")
     cores = max(workers, machine.cores())
     try:
+        _check_answers(address)
         try:
             ray.init(num_cpus=cores, include_dashboard=False, logging_level=logging.WARNING)
         except ValueError:  # there is a cluster, which has processors of its own
             ray.init(logging_level=logging.WARNING)
-    except ConnectionError as error:
-        address = os.environ.get("RAY_ADDRESS")
+    except OSError as error:
         where = f"RAY_ADDRESS={address}" if address else "the cluster that `ray start` has started"
         raise InputError(
             f"executor=ray: {where} does not answer ({str(error).splitlines()[0]})",
             "the address of a running cluster, or none, which starts one on this machine's cores",
             "ray start --head, or ray stop, or the command without RAY_ADDRESS",
         ) from None
+
+
+def _check_answers(address: str) -> None:
+    """Raises OSError if nothing listens at HOST:PORT. Ray would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()

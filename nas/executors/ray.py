@@ -159,6 +159,8 @@ class Ray(Executor):
 
     def _take_setup(self, setup: Callable[[], Any]) -> None:
         """Puts a setup into the cluster, if it is another than the last one."""
+        if self._joined and not ray.is_initialized():  # the caller has left the cluster, which has ended the actors
+            self._joined, self._actors, self._setup = False, [], None
         if not self._joined:
             join(self._most)
             self._joined = True
@@ -230,9 +232,9 @@ class Ray(Executor):
         ready, _ = ray.wait(list(by_reply), timeout=timeout)
         if not ready and time.monotonic() - self._heard > SILENCE and all(a.state == ASKED for a in self._actors):
             self._heard = time.monotonic()
+            free, every = (found().get("CPU", 0) for found in (ray.available_resources, ray.cluster_resources))
             say(
-                f"executor=ray: waiting for a free processor of the cluster ({ray.available_resources()} of "
-                f"{ray.cluster_resources()} are free)",
+                f"executor=ray: waiting for a worker ({free:g} of {every:g} processors of the cluster are free)",
                 sys.stderr,
             )
         for reply in ready:
@@ -304,6 +306,8 @@ class Ray(Executor):
             InputError: the setup has ended as many as it may.
         """
         self._actors.remove(actor)
+        with suppress(RayError, ValueError):
+            ray.kill(actor.handle)  # it may only be out of reach, and would go on with its job
         for other in self._actors:
             if other.state == IDLE:
                 other.state, other.reply = ASKED, other.handle.ping.remote()

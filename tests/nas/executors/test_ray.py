@@ -187,7 +187,8 @@ if __name__ == "__main__":
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment(), cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "done" in done.stdout.splitlines()
     assert "its job is done again" in done.stderr
 
 
@@ -222,10 +223,10 @@ def test_actors_end_with_their_caller(number: signal.Signals, tmp_path: Path) ->
     else:
         process.send_signal(number)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == -number
     assert gone(pids, 30)
     if number == signal.SIGINT:
-        assert err.count("Traceback") == 1
+        assert process.returncode in (1, -number)
+        assert err.count("Traceback") == err.count("KeyboardInterrupt") == 1
 
 
 @pytest.mark.slow
