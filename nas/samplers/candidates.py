@@ -129,6 +129,8 @@ def evolved(
     """
     few = random.rows[rng.permutation(len(random))[:_CHILDREN]]
     pool = feasible(facts, np.concatenate((parents, few)))
+    if not len(pool):
+        return pool
     scores = score(pool)
     for _ in range(_GENERATIONS):
         best = pool.rows[_spread(pool, scores, _PARENTS)]
