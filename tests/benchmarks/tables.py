@@ -77,9 +77,7 @@ class Table:
     @cached_property
     def integers(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """The genes as the numbers of their choices."""
-        return {
-            name: optuna.distributions.IntDistribution(0, len(values) - 1) for name, values in self.choices.items()
-        }
+        return {name: optuna.distributions.IntDistribution(0, len(values) - 1) for name, values in self.choices.items()}
 
     def number(self, params: Mapping[str, Any]) -> int:
         """The network of parameters by name."""
@@ -275,7 +273,11 @@ def measured(table: Table, name: str, setting: str, after: Sequence[int], seeds:
 
 
 def report(
-    tables: Sequence[Table], samplers: Sequence[str], settings: Sequence[str], after: Sequence[int], seeds: Sequence[int]
+    tables: Sequence[Table],
+    samplers: Sequence[str],
+    settings: Sequence[str],
+    after: Sequence[int],
+    seeds: Sequence[int],
 ) -> None:
     """Prints mean and worst share of each case."""
     versions = f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}, optuna {optuna.__version__}"
