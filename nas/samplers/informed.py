@@ -152,6 +152,8 @@ class InformedSampler(BaseSampler):
             count = len(trials.complete) + len(trials.running)
             if count < self._startup or len(trials.complete) < 2:
                 row = self._started(task, trials, count, rng)
+            elif task.start.whole and not any(self.fresh(task, trials, row) for row in task.start.rows):
+                row = None
             else:
                 row = self.propose(task, trials, rng)
             return task.encoding.decode(self._another(task, trials, rng) if row is None else row)
