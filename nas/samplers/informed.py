@@ -3,6 +3,7 @@
 Knows no networks.
 """
 
+import itertools
 import threading
 import zlib
 from abc import abstractmethod
@@ -222,9 +223,9 @@ class InformedSampler(BaseSampler):
         stratum = np.array_split(order, self._startup)[places[count % self._startup]]
         others = [seen.row for seen in (*trials.complete, *trials.running)]
         for group in (stratum, order):
-            fresh = [i for i in rng.permutation(group) if self.fresh(task, trials, pool.rows[i])]
-            if fresh:
-                rows = pool.rows[fresh[:_STRATUM]]
+            fresh = (i for i in rng.permutation(group) if self.fresh(task, trials, pool.rows[i]))
+            if some := list(itertools.islice(fresh, _STRATUM)):
+                rows = pool.rows[some]
                 if not others:
                     return rows[0]
                 apart = _apart(task.encoding.positions(rows), task.encoding.positions(np.array(others)))

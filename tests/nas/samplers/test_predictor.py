@@ -176,7 +176,9 @@ def test_it_finds_the_front_that_random_search_does_not() -> None:
 
 
 def test_a_constraint_that_only_trials_know_is_learned() -> None:
-    study, found = searched(PredictorSampler(known={1: cost}, search_space=SPACE, n_startup_trials=15, seed=0), 40, limit=14)
+    study, found = searched(
+        PredictorSampler(known={1: cost}, search_space=SPACE, n_startup_trials=15, seed=0), 40, limit=14
+    )
     assert study.trials[0].constraints
     at_first, later = ([cost(params) <= 14 for params in some] for some in (found[:15], found[15:]))
     assert np.mean(later) > 0.8 > np.mean(at_first)
