@@ -23,6 +23,7 @@ from nas.samplers.proposer import distributions_of, labels_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, costs_of
 from search_spaces.costs.bulk import SpaceCosts
+from search_spaces.limits import UNKNOWN
 from search_spaces.space import SearchSpace
 
 Params = Mapping[str, Any]
@@ -69,11 +70,11 @@ class Exact:
 
         def found(costs: np.ndarray) -> np.ndarray:
             if name in self._sparse:
-                return np.where(np.isnan(costs), math.inf, -1.0)
+                return np.where(np.isnan(costs), UNKNOWN, -1.0)
             of_one = self.budget.over((name,)).violations
             values, back = np.unique(costs[~np.isnan(costs)], return_inverse=True)
             violations = np.array([of_one({name: value})[name] for value in values.tolist()])
-            outside = np.full(len(costs), math.inf)
+            outside = np.full(len(costs), UNKNOWN)
             outside[~np.isnan(costs)] = violations[back] if len(values) else []
             return outside
 
