@@ -6,6 +6,7 @@ one programme per cost). A sampler that cannot beat it has learned no more than 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -181,8 +182,8 @@ class _Choices:
         """The values of the highest sum with all sums of `rows` within `limits`, one per parameter; None if there are none."""
         owner = np.repeat(np.arange(len(self.values)), [len(some) for some in self.values])
         one_each = csr_array((np.ones(self.total), (owner, np.arange(self.total))))
-        lower = np.concatenate((np.ones(len(self.values)), np.full(len(rows), -np.inf)))
-        upper = np.concatenate((np.ones(len(self.values)), limits))
+        lower: Any = np.concatenate((np.ones(len(self.values)), np.full(len(rows), -np.inf)))
+        upper: Any = np.concatenate((np.ones(len(self.values)), limits))
         scale = np.maximum(np.abs(rows).max(axis=1, initial=0.0), 1e-300)  # the solver's tolerances are absolute
         upper[len(self.values) :] /= scale
         matrix = vstack((one_each, csr_array(rows / scale[:, None]))) if len(rows) else one_each

@@ -38,6 +38,14 @@ class Pool:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def and_(self, other: "Pool") -> "Pool":
+        """These and others."""
+        return Pool(
+            np.concatenate((self.rows, other.rows)),
+            np.concatenate((self.values, other.values)),
+            np.concatenate((self.limits, other.limits)),
+        )
+
     def take(self, index: np.ndarray) -> "Pool":
         """Some of them."""
         return Pool(self.rows[index], self.values[index], self.limits[index])
@@ -142,7 +150,7 @@ def evolved(
         new = new.take(np.array([i for i, row in enumerate(new.rows) if row.tobytes() not in known], int))
         if not len(new):
             continue
-        pool = Pool(*(np.concatenate((getattr(pool, n), getattr(new, n))) for n in ("rows", "values", "limits")))
+        pool = pool.and_(new)
         scores = np.concatenate((scores, score(new)))
     return pool.take(_spread(pool, scores, _KEPT))
 

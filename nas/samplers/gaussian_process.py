@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cholesky, lapack, solve_triangular
+from scipy.linalg import cholesky, get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
 
 from nas.samplers.encoding import Encoding
@@ -26,6 +26,9 @@ _CONSTANT = 3.0
 """Variance of the mean of the process, in units of the variance of the kernel."""
 
 _JITTER = 1e-6
+
+(_INVERT,) = get_lapack_funcs(("potri",), dtype=np.float64)
+"""The inverse of a matrix from its Cholesky factor."""
 
 _PRIOR_WEIGHT, _PRIOR_NOISE, _PRIOR_SLOPE = 2.0, 0.01, 1.0
 """Medians of the priors: of the sum of all weights, of the variance of the noise, and of that of the slopes of the features."""
@@ -137,7 +140,7 @@ def fit(kernel: Kernel, points: Points, values: np.ndarray) -> np.ndarray:
         matrix = product + slope * linear + _CONSTANT
         matrix[np.diag_indices(n)] += noise + _JITTER
         lower = cholesky(matrix, lower=True, check_finite=False)
-        inverse = np.tril(lapack.dpotri(lower, lower=1)[0])
+        inverse = np.tril(_INVERT(lower, lower=1)[0])
         inverse += np.tril(inverse, -1).T
         solved = inverse @ values
         scale = max(float(values @ solved) / n, 1e-12)
@@ -220,7 +223,7 @@ class Posterior:
             row = self.later[i - first][1]
             weights[i] = left[i] / row[i]
             left[:i] -= row[:i] * weights[i]
-        weights[:first] = solve_triangular(self.shared.lower, left[:first], lower=True, trans="T", check_finite=False)
+        weights[:first] = solve_triangular(self.shared.lower, left[:first], lower=True, trans=1, check_finite=False)
         return (math.exp(self.shared.theta[-2]) + _JITTER) * weights
 
     def at(self, points: Points) -> tuple[np.ndarray, np.ndarray]:

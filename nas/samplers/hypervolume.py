@@ -121,25 +121,28 @@ def _over_strips(objectives: Sequence[Objective], front: np.ndarray, reference: 
     return (widths * guess.scale.expected_above(guess.mean, guess.deviation, heights)).sum(axis=1)
 
 
+def _optimistic(objective: Objective) -> np.ndarray:
+    """Values (n,) that are known, or that a guess is hardly above."""
+    if isinstance(objective, Guess):
+        return objective.scale.back(objective.mean + 2 * objective.deviation)
+    return objective
+
+
 def _over_points(
     objectives: Sequence[Objective], front: np.ndarray, reference: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    tops = []
-    for objective in objectives:
-        guessed = isinstance(objective, Guess)
-        tops.append((objective.scale.back(objective.mean + 2 * objective.deviation) if guessed else objective).max())
+    tops = [_optimistic(objective).max() for objective in objectives]
     top = np.maximum(np.array(tops), front.max(axis=0, initial=-np.inf))
     width = np.maximum(top - reference, 0.0)
     kept: list[np.ndarray] = []
     for _ in range(_TRIES):
         points = reference + rng.random((_POINTS, len(reference))) * width
-        kept.append(points[~(front[None] >= points[:, None]).all(axis=2).any(axis=1)])
+        kept.append(points[~np.any((front[None] >= points[:, None]).all(axis=2), axis=-1)])
         if sum(map(len, kept)) >= _POINTS:
             break
     points = np.concatenate(kept)[:_POINTS]
     if not len(points):
-        first = objectives[0]
-        return np.zeros(len(first.mean if isinstance(first, Guess) else first))
+        return np.zeros(len(_optimistic(objectives[0])))
     chance: np.ndarray | float = 1.0
     for i, objective in enumerate(objectives):
         thresholds = points[:, i]

@@ -124,10 +124,10 @@ class InformedSampler(BaseSampler):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what can be computed again, and without the lock."""
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"} | {"_task": None}
+        return {name: value for name, value in vars(self).items() if name != "_lock"} | {"_task": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._lock = threading.Lock()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:

@@ -188,7 +188,10 @@ class PredictorSampler(InformedSampler):
                     thetas.get(key),
                 )
                 thetas[key] = learned.posterior.shared.theta
-                (model.objectives if isinstance(key, int) else model.constraints)[key] = learned
+                if isinstance(key, int):
+                    model.objectives[key] = learned
+                else:
+                    model.constraints[key] = learned
 
         learn(pool)
         if not task.start.whole:
