@@ -34,8 +34,8 @@ _CUTS = 20
 _STEP = 0.05
 """Of its range, how far the limit of a known objective is raised where what is best within it has been tried."""
 
-_SECONDS = 0.5
-"""After which a programme is stopped and its best row so far is taken."""
+_NODES = 2000
+"""Of the search tree, after which a programme is stopped and its best row so far is taken. A limit of time would not replay."""
 
 _PRIMES = (2, 3, 5, 7)
 
@@ -192,7 +192,7 @@ class _Choices:
             integrality=np.ones(self.total),
             bounds=Bounds(0, 1),
             constraints=LinearConstraint(matrix, lower, upper),
-            options={"time_limit": _SECONDS},
+            options={"node_limit": _NODES},
         )
         if found.x is None:
             return None
