@@ -27,6 +27,7 @@ from nas.costing import (
 from nas.delivery import Delivery, about_devices, targets_of
 from nas.engine import Proposal, Space, Tally, run_search
 from nas.evaluation import Accuracy, EvaluatorSetup, Raced, raced, score
+from nas.exact import Exact
 from nas.executors import Executor
 from nas.latency.profiles import check_covered
 from nas.limiting import budget_of, check_search, limits_of
@@ -298,21 +299,23 @@ def _macs_of(job: Job) -> float:
 
 
 def proposers_of(run: Run, constrained: Sequence[str]) -> list[Proposer]:
-    """The samplers that the configuration names, just made.
+    """The samplers that the configuration names, just made. Those that can be told what is known exactly are told.
 
     Args:
-        constrained: the costs that have a limit.
+        constrained: the costs that have a limit, or have to be known.
 
     Raises:
         InputError: there is no such sampler, or it takes no such option.
     """
     settings = run.config.search
     options = options_of(settings.options, settings.samplers)
-    found, space = [], space_of(run)
+    objectives, space = parse_objectives(settings.objectives), space_of(run)
+    exact = Exact(space, objectives, Budget.parse(settings.budget), constrained).arguments()
+    found = []
     for name in settings.samplers:
         seed = derive_seed(run.config.seed, "sampler", name, settings.seed) % 2**32
-        sampler = make_sampler(name, seed=seed, population=settings.population, options=options[name])
-        found.append(Proposer(space, name, sampler, parse_objectives(settings.objectives), constrained))
+        sampler = make_sampler(name, seed=seed, population=settings.population, options=options[name], exact=exact)
+        found.append(Proposer(space, name, sampler, objectives, constrained))
     return found
 
 

@@ -44,6 +44,12 @@ _KNOWN = {
         "regularised (ageing) evolution",
         has_population=True,
     ),
+    "predictor": _Known(
+        "nas.samplers.predictor.PredictorSampler", "learns what is unknown, computes what is known; for few evaluations"
+    ),
+    "additive": _Known(
+        "nas.samplers.additive.AdditiveSampler", "scores per choice and integer programming, a baseline"
+    ),
 }
 
 NAMES = tuple(_KNOWN)
@@ -52,7 +58,9 @@ NAMES = tuple(_KNOWN)
 ABOUT = {name: known.about for name, known in _KNOWN.items()}
 """What each of `NAMES` is."""
 
-_NOT_OPTIONS = ("self", "seed", "constraints_func")
+_EXACT = ("known", "constraints", "identity", "search_space")
+
+_NOT_OPTIONS = ("self", "seed", "constraints_func", *_EXACT)
 """Arguments of samplers that the search sets itself."""
 
 _SIMPLE = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
@@ -73,7 +81,12 @@ def check_sampler(name: str, key: str = "search.samplers") -> None:
 
 
 def make_sampler(
-    name: str, *, seed: int, population: int, options: Mapping[str, object] | None = None
+    name: str,
+    *,
+    seed: int,
+    population: int,
+    options: Mapping[str, object] | None = None,
+    exact: Mapping[str, Any] | None = None,
 ) -> "BaseSampler":
     """An Optuna sampler.
 
@@ -82,6 +95,7 @@ def make_sampler(
         seed: below 2**32. A sampler of a dotted path gets it if it takes an argument `seed`.
         population: individuals of a generation, where the sampler has generations.
         options: further arguments of the sampler's constructor, which go before what is set here.
+        exact: what is known without evaluating (`nas.exact`). A sampler gets those that its constructor has arguments for.
 
     Raises:
         InputError: there is no such sampler, it cannot be imported, it takes no such option, or it is no Optuna sampler.
@@ -102,6 +116,8 @@ def make_sampler(
         given[option] = value
     if anything or "seed" in arguments:
         given["seed"] = seed
+    if arguments is not None:
+        given |= {argument: value for argument, value in (exact or {}).items() if argument in arguments}
     try:
         with warnings.catch_warnings():
             _silence_experimental()
@@ -219,4 +235,4 @@ def _check_option(name: str, option: str, value: object, arguments: Mapping[str,
 
 
 def _spelt(given: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in given.items() if name != "seed") or "nothing"
+    return ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in ("seed", *_EXACT)) or "nothing"

@@ -35,6 +35,11 @@ def labels_of(space: SearchSpace) -> dict[str, list[Any]]:
     return {gene.name: [label(value) for value in gene.choices] for gene in space.genes}
 
 
+def distributions_of(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """What each gene is to Optuna, by its name."""
+    return {gene: CategoricalDistribution(labels) for gene, labels in labels_of(space).items()}
+
+
 class Proposer:
     """Asks one sampler for genes of a space. Trials are known by their numbers, which count from 0.
 
@@ -58,9 +63,7 @@ class Proposer:
         self.name, self.constraint_names = name, tuple(constraint_names)
         self._labels = labels_of(space)
         self._index = {gene: {value: i for i, value in enumerate(values)} for gene, values in self._labels.items()}
-        self._distributions: dict[str, BaseDistribution] = {
-            gene: CategoricalDistribution(values) for gene, values in self._labels.items()
-        }
+        self._distributions = distributions_of(space)
         self._study = optuna.create_study(
             study_name=name, directions=[objective.direction for objective in objectives], sampler=sampler
         )

@@ -18,7 +18,7 @@ from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.space import Genes
 from tests.nas.table_space import Word, Words
 
-QUICK = ("random", "nsga2", "nsga3", "tpe", "evolution")
+QUICK = ("random", "nsga2", "nsga3", "tpe", "evolution", "predictor", "additive")
 WORDS = Words(5, 3)
 
 

@@ -10,7 +10,9 @@ import pytest
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
 
 from nas.samplers import ABOUT, NAMES, check_sampler, make_sampler
+from nas.samplers.additive import AdditiveSampler
 from nas.samplers.crowded import CrowdedNSGAIISampler
+from nas.samplers.predictor import PredictorSampler
 from nas.samplers.regularised_evolution import RegularisedEvolutionSampler
 from search_spaces.errors import InputError
 
@@ -26,6 +28,7 @@ def test_names_are_known_without_optuna() -> None:
     [
         ("random", RandomSampler), ("nsga2", CrowdedNSGAIISampler), ("nsga3", NSGAIIISampler), ("tpe", TPESampler),
         ("gp", GPSampler), ("evolution", RegularisedEvolutionSampler), ("optuna.samplers.TPESampler", TPESampler),
+        ("predictor", PredictorSampler), ("additive", AdditiveSampler),
     ],
 )  # fmt: skip
 def test_every_name_makes_a_sampler(name: str, kind: type[BaseSampler]) -> None:

@@ -1,0 +1,325 @@
+"""Share of the true Pareto front that samplers find per evaluation, on tables in which every network has been evaluated.
+
+    python tests/benchmarks/tables.py --macro nas-bench-macro_cifar10.json                      # this project's samplers and Optuna's
+    python tests/benchmarks/tables.py --macro FILE --samplers predictor gp gp-integer --seeds 2 # Gaussian processes take minutes a search
+    python tests/benchmarks/tables.py --table FILE.csv --settings plain --seeds 10
+
+Two objectives, quality up and cost down. Score: hypervolume of what was evaluated over that of the whole table, with the reference point
+at the 5 % quantile of the quality and the largest cost. Every trial counts as an evaluation, the repeated ones and those over a limit
+too, though those over the limit score nothing. Samplers run in the loop that Optuna documents, one trial after the other. Those that take
+exact functions are given the cost, the limit and what parameters stand for; the others are told the cost and the violation of each trial.
+
+Settings: `plain`; `noisy`, where the sampler is shown another measurement than is scored; `half` and `tenth`, under a limit at the 50 % and
+the 10 % quantile of the cost, which is then the reference point's too.
+
+Tables: NAS-Bench-Macro (https://github.com/xiusu/NAS-Bench-Macro): 8 operators of 3, scored by the mean of 3 seeds, and `noisy` shows one of
+the three, drawn per search. NAS-Bench-Graph (pip install nas-bench-graph), Cora: validation accuracy is shown, test accuracy is scored, in
+every setting. `made`: pairs of neighbours interact. A CSV file: one column per gene, then the quality, then the cost; values that are all
+numbers are ordered. Parameters that are no network of a table are told as pruned and are no evaluation.
+"""
+
+import argparse
+import csv
+import importlib
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import scipy
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from nas.samplers.additive import AdditiveSampler
+from nas.samplers.predictor import PredictorSampler
+from tests.benchmarks.samplers import made as made_here
+
+LOOKS = 50
+"""Trials per evaluation after which a sampler that proposes no network of the table is stopped."""
+
+SETTINGS = ("plain", "noisy", "half", "tenth")
+CHEAP = ("random", "nsga2", "tpe", "additive", "predictor")
+SAMPLERS = (*CHEAP, "gp", "gp-integer")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A space in which everything is known.
+
+    Args:
+        choices: by gene.
+        place: (choices of each gene) the network's number, -1 where there is none. Different genes may have one.
+        scored: quality (networks,). shown: the same as other measurements have it, (measurements, networks).
+        cost: (networks,)
+    """
+
+    name: str
+    choices: Mapping[str, Sequence[Any]]
+    place: np.ndarray
+    scored: np.ndarray
+    shown: np.ndarray
+    cost: np.ndarray
+
+    @cached_property
+    def space(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        return {
+            name: optuna.distributions.CategoricalDistribution(list(values)) for name, values in self.choices.items()
+        }
+
+    @cached_property
+    def integers(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        """The genes as the numbers of their choices."""
+        return {name: optuna.distributions.IntDistribution(0, len(values) - 1) for name, values in self.choices.items()}
+
+    def number(self, params: Mapping[str, Any]) -> int:
+        """The network of parameters by name."""
+        return int(self.place[tuple(values.index(params[name]) for name, values in self.choices.items())])
+
+    def number_of_integers(self, params: Mapping[str, Any]) -> int:
+        return int(self.place[tuple(params[name] for name in self.choices)])
+
+    def known(self, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+        """A function of the cost, as samplers take it: of what is no network it is infinite."""
+
+        def costs(numbers: np.ndarray) -> np.ndarray:
+            return np.where(numbers < 0, np.inf, function(self.cost[numbers]))
+
+        def one(params: Mapping[str, Any]) -> float:
+            return float(costs(np.array(self.number(params))))
+
+        def many(table: Mapping[str, np.ndarray]) -> np.ndarray:
+            return costs(self.place[tuple(table[name] for name in self.choices)])
+
+        setattr(one, "many", many)  # noqa: B010
+        return one
+
+
+def macro(path: Path) -> Table:
+    data = json.loads(path.read_text())
+    place = np.full((3,) * 8, -1)
+    for number, key in enumerate(data):
+        place[tuple(map(int, key))] = number
+    seeds = np.array([row["test_acc"] for row in data.values()]).T
+    mean, cost = (np.array([row[name] for row in data.values()], float) for name in ("mean_acc", "flops"))
+    operators = ("identity", "e3k3", "e6k5")
+    return Table("NAS-Bench-Macro", {f"layer{i}": operators for i in range(8)}, place, mean, seeds, cost)
+
+
+def graph(dataset: str = "cora") -> Table | None:
+    """None if it is not installed."""
+    try:
+        package = importlib.import_module("nas_bench_graph")
+    except ImportError:
+        return None
+    shapes, operators = package.architecture.link_list, package.architecture.gnn_list
+    data = package.light_read(dataset)
+    numbers = {key: number for number, key in enumerate(data)}
+    place = np.full((len(shapes), *[len(operators)] * 4), -1)
+    for word in np.ndindex(place.shape):
+        made = package.Arch(list(shapes[word[0]]), [operators[index] for index in word[1:]])
+        place[word] = numbers.get(made.valid_hash(), -1)
+    choices = {"shape": [str(i) for i in range(len(shapes))], **{f"operator{i}": list(operators) for i in range(4)}}
+    valid, test, cost = (
+        np.array([row[name] for row in data.values()], float) for name in ("valid_perf", "perf", "para")
+    )
+    return Table(f"NAS-Bench-Graph, {dataset}", choices, place, test, valid[None], cost)
+
+
+def made() -> Table:
+    members = made_here().members
+    place = np.full((3,) * 8, -1)
+    for number, entry in enumerate(members):
+        place[entry.genes] = number
+    quality, cost = (np.array([getattr(entry, name) for entry in members], float) for name in ("quality", "cost"))
+    return Table("made here", {f"place{i}": (0, 1, 2) for i in range(8)}, place, quality, quality[None], cost)
+
+
+def read(path: Path) -> Table:
+    """A CSV file.
+
+    Raises:
+        SystemExit: it has not the columns, or one set of genes twice with different values.
+    """
+    with path.open(newline="") as file:
+        header, *lines = list(csv.reader(file))
+    if len(header) < 3 or not lines or any(len(line) != len(header) for line in lines):
+        raise SystemExit(f"{path}: a header and lines of one column per gene, the quality and the cost are needed")
+    choices: dict[str, list[Any]] = {}
+    for name, column in zip(header[:-2], list(zip(*lines, strict=True))[:-2], strict=True):
+        try:
+            choices[name] = sorted({float(text) for text in column})
+        except ValueError:
+            choices[name] = sorted(set(column))
+    place = np.full([len(values) for values in choices.values()], -1)
+    quality, cost = (np.array([float(line[at]) for line in lines]) for at in (-2, -1))
+    for number, line in enumerate(lines):
+        word = tuple(
+            values.index(text if isinstance(values[0], str) else float(text))
+            for values, text in zip(choices.values(), line, strict=False)
+        )
+        before = place[word]
+        if before >= 0 and (quality[before], cost[before]) != (quality[number], cost[number]):
+            raise SystemExit(f"{path}: line {number + 2} has the genes of line {before + 2} and other values")
+        place[word] = number
+    return Table(path.stem, choices, place, quality, quality[None], cost)
+
+
+def hypervolume(quality: np.ndarray, cost: np.ndarray, reference: tuple[float, float]) -> float:
+    """Area that networks dominate, down to the reference quality and up to the reference cost."""
+    area, best = 0.0, reference[0]
+    for number in np.lexsort((-quality, cost)):
+        if quality[number] > best and cost[number] < reference[1]:
+            area += (reference[1] - cost[number]) * (quality[number] - best)
+            best = quality[number]
+    return area
+
+
+def make(name: str, table: Table, limit: float | None, seed: int) -> optuna.samplers.BaseSampler:
+    """One of `SAMPLERS`."""
+    match name:
+        case "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        case "nsga2":
+            return optuna.samplers.NSGAIISampler(population_size=50, seed=seed)
+        case "tpe":
+            return optuna.samplers.TPESampler(multivariate=True, seed=seed)
+        case "gp" | "gp-integer":
+            return optuna.samplers.GPSampler(seed=seed)
+    kind = {"predictor": PredictorSampler, "additive": AdditiveSampler}[name]
+    limits = {} if limit is None else {"cost": table.known(lambda cost: cost / limit - 1)}
+    return kind(
+        known={1: table.known(lambda cost: cost)},
+        constraints=limits,
+        identity=table.number,
+        search_space=table.space,
+        seed=seed,
+    )
+
+
+def searched(
+    table: Table, name: str, evaluations: int, shown: np.ndarray, limit: float | None, seed: int
+) -> tuple[list[int], float]:
+    """The networks that a sampler evaluates, and the seconds that it takes itself."""
+    integer = name == "gp-integer"
+    space, number_of = (table.integers, table.number_of_integers) if integer else (table.space, table.number)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=make(name, table, limit, seed))
+    found: list[int] = []
+    seconds = 0.0
+    for _ in range(LOOKS * evaluations):
+        clock = time.perf_counter()
+        trial = study.ask(space)
+        seconds += time.perf_counter() - clock
+        number = number_of(trial.params)
+        if number < 0:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            continue
+        found.append(number)
+        if limit is not None:
+            trial.set_constraint("cost", table.cost[number] / limit - 1)
+        clock = time.perf_counter()
+        study.tell(trial, (shown[number], table.cost[number]))
+        seconds += time.perf_counter() - clock
+        if len(found) == evaluations:
+            break
+    return found, seconds
+
+
+@dataclass(frozen=True)
+class Case:
+    """One sampler on one table in one setting.
+
+    Args:
+        shares: (seeds, numbers of evaluations). repeated, over: per search, on average. seconds: of the sampler, per search.
+    """
+
+    shares: np.ndarray
+    repeated: float
+    over: float
+    seconds: float
+
+
+def measured(table: Table, name: str, setting: str, after: Sequence[int], seeds: Sequence[int]) -> Case:
+    """Searches of one sampler, one per seed."""
+    quantile = {"half": 0.5, "tenth": 0.1}.get(setting)
+    limit = None if quantile is None else float(np.quantile(table.cost, quantile))
+    inside = table.cost <= (np.inf if limit is None else limit)
+    reference = float(np.quantile(table.scored, 0.05)), float(table.cost.max() if limit is None else limit)
+    whole = hypervolume(table.scored[inside], table.cost[inside], reference)
+    shares, repeated, over, seconds = [], [], [], []
+    noisy = setting == "noisy" or table.name.startswith("NAS-Bench-Graph")
+    for seed in seeds:
+        draw = np.random.default_rng(seed)
+        shown = table.shown[draw.integers(len(table.shown))] if noisy else table.scored
+        found, took = searched(table, name, max(after), shown, limit, seed)
+        numbers = np.array(found)
+        row = []
+        for count in after:
+            first = numbers[:count]
+            first = first[inside[first]]
+            row.append(hypervolume(table.scored[first], table.cost[first], reference) / whole)
+        shares.append(row)
+        repeated.append(len(found) - len(set(found)))
+        over.append(int((~inside[numbers]).sum()))
+        seconds.append(took)
+    return Case(np.array(shares), *(statistics.mean(some) for some in (repeated, over, seconds)))
+
+
+def report(
+    tables: Sequence[Table],
+    samplers: Sequence[str],
+    settings: Sequence[str],
+    after: Sequence[int],
+    seeds: Sequence[int],
+) -> None:
+    """Prints mean and worst share of each case."""
+    versions = f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}, optuna {optuna.__version__}"
+    print(f"{versions}; seeds {seeds[0]} to {seeds[-1]}; mean (worst) share of the hypervolume", flush=True)  # noqa: T201
+    for table in tables:
+        for setting in settings:
+            if setting == "noisy" and len(table.shown) == 1:
+                continue
+            title = f"{table.name}, {setting}"
+            print(f"\n{title:30}" + "".join(f"{f'after {n}':>16}" for n in after) + "  repeated   over  seconds")  # noqa: T201
+            for name in samplers:
+                case = measured(table, name, setting, after, seeds)
+                columns = "".join(
+                    f"   {column.mean():.4f} ({column.min():.3f})"[:17].rjust(16) for column in case.shares.T
+                )
+                print(f"  {name:28}{columns}  {case.repeated:8.1f} {case.over:6.1f} {case.seconds:8.2f}", flush=True)  # noqa: T201
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--macro", type=Path, help="nas-bench-macro_cifar10.json")
+    parser.add_argument("--graph", action="store_true", help="NAS-Bench-Graph too")
+    parser.add_argument("--made", action="store_true", help="the table made here too")
+    parser.add_argument("--table", type=Path, nargs="*", default=[], help="CSV files: genes, quality, cost")
+    parser.add_argument("--samplers", nargs="*", default=CHEAP, choices=SAMPLERS)
+    parser.add_argument("--settings", nargs="*", default=SETTINGS, choices=SETTINGS)
+    parser.add_argument("--after", nargs="*", type=int, default=(50, 100, 133, 200))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    tables = [macro(options.macro)] if options.macro else []
+    tables += [made()] if options.made else []
+    tables += [read(path) for path in options.table]
+    if options.graph and (found := graph()) is not None:
+        tables.append(found)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    report(tables, options.samplers, options.settings, sorted(options.after), seeds)
+
+
+if __name__ == "__main__":
+    import warnings
+
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    main()
