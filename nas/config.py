@@ -209,7 +209,7 @@ class SearchConfig:
     objectives: tuple[str, ...] = key(("top1", "macs"), "one to four of top1 (up), loss (down) and any costs (down)")
     samplers: tuple[str, ...] = key(
         ("nsga2", "random"),
-        "who proposes networks: random, nsga2, nsga3, tpe, gp, evolution, or the dotted path of an Optuna sampler; random is always added",
+        "who proposes networks: random, nsga2, nsga3, tpe, gp, evolution, predictor, additive, or the dotted path of an Optuna sampler; random is always added",
     )
     options: tuple[str, ...] = key((), "options of samplers, such as tpe.n_startup_trials=20")
     evaluations: int = key(100, "different networks evaluated for each sampler; a search resumes when it is raised")

@@ -66,7 +66,7 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
     """
     base = run_config(store, run)
     config, names = load(base), search_names(store)
-    title = config.search.title
+    title = absolute(config.search).title  # as the search was named, wherever this command is typed
     if verb == "search":
         if config.search.name not in names:
             return [config]
@@ -80,7 +80,8 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
     for name in wanted:
         search = read_search(store, name)
         settled = load(search.over(base))
-        key = different(search.settings, absolute(settled.search), FREE)
+        settled = replace(settled, search=absolute(settled.search))
+        key = different(search.settings, settled.search, FREE)
         if key:
             raise otherwise(search, key, settled.search)
         # A report of one search is asked for by its name alone: without it the page shows all searches of the run.

@@ -1,7 +1,8 @@
 """Lines of records: JSON with a checksum as the last key, `{...,"crc":"1a2b3c4d"}`. Standard library only.
 
 The checksum is the CRC-32, in hexadecimal digits, of all bytes of the line before `,"crc":`. It finds every flipped byte and every cut,
-also those that leave valid JSON. Lines of earlier versions have none and are read all the same, but not behind a line that has one.
+also those that leave valid JSON. Lines of earlier versions have none and are read all the same, wherever they are: an earlier version may
+have resumed a search that this one began. A cut line is never such a line, for no beginning of a JSON object is one.
 """
 
 import json
@@ -35,15 +36,11 @@ def is_sealed(line: bytes) -> bool:
     return found is not None and int(found[1], 16) == zlib.crc32(line[:-_LENGTH])
 
 
-def record_of(line: bytes, sealed: bool) -> dict[str, Any] | None:
-    """The record of a line without its line break; None where the line is damaged.
-
-    Args:
-        sealed: whether the line must have a checksum: an earlier line of the file has one.
-    """
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """The record of a line without its line break; None where the line is damaged."""
     if is_sealed(line):
         line = line[:-_LENGTH] + b"}"
-    elif sealed or _ONCE_A_SEAL.fullmatch(line[-_LENGTH:]):
+    elif _ONCE_A_SEAL.fullmatch(line[-_LENGTH:]):
         return None
     try:
         record = json.loads(line)

@@ -2,7 +2,8 @@
 
     searches/NAME/outcomes.jsonl     one line per network: the answers that later candidates are compared with
 
-The records of a search are the truth. These lines only spare evaluations: a network whose line is missing is evaluated once more.
+The records of a search are the truth. These lines only spare evaluations: a network whose line is missing or damaged is evaluated once
+more.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,10 +15,9 @@ from nas.objectives import SCORES
 from nas.racing import WARM_UP, Contest, Outcome, Race, Rival
 from nas.records import SAMPLER, Evaluation, Origin
 from nas.searches import Search
-from nas.store import RunStore
+from nas.store import DamagedFile, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
-from search_spaces.errors import InputError
 
 OUTCOMES = "outcomes.jsonl"
 
@@ -96,13 +96,22 @@ class Races:
         return self._outcomes
 
     def _lines(self) -> Iterator[tuple[str, Outcome]]:
+        """By digest, what every sound line says. Damage costs the networks of its own lines only."""
+        path, again = self._store.path(self._path), "evaluated once more when they are needed"
         try:
-            for line in self._store.records(self._path):
-                outcome = Outcome.from_dict(line)
-                if len(outcome.hits) == self._images:
-                    yield str(line["digest"]), outcome
-        except (InputError, ValueError, KeyError, TypeError) as error:
-            say(
-                f"{self._store.path(self._path)} is damaged ({error}): its networks are evaluated once more when they are needed"
-            )
-            self._store.path(self._path).unlink(missing_ok=True)
+            lost = len(self._store.set_aside(self._path))
+            lines = self._store.records(self._path, alike=False)
+        except DamagedFile as error:
+            say(f"{error.given}: its networks are {again}")
+            path.unlink(missing_ok=True)
+            return
+        for line in lines:
+            try:
+                digest, outcome = str(line["digest"]), Outcome.from_dict(line)
+            except (ValueError, KeyError, TypeError):
+                lost += 1
+                continue
+            if len(outcome.hits) == self._images:
+                yield digest, outcome
+        if lost:
+            say(f"{path} has {lost} damaged line{'s' * (lost > 1)}, whose networks are {again}")

@@ -84,8 +84,9 @@ class Searching:
             split = run.split
             self.races = Races(run.store, search, len(split.parts["validation"]), split.in_channels, split.resolution)
         # A race may know no more than it knew before an interruption, so there it is filled as samplers are told.
-        before = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
-        self.known: dict[str, Evaluation] = {} if self.races else before
+        self.known: dict[str, Evaluation] = {}
+        if self.races is None:
+            self.known = {**evaluated_before(run.store, search.settings), **{r.digest: r for r in self.records}}
         self._numbers = {record.n for record in self.records}
         # Of the next record: a damaged line that was set aside has left its number free.
         self._next = least_free(self._numbers)
@@ -205,14 +206,18 @@ class Searching:
                 digests.setdefault(record.origin.name, set()).add(record.digest)
         return {name: len(found) for name, found in digests.items()}
 
-    def _standing(self) -> Standing:
-        largest = [record for record in self.records if record.origin == Origin(BASELINE, "largest")]
-        objectives, budget = self.search.objectives, self.search.budget
-        return Standing(objectives, budget, box_of(objectives, budget, largest[-1], len(self.run.split.classes)))
+    def _ends(self, source: Space) -> dict[str, float]:
+        """The box that samplers' hypervolume is a share of. A measured cost ends at the largest network that was measured."""
+        largest = [record for record in self.records if record.origin == Origin(BASELINE, "largest")][-1]
+        objectives, known = self.search.objectives, [largest.costs]
+        if isinstance(source, Listed):
+            names = [objective.name for objective in objectives if objective.is_cost]
+            known += [costs_of(arch, names) for arch in source.feasible]
+        return box_of(objectives, self.search.budget, known, len(self.run.split.classes))
 
-    def _followed(self, sampler: str) -> "Followed":
+    def _followed(self, sampler: str, ends: dict[str, float]) -> "Followed":
         scalars = Scalars(True, self.run.store, f"search/{self.search.name}/{sampler}")
-        return Followed(self._standing(), scalars)
+        return Followed(Standing(self.search.objectives, self.search.budget, ends), scalars)
 
     def sample(
         self,
@@ -228,13 +233,15 @@ class Searching:
         """
         search, settings = self.search, self.search.settings
         objectives = search.objectives
+        self.fresh = 0  # the images of baselines tell nothing of the samplers' time
         total = min(settings.evaluations, source.size) * len(proposers)
-        progress, standing = Progress(f"search {search.name}", total), self._standing()
+        ends = self._ends(source)
+        progress, standing = Progress(f"search {search.name}", total), Standing(objectives, search.budget, ends)
         live = LiveStudies(
             self.run.store.path(STUDY), self.run.space, storage.Search(search.name, objectives, search.budget, ())
         )
         done: dict[str, int] = {}
-        followed = {name: self._followed(name) for name in settings.samplers if self.run.config.tensorboard}
+        followed = {name: self._followed(name, ends) for name in settings.samplers if self.run.config.tensorboard}
         if len(objectives) > 1:
             say(f"search {search.name}: hypervolume is a share of the box {standing.about()}")
 
@@ -359,10 +366,15 @@ def conduct(run: Run, executor: Executor) -> Search:
 
     Raises:
         InputError: an unknown cost, an infeasible budget, other settings than the search has results with, or a search that is
-            closed before anything within its budget was evaluated.
+            closed before anything within its budget was evaluated, or with damaged records.
     """
     if run.config.search.title in search_names(run.store):
-        read_search(run.store, run.config.search.title).set_damage_aside("search")
+        there = read_search(run.store, run.config.search.title)
+        if run.config.search.close:  # which would make nothing again that is damaged
+            there.evaluations()
+            there.measurements()
+        else:
+            there.set_damage_aside("search")
     with temporary_costs():  # files of measured values are of one search
         if run.config.search.close:
             read_search(run.store, run.config.search.title)  # or the error that says which searches there are

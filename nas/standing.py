@@ -1,12 +1,13 @@
 """How a search stands while it runs: its Pareto front, the hypervolume of it, and the best network within the budget.
 
 The hypervolume is a share of a box that is known from the start, so that it can only grow: top-1 from 0 to 1, a loss from 0 to that of
-guessing, a cost from 0 to a tenth beyond its limit, or beyond the largest network where it has none. With limits on the costs among the
-objectives it is the hypervolume of the report.
+guessing, a cost from 0 to a tenth beyond its limit, or beyond the largest network where it has none. A cost that has no limit and is not
+known for the largest network has no side in the box. With top-1 and limits on all costs among the objectives it is the hypervolume of the
+report for this search; else the boxes differ, and so do the numbers.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from nas.budget import Budget, worded
 from nas.objectives import Objective, principal_cost
@@ -17,19 +18,28 @@ BEYOND = 1.1
 """How far the box reaches beyond a limit."""
 
 
-def box_of(objectives: Iterable[Objective], budget: Budget, largest: Evaluation, num_classes: int) -> dict[str, float]:
-    """By objective, the end of the box: its other end is 0. For top-1, where 0 is the worse end, it is 1.
+def box_of(
+    objectives: Iterable[Objective], budget: Budget, large: Sequence[Mapping[str, float]], num_classes: int
+) -> dict[str, float]:
+    """By objective, the end of the box: its other end is 0. For top-1, where 0 is the worse end, it is 1. A cost without a limit that none
+    of the large networks has is left out.
 
     Args:
-        largest: the largest network of the search.
+        large: the known costs of networks of which one is the largest of the search.
     """
     ends = {}
     for objective in objectives:
-        if objective.is_cost:
-            end = BEYOND * (budget.limit(objective.name) or largest.costs.get(objective.name, 0.0))
-        else:
+        name = objective.name
+        if not objective.is_cost:
             end = 1.0 if objective.up else math.log(num_classes)
-        ends[objective.name] = end if end > 0 else 1.0
+        elif limit := budget.limit(name):
+            end = BEYOND * limit
+        else:
+            known = [costs[name] for costs in large if name in costs]
+            if not known:
+                continue
+            end = BEYOND * max(known)
+        ends[name] = end if end > 0 else 1.0
     return ends
 
 
@@ -57,12 +67,15 @@ class Standing:
     def hypervolume(self) -> float:
         """Of the front, as a share of the box."""
         if self._volume is None:
-            ends = [self.ends[objective.name] for objective in self.objectives]
             unit = [
-                tuple(1 + loss if objective.up else max(0.0, loss) / end for loss, objective, end in zip(point, self.objectives, ends, strict=True))
+                tuple(
+                    1 + loss if objective.up else max(0.0, loss) / self.ends[objective.name]
+                    for loss, objective in zip(point, self.objectives, strict=True)
+                    if objective.name in self.ends
+                )
                 for point in self._front
-            ]  # fmt: skip
-            self._volume = hypervolume(unit, (1.0,) * len(self.objectives))
+            ]
+            self._volume = hypervolume(unit, (1.0,) * len(self.ends))
         return self._volume
 
     def add(self, evaluation: Evaluation) -> None:
@@ -94,7 +107,13 @@ class Standing:
     def about(self) -> str:
         """The box in words."""
         sides = [
-            "top-1 0 to 1" if objective.up else f"loss 0 to {self.ends['loss']:.4g}" if not objective.is_cost else f"0 to {worded(objective.name, self.ends[objective.name])}"
-            for objective in self.objectives
+            "top-1 0 to 1" if objective.up else f"loss 0 to {self.ends['loss']:.4g}" if not objective.is_cost else f"0 to {_about(objective.name, self.ends[objective.name])}"
+            for objective in self.objectives if objective.name in self.ends
         ]  # fmt: skip
         return " by ".join(sides)
+
+
+def _about(name: str, end: float) -> str:
+    """An end in words, without the digits that multiplying has added."""
+    end = float(f"{end:.10g}")
+    return worded(name, int(end) if end.is_integer() else end)

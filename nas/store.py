@@ -67,8 +67,12 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _damaged(path: Path, how: str) -> InputError:
-    return InputError(
+class DamagedFile(InputError):
+    """A file as a whole is not what nas wrote."""
+
+
+def _damaged(path: Path, how: str) -> DamagedFile:
+    return DamagedFile(
         f"{path} is damaged ({how})", "the file as nas wrote it", "a copy of it, or a new folder: run=runs/new"
     )
 
@@ -385,11 +389,16 @@ class RunStore:
         if keep != os.fstat(file.fileno()).st_size:
             file.truncate(keep)
 
-    def records(self, name: str) -> list[dict[str, Any]]:
+    def records(self, name: str, alike: bool = True) -> list[dict[str, Any]]:
         """All whole lines of a file, oldest first, without their checksums; empty when there is none.
 
+        Args:
+            alike: whether a line with other keys than the first is an error.
+
         Raises:
-            DamagedLine: a whole line is not JSON, or does not have its checksum.
+            DamagedLine: a whole line is not JSON, has another checksum than its own, or none and other keys than the line before it
+                that has one.
+            DamagedFile: the file is saved in another encoding, or begins with zeros.
             InputError: a line has other keys than the first, or the file cannot be read.
         """
         path = self.path(name)
@@ -402,7 +411,7 @@ class RunStore:
                     "a copy of it, or a new folder: run=runs/new",
                 )
             found.append(record)
-            if record.keys() != found[0].keys():
+            if alike and record.keys() != found[0].keys():
                 key = min(record.keys() ^ found[0].keys())
                 raise InputError(
                     f"line {number} of {path} {'has' if key in record else 'lacks'} {key!r}, unlike line 1",
@@ -451,9 +460,14 @@ class RunStore:
             except UnicodeError as error:
                 raise _damaged(path, str(error)) from None
         found: list[tuple[bytes, dict[str, Any] | None]] = []
-        sealed = False
+        keys = None  # of the lines with a checksum, once there is one
         for line in content.split(b"\n")[:-1]:
             line = line.rstrip(b"\r")
-            found.append((line, record_of(line, sealed)))
-            sealed = sealed or is_sealed(line)
+            record = record_of(line)
+            if record is not None:
+                if is_sealed(line):
+                    keys = record.keys()
+                elif keys is not None and record.keys() != keys:
+                    record = None
+            found.append((line, record))
         return found

@@ -26,7 +26,7 @@ def fixed(space: SearchSpace, settings: Sequence[str], key: str = "fix") -> Sear
     """The members of a space that have what is fixed; the space itself where nothing is.
 
     Args:
-        settings: PATH=VALUE each. A value that is a list is written as [1, 3] or as 1+3.
+        settings: PATH=VALUE each. A value that is a list is written as 1+3, or as [1, 3].
         key: what messages call the settings.
 
     Raises:
@@ -36,9 +36,11 @@ def fixed(space: SearchSpace, settings: Sequence[str], key: str = "fix") -> Sear
         return space
     there = choices_by_path(space)
     doomed: set[Choice] = set()
+    named: set[str] = set()
     for setting in settings:
         pattern, _, text = setting.partition("=")
         paths = _matching(pattern, there, space, key)
+        named.update(paths)
         for path in paths:
             kept = [choice for choice in there[path] if _is(_value(choice), text)]
             if not kept:
@@ -49,7 +51,9 @@ def fixed(space: SearchSpace, settings: Sequence[str], key: str = "fix") -> Sear
                     f"{key}={path}={values[0]}",
                 )
             doomed.update(choice for choice in there[path] if choice not in kept)
-    left = without(space, doomed)
+    # Without all values of an option, its part would be taken out of the space, and nobody has asked for that.
+    contradicted = any(doomed.issuperset(there[path]) for path in named)
+    left = None if contradicted else without(space, doomed)
     if left is None:
         raise InputError(
             f"{key} is {', '.join(settings)}, which no network of space {space.name} has at once",
@@ -83,20 +87,19 @@ def _value(choice: Choice) -> Value:
 
 
 def _written(value: Value) -> str:
-    return str(_thaw(value))
+    """A value as it is typed: a comma would end the setting on a command line."""
+    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _is(value: Value, text: str) -> bool:
     """Whether a text means a value."""
-    plain, shown = text.replace(" ", "").lower(), _written(value).replace(" ", "").lower()
-    if isinstance(value, tuple) and plain == "+".join(map(str, value)).lower():
-        return True
+    plain = text.replace(" ", "").lower()
     if type(value) in (int, float):
         try:
             return float(plain) == value
         except ValueError:
             return False
-    return plain == shown
+    return plain in (_written(value).lower(), str(_thaw(value)).replace(" ", "").lower())
 
 
 __all__ = ["choices_by_path", "fixed"]

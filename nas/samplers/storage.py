@@ -3,7 +3,8 @@
 It is written from the records of evaluations alone, which are the truth, and made anew wherever it says something else. One study
 for each search and sampler, with a completed trial for each evaluation, whose parameters are the choices that matter for the network
 that was evaluated. Constraints are written twice: as Optuna 5 reads them (`constraints:NAME`), and under the key `constraints`,
-which is the one that optuna-dashboard 0.21 reads.
+which is the one that optuna-dashboard 0.21 reads. Where a search drops networks early, these are outside of a constraint of their own,
+for what is said of them is an estimate.
 
 Trials are written as rows, in one transaction: Optuna's own `add_trials` takes some 10 ms per trial, most of it for questions whose answers
 are known here. The rows are those of its schema 12 (Optuna 5.0); into a file of another schema its own function writes.
@@ -40,6 +41,9 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 FAILURES = (SQLAlchemyError, sqlite3.Error, OptunaError, RuntimeError, ValueError, KeyError, AssertionError)
 """What a file that is no study.db raises in Optuna."""
+
+DROPPED = "dropped"
+"""The constraint that is 1 for a network that was dropped before all images had been seen, and 0 for others."""
 
 _SCHEMA = 12
 """Of the files whose rows are known here."""
@@ -251,13 +255,17 @@ def _trial(
         )
     violations = search.budget.violations(evaluation.costs)
     constraints: dict[str, Any] = {f"constraints:{name}": violation for name, violation in violations.items()}
-    if violations:
-        constraints["constraints"] = list(violations.values())
+    user = {"digest": evaluation.digest, "trial": evaluation.trial, "costs": dict(evaluation.costs)}
+    if evaluation.against is not None:  # its search drops networks, whose estimates Optuna would put on its front
+        user["against"] = evaluation.against
+        constraints[f"constraints:{DROPPED}"] = float(evaluation.is_estimate)
+    if constraints:
+        constraints["constraints"] = list(constraints.values())
     return optuna.create_trial(
         state=TrialState.COMPLETE,
         params={name: labels[name] for name in names},
         distributions={name: kinds[name] for name in names},
         values=[float(value) for value in values if value is not None],
-        user_attrs={"digest": evaluation.digest, "trial": evaluation.trial, "costs": dict(evaluation.costs)},
+        user_attrs=user,
         system_attrs=constraints,
     )

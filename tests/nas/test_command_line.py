@@ -721,6 +721,21 @@ def test_a_damaged_line_is_named_and_made_again(damage: str, nas: Commands, afte
         nas("report", "config.toml", cwd=place).ok()
 
 
+def test_a_damaged_search_is_not_closed(nas: Commands, after: After) -> None:
+    """Nothing would make the record again: it is refused, nothing is written, and the search can be resumed."""
+    place = after("search")
+    for name in ("evaluations.jsonl", "measured.jsonl"):
+        path = place / "run" / "searches" / "small" / name
+        sound = path.read_bytes() if path.exists() else b""
+        path.write_bytes(sound + b'{"n":0,\n')
+        with untouched(place):
+            refused = nas("search", "run=run", "search=small", "close=true", cwd=place).refused(f"{name} is damaged")
+        assert refused[2].startswith("nas search run=run search=small, which sets it aside")
+        nas("search", "run=run", "search=small", cwd=place).ok()
+        assert path.read_bytes() == sound
+    nas("search", "run=run", "search=small", "close=true", cwd=place).ok()
+
+
 @pytest.mark.parametrize(("old", "new"), [(b'"n":', b'"m":'), (b'"kind":"', b'"kind":"x')])
 def test_a_line_of_another_version_is_named(old: bytes, new: bytes, nas: Commands, after: After) -> None:
     """Lines without a checksum are read as earlier versions wrote them, and never set aside."""

@@ -25,7 +25,7 @@ def test_a_line_is_json_and_has_its_checksum() -> None:
         assert json.loads(line)["n"] == record["n"]
         assert list(json.loads(line))[-1] == "crc"
         assert is_sealed(line[:-1])
-        assert record_of(line[:-1], sealed=True) == record
+        assert record_of(line[:-1]) == record
     for record in ({"n": float("nan")}, {"crc": "00000000"}, {}):
         with pytest.raises(ValueError):  # noqa: PT011 - of json, or of our own
             line_of(record)
@@ -37,9 +37,24 @@ def test_lines_of_earlier_versions_are_read(store: RunStore) -> None:
     store.append("a.jsonl", RECORDS[2])
     assert store.records("a.jsonl") == RECORDS
     assert store.set_aside("a.jsonl") == []
-    store.write_bytes("b.jsonl", LINES[0] + old[1])  # nobody has written that
-    with pytest.raises(DamagedLine, match=r"line 2 of .*b\.jsonl is damaged"):
-        store.records("b.jsonl")
+    store.write_bytes("b.jsonl", LINES[0] + old[1] + LINES[2])  # an earlier version has resumed what this one began
+    assert store.records("b.jsonl") == RECORDS
+    assert store.set_aside("b.jsonl") == []
+    store.write_bytes("b.jsonl", LINES[0] + b'{"n":1}\n')  # no version has written that
+    assert store.set_aside("b.jsonl") == [2]
+    for end in range(1, len(old[1]) - 1):  # what a kill leaves of such a line is none, whatever lies behind it
+        for torn in (old[1][:end] + b"\n", old[1][:end] + LINES[2]):
+            store.write_bytes("b.jsonl", LINES[0] + torn)
+            with pytest.raises(DamagedLine, match=r"line 2 of .*b\.jsonl is damaged"):
+                store.records("b.jsonl")
+
+
+def test_lines_that_are_not_alike(store: RunStore) -> None:
+    for record in (RECORDS[0], {"other": 1}):
+        store.append("a.jsonl", record)
+    with pytest.raises(InputError, match=r"line 2 of .* lacks"):
+        store.records("a.jsonl")
+    assert store.records("a.jsonl", alike=False) == [RECORDS[0], {"other": 1}]
 
 
 def test_other_line_ends_are_read(store: RunStore) -> None:

@@ -1,6 +1,7 @@
 """A run has one supernet and any number of searches: each keeps its own records, and no network is evaluated twice."""
 
 import json
+import random
 import shutil
 import warnings
 from collections import Counter
@@ -293,6 +294,34 @@ def test_damage_in_one_search_does_not_stop_the_others(nas: Commands, after: Aft
             "search other is left out" in nas("search", "run=run", "search=small", "evaluations=5", cwd=place).ok().out
         )
         path.write_text(whole)
+
+
+def test_progress_counts_what_a_search_has_done_before(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where networks beside those of samplers are evaluated first."""
+    resumed: list[int] = []
+
+    class Watched(nas.searching.Progress):
+        def resume(self, done: int) -> None:
+            resumed.append(done)
+            super().resume(done)
+
+        def update(self, done: int, images: int = 0, **numbers: float) -> None:
+            assert images == 0 or done > 6
+            super().update(done, images, **numbers)
+
+        def due(self, done: int) -> bool:
+            return True
+
+    run = open_run(config(), writes=False)
+    middle = run.space.sample(random.Random(5))
+    del run
+    Path("given.json").write_text(middle.to_json())
+    verbs.search(config("search.evaluations=3", "search.name=one"))
+    monkeypatch.setattr(nas.searching, "Progress", Watched)
+    verbs.search(config("search.evaluations=5", "search.name=one", "search.networks=given.json"))
+    assert max(resumed) >= 6
+    given = [e for e in read_search(RunStore("run"), "one").evaluations() if e.origin.kind == "given"]
+    assert len(given) == 1
 
 
 def test_a_search_closed_before_anything_is_evaluated(trained: Path, counted: Counted) -> None:

@@ -1,6 +1,7 @@
 """Searches that race their candidates: records, resumption, several processes, and what an estimate may not do."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,40 @@ def test_a_search_that_is_cut_off_anywhere_ends_as_if_it_had_not_been(
                 continue
     assert part >= 3
     assert lines("cut") == whole
+
+
+def test_a_flipped_bit_costs_one_evaluation(
+    hasty: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the network whose answers it was in, once later candidates are compared with it."""
+    done: list[str] = []
+
+    def counted(evaluator: Evaluator, job: Job) -> Raced:
+        done.append(job[0].digest)
+        return evaluator.race(*job)
+
+    searched("fast", "search.evaluation=fast", "search.evaluations=9")
+    folder, path = Path("run/searches/fast"), Path(f"run/searches/fast/{OUTCOMES}")
+    shutil.copytree(folder, "before")
+    monkeypatch.setattr(nas.searching, "raced", counted)
+    searched("fast", "search.evaluation=fast")
+    sound, new = lines("fast"), list(done)
+    assert new
+    shutil.rmtree(folder)
+    shutil.copytree("before", folder)
+    outcomes = path.read_bytes().splitlines(keepends=True)
+    flipped = bytearray(outcomes[1])
+    flipped[len(flipped) // 2] ^= 1
+    of_no_use = b'{"digest":"0123456789ab","hits":"","losses":"not base 64"}\n'
+    path.write_bytes(b"".join((outcomes[0], flipped, *outcomes[2:], of_no_use)))
+    done.clear()
+    capsys.readouterr()
+    searched("fast", "search.evaluation=fast")
+    assert sorted(done) == sorted([json.loads(outcomes[1])["digest"], *new])
+    assert lines("fast") == sound
+    assert f"{OUTCOMES} has 2 damaged lines" in capsys.readouterr().out
+    assert path.read_bytes().startswith(b"".join((outcomes[0], *outcomes[2:])))
+    assert path.with_name(f"{OUTCOMES}.damaged").read_bytes() == flipped
 
 
 @pytest.mark.slow

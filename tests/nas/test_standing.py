@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_it_is_the_front_of_all_that_was_added(names: tuple[str, ...], space: Se
     objectives = parse_objectives(names)
     budget = Budget((("macs", 12_000.0),))
     evaluations = evaluations_of(space, 60)
-    ends = box_of(objectives, budget, evaluations[0], 10)
+    ends = box_of(objectives, budget, [evaluations[0].costs], 10)
     assert ends["macs"] == pytest.approx(13_200) if "macs" in names else "macs" not in ends
     standing = Standing(objectives, budget, ends)
     assert standing.shown() == {"front": 0}
@@ -74,9 +75,35 @@ def _unit(objective: Objective, value: float | None, ends: dict[str, float]) -> 
 
 
 def test_the_box_is_known_from_the_start(space: SearchSpace) -> None:
-    """Without a limit, the largest network is its end."""
-    largest = evaluations_of(space, 1)[0]
+    """Without a limit, the largest network is its end; of a measured cost, the largest that was measured."""
+    largest = evaluations_of(space, 1)[0].costs
     objectives = parse_objectives(("loss", "macs", "latency_ms"))
-    ends = box_of(objectives, Budget(()), largest, 10)
-    assert ends == {"loss": math.log(10), "macs": 1.1 * largest.costs["macs"], "latency_ms": 1.0}
+    measured = [{"latency_ms": 2.0}, {"macs": 5.0, "latency_ms": 4.0}]
+    ends = box_of(objectives, Budget(()), [largest, *measured], 10)
+    assert ends == {"loss": math.log(10), "macs": 1.1 * largest["macs"], "latency_ms": 4.4}
     assert Standing(objectives, Budget(()), ends).about().startswith("loss 0 to 2.303 by 0 to ")
+
+
+def test_a_cost_that_nothing_is_known_of_has_no_side(space: SearchSpace) -> None:
+    """The front is of all objectives; its hypervolume is of the others."""
+    evaluations = [
+        replace(e, costs={**e.costs, "latency_ms": 1.0 + k}) for k, e in enumerate(evaluations_of(space, 20)[1:])
+    ]
+    objectives, budget = parse_objectives(("top1", "macs", "latency_ms")), Budget(())
+    ends = box_of(objectives, budget, [{"macs": 20_000.0}], 10)
+    assert set(ends) == {"top1", "macs"}
+    standing = Standing(objectives, budget, ends)
+    for evaluation in evaluations:
+        standing.add(evaluation)
+    assert standing.front == len(front_of(evaluations, objectives))
+    unit = [(1 - e.top1, e.costs["macs"] / 22_000) for e in evaluations]
+    assert standing.hypervolume == pytest.approx(hypervolume(unit, (1.0, 1.0)))
+    assert standing.hypervolume > 0
+    assert standing.about() == "top-1 0 to 1 by 0 to 22,000 MACs"
+
+
+def test_an_end_has_no_digits_of_its_multiplication() -> None:
+    objectives, budget = parse_objectives(("top1", "macs")), Budget((("macs", 1_500_000.0),))
+    ends = box_of(objectives, budget, [], 10)
+    assert ends["macs"] != 1_650_000
+    assert Standing(objectives, budget, ends).about() == "top-1 0 to 1 by 0 to 1,650,000 MACs"

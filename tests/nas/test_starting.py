@@ -153,6 +153,22 @@ def test_titles_tell_what_is_known() -> None:
     assert plain.title == "nobudget_top1-macs_nsga2-random_seed0"
 
 
+def test_starts_with_a_path_into_this_folder(trained: Path, nas: Commands) -> None:
+    """A search without a name is found again by the file that it was begun with, from the same folder."""
+    Path("net.json").write_text(space_of_run().smallest(macs).to_json())
+    text = Path("config.toml").read_text().replace("[search]", '[search]\nstarts = ["net.json"]', 1)
+    unnamed = [line for line in text.splitlines() if not line.startswith('name = "small"')]
+    Path("starts.toml").write_text("\n".join(unnamed))
+    nas("search", "starts.toml", cwd=trained).ok()
+    [folder] = Path("run/searches").iterdir()
+    assert "_starts-" in folder.name or len(folder.name) == 100
+    nas("search", "run=run", "name=other", "evaluations=2", cwd=trained).ok()
+    printed = nas("extract", "starts.toml", cwd=trained).ok().out
+    assert f"searches/{folder.name}/networks/" in printed
+    assert "searches/other/" not in printed
+    nas("report", "starts.toml", cwd=trained).ok()
+
+
 class AnyRun:
     """As much of a run as starts are resolved with."""
 

@@ -73,6 +73,8 @@ def test_what_is_fixed_together() -> None:
     for text in ("[1, 3]", "[1,3]", "1+3"):
         sub = fixed(space, [f"stages.0.ffn.ms_ffn.scales={text}", "stages.0.ffn=ms_ffn"])
         assert values_at(sub.sample(random.Random(2)), "stages.0.ffn.ms_ffn.scales") == {(1, 3)}
+    twice = fixed(space, ["stages.*.ffn.mlp.ratio=2", "stages.0.ffn.mlp.ratio=2"])
+    assert twice.size == fixed(space, ["stages.*.ffn.mlp.ratio=2"]).size
     assert fixed(space, []) is space
 
 
@@ -85,6 +87,9 @@ def test_what_is_fixed_together() -> None:
         (["stages.*.width=7"], ("stages.0.width", "cannot be '7'")),
         (["stages.0.depth=1.5"], ("stages.0.depth", "cannot be '1.5'")),
         (["stages.0.depth=1", "stages.0.depth=2"], ("stages.0.depth=1, stages.0.depth=2", "at once")),
+        (["stages.0.mixer.depthwise_conv.kernel_size=3", "stages.0.mixer.depthwise_conv.kernel_size=5"], ("at once",)),
+        (["stages.*.ffn.mlp.ratio=2", "stages.0.ffn.mlp.ratio=3"], ("stages.*.ffn.mlp.ratio=2, stages.0.", "at once")),
+        (["stages.0.ffn.ms_ffn.scales=2"], ("cannot be '2'", "1+3", "search.fix=stages.0.ffn.ms_ffn.scales=")),
         (["="], ("unknown choice",)),
     ],
 )

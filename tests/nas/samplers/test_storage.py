@@ -101,6 +101,33 @@ def test_every_trial_is_its_evaluation(space: SearchSpace, tmp_path: Path) -> No
     assert False in allowed
 
 
+def test_dropped_networks_are_outside_of_a_constraint(space: SearchSpace, tmp_path: Path) -> None:
+    """Their scores are estimates: Optuna's front and its best trial leave them out, with a budget and without one."""
+    path = tmp_path / "study.db"
+    full = [replace(e, against="", top1=0.5) for e in evaluations_of(space, "nsga2", 4)]
+    dropped = [replace(e, against=full[0].digest, top1=0.9) for e in evaluations_of(space, "nsga2", 3, seed=1)]
+    budget = Budget((("macs", 1e15),))
+    searches = [
+        search_of([*full, *dropped], "free", budget=Budget(())),
+        search_of([*full, *dropped], "limited", budget=budget),
+        search_of([*full, *dropped], "single", budget=budget, objectives=(Objective("top1"),)),
+        search_of([replace(e, against=None) for e in full], "plain", budget=Budget(())),
+    ]
+    write_studies(path, space, searches)
+    for search in searches[:3]:
+        study = load(path, f"{search.name}/nsga2")
+        best = {trial.user_attrs["digest"] for trial in study.best_trials}
+        assert best
+        assert best <= {e.digest for e in full}
+        for trial, evaluation in zip(study.get_trials(), search.evaluations, strict=True):
+            assert trial.user_attrs["against"] == evaluation.against
+            assert trial.constraints["dropped"] == float(evaluation.is_estimate)
+            assert trial.system_attrs["constraints"][-1] == float(evaluation.is_estimate)
+    for trial in load(path, "plain/nsga2").get_trials():
+        assert "against" not in trial.user_attrs
+        assert not trial.constraints
+
+
 def test_missing_trials_are_appended_and_others_stay(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     records = evaluations_of(space, "nsga2", 9)
