@@ -22,6 +22,7 @@ file is next opened for writing. A line that is whole and damaged is an error fo
 it aside, into NAME.damaged.
 """
 
+import codecs
 import errno
 import fcntl
 import json
@@ -452,6 +453,7 @@ class RunStore:
                 raise _damaged(path, str(error)) from None
         found: list[tuple[bytes, dict[str, Any] | None]] = []
         sealed = False
+        content = content.removeprefix(codecs.BOM_UTF8)
         for line in content.split(b"\n")[:-1]:
             line = line.rstrip(b"\r")
             found.append((line, record_of(line, sealed)))
