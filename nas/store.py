@@ -22,6 +22,7 @@ file is next opened for writing. A line that is whole and damaged is an error fo
 it aside, into NAME.damaged.
 """
 
+import codecs
 import errno
 import fcntl
 import json
@@ -460,6 +461,7 @@ class RunStore:
             except UnicodeError as error:
                 raise _damaged(path, str(error)) from None
         found: list[tuple[bytes, dict[str, Any] | None]] = []
+        content = content.removeprefix(codecs.BOM_UTF8)
         keys = None  # of the lines with a checksum, once there is one
         for line in content.split(b"\n")[:-1]:
             line = line.rstrip(b"\r")

@@ -682,7 +682,7 @@ class SpaceLaws:
         assert moves() == moves()
         assert random.getstate() == state
 
-    @settings(max_examples=4, deadline=None, suppress_health_check=INHERITED)
+    @settings(max_examples=2, deadline=None, suppress_health_check=INHERITED)
     @given(seed=SEEDS, share=st.one_of(st.just(0.0), st.floats(0, 1)))
     def test_budget(self, space: SearchSpace, seed: int, share: float) -> None:
         rng = random.Random(seed)

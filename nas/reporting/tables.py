@@ -197,5 +197,5 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], found: Findi
     after = names.index("within_budget") + 1
     names[after:after] = [*cost_columns(found.costs, columns), *measured_columns(found)]
     # Objects keep whole numbers whole beside empty cells, and floats print in full.
-    table = pd.DataFrame(list(rows), columns=names, dtype=object)
+    table = pd.DataFrame(list(rows), columns=pd.Index(names, dtype=object), dtype=object)
     return plain(table.to_csv(index=False, lineterminator="\n"))

@@ -18,7 +18,7 @@ def test_a_few_faults(nas: Commands, runs: Runs, tmp_path: Path) -> None:
     rng = random.Random(0)
     faults = Faults(nas, tmp_path, rng)
     line = rng.randrange(1, len(faults.lines) - 1)
-    for what, counts in (*faults.cut([line]), ("flip", faults.flip([line])), ("kill", faults.kill(2))):
+    for what, counts in (*faults.cut([line]), ("flip", faults.flip([line])), ("kill", faults.kill(1))):
         assert counts.sound, f"{what}: {counts}"
         assert counts.faults
 

@@ -210,6 +210,7 @@ def with_calls(place: Path, calls: int, **more: str) -> dict[str, str]:
     return {"PYTHONPATH": str(place), "CALLS": str(calls), **more}
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_training(nas: Commands, hungry: Path, tmp_path: Path) -> None:
     """The last checkpoint is whole: the same command resumes, and ends where it would have ended."""
     whole = Path(shutil.copytree(hungry, tmp_path / "whole"))

@@ -101,6 +101,7 @@ def test_line_ends_are_line_feeds() -> None:
 # Locales
 
 
+@pytest.mark.slow
 def test_all_verbs_without_utf8(place: Path) -> None:
     """What is written is UTF-8, and what an ASCII terminal cannot show is escaped."""
     (place / "tiny.toml").write_text(f"# größe\n{SPACE}".replace("Four", "Größe →"), encoding="utf-8")
