@@ -6,6 +6,7 @@ import math
 import random
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
@@ -364,7 +365,9 @@ def _conduct(run: Run, executor: Executor) -> Search:
     violations, source = violations_of(budget, sparse), space
     check_feasible(space, budget)
     if set(sparse) & measured_costs(settings):
-        known = (evaluation.architecture for evaluation in evaluated_before(store, settings).values())
+        # Only architectures are taken over here, which are the same however they were evaluated.
+        others = evaluated_before(store, replace(settings, evaluation="exact"))
+        known = (evaluation.architecture for evaluation in others.values())
         source = Listed(space, [*listed, *known], excess_of(violations))
         if not source.feasible:
             raise refusal(space, budget, source.nearest, sparse)

@@ -117,9 +117,11 @@ def test_shared_maps_are_of_one_order_of_the_images(trained: Path) -> None:
     assert shared.cache.units_kept
 
 
-def test_a_race_is_recorded_and_an_estimate_never_wins(hasty: None) -> None:
+def test_a_race_is_recorded_and_an_estimate_never_wins(hasty: None, capsys: pytest.CaptureFixture[str]) -> None:
     search, found = searched("fast", "search.evaluation=fast")
     assert any(record.is_estimate for record in found)
+    count = sum(record.is_estimate for record in found)
+    assert f"{count} of {len(found)} evaluations are estimates of dropped candidates" in "".join(capsys.readouterr())
     full = {(record.origin, record.digest): record for record in found if not record.is_estimate}
     for record in found:
         assert record.against is not None
