@@ -223,7 +223,8 @@ class SearchConfig:
     evaluation: str = key(
         "exact",
         "plain: every network alone; exact: networks that begin alike share feature maps and statistics, with equal results; fast: exact, and "
-        "networks that surely lose are dropped before they have seen all images: their accuracy is an estimate, and they cannot win",
+        "networks that surely lose are dropped before they have seen all images: their accuracy is an estimate, and they cannot win; that of "
+        "the others may differ from exact by an image, as batches hold other images",
     )
     networks: tuple[str, ...] = key((), "arch.json files of networks of the space that are evaluated beside the search")
     starts: tuple[str, ...] = key(

@@ -1,5 +1,6 @@
 """Accuracy of networks on images, and the evaluator of a search: sub-networks with inherited weights, on search-validation."""
 
+import hashlib
 import itertools
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -162,9 +163,11 @@ class Evaluator:
         forward, batches = self._calibrated(arch), self.validation
         if race is not None and isinstance(batches, _Validation):
             batches = batches.ordered(race.order)
+        # What is kept of a batch depends on the images in it, and so on the order.
+        order_name = None if race is None else hashlib.blake2b(race.order.tobytes(), digest_size=16).digest()
         hits, losses, seen = [], [], 0
         for number, (x, y) in enumerate(batches):
-            logits = forward(number if race is None else ("contested first", number), x).float()
+            logits = forward(number if race is None else (order_name, number), x).float()
             hits.append((logits.argmax(dim=1) == y).cpu())
             losses.append(F.cross_entropy(logits, y, reduction="none").cpu())
             seen += len(y)

@@ -59,7 +59,8 @@ class Races:
         Args:
             evaluate: does jobs; for networks whose outcomes have been lost.
         """
-        self._catch_up(evaluate)
+        if any(origin.kind == SAMPLER for origin, _ in wanted):  # lost outcomes are evaluated for a race alone
+            self._catch_up(evaluate)
         return [
             (arch, self._contest.race(origin.name, self._known_costs(arch)) if origin.kind == SAMPLER else None)
             for origin, arch in wanted

@@ -14,6 +14,8 @@ import math
 from collections.abc import Mapping
 
 from nas.config import Config
+from nas.records import Evaluation
+from nas.standing import Standing
 from nas.store import RunStore
 from search_spaces.errors import InputError
 
@@ -67,5 +69,28 @@ class Scalars:
             self._writer.flush()
 
     def close(self) -> None:
+        """Writes what was added, and closes the file."""
         if self._writer is not None:
             self._writer.close()
+
+
+class Followed:
+    """Scalars of one sampler's evaluations, each as it is evaluated or replayed.
+
+    Args:
+        standing: of the sampler alone, before its first evaluation.
+    """
+
+    def __init__(self, standing: Standing, scalars: Scalars) -> None:
+        self.standing, self.scalars, self.count = standing, scalars, 0
+
+    def add(self, record: Evaluation) -> None:
+        """Writes the objectives of the sampler's next evaluation, and how the sampler stands after it."""
+        self.count += 1
+        self.standing.add(record)
+        own = {f"evaluated/{objective.name}": objective.of(record) for objective in self.standing.objectives}
+        self.scalars.add(self.count, own | self.standing.shown())
+
+    def close(self) -> None:
+        """Closes the file of the scalars. No evaluation may follow."""
+        self.scalars.close()

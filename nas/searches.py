@@ -38,6 +38,9 @@ FREE = frozenset({"name", "evaluations", "networks", "jobs", "close", "noisy"})
 RETRAIN_FREE = frozenset({"points", "seeds", "inits", "references", "jobs", "checkpoint_steps"})
 """The same for retraining: how many networks are retrained, and how often."""
 
+TAKEN_FROM = {"plain": ("plain",), "exact": ("plain", "exact"), "fast": ("plain", "exact")}
+"""By the evaluation of a search, that of the searches whose results it may take over: plain is what the others are compared with."""
+
 EVALUATED_BY = ("calibration_images", "batch_size")
 """Settings that the result of an evaluation depends on."""
 
@@ -371,10 +374,13 @@ def otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
 
 
 def evaluated_before(store: RunStore, settings: SearchConfig) -> dict[str, Evaluation]:
-    """By digest, what the searches of a run have evaluated with equal settings of evaluation; nothing of those that race candidates."""
+    """By digest, what the searches of a run have evaluated with equal settings of evaluation; nothing of those that race candidates.
+
+    A search with evaluation=plain takes over nothing that was evaluated with shared maps, so that a comparison of the two is one.
+    """
     found: dict[str, Evaluation] = {}
     for search, evaluations in sound_searches(store):
-        if search.settings.evaluation != "fast" and all(
+        if search.settings.evaluation in TAKEN_FROM[settings.evaluation] and all(
             getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY
         ):
             for evaluation in evaluations:

@@ -1,10 +1,12 @@
 """A search of a run, from its first evaluation to its last: baselines, what the samplers propose, and the record of it."""
 
+import bisect
 import itertools
 import math
 import random
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
@@ -40,7 +42,7 @@ from nas.run import Run
 from nas.samplers import make_sampler, storage
 from nas.samplers.live import LiveStudies
 from nas.samplers.proposer import Proposer
-from nas.scalars import Scalars
+from nas.scalars import Followed, Scalars
 from nas.searches import (
     CLOSED,
     EVALUATIONS,
@@ -165,7 +167,8 @@ class Searching:
         self.run.store.append(self.search.path(EVALUATIONS), record.to_dict())
         self._numbers.add(record.n)
         self._next = least_free(self._numbers, self._next)
-        self.records.append(record)
+        # Its number, not the time of this call, says where it belongs: ties are broken in favour of the earliest record.
+        bisect.insort(self.records, record, key=lambda known: known.n)
         self.done[origin, trial] = record
         return record
 
@@ -215,7 +218,7 @@ class Searching:
             known += [costs_of(arch, names) for arch in source.feasible]
         return box_of(objectives, self.search.budget, known, len(self.run.split.classes))
 
-    def _followed(self, sampler: str, ends: dict[str, float]) -> "Followed":
+    def _followed(self, sampler: str, ends: dict[str, float]) -> Followed:
         scalars = Scalars(True, self.run.store, f"search/{self.search.name}/{sampler}")
         return Followed(Standing(self.search.objectives, self.search.budget, ends), scalars)
 
@@ -273,26 +276,6 @@ class Searching:
                 say(
                     f"{tally.sampler}: stopped at {tally.scored} different networks, as it found no others within the budget"
                 )
-
-
-class Followed:
-    """Scalars of one sampler's evaluations, each as it is evaluated or replayed.
-
-    Args:
-        standing: of the sampler alone, before its first evaluation.
-    """
-
-    def __init__(self, standing: Standing, scalars: Scalars) -> None:
-        self.standing, self.scalars, self.count = standing, scalars, 0
-
-    def add(self, record: Evaluation) -> None:
-        self.count += 1
-        self.standing.add(record)
-        own = {f"evaluated/{objective.name}": objective.of(record) for objective in self.standing.objectives}
-        self.scalars.add(self.count, own | self.standing.shown())
-
-    def close(self) -> None:
-        self.scalars.close()
 
 
 def least_free(taken: Iterable[int], first: int = 0) -> int:
@@ -394,7 +377,9 @@ def _conduct(run: Run, executor: Executor) -> Search:
     violations, source = violations_of(budget, sparse), space
     check_feasible(space, budget)
     if set(sparse) & measured_costs(settings):
-        known = (evaluation.architecture for evaluation in evaluated_before(store, settings).values())
+        # Only architectures are taken over here, which are the same however they were evaluated.
+        others = evaluated_before(store, replace(settings, evaluation="exact"))
+        known = (evaluation.architecture for evaluation in others.values())
         source = Listed(space, [*listed, *known], excess_of(violations))
         if not source.feasible:
             raise refusal(space, budget, source.nearest, sparse)

@@ -51,8 +51,10 @@ def _tell(run: Run, search: Search) -> None:
     costs = ", ".join(worded(name, best.costs[name]) for name in search.shown if name in best.costs)
     times = [m for (digest, _), m in latest(search.measurements()).items() if digest == best.digest]
     costs += "".join(f", {worded(m.cost, m.measured)} measured" for m in times if m.measured is not None)
+    dropped = sum(record.is_estimate for record in evaluations)
+    estimated = f"; {dropped} of {len(evaluations)} evaluations are estimates of dropped candidates" if dropped else ""
     say(
         f"{run.config.run}: search {search.name} {'was closed' if search.state == CLOSED else 'has finished'}: "
         f"{len(front_of(winners, objectives))} networks on the Pareto front, the best with top-1 {best.top1:.1%} and loss {best.loss:.4g} on "
-        f"search-validation at {costs}{median}"
+        f"search-validation at {costs}{median}{estimated}"
     )

@@ -63,7 +63,8 @@ def said_of(trial: Evaluation, search: SearchFindings) -> str:
         source = f"given ({trial.origin.name})"
     costs = ", ".join(amount(cost.name, trial.costs.get(cost.name), search.costs) for cost in search.matters)
     loss = f", loss {trial.loss:.3f}" if Objective("loss") in search.objectives else ""
-    return f"{trial.digest}\n{source}\n{costs}\nsearch-validation top-1 {trial.top1:.3f}{loss}, inherited weights"
+    estimated = f", estimated from {plural(trial.images, 'image')}" if trial.is_estimate else ""
+    return f"{trial.digest}\n{source}\n{costs}\nsearch-validation top-1 {trial.top1:.3f}{loss}{estimated}, inherited weights"
 
 
 def _trial_marks(

@@ -288,7 +288,8 @@ def _networks(view: SearchView, over: frozenset[str]) -> tuple[Network, ...]:
     roles = roles_of(view.evaluations, view.budget, view.objectives, over)
     for known in retrained:
         roles.setdefault(known.digest, ("chosen" if "chosen" in known.roles else "retrained",))
-    evaluated = {trial.digest: trial for trial in reversed(view.evaluations)}
+    # An estimate is no accuracy of a network: one that was dropped for a sampler may have been validated in full as a baseline.
+    evaluated = {trial.digest: trial for trial in reversed(view.evaluations) if not trial.is_estimate}
     # Of several evaluations of one network, the one that may win stands for it.
     evaluated |= {trial.digest: trial for trial in eligible(view.evaluations, view.budget, view.objectives, over)}
     networks = []

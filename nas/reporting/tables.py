@@ -68,6 +68,7 @@ TRIAL_COLUMNS: dict[str, str] = {
     "top1": FRONT_COLUMNS["inherited_validation_top1"].split(";")[0],
     "loss": FRONT_COLUMNS["inherited_validation_loss"],
     "images": "search-validation images behind top1",
+    "against": "where candidates are raced, digest of the network that this one lost against: its top1 and loss are estimates; else empty",
 }
 """Columns of trials.csv, one row an evaluation, by search and oldest first, and their meaning; costs as in front.csv."""
 
@@ -163,7 +164,7 @@ def _trial_row(trial: Evaluation, search: SearchFindings) -> dict[str, Any]:
         "search": search.name,
         "origin": trial.origin.kind,
         "sampler": trial.origin.name,
-        **{name: getattr(trial, name) for name in ("n", "trial", "digest", "top1", "loss", "images")},
+        **{name: getattr(trial, name) for name in ("n", "trial", "digest", "top1", "loss", "images", "against")},
         **_costs(trial.costs, search, TRIAL_COLUMNS),
         **_shape(trial.architecture),
         **_measured(trial, search),

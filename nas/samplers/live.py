@@ -42,13 +42,14 @@ class LiveStudies:
         self.path, self.space, self.search, self.clock = path, space, search, clock
         self.due = clock() + EVERY
         self._written: int | None = None  # evaluations that the file has; None where nobody has looked
+        self._last: int | None = None  # number of the last of them
         self._told = False
 
     def update(self, evaluations: Sequence[Evaluation]) -> bool:
         """Appends what is missing, where that is due.
 
         Args:
-            evaluations: all of the search, in order.
+            evaluations: all of the search, by their numbers. One that was made again may lie between those of the last update.
 
         Returns:
             Whether the file has all of them now.
@@ -58,7 +59,7 @@ class LiveStudies:
             return False
         done = False
         try:
-            done = self._append(evaluations) if self._written is not None else self._write(evaluations)
+            done = self._append(evaluations) if self._is_continued(evaluations) else self._write(evaluations)
         except (*FAILURES, OSError) as error:
             self._written = None
             if not self._told:
@@ -67,6 +68,14 @@ class LiveStudies:
         now = self.clock()
         self.due = now + max(EVERY, (now - start) / SHARE)
         return done
+
+    def _is_continued(self, evaluations: Sequence[Evaluation]) -> bool:
+        """Whether the file has been written, and all that is new comes after what it has."""
+        written = self._written
+        return written is not None and (written == 0 or evaluations[written - 1].n == self._last)
+
+    def _is_now_written(self, evaluations: Sequence[Evaluation]) -> None:
+        self._written, self._last = len(evaluations), evaluations[-1].n if evaluations else None
 
     def _write(self, evaluations: Sequence[Evaluation]) -> bool:
         """Brings the file up to date with all evaluations, whatever it has."""
@@ -78,7 +87,7 @@ class LiveStudies:
                 if "locked" in str(error):
                     raise
         write_studies(self.path, self.space, [replace(self.search, evaluations=evaluations)])
-        self._written = len(evaluations)
+        self._is_now_written(evaluations)
         return True
 
     def _append(self, evaluations: Sequence[Evaluation]) -> bool:
@@ -98,7 +107,7 @@ class LiveStudies:
                     return False
                 insert_trials(database, found[0], number, trials)
             database.execute("COMMIT")
-        self._written = len(evaluations)
+        self._is_now_written(evaluations)
         return True
 
 

@@ -16,14 +16,15 @@ moment of the machine is shared out among them; process, allocator, threads, mem
     raced        candidates that surely lose are dropped, and nothing is shared
     fast         search.evaluation=fast: both
 
-A race compares with what the same way has found before. Kendall's tau (b) and the recall of the ten best are between the top-1 of the
+The time of a way is all that a search does for a candidate: also the fits of its race, and the line of its answers in outcomes.jsonl,
+which is flushed to disk. A race compares with what the same way has found before. Kendall's tau (b) and the recall of the ten best are between the top-1 of the
 usual procedure and that of the way, over all candidates; a network is recalled when none but nine are better by the usual procedure.
 """
 
 import argparse
-import copy
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -77,7 +78,7 @@ class Images(Dataset[tuple[Tensor, int]]):
 
 def recalibrated(supernet: Supernet, record: Evaluation, batches: Sequence[Tensor]) -> nn.Module:
     """A copy of the sub-network with statistics of its own, as public code bases make it."""
-    network = copy.deepcopy(supernet.extract(record.architecture))
+    network = supernet.extract(record.architecture)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
@@ -104,30 +105,42 @@ class Way:
     Args:
         evaluate: one candidate; the race is None but where candidates are raced.
         contest: where candidates are raced.
+        outcomes: where the answers of candidates that were validated in full are written; only where candidates are raced.
+        clock: seconds, rising.
     """
 
     name: str
     evaluate: Callable[[Evaluation, Race | None], Raced]
     contest: Contest | None = None
+    outcomes: RunStore | None = None
     results: list[Result] = field(default_factory=list)
     clock: Callable[[], float] = time.perf_counter
 
     def run(self, batch: Sequence[Evaluation], costs: Callable[[Evaluation], list[float]]) -> None:
-        races = [self.contest.race("sampler", costs(record)) if self.contest else None for record in batch]
-        for record, race in zip(batch, races, strict=True):
+        """Evaluates candidates that were proposed together: none of them is compared with another of them."""
+        races, before = [], []
+        for record in batch:
+            start = self.clock()
+            races.append(self.contest.race("sampler", costs(record)) if self.contest else None)
+            before.append(self.clock() - start)
+        for record, race, seconds in zip(batch, races, before, strict=True):
             start = self.clock()
             found = self.evaluate(record, race)
-            self.results.append(Result(found.accuracy, found.against, self.clock() - start))
             if self.contest is not None and found.outcome is not None:
                 rival = Rival("sampler", record.digest, found.accuracy.top1, found.accuracy.loss)
                 self.contest.add(rival, costs(record), found.outcome)
+                if self.outcomes is not None:
+                    self.outcomes.append(f"{self.name}.jsonl", {"digest": record.digest, **found.outcome.to_dict()})
+            self.results.append(Result(found.accuracy, found.against, seconds + self.clock() - start))
 
     @property
     def seconds(self) -> float:
         return sum(result.seconds for result in self.results)
 
 
-def ways(config: Config, run: Any, device: torch.device, memory: int, scores: Sequence[str]) -> list[Way]:
+def ways(
+    config: Config, run: Any, device: torch.device, memory: int, scores: Sequence[str], outcomes: RunStore
+) -> list[Way]:
     """All ways, each with caches of its own; they share the supernet and the images."""
     alone = Evaluator.of(config, run.split, run.supernet().to(device).eval(), device)
     supernet, calibration, images = alone.supernet, alone.calibration, list(alone.validation)
@@ -154,8 +167,10 @@ def ways(config: Config, run: Any, device: torch.device, memory: int, scores: Se
         Way("plain", lambda record, _: Raced(alone(record.architecture))),
         Way("folded", folded),
         Way("shared", lambda record, _: Raced(shared(record.architecture))),
-        Way("raced", lambda record, race: alone.race(record.architecture, race), Contest(count, size, scores)),
-        Way("fast", lambda record, race: both.race(record.architecture, race), Contest(count, size, scores)),
+        Way(
+            "raced", lambda record, race: alone.race(record.architecture, race), Contest(count, size, scores), outcomes
+        ),
+        Way("fast", lambda record, race: both.race(record.architecture, race), Contest(count, size, scores), outcomes),
     ]
 
 
@@ -224,21 +239,23 @@ def main() -> None:
         return [record.costs[name] for name in names]
 
     wanted = {"usual", *filter(None, asked.only.split(","))}
-    found = [way for way in ways(config, run, device, memory, scores) if not asked.only or way.name in wanted]
+    with tempfile.TemporaryDirectory() as folder:
+        every = ways(config, run, device, memory, scores, RunStore(folder))
+        found = [way for way in every if not asked.only or way.name in wanted]
+        if asked.cpu:
+            for way in found:
+                way.clock = time.process_time
+        progress, draw, size = Progress("evaluating", len(records)), random.Random(0), search.settings.batch
+        for start in range(0, len(records), size):
+            batch = records[start : start + size]
+            for way in draw.sample(found, len(found)):
+                way.run(batch, costs)
+            progress.update(start + len(batch), 0)
     print(  # noqa: T201
         f"{len(records)} networks of {asked.sampler} in search {search.name}, {len(load_part(config.data, run.split, 'validation'))} images, "
         f"{config.search.calibration_images} for calibration; {memory / 2**30:.1f} GiB of maps; {'processor' if asked.cpu else 'wall-clock'} time; "
         f"{machine.describe(config.threads)}"
     )
-    if asked.cpu:
-        for way in found:
-            way.clock = time.process_time
-    progress, draw, size = Progress("evaluating", len(records)), random.Random(0), search.settings.batch
-    for start in range(0, len(records), size):
-        batch = records[start : start + size]
-        for way in draw.sample(found, len(found)):
-            way.run(batch, costs)
-        progress.update(start + len(batch), 0)
     print("\n".join(rows(found, records, costs)))  # noqa: T201
 
 

@@ -55,14 +55,19 @@ def _table(place: Place, curves: dict[str, list[float]]) -> Html:
     common = min(map(len, search.candidates.values()))
     uneven = bool(curves) and common < max(map(len, search.candidates.values()))
     names = ["sampler", "evaluations", "different networks", "within budget"]
-    names += ["on its front"] * bool(curves) + [f"best {SCORE_NAMES[score.name]} within budget"]
+    raced = any(trial.is_estimate for trials in search.candidates.values() for trial in trials)
+    names += (
+        ["dropped before all images"] * raced
+        + ["on its front"] * bool(curves)
+        + [f"best {SCORE_NAMES[score.name]} within budget"]
+    )
     names += [f"hypervolume after {common}"] * uneven + ["hypervolume, final"] * bool(curves)
     rows = []
     for name, trials in search.candidates.items():
         own = search.fronts[name]
         best = f"{getattr(best_of(own, search.objectives), score.name):.3f}" if own else "–"
         cells: list[object] = [len(trials), len({trial.digest for trial in trials})]
-        cells += [sum(map(search.within, trials))]
+        cells += [sum(map(search.within, trials))] + [sum(trial.is_estimate for trial in trials)] * raced
         cells += [len(own)] * bool(curves) + [best]
         if curves:
             cells += [f"{curves[name][common - 1]:.4f}"] * uneven + [f"{curves[name][-1]:.4f}"]

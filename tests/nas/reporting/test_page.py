@@ -157,6 +157,24 @@ def test_trial_columns(view: SearchView, full: RunStore) -> None:
         assert (row["origin"] == "baseline") == (row["sampler"] in BASELINES)
 
 
+def test_estimates_are_marked(tmp_path: Path) -> None:
+    """Wherever all trials are shown. A baseline that was dropped as a candidate has its accuracy on all images."""
+    plain = search_view(objectives=("top1", "macs"))
+    baseline = next(e for e in plain.evaluations if e.origin.name == "hand_designed")
+    rival = next(e for e in plain.evaluations if e.origin.name == "nsga2")
+    dropped = replace(baseline, n=900, origin=Origin(SAMPLER, "nsga2"), trial=900, top1=0.99, images=90)
+    dropped = replace(dropped, against=rival.digest)
+    store = reported(tmp_path / "raced", replace(plain, evaluations=[dropped, *plain.evaluations]))
+    shown = {row["role"]: row for row in rows(store, "front.csv")}["hand_designed"]
+    assert (float(shown["inherited_validation_top1"]), shown["validation_images"]) == (baseline.top1, "360")
+    assert [row["n"] for row in rows(store, "trials.csv") if row["against"] == rival.digest] == ["900"]
+    assert sum(row["against"] == "" for row in rows(store, "trials.csv")) == len(plain.evaluations)
+    raced, unraced = check_page(store).text, page(reported(tmp_path / "plain", plain)).text
+    for words in ("top-1 0.990, estimated from 90 images", "dropped before all images"):
+        assert words in raced
+        assert words not in unraced
+
+
 def test_costs_that_are_named_like_columns(tmp_path: Path) -> None:
     view = search_view(evaluations=2)
     renamed = [replace(e, costs={**e.costs, "depth": 7.5}) for e in view.evaluations]

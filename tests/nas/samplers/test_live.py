@@ -115,6 +115,16 @@ def test_a_sampler_that_comes_later(
     checked(live, space, records)
 
 
+def test_a_record_that_was_made_again_lies_between_others(
+    space: SearchSpace, records: list[Evaluation], live: LiveStudies, clock: Clock
+) -> None:
+    records = [replace(record, n=n) for n, record in enumerate(records)]
+    assert tick(clock, live, [*records[:3], *records[5:8]])
+    for known in (records[:8], records):
+        assert tick(clock, live, known)
+        checked(live, space, known)
+
+
 @pytest.mark.parametrize("change", ["removed", "no database", "trials", "emptied"])
 def test_a_file_that_something_else_has_changed(
     change: str, space: SearchSpace, records: list[Evaluation], live: LiveStudies, clock: Clock
