@@ -133,6 +133,28 @@ def targets_of(settings: SearchConfig, budget: Budget, names: Iterable[str]) -> 
     return found
 
 
+def check_races(settings: SearchConfig, begun: bool) -> None:
+    """
+    Args:
+        begun: whether the run has a search of this name.
+
+    Raises:
+        InputError: candidates are raced under a limit that is measured on this machine. A rival that is then found outside of the
+            budget has dropped candidates, some of which would win without it.
+    """
+    if settings.evaluation != "fast":
+        return
+    budget = Budget.parse(settings.budget)
+    limited = [cost for target in targets_of(settings, budget, ()) if target.here for cost in target.costs]
+    if limited:
+        raise InputError(
+            f"search.evaluation=fast with a limit on {limited[0]}, which is measured on this machine at the end of the search: networks that "
+            "are then found over the limit have dropped candidates that could win without them",
+            "evaluation=exact or evaluation=plain under a limit on the latency of this machine",
+            "search.evaluation=exact" + " search.name=another" * begun,
+        )
+
+
 def _latency_is_of(path: str, settings: SearchConfig) -> bool:
     """Whether `latency_ms` is the cost of a profile of this device. Extraction and retraining do not register the costs of a search, so
     there the tables of the search are asked.

@@ -26,7 +26,7 @@ from nas.costing import (
     sparse_costs,
     violations_of,
 )
-from nas.delivery import Delivery, about_devices, targets_of
+from nas.delivery import Delivery, about_devices, check_races, targets_of
 from nas.engine import Proposal, Space, Tally, run_search
 from nas.evaluation import Accuracy, EvaluatorSetup, Raced, raced, score
 from nas.exact import Exact
@@ -348,10 +348,12 @@ def conduct(run: Run, executor: Executor) -> Search:
     With `close=true` nothing is proposed any more: the search is finished with what it has.
 
     Raises:
-        InputError: an unknown cost, an infeasible budget, other settings than the search has results with, or a search that is
-            closed before anything within its budget was evaluated, or with damaged records.
+        InputError: an unknown cost, an infeasible budget, candidates that are raced under a limit that is measured here, other settings
+            than the search has results with, or a search that is closed before anything within its budget was evaluated, or with
+            damaged records.
     """
-    if run.config.search.title in search_names(run.store):
+    begun = run.config.search.title in search_names(run.store)
+    if begun:
         there = read_search(run.store, run.config.search.title)
         if run.config.search.close:  # which would make nothing again that is damaged
             there.evaluations()
@@ -359,6 +361,7 @@ def conduct(run: Run, executor: Executor) -> Search:
         else:
             there.set_damage_aside("search")
     with temporary_costs():  # files of measured values are of one search
+        check_races(run.config.search, begun)
         if run.config.search.close:
             read_search(run.store, run.config.search.title)  # or the error that says which searches there are
             return _finish(Searching(run, start_search(run.store, run.config, ()), executor), closed=True)

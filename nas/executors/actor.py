@@ -6,6 +6,7 @@ once its paths are those of the caller.
 
 import hashlib
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,11 @@ def identity() -> dict[str, str]:
         for file in sorted(root.rglob("*.py")):
             digest.update(f"{package}/{file.relative_to(root).as_posix()}\n".encode() + file.read_bytes())
     return {**machine.versions(), "source of hybrid-mixer-nas": digest.hexdigest()[:12]}
+
+
+def difference(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """The name of the first entry of our identity in which another differs; empty where none does."""
+    return next((name for name in ours if theirs.get(name) != ours[name]), "")
 
 
 def actor_class() -> type:

@@ -24,6 +24,7 @@ PATIENCE = 10.0
 
 _users = 0
 _ours = False
+_kept = False
 
 
 def join(workers: int = 1) -> None:
@@ -37,11 +38,14 @@ def join(workers: int = 1) -> None:
     Raises:
         InputError: the cluster of RAY_ADDRESS, or of `ray start`, does not answer.
     """
-    global _users, _ours
+    global _users, _ours, _kept
     if not ray.is_initialized():
         _connect(workers)
-        _ours, _users = True, 0
-    _users += 1
+        _ours, _users, _kept = True, 0, False
+    if _kept:  # the connection of `slots` gets its user
+        _kept = False
+    else:
+        _users += 1
 
 
 def leave() -> None:
@@ -54,11 +58,27 @@ def leave() -> None:
 
 
 def slots(gpus: bool) -> int:
-    """Processes that can work at once on the cluster: its processors, or its GPUs."""
+    """Processes that can work at once on the cluster: its processors, or its GPUs.
+
+    A connection that it makes is kept for the next `join`, as starting local cores takes seconds; `drop` ends one that nobody has taken.
+    """
+    global _kept
+    new = _kept or not ray.is_initialized()
     join()
     try:
         return max(1, int(ray.cluster_resources().get("GPU" if gpus else "CPU", 1)))
     finally:
+        if new:
+            _kept = True
+        else:
+            leave()
+
+
+def drop() -> None:
+    """Ends a connection that `slots` has kept and nobody has taken."""
+    global _kept
+    if _kept:
+        _kept = False
         leave()
 
 
@@ -71,10 +91,11 @@ def _connect(workers: int) -> None:
             ray.init(num_cpus=cores, include_dashboard=False, logging_level=logging.WARNING)
         except ValueError:  # there is a cluster, which has processors of its own
             ray.init(logging_level=logging.WARNING)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter of an address that is none
         where = f"RAY_ADDRESS={address}" if address else "the cluster that `ray start` has started"
+        what = "does not answer" if isinstance(error, OSError) else "cannot be used"
         raise InputError(
-            f"executor=ray: {where} does not answer ({str(error).splitlines()[0]})",
+            f"executor=ray: {where} {what} ({str(error).splitlines()[0]})",
             "the address of a running cluster, or none, which starts one on this machine's cores",
             "ray start --head, or ray stop, or the command without RAY_ADDRESS",
         ) from None

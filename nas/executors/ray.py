@@ -16,8 +16,8 @@ from typing import Any
 from ray.exceptions import ObjectStoreFullError, RayError, RayTaskError
 
 from nas.executors import Executor, Job, Result, State
-from nas.executors.actor import Place, actor_class, identity
-from nas.executors.cluster import cloudpickle, join, leave, ray
+from nas.executors.actor import Place, actor_class, difference, identity
+from nas.executors.cluster import cloudpickle, drop, join, leave, ray
 from nas.executors.guard import Words
 from nas.executors.shared import array_of, pack
 from nas.executors.worker import ERROR
@@ -137,6 +137,8 @@ class Ray(Executor):
         if self._joined:
             self._joined = False
             leave()
+        else:
+            drop()
 
     def _abandon(self) -> None:
         """Ends the actors that work for a map that nobody wants any more. The others keep their state."""
@@ -291,8 +293,7 @@ class Ray(Executor):
                 f'pip install "hybrid-mixer-nas[ray]" in the environment of {actor.host} that runs ray start, or executor=processes',
             )
         theirs, ours = about["identity"], identity()
-        different = next((name for name in ours if theirs.get(name) != ours[name]), None)
-        if different:
+        if different := difference(theirs, ours):
             raise InputError(
                 f"executor=ray: node {actor.host} has {different} {theirs.get(different)}, and this process has {ours[different]}",
                 "the same versions on all nodes, so that results are equal",

@@ -9,7 +9,7 @@
 
 It is the search that `nas search run=runs/demo budget=1.5M evaluations=60` makes: the samplers, the objectives, the limits and the
 batches are those of the run's search, and the process that calls `fit` appends the same records to the run. Trials of Tune only
-evaluate networks. `nas extract`, `nas retrain` and `nas report` work on the run afterwards; a search that was stopped is resumed by
+evaluate networks, each of them in full: `evaluation=fast` is refused. `nas extract`, `nas retrain` and `nas report` work on the run afterwards; a search that was stopped is resumed by
 either way. No network over the budget becomes a trial.
 
 With `num_samples=-1` the search ends when it has all its evaluations; with another number Tune may stop it earlier.

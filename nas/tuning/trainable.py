@@ -1,17 +1,20 @@
 """The trainable of a run: a trial of Ray Tune evaluates one sub-network with inherited weights on the search-validation images."""
 
 import os
+import socket
 import sys
 from typing import Any
 
 from ray import tune
 
 from nas.evaluation import Accuracy, EvaluatorSetup, score
+from nas.executors.actor import difference, identity
 from nas.executors.cluster import cloudpickle
 from nas.executors.shared import array_of, pack, unpack, wrapped
 from nas.tuning.searcher import arch_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
+from search_spaces.errors import InputError
 
 
 class Evaluation(tune.Trainable):
@@ -20,13 +23,24 @@ class Evaluation(tune.Trainable):
     An actor keeps the supernet and the images from trial to trial, where `reuse_actors=True`.
     """
 
-    def setup(self, config: dict[str, Any], packed: tuple[bytes, Any] | None = None) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        packed: tuple[bytes, Any] | None = None,
+        wanted: dict[str, str] | None = None,
+    ) -> None:
         """
         Args:
             config: a value for each gene of the space.
             packed: the run's `EvaluatorSetup`, see `trainable_of`.
+            wanted: the identity of the process that searches.
+
+        Raises:
+            InputError: this node has another version of this project or of what it computes with.
         """
         assert packed is not None
+        assert wanted is not None
+        check_identity(wanted)
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
         pickled, array = packed
         setup = unpack(pickled, None if array is None else wrapped(array))
@@ -59,6 +73,23 @@ class Evaluation(tune.Trainable):
         return
 
 
+def check_identity(wanted: dict[str, str]) -> None:
+    """
+    Args:
+        wanted: what `nas.executors.actor.identity` says in the process that searches.
+
+    Raises:
+        InputError: this process differs from it, so its results would too.
+    """
+    theirs, host = identity(), socket.gethostname()
+    if different := difference(theirs, wanted):
+        raise InputError(
+            f"nas.tuning: node {host} has {different} {theirs.get(different)}, and the process that searches has {wanted[different]}",
+            "the same versions on all nodes, so that results are equal",
+            f"the same environment on {host}, where ray start runs in it",
+        )
+
+
 def trainable_of(setup: EvaluatorSetup, *, gpus: bool, kind: type[Evaluation] = Evaluation) -> Any:
     """A trainable that evaluates with a setup, which is put into the cluster once.
 
@@ -70,5 +101,5 @@ def trainable_of(setup: EvaluatorSetup, *, gpus: bool, kind: type[Evaluation] = 
 
     packed = pack(setup, pickler=cloudpickle.CloudPickler, new=torch.UntypedStorage)
     array = None if packed.block is None else array_of(packed.block)
-    trainable = tune.with_parameters(kind, packed=(packed.pickled, array))
+    trainable = tune.with_parameters(kind, packed=(packed.pickled, array), wanted=identity())
     return tune.with_resources(trainable, {"cpu": 1, "gpu": 1} if gpus else {"cpu": 1})

@@ -6,12 +6,16 @@ from typing import Any, Self
 from nas.configuring import configure
 from nas.executors import check_ray
 from nas.run import open_run
+from nas.scalars import check_scalars
 from nas.searches import absolute
 from nas.searching import setup_of
+from search_spaces.errors import InputError
 
 
 class TunedSearch:
     """A search of a run for Ray Tune. Use it in a `with` block, which gives up the run at its end: one process writes a run.
+
+    Every network is validated in full: a trial knows nothing of the others, so candidates are not raced (`search.evaluation=fast`).
 
     searcher: a `ray.tune.search.Searcher`, for `TuneConfig(search_alg=...)`.
     trainable: for `Tuner(...)` and `Tuner.restore(path, trainable=...)`.
@@ -21,7 +25,7 @@ class TunedSearch:
         settings: as after `nas search`, such as "budget=1.5M" or "name=tuned".
 
     Raises:
-        InputError: what `nas search` would refuse of run and settings; Ray is not installed.
+        InputError: what `nas search` would refuse of run and settings; candidates are to be raced; Ray is not installed.
     """
 
     def __init__(self, run: str, *settings: str) -> None:
@@ -30,6 +34,13 @@ class TunedSearch:
         from nas.tuning.trainable import trainable_of
 
         [config] = configure("search", [f"run={run}", *settings])
+        check_scalars(config)
+        if config.search.evaluation == "fast":
+            raise InputError(
+                "nas.tuning: evaluation=fast, which races candidates, and a trial of Ray Tune knows nothing of the other networks",
+                "evaluation=exact, with the results of the plain procedure, or evaluation=plain",
+                f'TunedSearch("{run}", ..., "evaluation=exact"), or nas search run={run} evaluation=fast executor=ray',
+            )
         config = replace(config, search=absolute(config.search))
         opened = open_run(config)
         opened.check_trained()

@@ -1,12 +1,13 @@
 """What a search costs beside its evaluations: in this process, on Ray actors, and through Ray Tune.
 
-    python tests/benchmarks/overhead.py RUN [--evaluations 128] [--batch 8] [--workers 2] [--only here tune] [--profile]
+    python tests/benchmarks/overhead.py RUN [--sampler nsga2] [--evaluations 128] [--batch 8] [--workers 2] [--only here tune]
 
 RUN is a run with a trained supernet; it is copied, and its searches are left out of the copy. Evaluations give a number that is made
 of the network's digest and take no time, so all of the time per evaluation is what the project, or Ray, adds to it: proposals, costs,
-records that are flushed to the disk, and the way to the worker and back. It is counted from the first result to the last, without the start
-of processes, and over the second half alone, when the costs of most parts have been counted once. Needs Ray, two quiet cores and about two
-minutes.
+records that are flushed to the disk, and the way to the worker and back. Random search is beside the sampler, as in every search, with as
+many evaluations, and the figures are means over those of both: a slow sampler takes about twice as long for each of its own. The time is
+counted from the first result to the last, without the start of processes, and over the second half alone, when the costs of most parts
+have been counted once. Needs Ray, two quiet cores and about two minutes.
 
     in process       executor=here
     records          of it, appending the records
@@ -78,9 +79,9 @@ def copied(run: Path, place: Path) -> Path:
 
 
 def settings_of(run: Path, options: argparse.Namespace) -> list[str]:
-    """The settings of the search, one sampler, as they are typed."""
+    """The settings of the search as they are typed: one sampler, and random search beside it."""
     return [
-        f"run={run}", "name=overhead", f"evaluations={options.evaluations}", f"batch={options.batch}", "samplers=nsga2", "objectives=top1,macs",
+        f"run={run}", "name=overhead", f"evaluations={options.evaluations}", f"batch={options.batch}", f"samplers={options.sampler}", "objectives=top1,macs",
     ]  # fmt: skip
 
 
@@ -182,7 +183,8 @@ def opened_setup(config: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--evaluations", type=int, default=128)
+    parser.add_argument("--sampler", default="nsga2", help="beside which random search is")
+    parser.add_argument("--evaluations", type=int, default=128, help="of the sampler, and of random search")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="actors of Ray")
     parser.add_argument("--only", nargs="*", default=list(KINDS), choices=KINDS)
@@ -203,7 +205,15 @@ def main() -> None:
         for kind in options.only:  # each in a process of its own: Ray Tune reads its settings once
             quiet = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"} if kind.endswith("loggers") else {}
             given = [str(options.run), "--evaluations", str(options.evaluations), "--batch", str(options.batch)]
-            given += ["--workers", str(options.workers), "--inside", kind, *(["--profile"] if options.profile else [])]
+            given += [
+                "--sampler",
+                options.sampler,
+                "--workers",
+                str(options.workers),
+                "--inside",
+                kind,
+                *(["--profile"] if options.profile else []),
+            ]
             done = subprocess.run(
                 [sys.executable, __file__, *given], env=os.environ | quiet, stdout=subprocess.PIPE, text=True, check=True,
             )  # fmt: skip

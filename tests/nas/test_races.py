@@ -6,6 +6,7 @@ import random
 import shutil
 import statistics
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ import nas.racing
 import nas.searching
 from nas import load_config
 from nas.evaluation import Evaluator, Raced
+from nas.fingerprint import fingerprint
 from nas.races import OUTCOMES, Job, Races
 from nas.racing import Race
 from nas.records import BASELINE, SAMPLER, Evaluation, Origin, eligible
 from nas.run import open_run
-from nas.searches import Search, evaluated_before, read_search
+from nas.runtimes import Setting
+from nas.searches import FINISHED, Search, evaluated_before, read_search
 from nas.selection import selected
 from nas.store import RunStore
 from search_spaces.errors import InputError
+from tests.nas.test_inputs import profile
 
 WHOLE = 287
 """Images of search-validation."""
@@ -240,3 +244,22 @@ def test_two_processes_decide_the_same(hasty: None) -> None:
     searched("two", "search.evaluation=fast", "executor=processes", "search.jobs=2")
     assert lines("one") == lines("two")
     assert any(line["against"] for line in lines("one"))
+
+
+def test_no_race_under_a_limit_that_is_measured_here(trained: Path) -> None:
+    """A rival that is found over the limit at the end would have dropped networks that win without it."""
+    here = {"setting": asdict(Setting()), "fingerprint": fingerprint(Setting())}
+    Path("here.json").write_text(json.dumps(profile(device="laptop") | here))
+    Path("there.json").write_text(json.dumps(profile(device="phone")))
+    limited = ("search.profiles=here.json,there.json", "search.evaluation=fast", "search.evaluations=1")
+    for cost in ("latency_ms@laptop", "latency_ms"):
+        with pytest.raises(InputError, match=f"a limit on {cost}, which is measured on this machine") as caught:
+            searched("new", *limited, f"search.budget={cost}=100")
+        assert caught.value.instead == "search.evaluation=exact"
+    assert not Path("run/searches").exists()
+    # No network can be found over a limit that is not measured.
+    search, _ = searched("phone", *limited, "search.budget=latency_ms@phone=100")
+    assert search.state == FINISHED
+    with pytest.raises(InputError, match="a limit on latency_ms@laptop") as caught:
+        searched("phone", *limited, "search.budget=latency_ms@laptop=100")
+    assert caught.value.instead == "search.evaluation=exact search.name=another"

@@ -229,13 +229,48 @@ def test_actors_end_with_their_caller(number: signal.Signals, tmp_path: Path) ->
         assert err.count("Traceback") == err.count("KeyboardInterrupt") == 1
 
 
-@pytest.mark.slow
-def test_an_address_of_nothing(tmp_path: Path) -> None:
-    code = "from nas.executors import make_executor; list(make_executor('ray', 1).map(int, int.__add__, [1]))"
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [
+        ("127.0.0.1:9", "does not answer"),
+        ("nonsense", "cannot be used"),
+        ("nonsense:12x", "cannot be used"),
+    ],
+)
+def test_an_address_of_nothing(address: str, what: str) -> None:
+    code = "from nas.executors import workers_of; workers_of('ray', 0, cores=1)"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(RAY_ADDRESS="127.0.0.1:9"), capture_output=True, text=True, check=False
-    )  # fmt: skip
-    assert "executor=ray: RAY_ADDRESS=127.0.0.1:9 does not answer" in done.stderr
+        [sys.executable, "-c", code], env=environment(RAY_ADDRESS=address), capture_output=True, text=True, check=False
+    )
+    assert f"InputError: executor=ray: RAY_ADDRESS={address} {what} (" in done.stderr
+    assert "During handling" not in done.stderr
+
+
+STARTS = """\
+from contextlib import closing
+from nas.executors import cluster, make_executor, workers_of
+from tests.nas.executors import light
+
+starts = []
+init = cluster.ray.init
+cluster.ray.init = lambda **how: starts.append(how) or init(**how)
+for jobs in (range(2), ()):
+    workers = workers_of("ray", 0, cores=1)
+    assert workers_of("ray", 0, cores=1) == workers
+    with closing(make_executor("ray", workers)) as executor:
+        print("found", list(executor.map(light.nothing, light.square, jobs)), len(starts))
+    assert not cluster.ray.is_initialized()
+"""
+
+
+@pytest.mark.slow
+def test_local_cores_are_started_once() -> None:
+    """By the question how many there are; the executor takes them over, and ends them though it had no work."""
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS], env=environment(), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("found")] == ["found [0, 1] 1", "found [] 2"]
 
 
 @pytest.mark.slow

@@ -78,6 +78,29 @@ def test_what_nas_search_would_refuse(trained: Path) -> None:
     with TunedSearch("run", "name=tiny", "budget=1") as search, pytest.raises(InputError, match="budget"):
         search.searcher.suggest("1")
     assert not (trained / "run/searches/tiny").exists()
+    with pytest.raises(InputError, match="evaluation=fast") as caught:
+        TunedSearch("run", "name=tiny", "evaluation=fast")
+    assert "evaluation=exact" in caught.value.instead
+
+
+def test_scalars_without_tensorboard(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    from nas.tuning import TunedSearch
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else name)
+    with pytest.raises(InputError, match="tensorboard is not installed"):
+        TunedSearch("run", "tensorboard=true")
+
+
+def test_a_trial_on_a_node_that_differs() -> None:
+    """Its results would not be those of the process that searches."""
+    from nas.executors.actor import identity
+    from nas.tuning.trainable import Evaluation
+
+    trial = Evaluation.__new__(Evaluation)
+    with pytest.raises(InputError, match=r"has torch .*, and the process that searches has 1\.0"):
+        trial.setup({}, packed=(b"", None), wanted={**identity(), "torch": "1.0"})
 
 
 SCRIPT = """\
