@@ -1,6 +1,7 @@
 """What is known of the networks of a space without evaluating them, in the form in which a sampler can ask for it.
 
-A sampler whose constructor has these arguments is given them (`nas.samplers.make_sampler`):
+A sampler whose class has the attribute `takes_exact = True` is given those of these arguments that its constructor has
+(`nas.samplers.make_sampler`):
 
 - `known`: for each objective that is a cost, by its number, a function of parameters by name;
 - `constraints`: for each limited cost, by its name, how far parameters are outside the limit, at most 0 where it is kept;

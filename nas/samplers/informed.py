@@ -93,6 +93,9 @@ class InformedSampler(BaseSampler):
         ValueError: a number out of range.
     """
 
+    takes_exact = True
+    """Searches give the exact functions to samplers whose class says so; a sampler of your own may say it too (`nas.exact`)."""
+
     def __init__(
         self,
         *,
