@@ -245,4 +245,6 @@ def _check_option(
 
 
 def _spelt(given: Mapping[str, Any], reserved: Sequence[str]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in ("seed", *reserved)) or "nothing"
+    return (
+        ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in ("seed", *reserved)) or "nothing"
+    )

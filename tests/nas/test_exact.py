@@ -92,6 +92,7 @@ def test_only_samplers_that_take_it_are_told(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "telling_samplers.py").write_text(
         "from optuna.samplers import RandomSampler\n\n\n"
         "class Told(RandomSampler):\n"
+        "    takes_exact = True\n\n"
         "    def __init__(self, identity=None, seed=None):\n"
         "        super().__init__(seed=seed)\n"
         "        self.told = identity\n"

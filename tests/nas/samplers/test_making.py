@@ -148,7 +148,9 @@ def test_exact_functions_are_for_those_that_take_them(tmp_path: Path, monkeypatc
 def test_a_grid_is_searched() -> None:
     grid = {"x": ["b", "a"], "y": ["c", "d"]}
     options = {"search_space": grid}
-    sampler = make_sampler("optuna.samplers.GridSampler", seed=1, population=4, options=options, exact={"search_space": {}})
+    sampler = make_sampler(
+        "optuna.samplers.GridSampler", seed=1, population=4, options=options, exact={"search_space": {}}
+    )
     study = optuna.create_study(sampler=sampler)
     space = {name: optuna.distributions.CategoricalDistribution((*values, "z")) for name, values in grid.items()}
     found = set()
