@@ -141,7 +141,7 @@ def test_exact_functions_are_for_those_that_take_them(tmp_path: Path, monkeypatc
     assert vars(own)["known"] == 4
     assert vars(make_sampler("foreign_exact.Exact", seed=1, population=4, exact=exact))["known"] == {1: len}
     for name in ("foreign_exact.Exact", "predictor"):
-        with pytest.raises(InputError, match="unknown option of sampler .*: 'known'"):
+        with pytest.raises(InputError, match=r"unknown option of sampler .*: 'known'"):
             make_sampler(name, seed=1, population=4, options={"known": 4}, exact=exact)
 
 

@@ -95,6 +95,28 @@ def test_nothing_twice_and_nothing_that_is_known_to_be_infeasible(
 
 
 @KINDS
+def test_candidates_are_proposed_before_anything_else(kind: type[InformedSampler]) -> None:
+    """20 of 729, of which some are the same to `identity` and some over the limit; where the parameters are others, none is used."""
+    rng = np.random.default_rng(0)
+    some = [{name: values.choices[rng.integers(3)] for name, values in SPACE.items()} for _ in range(20)]
+    some.append({**some[0], "operator2": "pool", "size2": 2})
+    some.append({**some[0], "operator2": "pool", "size2": 4})
+    inside = {canonical(params) for params in some if cost(params) <= 18}
+    assert 4 < len(inside) < 19
+    sampler = kind(
+        known={1: cost}, constraints={"cost": lambda params: cost(params) - 18}, identity=canonical,
+        search_space=SPACE, candidates=some, n_startup_trials=4, seed=1,
+    )  # fmt: skip
+    _, found = searched(sampler, len(inside), limit=18)
+    assert {canonical(params) for params in found} == inside
+    other = optuna.create_study(sampler=kind(candidates=some, n_startup_trials=2, seed=1))
+    space = {"another": CategoricalDistribution(OPERATORS)}
+    for _ in range(3):
+        other.tell(other.ask(space), 0.0)
+    assert {trial.params["another"] for trial in other.trials} == set(OPERATORS)
+
+
+@KINDS
 def test_a_space_that_is_exhausted_is_repeated(kind: type[InformedSampler]) -> None:
     space = {name: SPACE[name] for name in ("operator0", "size0")}
     study = optuna.create_study(sampler=kind(search_space=space, n_startup_trials=3, seed=0))
