@@ -397,8 +397,8 @@ def _conduct(run: Run, executor: Executor) -> Search:
             raise refusal(space, budget, error.nearest, sparse) from None
     # Everything that can fail, before the first file of a new search is written.
     constrained = tuple(dict.fromkeys((*budget.names, *sparse)))
-    for probe in proposers_of(run, constrained, source):
-        probe.ask()
+    for proposer in proposers_of(run, constrained, source):
+        proposer.probe()
     given = given_networks(settings, run.space)
     starts = starts_of(run, space, excess_of(violations))
     setup = None if settings.title in search_names(store) else setup_of(run)

@@ -22,6 +22,9 @@ from nas.samplers.encoding import Encoding
 _TABLED = 32
 """Values of a parameter up to which its distances are looked up in a table."""
 
+_PROCESSES = 8
+"""Processes of one kernel, of objectives and constraints, whose weighted distances are kept."""
+
 _CONSTANT = 3.0
 """Variance of the mean of the process, in units of the variance of the kernel."""
 
@@ -76,7 +79,12 @@ class Kernel:
             if few:
                 values = np.arange(column.size, dtype=float)
                 self._tabled.append((i, column.positions(values) if column.ordered else values))
-        self._dense = [(t, i, square) for t, (i, square) in enumerate(self.terms) if i not in dict(self._tabled)]
+        self._terms_of: dict[int, list[tuple[int, bool]]] = {}
+        for t, (i, square) in enumerate(self.terms):
+            self._terms_of.setdefault(i, []).append((t, square))
+        self._blocks: dict[bytes, list[tuple[slice, np.ndarray]]] = {}
+        tabled = {i for i, _ in self._tabled}
+        self._dense = [(t, i, square) for t, (i, square) in enumerate(self.terms) if i not in tabled]
 
     def points(self, rows: np.ndarray, features: np.ndarray) -> Points:
         """Rows (n, parameters) with their features (n, any number)."""
@@ -97,7 +105,7 @@ class Kernel:
     def covariance(self, theta: np.ndarray, one: Points, other: Points) -> np.ndarray:
         """Covariances (n, m), without noise and without the common scale."""
         weights = np.exp(theta[: len(self.terms)])
-        total = one.hot @ (other.hot @ self._weighted(weights)).T
+        total = one.hot @ self._away(theta, other).T
         for t, i, square in self._dense:
             total += weights[t] * _distance(one.positions[:, i], other.positions[:, i], square)
         return np.exp(-total) + math.exp(theta[-1]) * (one.features @ other.features.T) + _CONSTANT
@@ -106,15 +114,31 @@ class Kernel:
         """The diagonal of `covariance` of the points with themselves."""
         return 1 + _CONSTANT + math.exp(theta[-1]) * (points.features**2).sum(axis=1)
 
-    def _weighted(self, weights: np.ndarray) -> np.ndarray:
-        """Weighted distances (values, values) of the tabled parameters, in blocks along the diagonal."""
-        found = np.zeros((sum(len(values) for _, values in self._tabled),) * 2)
-        at = 0
-        for i, values in self._tabled:
-            block = slice(at, at := at + len(values))
-            for t, (column, square) in enumerate(self.terms):
-                if column == i:
-                    found[block, block] += weights[t] * _distance(values, values, square)
+    def _away(self, theta: np.ndarray, points: Points) -> np.ndarray:
+        """How far each point is from each value of each tabled parameter, weighted (n, values of all)."""
+        found = np.empty_like(points.hot)
+        for block, distances in self._weighted(theta):
+            found[:, block] = points.hot[:, block] @ distances
+        return found
+
+    def _weighted(self, theta: np.ndarray) -> list[tuple[slice, np.ndarray]]:
+        """Of each tabled parameter its place among the values of all, and the weighted distances (values, values) of its own.
+
+        They are computed once as long as the same few processes ask for them.
+        """
+        key = theta.tobytes()
+        found = self._blocks.get(key)
+        if found is None:
+            weights = np.exp(theta[: len(self.terms)])
+            found, at = [], 0
+            for i, values in self._tabled:
+                total = np.zeros((len(values), len(values)))
+                for t, square in self._terms_of[i]:
+                    total += weights[t] * _distance(values, values, square)
+                found.append((slice(at, at := at + len(values)), total))
+            if len(self._blocks) == _PROCESSES:
+                self._blocks.clear()
+            self._blocks[key] = found
         return found
 
 
