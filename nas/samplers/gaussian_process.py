@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cholesky, get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
+from scipy.sparse import block_diag, csr_array
 
 from nas.samplers.encoding import Encoding
 
@@ -82,7 +83,7 @@ class Kernel:
         self._terms_of: dict[int, list[tuple[int, bool]]] = {}
         for t, (i, square) in enumerate(self.terms):
             self._terms_of.setdefault(i, []).append((t, square))
-        self._blocks: dict[bytes, list[tuple[slice, np.ndarray]]] = {}
+        self._blocks: dict[bytes, csr_array] = {}
         tabled = {i for i, _ in self._tabled}
         self._dense = [(t, i, square) for t, (i, square) in enumerate(self.terms) if i not in tabled]
 
@@ -105,7 +106,7 @@ class Kernel:
     def covariance(self, theta: np.ndarray, one: Points, other: Points) -> np.ndarray:
         """Covariances (n, m), without noise and without the common scale."""
         weights = np.exp(theta[: len(self.terms)])
-        total = one.hot @ self._away(theta, other).T
+        total = one.hot @ (other.hot @ self._weighted(theta)).T
         for t, i, square in self._dense:
             total += weights[t] * _distance(one.positions[:, i], other.positions[:, i], square)
         return np.exp(-total) + math.exp(theta[-1]) * (one.features @ other.features.T) + _CONSTANT
@@ -114,15 +115,8 @@ class Kernel:
         """The diagonal of `covariance` of the points with themselves."""
         return 1 + _CONSTANT + math.exp(theta[-1]) * (points.features**2).sum(axis=1)
 
-    def _away(self, theta: np.ndarray, points: Points) -> np.ndarray:
-        """How far each point is from each value of each tabled parameter, weighted (n, values of all)."""
-        found = np.empty_like(points.hot)
-        for block, distances in self._weighted(theta):
-            found[:, block] = points.hot[:, block] @ distances
-        return found
-
-    def _weighted(self, theta: np.ndarray) -> list[tuple[slice, np.ndarray]]:
-        """Of each tabled parameter its place among the values of all, and the weighted distances (values, values) of its own.
+    def _weighted(self, theta: np.ndarray) -> csr_array:
+        """Weighted distances (values, values) of the tabled parameters, in blocks along the diagonal.
 
         They are computed once as long as the same few processes ask for them.
         """
@@ -130,12 +124,11 @@ class Kernel:
         found = self._blocks.get(key)
         if found is None:
             weights = np.exp(theta[: len(self.terms)])
-            found, at = [], 0
-            for i, values in self._tabled:
-                total = np.zeros((len(values), len(values)))
-                for t, square in self._terms_of[i]:
-                    total += weights[t] * _distance(values, values, square)
-                found.append((slice(at, at := at + len(values)), total))
+            blocks = [
+                sum(weights[t] * _distance(values, values, square) for t, square in self._terms_of[i])
+                for i, values in self._tabled
+            ]
+            found = csr_array(block_diag(blocks)) if blocks else csr_array((0, 0))
             if len(self._blocks) == _PROCESSES:
                 self._blocks.clear()
             self._blocks[key] = found

@@ -209,7 +209,7 @@ def test_a_constraint_that_only_trials_know_is_learned() -> None:
 @pytest.mark.parametrize("objectives", [1, 3, 4])
 @pytest.mark.parametrize("known", [{}, {0: cost}])
 def test_any_number_of_objectives(objectives: int, known: dict[int, Callable[[Mapping[str, Any]], float]]) -> None:
-    """Minimised, some known, none repeated; and the sum of all gets better than it is at first."""
+    """Minimised, some known, none repeated; and the sum of all is better on average than in the first trials, which learn nothing."""
     sampler = PredictorSampler(known=known, search_space=SPACE, n_startup_trials=8, seed=2)
     study = optuna.create_study(directions=["minimize"] * objectives, sampler=sampler)
 
@@ -220,7 +220,7 @@ def test_any_number_of_objectives(objectives: int, known: dict[int, Callable[[Ma
     study.optimize(objective, n_trials=24)
     assert len({tuple(trial.params.values()) for trial in study.trials}) == 24
     first, later = ([sum(trial.values) for trial in some] for some in (study.trials[:8], study.trials[8:]))
-    assert min(later) < min(first)
+    assert np.mean(later) < np.mean(first)
 
 
 def test_numbers_of_all_kinds_are_optimised() -> None:
