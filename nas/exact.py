@@ -1,11 +1,13 @@
 """What is known of the networks of a space without evaluating them, in the form in which a sampler can ask for it.
 
-A sampler whose constructor has these arguments is given them (`nas.samplers.make_sampler`):
+A sampler whose class has the attribute `takes_exact = True` is given those of these arguments that its constructor has
+(`nas.samplers.make_sampler`):
 
 - `known`: for each objective that is a cost, by its number, a function of parameters by name;
 - `constraints`: for each limited cost, by its name, how far parameters are outside the limit, at most 0 where it is kept;
 - `identity`: the digest of the network that parameters stand for;
-- `search_space`: the parameters.
+- `search_space`: the parameters;
+- `candidates`: parameters of all networks that may be evaluated, where these are listed (those with measured costs); else None.
 
 Each function has an attribute `many`, which looks up many networks at once, and which is given arrays of the indices of choices by name.
 """
@@ -36,12 +38,18 @@ class Exact:
     Args:
         budget: the limits.
         sparse: costs that a network must have a value of, beside the limited ones.
+        listed: all networks that may be evaluated, where not every one within the budget may.
     """
 
     def __init__(
-        self, space: SearchSpace, objectives: Sequence[Objective], budget: Budget, sparse: Sequence[str] = ()
+        self,
+        space: SearchSpace,
+        objectives: Sequence[Objective],
+        budget: Budget,
+        sparse: Sequence[str] = (),
+        listed: Sequence[Architecture] | None = None,
     ) -> None:
-        self.space, self.objectives, self.budget = space, objectives, budget
+        self.space, self.objectives, self.budget, self.listed = space, objectives, budget, listed
         self._sparse = tuple(name for name in sparse if name not in budget.names)
         self._index = {gene: {label: i for i, label in enumerate(labels)} for gene, labels in labels_of(space).items()}
 
@@ -57,7 +65,13 @@ class Exact:
             "constraints": {name: self._function(name, self._violation(name)) for name in (*self.budget.names, *self._sparse)},
             "identity": lambda params: self.decode(params).digest,
             "search_space": distributions_of(self.space),
+            "candidates": None if self.listed is None else [self._params(arch) for arch in self.listed],
         }  # fmt: skip
+
+    def _params(self, arch: Architecture) -> dict[str, Any]:
+        """The parameters of a network."""
+        pairs = zip(self._index.items(), self.space.encode(arch), strict=True)
+        return {gene: list(index)[number] for (gene, index), number in pairs}
 
     def decode(self, params: Params) -> Architecture:
         """The network of parameters."""

@@ -288,11 +288,12 @@ def _macs_of(job: Job) -> float:
     return macs(job[0])
 
 
-def proposers_of(run: Run, constrained: Sequence[str]) -> list[Proposer]:
+def proposers_of(run: Run, constrained: Sequence[str], source: Space) -> list[Proposer]:
     """The samplers that the configuration names, just made. Those that can be told what is known exactly are told.
 
     Args:
         constrained: the costs that have a limit, or have to be known.
+        source: of the networks that may be evaluated.
 
     Raises:
         InputError: there is no such sampler, or it takes no such option.
@@ -300,7 +301,8 @@ def proposers_of(run: Run, constrained: Sequence[str]) -> list[Proposer]:
     settings = run.config.search
     options = options_of(settings.options, settings.samplers)
     objectives, space = parse_objectives(settings.objectives), space_of(run)
-    exact = Exact(space, objectives, Budget.parse(settings.budget), constrained).arguments()
+    listed = source.feasible if isinstance(source, Listed) else None
+    exact = Exact(space, objectives, Budget.parse(settings.budget), constrained, listed).arguments()
     found = []
     for name in settings.samplers:
         seed = derive_seed(run.config.seed, "sampler", name, settings.seed) % 2**32
@@ -395,8 +397,8 @@ def _conduct(run: Run, executor: Executor) -> Search:
             raise refusal(space, budget, error.nearest, sparse) from None
     # Everything that can fail, before the first file of a new search is written.
     constrained = tuple(dict.fromkeys((*budget.names, *sparse)))
-    for probe in proposers_of(run, constrained):
-        probe.ask()
+    for proposer in proposers_of(run, constrained, source):
+        proposer.probe()
     given = given_networks(settings, run.space)
     starts = starts_of(run, space, excess_of(violations))
     setup = None if settings.title in search_names(store) else setup_of(run)
@@ -406,7 +408,7 @@ def _conduct(run: Run, executor: Executor) -> Search:
     work.baseline("largest", largest_of(run, space, or_else(principal, -math.inf)))
     work.given(given)
     try:
-        work.sample(source, proposers_of(run, constrained), violations, [start.arch for start in starts])
+        work.sample(source, proposers_of(run, constrained, source), violations, [start.arch for start in starts])
     except OutsideBudget as error:
         raise refusal(space, budget, error.nearest, sparse) from None
     return _finish(work, closed=False)

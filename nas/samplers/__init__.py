@@ -8,7 +8,7 @@ import importlib
 import inspect
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +58,11 @@ NAMES = tuple(_KNOWN)
 ABOUT = {name: known.about for name, known in _KNOWN.items()}
 """What each of `NAMES` is."""
 
-_EXACT = ("known", "constraints", "identity", "search_space")
+_EXACT = ("known", "constraints", "identity", "search_space", "candidates")
+"""Arguments that mean what `nas.exact` says, to a sampler whose class says `takes_exact = True`. To others they may mean anything."""
 
-_NOT_OPTIONS = ("self", "seed", "constraints_func", *_EXACT)
-"""Arguments of samplers that the search sets itself."""
+_NOT_OPTIONS = ("self", "seed", "constraints_func")
+"""Arguments of samplers that the search sets itself, beside the exact ones."""
 
 _SIMPLE = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
 
@@ -95,7 +96,8 @@ def make_sampler(
         seed: below 2**32. A sampler of a dotted path gets it if it takes an argument `seed`.
         population: individuals of a generation, where the sampler has generations.
         options: further arguments of the sampler's constructor, which go before what is set here.
-        exact: what is known without evaluating (`nas.exact`). A sampler gets those that its constructor has arguments for.
+        exact: what is known without evaluating (`nas.exact`). A sampler whose class has the attribute `takes_exact = True` gets what its
+            constructor has arguments for; no other does.
 
     Raises:
         InputError: there is no such sampler, it cannot be imported, it takes no such option, or it is no Optuna sampler.
@@ -105,6 +107,7 @@ def make_sampler(
     maker = _found(known.path if known else name)
     arguments = _arguments(maker)
     anything = arguments is None
+    reserved = _EXACT if getattr(maker, "takes_exact", False) else ()
     given: dict[str, Any] = dict(known.defaults) if known else {}
     if known and known.has_population:
         given["population_size"] = population
@@ -112,19 +115,20 @@ def make_sampler(
         given.pop("group", None)  # which TPE has only beside it
     for option, value in (options or {}).items():
         if arguments is not None:
-            _check_option(name, option, value, arguments)
+            _check_option(name, option, value, arguments, reserved)
         given[option] = value
     if anything or "seed" in arguments:
         given["seed"] = seed
     if arguments is not None:
-        given |= {argument: value for argument, value in (exact or {}).items() if argument in arguments}
+        told = {argument: value for argument, value in (exact or {}).items() if argument in reserved}
+        given |= {argument: value for argument, value in told.items() if argument in arguments}
     try:
         with warnings.catch_warnings():
             _silence_experimental()
             sampler = maker(**given)
     except Exception as error:
         raise InputError(
-            f"sampler {name} cannot be made of {_spelt(given)} ({type(error).__name__}: {error})",
+            f"sampler {name} cannot be made of {_spelt(given, reserved)} ({type(error).__name__}: {error})",
             "what its documentation allows",
             f"other options of sampler {name}",
         ) from error
@@ -209,12 +213,18 @@ def _arguments(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | N
     }
 
 
-def _check_option(name: str, option: str, value: object, arguments: Mapping[str, inspect.Parameter]) -> None:
-    """Raises InputError unless a text can be this argument's value, as far as its annotation says."""
+def _check_option(
+    name: str, option: str, value: object, arguments: Mapping[str, inspect.Parameter], reserved: Sequence[str]
+) -> None:
+    """Raises InputError unless a text can be this argument's value, as far as its annotation says.
+
+    Args:
+        reserved: arguments that are no options, as the search sets them.
+    """
     allowed = {
         argument: parameter
         for argument, parameter in arguments.items()
-        if argument not in _NOT_OPTIONS and "Callable" not in str(parameter.annotation)
+        if argument not in (*_NOT_OPTIONS, *reserved) and "Callable" not in str(parameter.annotation)
     }
     if option not in allowed:
         raise unknown(f"option of sampler {name}:", option, allowed, f"search.options={name}.{{}}=VALUE")
@@ -234,5 +244,7 @@ def _check_option(name: str, option: str, value: object, arguments: Mapping[str,
         )
 
 
-def _spelt(given: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in ("seed", *_EXACT)) or "nothing"
+def _spelt(given: Mapping[str, Any], reserved: Sequence[str]) -> str:
+    return (
+        ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in ("seed", *reserved)) or "nothing"
+    )

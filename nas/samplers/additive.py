@@ -59,6 +59,8 @@ class AdditiveSampler(InformedSampler):
         known, exact = len(sums.ranges), len(sums.ranges) + len(self.constraints)
         rows = sums.rows
         taken = choices.table(np.array([one.row for one in (*trials.complete, *trials.running)]))
+        if self.candidates is not None and task.start.whole:
+            return self._listed(task, choices, trials, gain, rows, limits)
         within = (taken @ rows.T <= limits + _STEP * np.abs(rows).max(axis=1, initial=0.0)).all(axis=1)
         taken = taken[within]
         cuts = taken[np.argsort(-(taken @ gain), kind="stable")[:_CUTS]]
@@ -81,6 +83,15 @@ class AdditiveSampler(InformedSampler):
                 limits[known:exact] -= np.where(beyond > 0, beyond, 0.0)
             cuts = np.vstack((cuts, choices.hot(word)))
         return None
+
+    def _listed(
+        self, task: Task, choices: "_Choices", trials: Trials, gain: np.ndarray, rows: np.ndarray, limits: np.ndarray
+    ) -> np.ndarray | None:
+        """Where the candidates are listed, the one of the highest sum within the limits; else of the highest sum of all."""
+        table = choices.table(task.start.rows)
+        beyond = (table @ rows.T > limits).any(axis=1)
+        order = np.lexsort((-(table @ gain), beyond))
+        return next((row for row in task.start.rows[order] if self.fresh(task, trials, row)), None)
 
     def _programme(
         self, task: Task, choices: "_Choices", trials: Trials, rng: np.random.Generator

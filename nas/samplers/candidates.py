@@ -1,7 +1,7 @@
 """Rows that a sampler may propose: all of them where they are few, else those that a small evolution finds. Knows no networks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,11 +62,19 @@ def feasible(facts: Facts, rows: np.ndarray) -> Pool:
     return pool.take(np.flatnonzero(facts.excess(pool.values, pool.limits) <= 0))
 
 
-def first_pool(encoding: Encoding, facts: Facts, rng: np.random.Generator) -> Pool:
+def first_pool(
+    encoding: Encoding, facts: Facts, rng: np.random.Generator, candidates: np.ndarray | None = None
+) -> Pool:
     """Feasible rows to begin with: all of them, or random ones and some towards the ends of each known objective.
 
     Where none is found, those nearest to being feasible.
+
+    Args:
+        candidates: (n, parameters) rows, if no others may be proposed.
     """
+    if candidates is not None:
+        pool = feasible(facts, candidates)
+        return replace(pool, whole=True) if len(pool) else _nearest(facts, pool_of(facts, candidates))
     if encoding.size <= EVERY:
         pool = pool_of(facts, encoding.every())
         inside = np.flatnonzero(facts.excess(pool.values, pool.limits) <= 0)

@@ -59,14 +59,14 @@ class Facts:
     def settle(self, values: np.ndarray, limits: np.ndarray) -> None:
         """Takes the zero and the unit of each feature from the facts of some rows."""
         scales = []
-        for column in [*values.T, *limits.T]:
+        for place, column in enumerate([*values.T, *limits.T]):
             finite = column[np.isfinite(column)]
             if not len(finite) or finite.min() == finite.max():
                 continue
-            if finite.min() > 0 or finite.max() < 0:
+            if place >= values.shape[1] and finite.min() > -1:
+                shift = 1.0  # how far a cost is from its limit, as a share of the limit; whether some rows are over it or none
+            elif finite.min() > 0 or finite.max() < 0:
                 shift = 0.0
-            elif finite.min() > -1:  # how far a cost is from its limit, as a share of the limit
-                shift = 1.0
             else:
                 shift = math.nan  # of no sign: as it is
             changed = _logarithm(finite, shift)
@@ -84,7 +84,10 @@ class Facts:
         self._features = features
 
     def features(self, values: np.ndarray, limits: np.ndarray) -> np.ndarray:
-        """Facts as features of a model, (n, features): the logarithms of those that have one sign, with mean 0 and deviation 1."""
+        """Facts as features of a model, (n, features): the logarithms of those that have one sign, with mean 0 and deviation 1.
+
+        A constraint is above -1 where it is the share by which a cost is over its limit; then the cost is what it is the logarithm of.
+        """
         assert self._features is not None
         return self._features(values, limits)
 

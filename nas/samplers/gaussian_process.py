@@ -16,11 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cholesky, get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
+from scipy.sparse import block_diag, csr_array
 
 from nas.samplers.encoding import Encoding
 
 _TABLED = 32
 """Values of a parameter up to which its distances are looked up in a table."""
+
+_PROCESSES = 8
+"""Processes of one kernel, of objectives and constraints, whose weighted distances are kept."""
 
 _CONSTANT = 3.0
 """Variance of the mean of the process, in units of the variance of the kernel."""
@@ -76,7 +80,12 @@ class Kernel:
             if few:
                 values = np.arange(column.size, dtype=float)
                 self._tabled.append((i, column.positions(values) if column.ordered else values))
-        self._dense = [(t, i, square) for t, (i, square) in enumerate(self.terms) if i not in dict(self._tabled)]
+        self._terms_of: dict[int, list[tuple[int, bool]]] = {}
+        for t, (i, square) in enumerate(self.terms):
+            self._terms_of.setdefault(i, []).append((t, square))
+        self._blocks: dict[bytes, csr_array] = {}
+        tabled = {i for i, _ in self._tabled}
+        self._dense = [(t, i, square) for t, (i, square) in enumerate(self.terms) if i not in tabled]
 
     def points(self, rows: np.ndarray, features: np.ndarray) -> Points:
         """Rows (n, parameters) with their features (n, any number)."""
@@ -97,7 +106,7 @@ class Kernel:
     def covariance(self, theta: np.ndarray, one: Points, other: Points) -> np.ndarray:
         """Covariances (n, m), without noise and without the common scale."""
         weights = np.exp(theta[: len(self.terms)])
-        total = one.hot @ (other.hot @ self._weighted(weights)).T
+        total = one.hot @ (other.hot @ self._weighted(theta)).T
         for t, i, square in self._dense:
             total += weights[t] * _distance(one.positions[:, i], other.positions[:, i], square)
         return np.exp(-total) + math.exp(theta[-1]) * (one.features @ other.features.T) + _CONSTANT
@@ -106,15 +115,23 @@ class Kernel:
         """The diagonal of `covariance` of the points with themselves."""
         return 1 + _CONSTANT + math.exp(theta[-1]) * (points.features**2).sum(axis=1)
 
-    def _weighted(self, weights: np.ndarray) -> np.ndarray:
-        """Weighted distances (values, values) of the tabled parameters, in blocks along the diagonal."""
-        found = np.zeros((sum(len(values) for _, values in self._tabled),) * 2)
-        at = 0
-        for i, values in self._tabled:
-            block = slice(at, at := at + len(values))
-            for t, (column, square) in enumerate(self.terms):
-                if column == i:
-                    found[block, block] += weights[t] * _distance(values, values, square)
+    def _weighted(self, theta: np.ndarray) -> csr_array:
+        """Weighted distances (values, values) of the tabled parameters, in blocks along the diagonal.
+
+        They are computed once as long as the same few processes ask for them.
+        """
+        key = theta.tobytes()
+        found = self._blocks.get(key)
+        if found is None:
+            weights = np.exp(theta[: len(self.terms)])
+            blocks = [
+                sum(weights[t] * _distance(values, values, square) for t, square in self._terms_of[i])
+                for i, values in self._tabled
+            ]
+            found = csr_array(block_diag(blocks)) if blocks else csr_array((0, 0))
+            if len(self._blocks) == _PROCESSES:
+                self._blocks.clear()
+            self._blocks[key] = found
         return found
 
 

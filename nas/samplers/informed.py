@@ -7,7 +7,7 @@ import itertools
 import threading
 import zlib
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,12 +86,17 @@ class InformedSampler(BaseSampler):
         constraints: by name, functions that give the exact violation, at most 0 where the constraint is kept.
         identity: what parameters stand for, where different ones may be the same. The parameters themselves if left out.
         search_space: the parameters of the first trial, which no trial has told yet. If left out, it is drawn at random.
+        candidates: parameters by name, if no others may be proposed while one of these is left. Where rules for what may be tried are
+            not known, as where costs were measured of some networks only, nothing else leads to them.
         n_startup_trials: so many are spread over the space. At least 2.
         seed: of everything that is drawn; left out, one is drawn.
 
     Raises:
         ValueError: a number out of range.
     """
+
+    takes_exact = True
+    """Searches give the exact functions to samplers whose class says so; a sampler of your own may say it too (`nas.exact`)."""
 
     def __init__(
         self,
@@ -100,6 +105,7 @@ class InformedSampler(BaseSampler):
         constraints: Mapping[str, Known] | None = None,
         identity: Callable[[Mapping[str, Any]], Hashable] | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
+        candidates: Sequence[Mapping[str, Any]] | None = None,
         n_startup_trials: int = 20,
         seed: int | None = None,
     ) -> None:
@@ -107,6 +113,7 @@ class InformedSampler(BaseSampler):
             raise ValueError(f"n_startup_trials is {n_startup_trials}, and must be 2 or more")
         self.known, self.constraints = dict(known or {}), dict(constraints or {})
         self._identity, self._first = identity, dict(search_space or {})
+        self.candidates = None if candidates is None else list(candidates)
         self._startup = n_startup_trials
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._space = IntersectionSearchSpace(include_pruned=True)
@@ -178,10 +185,18 @@ class InformedSampler(BaseSampler):
             signs = np.array([1.0 if d == StudyDirection.MAXIMIZE else -1.0 for d in study.directions])
             known = [(self.known[i], signs[i]) for i in sorted(self.known)]
             facts = Facts(encoding, known, list(self.constraints.values()))
-            start = first_pool(encoding, facts, np.random.default_rng([self.seed, 2**31]))
+            start = first_pool(
+                encoding, facts, np.random.default_rng([self.seed, 2**31]), self._candidate_rows(encoding)
+            )
             facts.settle(start.values, start.limits)
             self._task = key, Task(encoding, facts, signs, start)
         return self._task[1]
+
+    def _candidate_rows(self, encoding: Encoding) -> np.ndarray | None:
+        """(n, parameters), each once; None where any row may be proposed, or where these parameters are others than the candidates'."""
+        if not self.candidates or not all(name in self.candidates[0] for name in encoding.names):
+            return None
+        return np.unique([encoding.encode(params) for params in self.candidates], axis=0)
 
     def _observed(self, task: Task, study: Study, trial: FrozenTrial) -> Trials:
         found = Trials([], [], [], set())

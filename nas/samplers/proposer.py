@@ -18,6 +18,7 @@ from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import Trial, TrialState
 
 from nas.objectives import Objective
+from nas.samplers.informed import InformedSampler
 from search_spaces.architecture import Value
 from search_spaces.errors import InputError
 from search_spaces.space import Genes, SearchSpace
@@ -69,6 +70,13 @@ class Proposer:
         )
         self._open: dict[int, Trial] = {}
         self._enqueued = 0
+
+    def probe(self) -> None:
+        """Asks once, for the errors of `ask`. Informed samplers are not asked: they have several objectives, and in a large space their first
+        proposal takes seconds.
+        """
+        if not isinstance(self._study.sampler, InformedSampler):
+            self.ask()
 
     def ask(self) -> tuple[int, Genes]:
         """The next proposal: its trial, and its genes. Enqueued genes come first."""

@@ -3,6 +3,7 @@
     python tests/benchmarks/tables.py --macro nas-bench-macro_cifar10.json                      # this project's samplers and Optuna's
     python tests/benchmarks/tables.py --macro FILE --samplers predictor gp gp-integer --seeds 2 # Gaussian processes take minutes a search
     python tests/benchmarks/tables.py --table FILE.csv --settings plain --seeds 10
+    python tests/benchmarks/tables.py --table FILE.csv --space results/supernet_table/space.toml --settings plain half
 
 Two objectives, quality up and cost down. Score: hypervolume of what was evaluated over that of the whole table, with the reference point
 at the 5 % quantile of the quality and the largest cost. Every trial counts as an evaluation, the repeated ones and those over a limit
@@ -15,7 +16,9 @@ the 10 % quantile of the cost, which is then the reference point's too.
 Tables: NAS-Bench-Macro (https://github.com/xiusu/NAS-Bench-Macro): 8 operators of 3, scored by the mean of 3 seeds, and `noisy` shows one of
 the three, drawn per search. NAS-Bench-Graph (pip install nas-bench-graph), Cora: validation accuracy is shown, test accuracy is scored, in
 every setting. `made`: pairs of neighbours interact. A CSV file: one column per gene, then the quality, then the cost; values that are all
-numbers are ordered. Parameters that are no network of a table are told as pruned and are no evaluation.
+numbers are ordered. With `--space` it is what tests/benchmarks/supernet_table.py writes: columns `digest`, `top1` and `macs` are read, and every
+set of genes of the space is decoded, of which several are one network. Parameters that are no network of a table are told as pruned and
+are no evaluation.
 """
 
 import argparse
@@ -40,6 +43,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas.samplers.additive import AdditiveSampler
 from nas.samplers.predictor import PredictorSampler
+from nas.samplers.proposer import labels_of
+from search_spaces.named import load_space
 from tests.benchmarks.samplers import made as made_here
 
 LOOKS = 50
@@ -81,7 +86,9 @@ class Table:
 
     def number(self, params: Mapping[str, Any]) -> int:
         """The network of parameters by name."""
-        return int(self.place[tuple(values.index(params[name]) for name, values in self.choices.items())])
+        return int(
+            self.place[tuple(values.index(params.get(name, values[0])) for name, values in self.choices.items())]
+        )
 
     def number_of_integers(self, params: Mapping[str, Any]) -> int:
         return int(self.place[tuple(params[name] for name in self.choices)])
@@ -96,7 +103,10 @@ class Table:
             return float(costs(np.array(self.number(params))))
 
         def many(table: Mapping[str, np.ndarray]) -> np.ndarray:
-            return costs(self.place[tuple(table[name] for name in self.choices)])
+            none = np.zeros(
+                len(next(iter(table.values()))), np.intp
+            )  # of a parameter with one value, which samplers leave out
+            return costs(self.place[tuple(table.get(name, none) for name in self.choices)])
 
         setattr(one, "many", many)  # noqa: B010
         return one
@@ -170,6 +180,34 @@ def read(path: Path) -> Table:
             raise SystemExit(f"{path}: line {number + 2} has the genes of line {before + 2} and other values")
         place[word] = number
     return Table(path.stem, choices, place, quality, quality[None], cost)
+
+
+def of_space(path: Path, space_file: Path, quality: str = "top1", cost: str = "macs") -> Table:
+    """A CSV file of evaluated networks of a space, by their digests. Not all need be there.
+
+    Raises:
+        SystemExit: it has not the columns, a network twice, or one that is not of the space.
+    """
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    missing = [name for name in ("digest", quality, cost) if not lines or name not in lines[0]]
+    if missing:
+        raise SystemExit(f"{path}: lines with digest, {quality} and {cost} are needed, and there is no {missing[0]}")
+    rows = {line["digest"]: number for number, line in enumerate(lines)}
+    if len(rows) < len(lines):
+        raise SystemExit(f"{path}: a digest is there twice")
+    space = load_space(str(space_file))
+    place = np.full([len(gene.choices) for gene in space.genes], -1)
+    digests = set()
+    for word in np.ndindex(place.shape):
+        digest = space.decode(word).digest
+        digests.add(digest)
+        place[word] = rows.get(digest, -1)
+    if outside := rows.keys() - digests:
+        raise SystemExit(f"{path}: network {min(outside)} is not of the space {space_file}")
+    values, costs = (np.array([float(line[name]) for line in lines]) for name in (quality, cost))
+    name = path.stem if len(rows) == len(digests) else f"{path.stem}, {len(rows):,} of {len(digests):,}"
+    return Table(name, labels_of(space), place, values, values[None], costs)
 
 
 def hypervolume(quality: np.ndarray, cost: np.ndarray, reference: tuple[float, float]) -> float:
@@ -302,6 +340,7 @@ def main() -> None:
     parser.add_argument("--graph", action="store_true", help="NAS-Bench-Graph too")
     parser.add_argument("--made", action="store_true", help="the table made here too")
     parser.add_argument("--table", type=Path, nargs="*", default=[], help="CSV files: genes, quality, cost")
+    parser.add_argument("--space", type=Path, help="the space that the tables are of, if they have digests")
     parser.add_argument("--samplers", nargs="*", default=CHEAP, choices=SAMPLERS)
     parser.add_argument("--settings", nargs="*", default=SETTINGS, choices=SETTINGS)
     parser.add_argument("--after", nargs="*", type=int, default=(50, 100, 133, 200))
@@ -311,7 +350,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     tables = [macro(options.macro)] if options.macro else []
     tables += [made()] if options.made else []
-    tables += [read(path) for path in options.table]
+    tables += [of_space(path, options.space) if options.space else read(path) for path in options.table]
     if options.graph and (found := graph()) is not None:
         tables.append(found)
     seeds = range(options.first_seed, options.first_seed + options.seeds)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from nas.budget import Budget
-from nas.costing import violations_of
+from nas.costing import excess_of, violations_of
 from nas.exact import Exact
 from nas.objectives import parse_objectives
 from nas.samplers import make_sampler
 from nas.samplers.proposer import Proposer, labels_of
+from nas.searching import Listed
 from search_spaces.costs import costs_of, register_cost, temporary_costs
 from search_spaces.named import load_space
 from tests.command_line import SEARCH, Commands, Runs
@@ -88,10 +89,33 @@ def test_no_proposal_is_over_the_budget_or_repeated(name: str) -> None:
     assert len(digests) == 14
 
 
+@pytest.mark.parametrize("name", ["predictor", "additive"])
+def test_where_costs_were_measured_only_what_was_measured_is_proposed(name: str) -> None:
+    """Of 16 measured networks of a space of many more, 12 are within the budget: all of them are proposed, each once."""
+    genes, _ = drawn(16)
+    archs = [SPACE.decode(tuple(row)) for row in genes.tolist()]
+    times = {arch.digest: 1.0 + number for number, arch in enumerate(archs)}
+    objectives, budget = parse_objectives(("top1", "phone_ms")), Budget.parse("phone_ms=12")
+    with temporary_costs():
+        register_cost("phone_ms")(lambda arch: times.get(arch.digest))
+        source = Listed(SPACE, archs, excess_of(violations_of(budget)))
+        exact = Exact(SPACE, objectives, budget, ("phone_ms",), source.feasible).arguments()
+        sampler = make_sampler(name, seed=0, population=5, options={"n_startup_trials": 4}, exact=exact)
+        proposer = Proposer(SPACE, name, sampler, objectives, ("phone_ms",))
+        found = []
+        for _ in range(12):
+            number, genes = proposer.ask()
+            arch = SPACE.decode(genes)
+            found.append(times[arch.digest])
+            proposer.tell(number, (found[-1] % 5, found[-1]), violations_of(budget)(arch))
+    assert sorted(found) == [1.0 + number for number in range(12)]
+
+
 def test_only_samplers_that_take_it_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "telling_samplers.py").write_text(
         "from optuna.samplers import RandomSampler\n\n\n"
         "class Told(RandomSampler):\n"
+        "    takes_exact = True\n\n"
         "    def __init__(self, identity=None, seed=None):\n"
         "        super().__init__(seed=seed)\n"
         "        self.told = identity\n"

@@ -190,12 +190,14 @@ def test_costs_that_the_user_has_measured(nas: Commands, after: After) -> None:
         rows.writerow(["digest", "latency_ms", "architecture"])
         rows.writerows([digest, ms, json.dumps(arch.to_dict())] for digest, (arch, ms) in measured.items())
     middle = sorted(ms for _, ms in measured.values())[len(measured) // 2]
-    command = ("search", "run=run", "name=phone", "measured=phone.csv", "objectives=top1,latency_ms", "samplers=random")
-    command += ("evaluations=50",)
+    command = ("search", "run=run", "name=phone", "measured=phone.csv", "objectives=top1,latency_ms")
+    command += ("evaluations=50", "samplers=predictor")  # beside random search
     printed = nas(*command, f"budget=latency_ms={middle}", "calibration_images=64", cwd=place).ok()
     found = read_search(store, "phone").evaluations()
     fast = {digest for digest, (_, ms) in measured.items() if ms <= middle}
     assert {e.digest for e in found if e.origin.kind == SAMPLER} == fast
+    trials = [e.trial for e in found if e.origin.name == "predictor"]
+    assert sorted(trials) == list(range(len(fast)))  # it was refused none, so it knew which were measured
     assert f"stopped at {len(fast)} different networks" in printed.out
     for e in found:
         assert e.costs.get("latency_ms") == (measured[e.digest][1] if e.digest in measured else None)

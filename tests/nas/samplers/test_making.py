@@ -118,3 +118,45 @@ def test_a_sampler_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         make_sampler("foreign_broken.Mine", seed=5, population=9)
     with pytest.raises(InputError, match=r"foreign_syntax.py, line 1"):
         make_sampler("foreign_syntax.Mine", seed=5, population=9)
+
+
+def test_exact_functions_are_for_those_that_take_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To any other sampler an argument of such a name is an option like any other."""
+    (tmp_path / "foreign_exact.py").write_text(
+        textwrap.dedent("""
+            from optuna.samplers import RandomSampler
+
+            class Own(RandomSampler):
+                def __init__(self, seed=None, known: int = 3):
+                    super().__init__(seed=seed)
+                    self.known = known
+
+            class Exact(Own):
+                takes_exact = True
+            """)
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    exact = {"known": {1: len}, "search_space": {}}
+    own = make_sampler("foreign_exact.Own", seed=1, population=4, options={"known": 4}, exact=exact)
+    assert vars(own)["known"] == 4
+    assert vars(make_sampler("foreign_exact.Exact", seed=1, population=4, exact=exact))["known"] == {1: len}
+    for name in ("foreign_exact.Exact", "predictor"):
+        with pytest.raises(InputError, match=r"unknown option of sampler .*: 'known'"):
+            make_sampler(name, seed=1, population=4, options={"known": 4}, exact=exact)
+
+
+def test_a_grid_is_searched() -> None:
+    grid = {"x": ["b", "a"], "y": ["c", "d"]}
+    options = {"search_space": grid}
+    sampler = make_sampler(
+        "optuna.samplers.GridSampler", seed=1, population=4, options=options, exact={"search_space": {}}
+    )
+    study = optuna.create_study(sampler=sampler)
+    space = {name: optuna.distributions.CategoricalDistribution((*values, "z")) for name, values in grid.items()}
+    found = set()
+    for _ in range(3):
+        trial = study.ask(space)
+        found.add(tuple(trial.params.values()))
+        study.tell(trial, 0.0)
+    assert len(found) == 3
+    assert found < {("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")}

@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from nas.samplers.additive import AdditiveSampler
 from nas.samplers.encoding import Column, Encoding
+from nas.samplers.facts import Facts
 from nas.samplers.gaussian_process import Kernel, Posterior, fit
 from nas.samplers.hypervolume import Guess, Objective, Scale, expected_gains, undominated
 
@@ -62,6 +63,34 @@ def problem(n: int) -> tuple[Kernel, np.ndarray, np.ndarray]:
     rows = encoding.draw(np.random.default_rng(2), n)
     values = (rows[:, 0] == 1) + np.log1p(rows[:, 1]) + rows[:, 3] + 0.05 * np.random.default_rng(3).normal(size=n)
     return Kernel(encoding), rows, values - values.mean()
+
+
+def test_the_covariance_is_the_sum_of_the_terms() -> None:
+    """Of more parameters of the kernel in turn than it keeps the distances of, each twice."""
+    kernel, rows, _ = problem(12)
+    one, other = kernel.points(rows[:5], rows[:5, 3:4]), kernel.points(rows[5:], rows[5:, 3:4])
+    rng = np.random.default_rng(5)
+    thetas = rng.normal(size=(12, len(kernel.terms) + 2)) - 1
+    for theta in (*thetas, *thetas):
+        total = np.zeros((5, 7))
+        for weight, (i, square) in zip(np.exp(theta), kernel.terms, strict=False):
+            difference = one.positions[:, i, None] - other.positions[:, i]
+            total += weight * (difference**2 if square else difference != 0)
+        expected = np.exp(-total) + np.exp(theta[-1]) * one.features @ other.features.T + 3
+        assert kernel.covariance(theta, one, other) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("limit", [50, 90, 101])
+def test_a_constraint_is_a_feature_by_its_cost_whether_or_not_rows_are_over_the_limit(limit: float) -> None:
+    costs = np.arange(10.0, 101.0, 5.0)
+    encoding = Encoding({"cost": IntDistribution(0, len(costs) - 1)})
+    rows = np.arange(len(costs), dtype=float)[:, None]
+    facts = Facts(encoding, [], [lambda params: costs[params["cost"]] / limit - 1])
+    values, limits = facts.of(rows)
+    facts.settle(values, limits)
+    logarithms = np.log(costs)
+    expected = (logarithms - logarithms.mean()) / logarithms.std()
+    assert facts.features(values, limits)[:, 0] == pytest.approx(expected)
 
 
 def test_rank_one_updates_are_the_posterior_of_all_values() -> None:

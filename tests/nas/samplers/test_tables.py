@@ -7,7 +7,28 @@ import numpy as np
 import optuna
 import pytest
 
-from tests.benchmarks.tables import SAMPLERS, hypervolume, measured, read
+from search_spaces.named import load_space
+from tests.benchmarks.tables import SAMPLERS, hypervolume, measured, of_space, read
+
+SMALL = """
+name = "small"
+in_channels = 1
+num_classes = 3
+resolution = 16
+head = { part = "linear_head", norm = "layer_norm" }
+
+[block]
+position = [{ part = "none" }]
+norm = [{ part = "layer_norm" }]
+scale = [{ part = "none" }]
+ffn = [{ part = "mlp", ratio = 1 }]
+
+[[stages]]
+width = [8, 16]
+depth = [1]
+embedding = { part = "conv_stem", stride = 2 }
+mixer = [{ part = "depthwise_conv", kernel_size = [3, 5, 7] }, { part = "global_attention", head_dim = 8 }]
+"""
 
 
 @pytest.fixture
@@ -59,3 +80,44 @@ def test_every_sampler_is_measured(name: str, table: Path) -> None:
         assert case.shares[0, 0] <= case.shares[0, 1]
         if name in ("predictor", "additive"):
             assert (case.repeated, case.over if setting == "half" else 0) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["predictor", "additive"])
+def test_a_column_of_one_value_is_no_parameter(name: str, table: Path) -> None:
+    """Informed samplers leave it out, and the exact functions do without it."""
+    header, *lines = table.read_text().split()
+    table.write_text("\n".join([f"stem,{header}", *(f"conv,{line}" for line in lines)]) + "\n")
+    case = measured(read(table), name, "half", (10, 20), range(1))
+    assert (case.repeated, case.over) == (0, 0)
+
+
+def test_a_table_of_a_space_is_read_by_digests(tmp_path: Path) -> None:
+    """12 sets of genes are 8 networks, of which the file has 7; what the genes' columns say does not matter."""
+    (tmp_path / "space.toml").write_text(SMALL)
+    space = load_space(str(tmp_path / "space.toml"))
+    words = {
+        word: space.decode(word).digest for word in itertools.product(*(range(len(g.choices)) for g in space.genes))
+    }
+    digests = list(dict.fromkeys(words.values()))
+    assert (len(words), len(digests)) == (12, 8)
+    path = tmp_path / "some.csv"
+    rows = [f",,{digest},0.{number},1,60,{100 + number},7" for number, digest in enumerate(digests[:7])]
+    path.write_text("\n".join(["a,b,digest,top1,loss,images,macs,params", *rows]) + "\n")
+    found = of_space(path, tmp_path / "space.toml")
+    assert found.name == "some, 7 of 8"
+    for word, digest in words.items():
+        number = digests.index(digest)
+        params = {gene.name: gene.choices[index] for gene, index in zip(space.genes, word, strict=True)}
+        assert found.number(params) == (number if number < 7 else -1)
+    assert (found.scored[3], found.cost[3]) == (0.3, 103)
+    for name in ("predictor", "additive"):
+        assert measured(found, name, "plain", (2, 7), range(1)).repeated == 0
+    path.write_text(path.read_text() + f",,{digests[0]},0.5,1,60,100,7\n")
+    with pytest.raises(SystemExit, match="twice"):
+        of_space(path, tmp_path / "space.toml")
+    path.write_text("digest,top1,macs\n0123456789ab,0.5,100\n")
+    with pytest.raises(SystemExit, match="network 0123456789ab is not of the space"):
+        of_space(path, tmp_path / "space.toml")
+    path.write_text("digest,macs\n0123456789ab,100\n")
+    with pytest.raises(SystemExit, match="there is no top1"):
+        of_space(path, tmp_path / "space.toml")
