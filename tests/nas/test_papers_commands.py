@@ -24,6 +24,7 @@ def error(found: float, printed: float) -> str:
     return f"{100 * found / printed - 100:+.2f}"
 
 
+@pytest.mark.slow
 def test_the_table_of_networks(nas: Commands, tmp_path: Path) -> None:
     result = nas("models", cwd=tmp_path)
     assert result.code == 0

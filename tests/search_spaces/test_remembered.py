@@ -77,6 +77,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pieces.part_cost.cache_clear()
 
 
+@pytest.mark.slow
 def test_another_process_reads_what_one_has_counted(tmp_path: Path) -> None:
     first, second = counted(tmp_path, "ffn.mlp"), counted(tmp_path, "ffn.mlp")
     assert (first[1], second) == (True, (first[0], False))

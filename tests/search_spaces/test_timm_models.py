@@ -99,6 +99,7 @@ for order in ("search_spaces, timm", "timm, search_spaces", "search_spaces.timm_
 """
 
 
+@pytest.mark.slow
 def test_any_order_of_imports() -> None:
     """And `search_spaces` alone imports nothing heavy."""
     run_script(ORDERS)
