@@ -99,7 +99,9 @@ def keep_starts(search: Search, starts: Sequence[Start]) -> Search:
     if search.conditions.get("starts", []) == wanted:
         return search
     if starts:
-        say(f"search {search.name} starts with {len(starts)} known networks: {', '.join(s.source for s in starts)}")
+        say(
+            f"search {search.name} starts with {len(starts)} known networks: {', '.join(dict.fromkeys(s.source for s in starts))}"
+        )
     evaluations = search.settings.evaluations
     if len(starts) > evaluations:
         say(

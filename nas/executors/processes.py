@@ -9,7 +9,6 @@ import os
 import pickle
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, util
@@ -18,6 +17,7 @@ from typing import Any
 
 from nas.executors import Executor, Job, Result, State
 from nas.executors.guard import Words, check_guarded, importable_by_others, is_command_line, new_mark, told
+from nas.executors.jobs import Queue
 from nas.executors.shared import NoSharedMemory, Packed, pack
 from nas.executors.worker import END, ERROR, IMPORTED, RESULT, serve
 from search_spaces.errors import InputError
@@ -135,21 +135,14 @@ class Processes(Executor):
         try:
             function = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
             self._start(setup, min(self._most, len(given)))
-            order = range(len(given)) if weight is None else sorted(range(len(given)), key=lambda i: -weight(given[i]))
-            waiting = deque(order)
-            done: dict[int, tuple[str, Any]] = {}
-            for index in range(len(given)):
-                if self._turn != turn:
-                    raise RuntimeError("these results ended when the executor was closed, or began with other jobs")
-                self._collect(done, 0)
-                self._hand_out(waiting, given, done, function)
-                while index not in done:
-                    self._collect(done, None)
-                    self._hand_out(waiting, given, done, function)
-                what, value = done.pop(index)
-                if what == ERROR:
-                    raise value
-                if index == len(given) - 1:
+            queue = Queue(given, weight, lambda job: pickle.dumps(job, pickle.HIGHEST_PROTOCOL))
+
+            def advance(wait: bool) -> None:
+                self._collect(queue, None if wait else 0)
+                self._hand_out(queue, function)
+
+            for value in queue.results(advance, lambda: self._turn == turn):
+                if queue.is_finished:
                     self._running = False  # also where the caller does not ask whether there is another result
                 yield value
         finally:
@@ -186,27 +179,18 @@ class Processes(Executor):
                 self._started += 1
                 self._workers.append(_Worker(self._started, self._packed))
 
-    def _hand_out(
-        self, waiting: deque[int], jobs: list[Any], done: dict[int, tuple[str, Any]], function: bytes
-    ) -> None:
-        """Gives jobs to workers that wait for one. Nothing after a job that has failed: its result would not be seen."""
-        failed = min((index for index, (what, _) in done.items() if what == ERROR), default=len(jobs))
-        idle = [worker for worker in self._workers if worker.ready and worker.job is None]
-        while waiting and idle:
-            index = waiting.popleft()
-            if index > failed:
+    def _hand_out(self, queue: Queue, function: bytes) -> None:
+        """Gives jobs to workers that wait for one."""
+        for worker in self._workers:
+            if not worker.ready or worker.job is not None:
                 continue
-            try:
-                job = pickle.dumps(jobs[index], pickle.HIGHEST_PROTOCOL)
-            except Exception as error:
-                done[index], failed = (ERROR, error), index
-                continue
-            worker = idle.pop(0)
+            if (found := queue.next()) is None:
+                return
             new = worker.told != self._turn
-            worker.job, worker.told = index, self._turn
+            (worker.job, job), worker.told = found, self._turn
             self._send(worker, pickle.dumps((function if new else None, job), pickle.HIGHEST_PROTOCOL))
 
-    def _collect(self, done: dict[int, tuple[str, Any]], timeout: float | None) -> None:
+    def _collect(self, queue: Queue, timeout: float | None) -> None:
         """Takes what workers have to say; waits for it at most `timeout` seconds, or until there is something.
 
         Raises:
@@ -220,9 +204,9 @@ class Processes(Executor):
                 if not worker.process.is_alive() and not worker.connection.poll():
                     raise self._why(worker)
         for one in found:
-            self._take(by_connection[one], done)  # type: ignore[index]
+            self._take(by_connection[one], queue)  # type: ignore[index]
 
-    def _take(self, worker: _Worker, done: dict[int, tuple[str, Any]]) -> None:
+    def _take(self, worker: _Worker, queue: Queue) -> None:
         try:
             message = worker.connection.recv_bytes()
         except (EOFError, OSError):
@@ -235,7 +219,7 @@ class Processes(Executor):
             assert self._packed is not None
             self._send(worker, self._packed.pickled)
         elif worker.job is not None and what in (RESULT, ERROR):
-            done[worker.job] = (what, value)
+            queue.finish(worker.job, what, value)
             worker.job = None
         elif what == ERROR:  # of the setup
             raise value

@@ -8,7 +8,7 @@ import os
 import pickle
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -19,6 +19,7 @@ from nas.executors import Executor, Job, Result, State
 from nas.executors.actor import Place, actor_class, difference, identity
 from nas.executors.cluster import cloudpickle, drop, join, leave, ray
 from nas.executors.guard import Words
+from nas.executors.jobs import Queue
 from nas.executors.shared import array_of, pack
 from nas.executors.worker import ERROR
 from nas.log import say
@@ -102,24 +103,20 @@ class Ray(Executor):
         try:
             self._take_setup(setup)
             function = cloudpickle.dumps(work)
-            order = range(len(given)) if weight is None else sorted(range(len(given)), key=lambda i: -weight(given[i]))
-            waiting = deque(order)
-            done: dict[int, tuple[str, Any]] = {}
+            queue = Queue(given, weight, cloudpickle.dumps)
             deaths: Counter[int] = Counter()
             self._heard = time.monotonic()
-            for index in range(len(given)):
-                if self._turn != turn:
-                    raise RuntimeError("these results ended when the executor was closed, or began with other jobs")
-                self._collect(waiting, done, deaths, 0)
-                self._hand_out(waiting, given, done, function)
-                while index not in done:
-                    self._start(len(waiting))
-                    self._hand_out(waiting, given, done, function)
-                    self._collect(waiting, done, deaths, 1)
-                what, value = done.pop(index)
-                if what == ERROR:
-                    raise value
-                if index == len(given) - 1:
+
+            def advance(wait: bool) -> None:
+                if wait:
+                    self._start(len(queue))
+                    self._hand_out(queue, function)
+                self._collect(queue, deaths, 1 if wait else 0)
+                if not wait:
+                    self._hand_out(queue, function)
+
+            for value in queue.results(advance, lambda: self._turn == turn):
+                if queue.is_finished:
                     self._running = False  # also where the caller does not ask whether there is another result
                 yield value
         finally:
@@ -193,35 +190,23 @@ class Ray(Executor):
             place = Place(os.getcwd(), tuple(os.path.abspath(entry) for entry in sys.path))
             self._actors.append(_Actor(self._class.remote(place.folder, place.path)))
 
-    def _hand_out(
-        self, waiting: deque[int], jobs: list[Any], done: dict[int, tuple[str, Any]], function: bytes
-    ) -> None:
-        """Gives work to the actors that wait for it. Nothing after a job that has failed: its result would not be seen."""
-        failed = min((index for index, (what, _) in done.items() if what == ERROR), default=len(jobs))
+    def _hand_out(self, queue: Queue, function: bytes) -> None:
+        """Gives work to the actors that wait for it."""
         for actor in self._actors:
-            while actor.state == IDLE and waiting:
-                if actor.prepared != self._setups:
-                    self._prepare(actor)
-                    break
-                index = waiting.popleft()
-                if index > failed:
-                    continue
-                try:
-                    job = cloudpickle.dumps(jobs[index])
-                except Exception as error:
-                    done[index], failed = (ERROR, error), index
-                    continue
+            if actor.state != IDLE or not len(queue):
+                continue
+            if actor.prepared != self._setups:
+                self._prepare(actor)
+            elif (found := queue.next()) is not None:
                 new = actor.told != self._turn
-                actor.told, actor.job, actor.state = self._turn, index, BUSY
+                (actor.job, job), actor.told, actor.state = found, self._turn, BUSY
                 actor.reply = actor.handle.do.remote(function if new else None, job)
 
     def _prepare(self, actor: _Actor) -> None:
         actor.state, actor.told, actor.prepared = PREPARING, 0, self._setups
         actor.reply = actor.handle.prepare.remote(*self._packed)
 
-    def _collect(
-        self, waiting: deque[int], done: dict[int, tuple[str, Any]], deaths: Counter[int], timeout: float
-    ) -> None:
+    def _collect(self, queue: Queue, deaths: Counter[int], timeout: float) -> None:
         """Takes what an actor has to say; waits for it at most `timeout` seconds.
 
         Raises:
@@ -241,9 +226,9 @@ class Ray(Executor):
             )
         for reply in ready:
             self._heard = time.monotonic()
-            self._take(by_reply[reply], waiting, done, deaths)
+            self._take(by_reply[reply], queue, deaths)
 
-    def _take(self, actor: _Actor, waiting: deque[int], done: dict[int, tuple[str, Any]], deaths: Counter[int]) -> None:
+    def _take(self, actor: _Actor, queue: Queue, deaths: Counter[int]) -> None:
         """Takes the reply of an actor, or its death."""
         was = actor.state
         try:
@@ -254,10 +239,10 @@ class Ray(Executor):
             self._lost(actor, error)
             if was == BUSY:
                 deaths[actor.job] += 1
-                waiting.appendleft(actor.job)
                 if deaths[actor.job] >= TRIES:
-                    waiting.popleft()
-                    done[actor.job] = (ERROR, self._ended(actor, error, TRIES))
+                    queue.finish(actor.job, ERROR, self._ended(actor, error, TRIES))
+                else:
+                    queue.again(actor.job)
             return
         actor.state = IDLE
         if was == ASKED:
@@ -268,7 +253,7 @@ class Ray(Executor):
         if text:
             value.add_note(f"\nOn {actor.host}, in a process of its own:\n\n{text}")
         if was == BUSY:
-            done[actor.job] = (what, value)
+            queue.finish(actor.job, what, value)
         elif what == ERROR:  # of the setup
             given, actor.prepared = actor.prepared, 0
             if given == self._setups:  # and not of one that somebody has given up

@@ -15,7 +15,7 @@ from nas.exact import Exact
 from nas.objectives import parse_objectives
 from nas.samplers import make_sampler
 from nas.samplers.proposer import Proposer, labels_of
-from nas.searching import Listed
+from nas.sources import Listed
 from search_spaces.costs import costs_of, register_cost, temporary_costs
 from search_spaces.named import load_space
 from tests.command_line import SEARCH, Commands, Runs

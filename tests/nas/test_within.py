@@ -6,7 +6,7 @@ import pytest
 
 from nas.budget import Budget
 from nas.costing import excess_of, violations_of
-from nas.searching import Within
+from nas.sources import Within
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
 from search_spaces.errors import OutsideBudget

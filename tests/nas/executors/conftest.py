@@ -15,6 +15,6 @@ def ray_cluster() -> Iterator[None]:
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
     from nas.executors.cluster import ray
 
-    ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.WARNING)
+    ray.init(address="local", num_cpus=4, include_dashboard=False, logging_level=logging.WARNING)
     yield
     ray.shutdown()

@@ -109,7 +109,7 @@ import ray
 from ray import tune
 from nas.tuning import TunedSearch
 
-ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)
+ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)
 with TunedSearch("run", "name=small") as search:
     config = tune.TuneConfig(
         search_alg=search.searcher, num_samples=int(sys.argv[1]), reuse_actors=True, max_concurrent_trials=2
