@@ -19,7 +19,7 @@ from nas.store import RunStore
 from nas.weights import ARCH, read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, unknown
 from search_spaces.fixing import fixed
 from search_spaces.registry import complete
 from search_spaces.space import SearchSpace
@@ -127,6 +127,9 @@ def _front(store: RunStore, settings: SearchConfig, name: str) -> list[Start]:
             ", ".join(f"{FRONT}{other}" for other in others) or "another search of the run",
             f"{KEY}={FRONT}{others[-1]}" if others else "search.name=another",
         )
+    names = search_names(store)
+    if names and name not in names:
+        raise unknown(f"search of {store.folder} in {KEY}:", name, names, f"{KEY}={FRONT}{{}}")
     search = read_search(store, name)
     winners = eligible(search.evaluations(), search.budget, search.objectives, search.refuted())
     return [Start(f"{FRONT}{name}", record.architecture) for record in front_of(winners, search.objectives)]

@@ -85,6 +85,9 @@ def test_samplers_begin_with_the_starts(trained: Path) -> None:
         assert len(proposed(more, sampler)) == 6
     with pytest.raises(InputError, match=r"search known of run has search.starts="):
         verbs.search(config(*asked[:2], "search.starts=front:first"))
+    with pytest.raises(InputError, match="'frist'") as caught:
+        verbs.search(config("search.name=new", "search.starts=front:frist"))
+    assert caught.value.instead == "search.starts=front:first"
 
 
 @pytest.mark.parametrize(
