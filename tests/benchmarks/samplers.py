@@ -1,6 +1,6 @@
 """Which sampler finds more of the Pareto front: searches replayed on tables in which every network has been evaluated.
 
-    python tests/benchmarks/samplers.py                                 # a table made here, and NAS-Bench-Graph if it is installed
+    python tests/benchmarks/samplers.py                                 # one made here, one of results/, and NAS-Bench-Graph's if it is installed
     python tests/benchmarks/samplers.py --macro nas-bench-macro_cifar10.json
     python tests/benchmarks/samplers.py --samplers gp --seeds 2         # minutes a search
 
@@ -10,12 +10,13 @@ reference point: the 5 % quantile of the quality, and the budget. Mean and worst
 seeds a score varies by about .1 after 60 networks and .03 after 120: means of 5 by .05 and .015, so compare with `--seeds 40`.
 
 `documented` is Optuna's NSGA-II in a loop as its documentation has it: constraints, and every trial evaluated, whether over the
-budget or seen before. Samplers that take exact functions are given the cost and the limit (`nas.exact`). No torch is needed, except by `gp`.
+budget or seen before. Samplers that take exact functions are given the cost and the limit (`nas.exact`).
 
 NAS-Bench-Macro: https://github.com/xiusu/NAS-Bench-Macro (data/nas-bench-macro_cifar10.json). NAS-Bench-Graph: pip install nas-bench-graph.
 """
 
 import argparse
+import csv
 import importlib
 import itertools
 import json
@@ -36,6 +37,7 @@ from nas.engine import Proposal, Tally, run_search
 from nas.objectives import parse_objectives
 from nas.samplers import NAMES, make_sampler
 from nas.samplers.proposer import Proposer, distributions_of, labels_of
+from search_spaces.named import load_space
 from search_spaces.space import Gene, Genes
 
 AFTER = (60, 120)
@@ -138,6 +140,19 @@ def made() -> Table:
         cost = 50 + sum(costs[i][size] for i, size in enumerate(word))
         entries[word] = Entry("".join(map(str, word)), 1 - math.exp(-quality / 3), cost, word)
     return Table("made here", genes, entries)
+
+
+def inherited() -> Table:
+    """results/supernet_table: 3,840 networks with the weights of a supernet on Fashion-MNIST, top-1 of search-validation, MACs."""
+    folder = Path(__file__).resolve().parent.parent.parent / "results" / "supernet_table"
+    with (folder / "supernet_table.csv").open(newline="") as file:
+        rows = {row["digest"]: row for row in csv.DictReader(file)}
+    space = load_space(str(folder / "space.toml"))
+    entries = {}
+    for word in itertools.product(*(range(len(gene.choices)) for gene in space.genes)):
+        digest = space.decode(word).digest
+        entries[word] = Entry(digest, float(rows[digest]["top1"]), float(rows[digest]["macs"]), word)
+    return Table("supernet on Fashion-MNIST", space.genes, entries)
 
 
 def hypervolume(entries: Sequence[Entry], quality: float, cost: float) -> float:
@@ -253,7 +268,7 @@ def rows(tables: Sequence[Table], samplers: Sequence[str], seeds: int, batch: in
 
 def tables(path: Path | None = None) -> list[Table]:
     """The tables that are there."""
-    return [*([macro(path)] if path else []), made(), *([found] if (found := graph()) else [])]
+    return [*([macro(path)] if path else []), made(), inherited(), *([found] if (found := graph()) else [])]
 
 
 def main() -> None:
