@@ -15,6 +15,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 _LISTED = 32
 """Values of a parameter up to which all of them are tried as neighbours; of more, some."""
 
+_SOME = 8
+"""Values that are tried of a parameter with more."""
+
 
 class Column:
     """One parameter.
@@ -171,18 +174,29 @@ class Encoding:
             found[here, i] = column.beside(rng, rows[here, i])
         return found
 
-    def neighbours(self, rng: np.random.Generator, row: np.ndarray) -> np.ndarray:
-        """Rows that differ in one parameter: all of them where its values are few."""
-        found = []
-        for i, column in enumerate(self.columns):
-            if 0 < column.size <= _LISTED:
-                values = np.setdiff1d(np.arange(column.size), row[i])
-            else:
-                values = column.beside(rng, np.full(8, row[i]))
-            changed = np.repeat(row[None], len(values), axis=0)
-            changed[:, i] = values
-            found.append(changed)
-        return np.concatenate(found)
+    def neighbours(self, rng: np.random.Generator, row: np.ndarray, most: int | None = None) -> np.ndarray:
+        """Rows that differ in one parameter: all of them where its values are few.
+
+        Args:
+            row: (parameters,)
+            most: of more neighbours, so many random ones. All of them if left out.
+        """
+        counts = np.array([column.size - 1 if 0 < column.size <= _LISTED else _SOME for column in self.columns])
+        if most is not None and counts.sum() > most:
+            chosen = np.sort(rng.choice(counts.sum(), most, replace=False))
+        else:
+            chosen = np.arange(counts.sum())
+        ends = np.cumsum(counts)
+        changed = np.searchsorted(ends, chosen, side="right")
+        values = (chosen - (ends - counts)[changed]).astype(float)
+        values += values >= row[changed]  # which leaves out the value that the row has
+        for i in np.unique(changed):
+            if not 0 < self.columns[i].size <= _LISTED:
+                here = changed == i
+                values[here] = self.columns[i].beside(rng, np.full(here.sum(), row[i]))
+        found = np.repeat(row[None], len(chosen), axis=0)
+        found[np.arange(len(chosen)), changed] = values
+        return found
 
 
 def _increasing(choices: Sequence[Any]) -> bool:

@@ -11,7 +11,7 @@ weights w, rho and the noise maximise the marginal likelihood under log-normal p
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.linalg import cholesky, get_lapack_funcs, solve_triangular
@@ -47,11 +47,13 @@ class Points:
 
     Args:
         positions: (n, parameters). hot: one-hot (n, values of all tabled parameters). features: (n, features).
+        weighted: `hot` times the weighted distances of a process, by its parameters; filled by the kernel.
     """
 
     positions: np.ndarray
     hot: np.ndarray
     features: np.ndarray
+    weighted: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -106,7 +108,7 @@ class Kernel:
     def covariance(self, theta: np.ndarray, one: Points, other: Points) -> np.ndarray:
         """Covariances (n, m), without noise and without the common scale."""
         weights = np.exp(theta[: len(self.terms)])
-        total = one.hot @ (other.hot @ self._weighted(theta)).T
+        total = one.hot @ self._of_hot(theta, other).T
         for t, i, square in self._dense:
             total += weights[t] * _distance(one.positions[:, i], other.positions[:, i], square)
         return np.exp(-total) + math.exp(theta[-1]) * (one.features @ other.features.T) + _CONSTANT
@@ -114,6 +116,16 @@ class Kernel:
     def variance(self, theta: np.ndarray, points: Points) -> np.ndarray:
         """The diagonal of `covariance` of the points with themselves."""
         return 1 + _CONSTANT + math.exp(theta[-1]) * (points.features**2).sum(axis=1)
+
+    def _of_hot(self, theta: np.ndarray, points: Points) -> np.ndarray:
+        """Weighted distances (n, values) of points from each value of the tabled parameters.
+
+        The points remember them, because a pool is compared with every later trial.
+        """
+        found = points.weighted.get(theta.tobytes())
+        if found is None:
+            found = points.weighted[theta.tobytes()] = points.hot @ self._weighted(theta)
+        return found
 
     def _weighted(self, theta: np.ndarray) -> csr_array:
         """Weighted distances (values, values) of the tabled parameters, in blocks along the diagonal.

@@ -45,6 +45,9 @@ _MARGIN = 0.01
 _NEAR = 3
 """Best candidates whose neighbours are tried too, where not all rows are listed."""
 
+_BESIDE = 600
+"""Of these neighbours at most so many are tried, and random ones where there are more. A space of 50 genes has fewer."""
+
 _FAR = 10.0
 """Deviations at which a value is cut off."""
 
@@ -129,7 +132,8 @@ class PredictorSampler(InformedSampler):
         scores, rows = gains(pool, None), pool.rows
         if not pool.whole:
             best = rows[np.argsort(-scores, kind="stable")[:_NEAR]]
-            near = np.unique(np.concatenate([task.encoding.neighbours(rng, row) for row in best]), axis=0)
+            near = [task.encoding.neighbours(rng, row, _BESIDE // len(best)) for row in best]
+            near = np.unique(np.concatenate(near), axis=0)
             beside = pool_of(task.facts, near)
             beside = beside.take(np.flatnonzero(task.facts.excess(beside.values, beside.limits) <= 0))
             if len(beside):
