@@ -3,12 +3,15 @@
     python tests/benchmarks/tables.py --macro nas-bench-macro_cifar10.json                      # this project's samplers and Optuna's
     python tests/benchmarks/tables.py --macro FILE --samplers predictor gp gp-integer --seeds 2 # Gaussian processes take minutes a search
     python tests/benchmarks/tables.py --table FILE.csv --settings plain --seeds 10
-    python tests/benchmarks/tables.py --table FILE.csv --space results/supernet_table/space.toml --settings plain half
+    python tests/benchmarks/tables.py --table FILE.csv --space results/supernet_table/space.toml --settings plain half --out FILE.csv
 
 Two objectives, quality up and cost down. Score: hypervolume of what was evaluated over that of the whole table, with the reference point
 at the 5 % quantile of the quality and the largest cost. Every trial counts as an evaluation, the repeated ones and those over a limit
 too, though those over the limit score nothing. Samplers run in the loop that Optuna documents, one trial after the other. Those that take
 exact functions are given the cost, the limit and what parameters stand for; the others are told the cost and the violation of each trial.
+Those that learn most from each evaluation stop at `--few`. Where NSGA-II is among the samplers, the last lines of a table say after how
+many evaluations each sampler has what NSGA-II has at its last one: the first number at which the mean over the seeds does, and the last
+seed to have it. With `--out` the shares of every seed are written as CSV, and FILE.json beside it states versions, machine and command.
 
 Settings: `plain`; `noisy`, where the sampler is shown another measurement than is scored; `half` and `tenth`, under a limit at the 50 % and
 the 10 % quantile of the cost, which is then the reference point's too.
@@ -26,7 +29,6 @@ import csv
 import importlib
 import json
 import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +43,7 @@ import scipy
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from nas import machine
 from nas.samplers.additive import AdditiveSampler
 from nas.samplers.predictor import PredictorSampler
 from nas.samplers.proposer import labels_of
@@ -53,6 +56,14 @@ LOOKS = 50
 SETTINGS = ("plain", "noisy", "half", "tenth")
 CHEAP = ("random", "nsga2", "tpe", "additive", "predictor")
 SAMPLERS = (*CHEAP, "gp", "gp-integer")
+CAREFUL = ("additive", "predictor", "gp", "gp-integer")
+"""Samplers that take seconds to minutes for a few hundred evaluations, and that `--few` is for."""
+
+RIVAL = "nsga2"
+"""Its share at its last evaluation is what the others are to reach."""
+
+FIELDS = ("table", "setting", "sampler", "seed", "evaluations", "share", "repeated", "over", "seconds")
+"""Columns of the file that is written; the last three are of the whole search."""
 
 
 @dataclass(frozen=True)
@@ -270,68 +281,156 @@ def searched(
     return found, seconds
 
 
+def curve(quality: np.ndarray, cost: np.ndarray, reference: tuple[float, float]) -> np.ndarray:
+    """Hypervolume (n,) after each of n evaluations."""
+    found = np.zeros(len(quality))
+    front = np.zeros(0, int)
+    for number in range(len(quality)):
+        worse = (quality[front] <= quality[number]) & (cost[front] >= cost[number])
+        if not ((quality[front] >= quality[number]) & (cost[front] <= cost[number])).any():
+            front = np.append(front[~worse], number)
+            found[number:] = hypervolume(quality[front], cost[front], reference)
+    return found
+
+
 @dataclass(frozen=True)
 class Case:
     """One sampler on one table in one setting.
 
     Args:
-        shares: (seeds, numbers of evaluations). repeated, over: per search, on average. seconds: of the sampler, per search.
+        curves: (seeds, evaluations), the share after each of them.
+        repeated, over: (seeds,), of the whole search. seconds: of the sampler, (seeds,).
     """
 
-    shares: np.ndarray
-    repeated: float
-    over: float
-    seconds: float
+    curves: np.ndarray
+    repeated: np.ndarray
+    over: np.ndarray
+    seconds: np.ndarray
+
+    def after(self, counts: Sequence[int]) -> np.ndarray:
+        """Shares (seeds, counts) after numbers of evaluations, NaN after more than were made."""
+        made = self.curves.shape[1]
+        none = np.full(len(self.curves), np.nan)
+        return np.stack([self.curves[:, count - 1] if count <= made else none for count in counts], axis=1)
 
 
-def measured(table: Table, name: str, setting: str, after: Sequence[int], seeds: Sequence[int]) -> Case:
+def measured(table: Table, name: str, setting: str, evaluations: int, seeds: Sequence[int]) -> Case:
     """Searches of one sampler, one per seed."""
     quantile = {"half": 0.5, "tenth": 0.1}.get(setting)
     limit = None if quantile is None else float(np.quantile(table.cost, quantile))
     inside = table.cost <= (np.inf if limit is None else limit)
     reference = float(np.quantile(table.scored, 0.05)), float(table.cost.max() if limit is None else limit)
     whole = hypervolume(table.scored[inside], table.cost[inside], reference)
-    shares, repeated, over, seconds = [], [], [], []
+    scored = np.where(inside, table.scored, -np.inf)  # which is below the reference
+    curves, repeated, over, seconds = [], [], [], []
     noisy = setting == "noisy" or table.name.startswith("NAS-Bench-Graph")
     for seed in seeds:
         draw = np.random.default_rng(seed)
         shown = table.shown[draw.integers(len(table.shown))] if noisy else table.scored
-        found, took = searched(table, name, max(after), shown, limit, seed)
-        numbers = np.array(found)
-        row = []
-        for count in after:
-            first = numbers[:count]
-            first = first[inside[first]]
-            row.append(hypervolume(table.scored[first], table.cost[first], reference) / whole)
-        shares.append(row)
+        found, took = searched(table, name, evaluations, shown, limit, seed)
+        numbers = np.array(found, int)
+        share = curve(scored[numbers], table.cost[numbers], reference) / whole
+        left = np.full(evaluations - len(share), share[-1] if len(share) else 0.0)  # of a search that found no more
+        curves.append(np.concatenate((share, left)))
         repeated.append(len(found) - len(set(found)))
         over.append(int((~inside[numbers]).sum()))
         seconds.append(took)
-    return Case(np.array(shares), *(statistics.mean(some) for some in (repeated, over, seconds)))
+    return Case(*map(np.array, (curves, repeated, over, seconds)))
 
 
-def report(
-    tables: Sequence[Table],
-    samplers: Sequence[str],
-    settings: Sequence[str],
-    after: Sequence[int],
-    seeds: Sequence[int],
-) -> None:
-    """Prints mean and worst share of each case."""
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}, optuna {optuna.__version__}"
-    print(f"{versions}; seeds {seeds[0]} to {seeds[-1]}; mean (worst) share of the hypervolume", flush=True)  # noqa: T201
-    for table in tables:
-        for setting in settings:
-            if setting == "noisy" and len(table.shown) == 1:
-                continue
-            title = f"{table.name}, {setting}"
-            print(f"\n{title:30}" + "".join(f"{f'after {n}':>16}" for n in after) + "  repeated   over  seconds")  # noqa: T201
-            for name in samplers:
-                case = measured(table, name, setting, after, seeds)
-                columns = "".join(
-                    f"   {column.mean():.4f} ({column.min():.3f})"[:17].rjust(16) for column in case.shares.T
-                )
-                print(f"  {name:28}{columns}  {case.repeated:8.1f} {case.over:6.1f} {case.seconds:8.2f}", flush=True)  # noqa: T201
+def reached(curves: np.ndarray, share: float) -> tuple[int | None, int | None]:
+    """After how many evaluations the mean of curves (seeds, evaluations) has a share, and after how many all of them; None for never."""
+    return tuple(
+        int(np.argmax(above)) + 1 if (above := some >= share).any() else None
+        for some in (curves.mean(axis=0), curves.min(axis=0))
+    )  # type: ignore[return-value]
+
+
+def line_of(name: str, case: Case, after: Sequence[int]) -> str:
+    """Mean and worst share of a sampler, as a line of the printed table."""
+    shares = case.after(after)
+    texts = ["-" if np.isnan(some).any() else f"{some.mean():.4f} ({some.min():.3f})" for some in shares.T]
+    columns = "".join(text[:14].rjust(16) for text in texts)
+    return f"  {name:28}{columns}  {case.repeated.mean():8.1f} {case.over.mean():6.1f} {case.seconds.mean():8.2f}"
+
+
+def rival_lines(cases: Mapping[str, Case]) -> list[str]:
+    """After how many evaluations samplers have what NSGA-II has at its last one; no line if it is not among them."""
+    if RIVAL not in cases:
+        return []
+    curves = cases[RIVAL].curves
+    goal = float(curves[:, -1].mean())
+    lines = [f"  the mean of {RIVAL} after {curves.shape[1]} evaluations, {goal:.4f}, is reached"]
+    for name, case in cases.items():
+        mean, all_ = ("never" if count is None else f"after {count}" for count in reached(case.curves, goal))
+        made = case.curves.shape[1]
+        lines.append(f"    {name:26} by the mean {mean}, by the worst seed {all_} (of {made})")
+    return lines
+
+
+def rows_of(
+    table: str, setting: str, name: str, case: Case, after: Sequence[int], seeds: Sequence[int]
+) -> list[list[Any]]:
+    """Lines of the file that is written, see `FIELDS`."""
+    searches = zip(
+        seeds, case.after(after), case.repeated.tolist(), case.over.tolist(), case.seconds.tolist(), strict=True
+    )
+    return [
+        [table, setting, name, seed, count, f"{share:.6f}", repeated, over, f"{seconds:.2f}"]
+        for seed, shares, repeated, over, seconds in searches
+        for count, share in zip(after, shares.tolist(), strict=True)
+        if not np.isnan(share)
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Of what the figures depend on."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "optuna": optuna.__version__,
+    }
+
+
+class Report:
+    """Prints cases, and writes them to a file as they come, so that an interrupted comparison leaves what it has.
+
+    Args:
+        after: numbers of evaluations, ascending.
+        few: evaluations of `CAREFUL` samplers, at most.
+        out: the file; None for none.
+    """
+
+    def __init__(self, after: Sequence[int], few: int, seeds: Sequence[int], out: Path | None) -> None:
+        self.after, self.few, self.seeds, self.out = after, few, seeds, out
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            self._write("w", [FIELDS])
+            about = {
+                "seeds": list(seeds), "versions": versions(), "machine": machine.describe(1), "commit": machine.commit(), "command": machine.command(),
+                "share": "of the hypervolume of the whole table, down to the 5 % quantile of the quality and up to the largest cost or the limit",
+                "seconds": "that the sampler took for the whole search, without evaluations",
+            }  # fmt: skip
+            out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n")
+
+    def _write(self, mode: str, rows: Sequence[Sequence[Any]]) -> None:
+        if self.out is not None:
+            with self.out.open(mode, newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(rows)
+
+    def of(self, table: Table, samplers: Sequence[str], setting: str) -> dict[str, Case]:
+        """Measures samplers on one table in one setting."""
+        title = f"{table.name}, {setting}"
+        print(f"\n{title:30}" + "".join(f"{f'after {n}':>16}" for n in self.after) + "  repeated   over  seconds")  # noqa: T201
+        cases = {}
+        for name in samplers:
+            most = min(self.after[-1], self.few) if name in CAREFUL else self.after[-1]
+            case = cases[name] = measured(table, name, setting, most, self.seeds)
+            print(line_of(name, case, self.after), flush=True)  # noqa: T201
+            self._write("a", rows_of(table.name, setting, name, case, self.after, self.seeds))
+        print("\n".join(rival_lines(cases)), flush=True)  # noqa: T201
+        return cases
 
 
 def main() -> None:
@@ -343,9 +442,13 @@ def main() -> None:
     parser.add_argument("--space", type=Path, help="the space that the tables are of, if they have digests")
     parser.add_argument("--samplers", nargs="*", default=CHEAP, choices=SAMPLERS)
     parser.add_argument("--settings", nargs="*", default=SETTINGS, choices=SETTINGS)
-    parser.add_argument("--after", nargs="*", type=int, default=(50, 100, 133, 200))
+    parser.add_argument("--after", nargs="*", type=int, default=(50, 100, 133, 200, 400, 800))
+    parser.add_argument("--few", type=int, default=200, help=f"evaluations at most of {', '.join(CAREFUL)}")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument(
+        "--out", type=Path, help="CSV file of every seed's shares; FILE.json beside it says how they were made"
+    )
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     tables = [macro(options.macro)] if options.macro else []
@@ -354,7 +457,13 @@ def main() -> None:
     if options.graph and (found := graph()) is not None:
         tables.append(found)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    report(tables, options.samplers, options.settings, sorted(options.after), seeds)
+    numbers = ", ".join(f"{name} {number}" for name, number in versions().items())
+    print(f"{numbers}; seeds {seeds[0]} to {seeds[-1]}; mean (worst) share of the hypervolume", flush=True)  # noqa: T201
+    report = Report(sorted(options.after), options.few, seeds, options.out)
+    for table in tables:
+        for setting in options.settings:
+            if setting != "noisy" or len(table.shown) > 1:
+                report.of(table, options.samplers, setting)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,24 @@ def test_a_mutation_changes_something_and_neighbours_one_thing() -> None:
     assert len(few) == 2 + 3
 
 
+def test_of_many_neighbours_some_random_ones_are_taken() -> None:
+    """Each at most once where values are listed, and every parameter's in turn; no random number is drawn where none is needed."""
+    encoding = Encoding({f"p{i}": CategoricalDistribution(tuple("abcd")) for i in range(30)})
+    rng = np.random.default_rng(1)
+    row = encoding.draw(rng, 1)[0]
+    whole = {near.tobytes() for near in encoding.neighbours(rng, row)}
+    assert len(whole) == 90
+    before = rng.bit_generator.state
+    assert len(encoding.neighbours(rng, row, 90)) == 90
+    assert rng.bit_generator.state == before
+    seen: set[bytes] = set()
+    for _ in range(40):
+        some = [near.tobytes() for near in encoding.neighbours(rng, row, 20)]
+        assert len(set(some)) == len(some) == 20
+        seen |= set(some)
+    assert seen == whole
+
+
 def problem(n: int) -> tuple[Kernel, np.ndarray, np.ndarray]:
     encoding = Encoding(MIXED)
     rows = encoding.draw(np.random.default_rng(2), n)

@@ -1,6 +1,8 @@
 """The comparison of samplers on tables: what it reads, how it scores, and that every sampler of it runs."""
 
+import csv
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,18 @@ import optuna
 import pytest
 
 from search_spaces.named import load_space
-from tests.benchmarks.tables import SAMPLERS, hypervolume, measured, of_space, read
+from tests.benchmarks.tables import (
+    SAMPLERS,
+    Case,
+    Report,
+    curve,
+    hypervolume,
+    measured,
+    of_space,
+    reached,
+    read,
+    rival_lines,
+)
 
 SMALL = """
 name = "small"
@@ -69,17 +82,63 @@ def test_the_hypervolume_is_an_area() -> None:
     assert hypervolume(quality, cost, (0.0, 10.0)) == 1 * 9 + 2 * 6
 
 
+def test_a_curve_is_the_hypervolume_of_the_first_ones() -> None:
+    """Some of them equal, and some over a limit."""
+    rng = np.random.default_rng(0)
+    quality, cost = rng.integers(10, size=(2, 60)).astype(float)
+    quality[rng.random(60) < 0.2] = -np.inf
+    found = curve(quality, cost, (2.0, 8.0))
+    assert found.tolist() == [hypervolume(quality[:n], cost[:n], (2.0, 8.0)) for n in range(1, 61)]
+    assert found[-1] > found[0]
+
+
+def test_a_share_is_reached_by_the_mean_and_by_the_worst_seed() -> None:
+    curves = np.array([[0.1, 0.9, 0.9], [0.3, 0.5, 0.7]])
+    assert reached(curves, 0.6) == (2, 3)
+    assert reached(curves, 0.75) == (3, None)
+    assert reached(curves, 0.95) == (None, None)
+    case = Case(curves, *np.zeros((3, 2)))
+    assert rival_lines({"predictor": case}) == []
+    rival = Case(np.array([[0.1, 0.2, 0.3, 0.5], [0.1, 0.2, 0.3, 0.7]]), *np.zeros((3, 2)))
+    lines = rival_lines({"nsga2": rival, "predictor": case})
+    assert "after 4 evaluations, 0.6000" in lines[0]
+    assert "by the mean after 2, by the worst seed after 3 (of 3)" in lines[2]
+
+
+def test_a_comparison_is_printed_and_written(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The predictor makes few evaluations, and NSGA-II all of them."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    out = tmp_path / "new" / "shares.csv"
+    cases = Report((4, 10, 30), 10, range(2, 4), out).of(read(table), ["nsga2", "predictor"], "plain")
+    assert {name: case.curves.shape for name, case in cases.items()} == {"nsga2": (2, 30), "predictor": (2, 10)}
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    counts = [(row["sampler"], row["seed"], row["evaluations"]) for row in rows]
+    few, all_ = ("4", "10"), ("4", "10", "30")
+    assert counts == [
+        *(("nsga2", seed, count) for seed in "23" for count in all_), *(("predictor", seed, count) for seed in "23" for count in few)
+    ]  # fmt: skip
+    assert [float(row["share"]) for row in rows[:3]] == pytest.approx(cases["nsga2"].curves[0, [3, 9, 29]], abs=1e-6)
+    about = json.loads(out.with_suffix(".json").read_text())
+    assert (about["seeds"], about["versions"]["optuna"]) == ([2, 3], optuna.__version__)
+    printed = capsys.readouterr().out
+    assert "the mean of nsga2 after 30 evaluations" in printed
+    line = next(line for line in printed.splitlines() if line.startswith("  predictor"))
+    assert f"{cases['predictor'].curves[:, 9].mean():.4f}" in line
+    assert " - " in line
+
+
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if not name.startswith("gp")])
 def test_every_sampler_is_measured(name: str, table: Path) -> None:
     """An informed sampler repeats no network, and evaluates none over the limit."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for setting in ("plain", "half"):
-        case = measured(read(table), name, setting, (10, 24), range(1))
-        assert (case.shares >= 0).all()
-        assert (case.shares <= 1).all()
-        assert case.shares[0, 0] <= case.shares[0, 1]
+        case = measured(read(table), name, setting, 24, range(1))
+        assert case.curves.shape == (1, 24)
+        assert (case.curves >= 0).all()
+        assert (case.curves <= 1).all()
+        assert (np.diff(case.curves) >= 0).all()
         if name in ("predictor", "additive"):
-            assert (case.repeated, case.over if setting == "half" else 0) == (0, 0)
+            assert (case.repeated[0], case.over[0] if setting == "half" else 0) == (0, 0)
 
 
 @pytest.mark.parametrize("name", ["predictor", "additive"])
@@ -87,8 +146,8 @@ def test_a_column_of_one_value_is_no_parameter(name: str, table: Path) -> None:
     """Informed samplers leave it out, and the exact functions do without it."""
     header, *lines = table.read_text().split()
     table.write_text("\n".join([f"stem,{header}", *(f"conv,{line}" for line in lines)]) + "\n")
-    case = measured(read(table), name, "half", (10, 20), range(1))
-    assert (case.repeated, case.over) == (0, 0)
+    case = measured(read(table), name, "half", 20, range(1))
+    assert (case.repeated[0], case.over[0]) == (0, 0)
 
 
 def test_a_table_of_a_space_is_read_by_digests(tmp_path: Path) -> None:
@@ -111,7 +170,7 @@ def test_a_table_of_a_space_is_read_by_digests(tmp_path: Path) -> None:
         assert found.number(params) == (number if number < 7 else -1)
     assert (found.scored[3], found.cost[3]) == (0.3, 103)
     for name in ("predictor", "additive"):
-        assert measured(found, name, "plain", (2, 7), range(1)).repeated == 0
+        assert measured(found, name, "plain", 7, range(1)).repeated[0] == 0
     path.write_text(path.read_text() + f",,{digests[0]},0.5,1,60,100,7\n")
     with pytest.raises(SystemExit, match="twice"):
         of_space(path, tmp_path / "space.toml")
