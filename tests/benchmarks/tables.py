@@ -228,7 +228,7 @@ def hypervolume(quality: np.ndarray, cost: np.ndarray, reference: tuple[float, f
         if quality[number] > best and cost[number] < reference[1]:
             area += (reference[1] - cost[number]) * (quality[number] - best)
             best = quality[number]
-    return area
+    return float(area)
 
 
 def make(name: str, table: Table, limit: float | None, seed: int) -> optuna.samplers.BaseSampler:
@@ -340,10 +340,12 @@ def measured(table: Table, name: str, setting: str, evaluations: int, seeds: Seq
 
 def reached(curves: np.ndarray, share: float) -> tuple[int | None, int | None]:
     """After how many evaluations the mean of curves (seeds, evaluations) has a share, and after how many all of them; None for never."""
-    return tuple(
-        int(np.argmax(above)) + 1 if (above := some >= share).any() else None
-        for some in (curves.mean(axis=0), curves.min(axis=0))
-    )  # type: ignore[return-value]
+
+    def first(shares: np.ndarray) -> int | None:
+        above = shares >= share
+        return int(np.argmax(above)) + 1 if above.any() else None
+
+    return first(curves.mean(axis=0)), first(curves.min(axis=0))
 
 
 def line_of(name: str, case: Case, after: Sequence[int]) -> str:
@@ -429,7 +431,8 @@ class Report:
             case = cases[name] = measured(table, name, setting, most, self.seeds)
             print(line_of(name, case, self.after), flush=True)  # noqa: T201
             self._write("a", rows_of(table.name, setting, name, case, self.after, self.seeds))
-        print("\n".join(rival_lines(cases)), flush=True)  # noqa: T201
+        for line in rival_lines(cases):
+            print(line, flush=True)  # noqa: T201
         return cases
 
 
