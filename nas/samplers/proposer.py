@@ -110,7 +110,7 @@ class Proposer:
         Raises:
             ValueError: the sampler gives what is no choice, or a parameter that it does not say it has.
         """
-        study, number = self._study, trial._trial_id  # noqa: SLF001  (by which storages know trials)
+        study, number = self._study, trial._trial_id
         fixed: Mapping[str, Any] = self._memory.get_trial(number).system_attrs.get("fixed_params", {})
         found: dict[str, Any] = {}
         waiting: dict[str, Any] = {}  # what the storage does not have yet
