@@ -5,8 +5,9 @@ in all trials of a study, nearly all of that finds that one object is itself. No
 """
 
 import copy
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
@@ -34,6 +35,16 @@ class CategoricalDistribution(_Optunas):
 
     def __deepcopy__(self, _: dict[int, Any]) -> "CategoricalDistribution":
         return self
+
+
+def distribution_of(choices: Sequence[Any]) -> CategoricalDistribution:
+    """The distribution over choices: one object for all who ask for the same ones."""
+    return _distribution_of(tuple(choices), tuple(map(type, choices)))  # 1, 1.0 and True are equal, but not the same
+
+
+@lru_cache(maxsize=100_000)
+def _distribution_of(choices: tuple[Any, ...], kinds: tuple[type, ...]) -> CategoricalDistribution:
+    return CategoricalDistribution(choices)
 
 
 class _Trial(FrozenTrial):
@@ -98,8 +109,9 @@ class TrialMemory(InMemoryStorage):
             known = self._studies[self._trial_id_to_study_id_and_number[trial_id][0]].param_distribution
             for name in params:
                 kind = distributions[name]
-                if known.setdefault(name, kind) != kind:
-                    check_distribution_compatibility(known[name], kind)
+                before = known.setdefault(name, kind)
+                if before is not kind and before != kind:
+                    check_distribution_compatibility(before, kind)
             if trial_id != self._own:
                 trial = copy.copy(trial)
                 trial.params, trial.distributions = trial.params.copy(), trial.distributions.copy()

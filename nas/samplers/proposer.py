@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.objectives import Objective
 from nas.samplers.informed import InformedSampler
-from nas.samplers.memory import CategoricalDistribution, TrialMemory
+from nas.samplers.memory import TrialMemory, distribution_of
 from search_spaces.architecture import Value
 from search_spaces.errors import InputError
 from search_spaces.space import Genes, SearchSpace
@@ -39,7 +39,7 @@ def labels_of(space: SearchSpace) -> dict[str, list[Any]]:
 
 def distributions_of(space: SearchSpace) -> dict[str, BaseDistribution]:
     """What each gene is to Optuna, by its name."""
-    return {gene: CategoricalDistribution(labels) for gene, labels in labels_of(space).items()}
+    return {gene: distribution_of(labels) for gene, labels in labels_of(space).items()}
 
 
 class Proposer:
@@ -143,7 +143,7 @@ class Proposer:
             if name not in space:
                 raise ValueError(f"sample_relative gives {name}, which infer_relative_search_space does not have")
             kind = self._distributions.get(name, space[name])
-            if space[name] != kind:
+            if space[name] is not kind and space[name] != kind:
                 check_distribution_compatibility(space[name], kind)
         return found
 

@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from search_spaces.architecture import Architecture, Block, Part
 from search_spaces.costs import register_cost
 from search_spaces.costs.operators import meta
+from search_spaces.costs.remembered import key_of, memory_for
 from search_spaces.network import DropPath, Network, PieceSpec, ResidualBlock, children, pieces
 from search_spaces.registry import SkipInit, TokenMixer, lookup, make
 
@@ -167,16 +168,35 @@ def _need(
 def part_need(
     kind: str, part: Part, dims: tuple[int, ...], layouts: tuple[Layout, ...], bias: Layout | None = None
 ) -> Need:
-    """What a part needs on inputs of these layouts.
+    """What a part needs on inputs of these layouts, found the first time it is asked for; from then on it is remembered, also on disk
+    (`search_spaces.costs.remembered`).
 
     Args:
         dims: as for `registry.make`.
         bias: of the stage's position bias, where the part is given one.
     """
+    memory = memory_for(kind, part)
+    key = key_of(kind, part, dims, "need", layouts, bias)
+    known = None if memory is None else memory.get(key)
+    if known is not None and len(known) > _PLAIN and len(known) % 2 == 0:
+        return _need_of(known)
     with torch.device("meta"), SkipInit():
         module = make(kind, part, *dims).eval()
     extra = {} if bias is None else {"position_bias": _empty(bias)}
-    return _need(module, [*module.parameters(), *module.buffers()], [_empty(layout) for layout in layouts], extra)
+    found = _need(module, [*module.parameters(), *module.buffers()], [_empty(layout) for layout in layouts], extra)
+    if memory is not None:
+        memory.put(key, (found.peak, found.source, found.nbytes, found.offset, *found.layout[0], *found.layout[1]))
+    return found
+
+
+_PLAIN = 4
+"""Numbers of a remembered need before the sizes and strides of its result."""
+
+
+def _need_of(counts: tuple[int, ...]) -> Need:
+    peak, source, nbytes, offset, *layout = counts
+    half = len(layout) // 2
+    return Need(peak, source, nbytes, (tuple(layout[:half]), tuple(layout[half:])), offset)
 
 
 class _Replay:
@@ -239,9 +259,7 @@ def _branch_need(
         block.__dict__ |= {f"norm{number}": _Replay(memory, "norm", norm, dim)}
         block.__dict__ |= {f"scale{number}": _Replay(memory, "scale", scale, dim)}
         result = block.mix_tokens(x, table) if slot == "mixer" else block.mix_channels(x)
-    return Need(
-        memory.peak, -1, result.untyped_storage().nbytes(), _layout(result), cast(int, result.storage_offset())
-    )
+    return Need(memory.peak, -1, result.untyped_storage().nbytes(), _layout(result), cast(int, result.storage_offset()))
 
 
 _NO_DROP = DropPath(0.0).eval()
