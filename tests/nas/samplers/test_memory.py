@@ -1,14 +1,15 @@
 """Studies in memory and the quick way to ask a sampler: what samplers see and propose is what Optuna's own give."""
 
 import copy
+from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution, distribution_to_json, json_to_distribution
 from optuna.distributions import CategoricalDistribution as Optunas
-from optuna.distributions import FloatDistribution, distribution_to_json, json_to_distribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.testing.pytest_storages import StorageTestCase
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.objectives import parse_objectives
 from nas.samplers import make_sampler
@@ -17,7 +18,7 @@ from nas.samplers.proposer import Proposer, labels_of
 from nas.samplers.uniform import UniformSampler
 from tests.nas.table_space import Words
 
-SPACE = Words(5, 3)
+SPACE: Any = Words(5, 3)  # has what is needed of a space
 OBJECTIVES = parse_objectives(("top1", "macs"))
 
 
@@ -37,7 +38,7 @@ def told(number: int, genes: tuple[int, ...]) -> tuple[tuple[float, float], floa
 def by_optuna(sampler: BaseSampler, starts: list[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
     """The proposals of a sampler that Optuna's own `Study.ask` and plain storage drive."""
     labels = labels_of(SPACE)
-    kinds = {name: Optunas(choices) for name, choices in labels.items()}
+    kinds: dict[str, BaseDistribution] = {name: Optunas(choices) for name, choices in labels.items()}
     study = optuna.create_study(directions=[objective.direction for objective in OBJECTIVES], sampler=sampler)
     for genes in starts:
         study.enqueue_trial({name: choices[i] for (name, choices), i in zip(labels.items(), genes, strict=True)})
@@ -75,14 +76,18 @@ def test_proposals_are_those_of_optunas_own_loop(name: str, starts: list[tuple[i
 
 @pytest.mark.parametrize("together", [True, False])
 def test_uniform_draws_are_those_of_optuna(together: bool) -> None:
-    kinds = {"a": Optunas([1, 2, 3]), "b": Optunas(["x", "y"]), "c": Optunas([None, True, 0.5, "z"])}
+    kinds: dict[str, BaseDistribution] = {
+        "a": Optunas([1, 2, 3]),
+        "b": Optunas(["x", "y"]),
+        "c": Optunas([None, True, 0.5, "z"]),
+    }
     one = optuna.create_study(sampler=UniformSampler(search_space=kinds if together else None, seed=9))
     other = optuna.create_study(sampler=RandomSampler(9))
     assert [one.ask(kinds).params for _ in range(50)] == [other.ask(kinds).params for _ in range(50)]
 
 
 def test_uniform_leaves_other_parameters_to_optuna() -> None:
-    kinds = {"a": Optunas([1, 2, 3]), "x": FloatDistribution(0, 1)}
+    kinds: dict[str, BaseDistribution] = {"a": Optunas([1, 2, 3]), "x": FloatDistribution(0, 1)}
     one = optuna.create_study(sampler=UniformSampler(search_space=kinds, seed=9))
     other = optuna.create_study(sampler=RandomSampler(9))
     assert [one.ask(kinds).params for _ in range(9)] == [other.ask(kinds).params for _ in range(9)]
@@ -121,7 +126,9 @@ def test_trials_that_were_handed_out_do_not_change() -> None:
 class _Invents(RandomSampler):
     """Gives a parameter that it does not say it has."""
 
-    def sample_relative(self, *_: object) -> dict[str, int]:
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
         return {"nobody": 1}
 
 
