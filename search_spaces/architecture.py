@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self, TypeAlias
 
 from search_spaces.errors import InputError
@@ -161,6 +162,7 @@ class Architecture:
     resolution: int
     stages: tuple[Stage, ...]
     head: Part
+    _digest: str = field(init=False, repr=False, compare=False, default="")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars, ready for JSON."""
@@ -214,8 +216,11 @@ class Architecture:
 
     def to_json(self, indent: int | None = None) -> str:
         """JSON text; without `indent` it is the canonical text that `digest` hashes."""
-        separators = (",", ":") if indent is None else None
-        return json.dumps(self.to_dict(), sort_keys=indent is None, indent=indent, separators=separators)
+        if indent is not None:
+            return json.dumps(self.to_dict(), indent=indent)
+        stages = ",".join(map(_text_of_stage, self.stages))
+        sizes = _canonical({key: getattr(self, key) for key in ("in_channels", "num_classes", "resolution")})
+        return f'{{"head":{_text_of(self.head)},{sizes[1:-1]},"stages":[{stages}]}}'
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -237,9 +242,35 @@ class Architecture:
     @property
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of the canonical JSON text."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+        if not self._digest:  # kept, because a search asks for it a dozen times
+            object.__setattr__(self, "_digest", hashlib.sha256(self.to_json().encode()).hexdigest()[:12])
+        return self._digest
 
     @property
     def depth(self) -> int:
         """Number of blocks in all stages."""
         return sum(len(stage.blocks) for stage in self.stages)
+
+
+# The canonical text, put together from those of blocks and parts, which many networks share.
+
+
+def _canonical(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+@lru_cache(maxsize=100_000)
+def _text_of(part: Part) -> str:
+    return _canonical(part.to_dict())
+
+
+@lru_cache(maxsize=100_000)
+def _text_of_block(block: Block) -> str:
+    slots = (f'"{slot}":{_text_of(getattr(block, slot))}' for slot in sorted(SLOTS))
+    return f"{{{','.join(slots)}}}"
+
+
+def _text_of_stage(stage: Stage) -> str:
+    blocks = ",".join(map(_text_of_block, stage.blocks))
+    bias = "" if stage.position_bias is None else f'"position_bias":{_text_of(stage.position_bias)},'
+    return f'{{"blocks":[{blocks}],"embedding":{_text_of(stage.embedding)},{bias}"width":{_canonical(stage.width)}}}'

@@ -30,7 +30,7 @@ class _Known:
 
 
 _KNOWN = {
-    "random": _Known("optuna.samplers.RandomSampler", "uniform, the baseline of every search"),
+    "random": _Known("nas.samplers.uniform.UniformSampler", "uniform, the baseline of every search"),
     "nsga2": _Known(
         "nas.samplers.crowded.CrowdedNSGAIISampler", "NSGA-II with crowded tournaments", has_population=True
     ),

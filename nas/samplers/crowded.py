@@ -15,6 +15,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from nas.samplers.regularised_evolution import unbeaten
+from nas.samplers.uniform import UniformSampler
 
 _DRAWS = 10
 """Tournaments for a second parent that is not the first."""
@@ -45,10 +46,22 @@ class CrowdedNSGAIISampler(NSGAIISampler):
                 raise ValueError(f"{name}_prob is {value}, and must be 0 to 1")
         self._probabilities = mutation_prob, crossover_prob, swapping_prob
         self._generator = np.random.default_rng(seed)
+        self._uniform = UniformSampler(seed=seed)
         self._ranked: tuple[tuple[int, ...], list[tuple[int, float]]] = ((), [])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             super().__init__(population_size=population_size, seed=seed, child_generation_strategy=self._child)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A value of the first generation, or of a parameter that mutates: uniform, as in Optuna's."""
+        return self._uniform.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Another seed, for processes that work side by side."""
+        super().reseed_rng()
+        self._uniform.reseed_rng()
 
     def _child(self, study: Study, space: dict[str, BaseDistribution], parents: list[FrozenTrial]) -> dict[str, Any]:
         """A child's parameters without those that mutate, which Optuna draws anew."""

@@ -6,8 +6,8 @@ throughout, the input of a stage and its position bias through the stage: the fo
 buffers, and what a function needs inside, such as the scores of fused attention (written-out scores are a result) or workspaces.
 
 All this happens on the meta device, where tensors have sizes, strides and lifetimes but no values. What a part needs is remembered by
-its input's sizes and strides, for strides decide whether a reshape copies; a block is the real `ResidualBlock.forward` over parts that
-replay what is remembered; a network is the maximum over its pieces.
+its input's sizes and strides, for strides decide whether a reshape copies; a branch of a block is the real one of `ResidualBlock` over
+parts that replay what is remembered; a block is the maximum over its position encoding and its branches, and a network over its pieces.
 """
 
 import copy
@@ -22,9 +22,10 @@ from torch._prims_common import suggest_memory_format
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
-from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.architecture import Architecture, Block, Part
 from search_spaces.costs import register_cost
 from search_spaces.costs.operators import meta
+from search_spaces.costs.remembered import key_of, memory_for
 from search_spaces.network import DropPath, Network, PieceSpec, ResidualBlock, children, pieces
 from search_spaces.registry import SkipInit, TokenMixer, lookup, make
 
@@ -167,16 +168,35 @@ def _need(
 def part_need(
     kind: str, part: Part, dims: tuple[int, ...], layouts: tuple[Layout, ...], bias: Layout | None = None
 ) -> Need:
-    """What a part needs on inputs of these layouts.
+    """What a part needs on inputs of these layouts, found the first time it is asked for; from then on it is remembered, also on disk
+    (`search_spaces.costs.remembered`).
 
     Args:
         dims: as for `registry.make`.
         bias: of the stage's position bias, where the part is given one.
     """
+    memory = memory_for(kind, part)
+    key = key_of(kind, part, dims, "need", layouts, bias)
+    known = None if memory is None else memory.get(key)
+    if known is not None and len(known) > _PLAIN and len(known) % 2 == 0:
+        return _need_of(known)
     with torch.device("meta"), SkipInit():
         module = make(kind, part, *dims).eval()
     extra = {} if bias is None else {"position_bias": _empty(bias)}
-    return _need(module, [*module.parameters(), *module.buffers()], [_empty(layout) for layout in layouts], extra)
+    found = _need(module, [*module.parameters(), *module.buffers()], [_empty(layout) for layout in layouts], extra)
+    if memory is not None:
+        memory.put(key, (found.peak, found.source, found.nbytes, found.offset, *found.layout[0], *found.layout[1]))
+    return found
+
+
+_PLAIN = 4
+"""Numbers of a remembered need before the sizes and strides of its result."""
+
+
+def _need_of(counts: tuple[int, ...]) -> Need:
+    peak, source, nbytes, offset, *layout = counts
+    half = len(layout) // 2
+    return Need(peak, source, nbytes, (tuple(layout[:half]), tuple(layout[half:])), offset)
 
 
 class _Replay:
@@ -210,19 +230,36 @@ def piece_need(spec: PieceSpec, layout: Layout, bias: Layout | None = None) -> N
     kind, what, dim, dim2 = spec
     if not isinstance(what, Block):
         return part_need(kind, what, () if kind == "position_bias" else (dim, dim2), (layout,))
+    position = part_need("position", what.position, (dim,), (layout,))
+    # What the position encoding gives is held while the first branch runs, and the sum behind that while the second one does.
+    held, peak = (0 if position.source >= 0 else position.nbytes), position.peak
+    branches = ("mixer", "ffn") if children(what)["mixer"] else ("ffn",)
+    found = position
+    for slot in branches:
+        found = _branch_need(slot, what.norm, getattr(what, slot), what.scale, dim, found.layout, bias)
+        held, peak = found.nbytes, max(peak, held + found.peak)
+    return found._replace(peak=peak)
+
+
+@lru_cache(maxsize=100_000)
+def _branch_need(
+    slot: str, norm: Part, part: Part, scale: Part, dim: int, layout: Layout, bias: Layout | None = None
+) -> Need:
+    """What a residual branch of a block needs on a map of this layout, and its sum, which is always in memory of its own.
+
+    Args:
+        slot: "mixer" for the first branch, "ffn" for the second.
+        bias: as for `piece_need`.
+    """
     x, table = _empty(layout), None if bias is None else _empty(bias)
+    number = "1" if slot == "mixer" else "2"
     with torch.no_grad(), Memory([x] if table is None else [x, table]) as memory:
         block = object.__new__(ResidualBlock)
-        block.__dict__ |= {"mixer": None, "drop_path": _NO_DROP}
-        for slot, part in zip(SLOTS, what.parts(), strict=True):
-            for child in children(what)[slot]:
-                block.__dict__[child] = _Replay(memory, slot, part, dim)
-        result = block.forward(x, table)
-        given = [_key(x)] if table is None else [_key(x), _key(table)]
-    source = given.index(_key(result)) if _key(result) in given else -1
-    return Need(
-        memory.peak, source, result.untyped_storage().nbytes(), _layout(result), cast(int, result.storage_offset())
-    )
+        block.__dict__ |= {"drop_path": _NO_DROP, slot: _Replay(memory, slot, part, dim)}
+        block.__dict__ |= {f"norm{number}": _Replay(memory, "norm", norm, dim)}
+        block.__dict__ |= {f"scale{number}": _Replay(memory, "scale", scale, dim)}
+        result = block.mix_tokens(x, table) if slot == "mixer" else block.mix_channels(x)
+    return Need(memory.peak, -1, result.untyped_storage().nbytes(), _layout(result), cast(int, result.storage_offset()))
 
 
 _NO_DROP = DropPath(0.0).eval()
@@ -273,8 +310,8 @@ def held(module: nn.Module, x: Tensor) -> int:
 
 def forget() -> None:
     """Forgets what is remembered; for tests that register parts."""
-    part_need.cache_clear()
-    piece_need.cache_clear()
+    for remembered in (part_need, piece_need, _branch_need):
+        remembered.cache_clear()
 
 
 __all__ = ["Layout", "Memory", "Need", "activations", "forget", "held", "part_need", "piece_need", "whole"]

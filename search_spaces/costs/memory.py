@@ -12,6 +12,7 @@ from torch import nn
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.costs import register_cost
 from search_spaces.costs.activations import activations
+from search_spaces.costs.remembered import key_of, memory_for
 from search_spaces.network import PieceSpec, children, pieces
 from search_spaces.registry import SkipInit, make
 
@@ -24,13 +25,21 @@ def state_bytes(module: nn.Module) -> int:
 
 @lru_cache(maxsize=100_000)
 def part_bytes(kind: str, part: Part, dims: tuple[int, ...]) -> int:
-    """Bytes of a part's parameters and buffers, remembered.
+    """Bytes of a part's parameters and buffers, remembered, also on disk (`search_spaces.costs.remembered`).
 
     Args:
         dims: as for `registry.make`.
     """
+    memory = memory_for(kind, part)
+    key = key_of(kind, part, dims, "bytes")
+    known = None if memory is None else memory.get(key, 1)
+    if known is not None:
+        return known[0]
     with torch.device("meta"), SkipInit():
-        return state_bytes(make(kind, part, *dims))
+        found = state_bytes(make(kind, part, *dims))
+    if memory is not None:
+        memory.put(key, (found,))
+    return found
 
 
 @lru_cache(maxsize=100_000)

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -121,10 +122,10 @@ class Memory:
         self.path, self.counts, self.new = path, _read(path), dict[str, Counts]()
         self.lock = threading.Lock()
 
-    def get(self, key: str, length: int) -> Counts | None:
-        """What is remembered by a key; None where that is nothing of this length."""
+    def get(self, key: str, length: int | None = None) -> Counts | None:
+        """What is remembered by a key; None where that is nothing of this length, or of any where none is given."""
         found = self.counts.get(key)
-        return found if found is not None and len(found) == length else None
+        return found if found is not None and length in (None, len(found)) else None
 
     def put(self, key: str, counts: Counts) -> None:
         with self.lock:
@@ -196,9 +197,13 @@ def memory_for(kind: str, part: Part) -> Memory | None:
     return None if place is None or source is None else _memory(place / f"counts-{source[:16]}.json")
 
 
-def key_of(kind: str, part: Part, dims: tuple[int, ...], height: int, width: int) -> str:
-    """By what a count is remembered: everything that it depends on beside source code."""
-    return json.dumps([kind, part.to_dict(), dims, height, width])
+def key_of(kind: str, part: Part, dims: tuple[int, ...], *more: Any) -> str:
+    """By what a count is remembered: everything that it depends on beside source code.
+
+    Args:
+        more: the height and width of the input, or for other counts than those of MACs their name and what else they depend on.
+    """
+    return json.dumps([kind, part.to_dict(), dims, *more])
 
 
 __all__ = ["VARIABLE", "Memory", "folder", "key_of", "memory_for", "source_of"]

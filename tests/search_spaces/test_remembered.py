@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.architecture import Part
-from search_spaces.costs import pieces, remembered
+from search_spaces.costs import activations, memory, pieces, remembered
 from search_spaces.costs.remembered import VARIABLE, Memory, folder, key_of, memory_for
 from search_spaces.registry import Norm
 from tests.command_line import environment
@@ -195,3 +195,24 @@ def test_where_it_is_and_how_it_is_switched_off(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
     assert folder() == Path("/home/me/.cache/hybrid-mixer-nas")
+
+
+def test_feature_maps_and_bytes_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process finds of a part's memory, the next one reads, and it is the same."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    part, layouts = Part.of("mlp", ratio=2), (((1, 8, 4, 4), (128, 16, 4, 1)),)
+
+    def found() -> tuple[activations.Need, int]:
+        activations.forget()
+        memory.forget()
+        return activations.part_need("ffn", part, (8,), layouts), memory.part_bytes("ffn", part, (8,))
+
+    first = found()
+    kept = memory_for("ffn", part)
+    assert kept is not None
+    assert len(kept.new) == 2
+    with monkeypatch.context() as patched:
+        for module in (activations, memory):
+            patched.setattr(module, "make", None)  # nothing may be made again
+        assert found() == first
+    assert first[1] == 4 * (8 * 16 + 16 + 16 * 8 + 8)

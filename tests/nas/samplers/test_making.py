@@ -14,6 +14,7 @@ from nas.samplers.additive import AdditiveSampler
 from nas.samplers.crowded import CrowdedNSGAIISampler
 from nas.samplers.predictor import PredictorSampler
 from nas.samplers.regularised_evolution import RegularisedEvolutionSampler
+from nas.samplers.uniform import UniformSampler
 from search_spaces.errors import InputError
 
 
@@ -26,7 +27,7 @@ def test_names_are_known_without_optuna() -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("random", RandomSampler), ("nsga2", CrowdedNSGAIISampler), ("nsga3", NSGAIIISampler), ("tpe", TPESampler),
+        ("random", UniformSampler), ("nsga2", CrowdedNSGAIISampler), ("nsga3", NSGAIIISampler), ("tpe", TPESampler),
         ("gp", GPSampler), ("evolution", RegularisedEvolutionSampler), ("optuna.samplers.TPESampler", TPESampler),
         ("predictor", PredictorSampler), ("additive", AdditiveSampler),
     ],
