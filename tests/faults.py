@@ -57,8 +57,8 @@ PARTS = ("kill", "actors", "cut", "flip", "full")
 ACTORS = 3
 """Actors that are killed in one search, at most: far fewer than end it."""
 
-PATIENCE = 30.0
-"""Seconds for the processes of a killed search to end."""
+PATIENCE = 100.0
+"""Seconds for the processes of killed searches to end. Two agents of a Ray cluster look for its dead head for a minute, then give up."""
 
 
 class Counted(Executor):
@@ -169,7 +169,7 @@ class Faults:
         """What each command of the disturbed search has computed. It lies outside of the run, whose disk may be full."""
         self.commands = 0
         self.started: set[Process] = set()
-        """The processes of the command that was killed last, as they were before."""
+        """The processes of the commands that were killed, as they were before."""
         if not self.before.exists():
             prepare(self.before)
             nas("train", "config.toml", cwd=self.before).ok()
@@ -278,7 +278,6 @@ class Faults:
                 if result.code != -9:
                     raise SystemExit(f"the search failed:\n{result.err}")
                 counts.faults += 1
-                counts.left += self._left()
                 recorded.append(digests(now))
             self.compare(place, counts, sound)
             counts.repeated += self.repeated()
@@ -286,6 +285,7 @@ class Faults:
             for done, known in zip(self.computed(), recorded, strict=False):
                 counts.in_flight += min(len(set(done) - known), self.ahead)
             shutil.rmtree(place)
+        counts.left = self._left()
         return counts
 
     def _killing(self, number: int) -> Hit:
@@ -297,8 +297,9 @@ class Faults:
             began = self._wait_for(over, 1) if works else True
             if not began or over.wait(delay):
                 return
-            self.started = set(self._command())
-            for process in self.started:
+            found = self._command()
+            self.started.update(found)
+            for process in found:
                 if process.parent == self.nas.pid:
                     os.kill(process.pid, signal.SIGKILL)
 
@@ -316,10 +317,10 @@ class Faults:
         return True
 
     def _left(self) -> int:
-        """How many processes of a killed command are there after `PATIENCE`. They are ended then."""
+        """How many processes of killed commands are there after `PATIENCE`. They are ended then."""
         end = time.monotonic() + PATIENCE
         while (left := self.started & set(processes())) and time.monotonic() < end:
-            time.sleep(0.02)
+            time.sleep(0.1)
         for process in left:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
