@@ -268,7 +268,7 @@ class Faults:
             sound: set[bytes] = set()
             recorded: list[set[str]] = []
             while counts.faults < kills:
-                result = self.search(place, self._killing(tries))
+                result = self._killed(place, tries)
                 tries += 1
                 now = whole_lines(place / LINES)
                 counts.lost += len(sound - now)
@@ -288,9 +288,11 @@ class Faults:
         counts.left = self._left()
         return counts
 
-    def _killing(self, number: int) -> Hit:
-        """What kills a command at a random moment: of its length, or, every other time where workers are started, of its work."""
-        works = self.executor != "here" and number % 2 == 1
+    def _killed(self, place: Path, number: int) -> Result:
+        """One command, killed at a random moment: of its length, or, every other time where workers are started, of its work."""
+        if self.executor == "here":
+            return self.search(place, kill=self.rng.uniform(0, self.seconds))
+        works = number % 2 == 1
         delay = self.rng.uniform(0, self.working if works else self.seconds)
 
         def hit(over: threading.Event) -> None:
@@ -301,9 +303,10 @@ class Faults:
             self.started.update(found)
             for process in found:
                 if process.parent == self.nas.pid:
-                    os.kill(process.pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # it has just ended
+                        os.kill(process.pid, signal.SIGKILL)
 
-        return hit
+        return self.search(place, hit)
 
     def _command(self) -> list[Process]:
         """The processes of the command that runs; itself first."""
