@@ -167,7 +167,8 @@ def nearest_within(space: SearchSpace, budget: Budget) -> tuple[Architecture, bo
     closest, within = stepped(budget)
     if within or any(cost_named(name).additive is None for name in budget.names):
         return closest, within
-    if not all(stepped(limit)[1] for limit in budget.single() if limit.names[0] in BUILT_IN):
+    alone = budget.single()
+    if any(limit.names[0] in BUILT_IN and (len(alone) == 1 or not stepped(limit)[1]) for limit in alone):
         return closest, False
     limits = [(name, budget.floor(name) or 0.0, budget.limit(name) or math.inf) for name in budget.names]
     try:

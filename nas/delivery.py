@@ -23,7 +23,7 @@ import torch
 
 from nas.budget import Budget, worded
 from nas.config import SearchConfig
-from nas.latency.accuracy import Accuracy, accuracy
+from nas.latency.accuracy import PredictionErrors, accuracy
 from nas.latency.profiles import differences_here, read_devices
 from nas.log import Progress
 from nas.measuring import NoisyMachine
@@ -345,7 +345,7 @@ def in_full(advice: str) -> str:
     return re.sub(r"(?<![\w.])noisy=true", "search.noisy=true", advice)
 
 
-def accuracy_of(measurements: Iterable[DeviceTime]) -> Accuracy | None:
+def accuracy_of(measurements: Iterable[DeviceTime]) -> PredictionErrors | None:
     """How well predictions of whole networks agree with what was measured; None where nothing was both."""
     pairs = [(m.predicted, m.measured) for m in measurements if m.predicted and m.measured]
     if not pairs:

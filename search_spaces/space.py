@@ -111,6 +111,32 @@ def members(slot: Slot) -> list[Part]:
     return [part for choice in slot for part in choice.members()]
 
 
+Pick = Callable[[str], int]
+"""The index that is chosen of the values of a choice, by its name; not called where there is one value."""
+
+
+def _choose(pick: Pick, name: str, values: tuple[Any, ...]) -> Any:
+    return values[pick(name) if len(values) > 1 else 0]
+
+
+def _walk_part(
+    pick: Pick, name: str, slot: Slot, tied: str | None = None, ties: tuple[str, ...] = (), stage: str = ""
+) -> Part:
+    """The part that `pick` chooses for a slot.
+
+    Args:
+        tied: the name of the slot in a block, some of whose choices may be made once for the whole stage: those in `ties`.
+        stage: the name of that stage.
+    """
+    choice = _choose(pick, name, slot)
+    options = []
+    for key, values in choice.options:
+        is_tied = tied is not None and f"{tied}.{choice.name}.{key}" in ties
+        called = f"{stage}.{tied}.{choice.name}.{key}" if is_tied else f"{name}.{choice.name}.{key}"
+        options.append((key, _choose(pick, called, values)))
+    return _same_part(choice.name, tuple(options))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSpace:
     """The choices of one stage; `blocks` has one slot for each name in `SLOTS`."""
@@ -314,45 +340,35 @@ class SearchSpace:
 
     # Genes
 
-    def _walk(self, pick: Callable[[str, tuple[Value, ...]], int]) -> Architecture:
+    def _walk(self, pick: Pick) -> Architecture:
         """Builds an architecture by asking `pick` for an index at every choice that matters."""
+        stages = tuple(self._walk_stage(number, pick) for number in range(len(self.stages)))
+        return self._whole(stages, _walk_part(pick, "head", self.head))
 
-        def choose(name: str, values: tuple[Value, ...]) -> Any:
-            return values[pick(name, values) if len(values) > 1 else 0]
-
-        def part(name: str, slot: Slot, tied: str | None, ties: tuple[str, ...], stage: str) -> Part:
-            chosen = choose(name, tuple(choice.name for choice in slot))
-            choice = next(c for c in slot if c.name == chosen)
-            options = []
-            for key, values in choice.options:
-                is_tied = tied is not None and f"{tied}.{chosen}.{key}" in ties
-                options.append(
-                    (key, choose(f"{stage}.{tied}.{chosen}.{key}" if is_tied else f"{name}.{chosen}.{key}", values))
-                )
-            return _same_part(choice.name, tuple(options))
-
-        stages = []
-        for s, stage in enumerate(self.stages):
-            here = f"s{s}"
-            width, depth = choose(f"{here}.width", stage.width), choose(f"{here}.depth", stage.depth)
-            embedding = part(f"{here}.embedding", stage.embedding, None, (), here)
-            bias = part(f"{here}.position_bias", stage.position_bias, None, (), here) if stage.position_bias else None
-            bias = None if bias is None or bias.name == NO_BIAS else bias
-            blocks = []
-            for b in range(depth):
-                chosen = []
-                for slot, choices in zip(SLOTS, stage.blocks, strict=True):
-                    name = f"{here}.{slot}" if slot in stage.per_stage else f"{here}.b{b}.{slot}"
-                    chosen.append(part(name, choices, slot, stage.per_stage, here))
-                blocks.append(_same_block(*chosen))
-            stages.append(Stage(width=width, embedding=embedding, blocks=tuple(blocks), position_bias=bias))
+    def _whole(self, stages: tuple[Stage, ...], head: Part) -> Architecture:
         return Architecture(
             in_channels=self.in_channels,
             num_classes=self.num_classes,
             resolution=self.resolution,
-            stages=tuple(stages),
-            head=part("head", self.head, None, (), ""),
+            stages=stages,
+            head=head,
         )
+
+    def _walk_stage(self, number: int, pick: Pick) -> Stage:
+        here, stage = f"s{number}", self.stages[number]
+        width = _choose(pick, f"{here}.width", stage.width)
+        depth = _choose(pick, f"{here}.depth", stage.depth)
+        embedding = _walk_part(pick, f"{here}.embedding", stage.embedding)
+        bias = _walk_part(pick, f"{here}.position_bias", stage.position_bias) if stage.position_bias else None
+        bias = None if bias is None or bias.name == NO_BIAS else bias
+        blocks = []
+        for b in range(depth):
+            chosen = []
+            for slot, choices in zip(SLOTS, stage.blocks, strict=True):
+                name = f"{here}.{slot}" if slot in stage.per_stage else f"{here}.b{b}.{slot}"
+                chosen.append(_walk_part(pick, name, choices, slot, stage.per_stage, here))
+            blocks.append(_same_block(*chosen))
+        return Stage(width=width, embedding=embedding, blocks=tuple(blocks), position_bias=bias)
 
     @cached_property
     def genes(self) -> tuple[Gene, ...]:
@@ -409,13 +425,13 @@ class SearchSpace:
         for gene, index in zip(self.genes, genes, strict=True):
             if not 0 <= index < len(gene.choices):
                 raise ValueError(f"{gene.name} has {len(gene.choices)} choices, not an index {index}")
-        return self._walk(lambda name, values: genes[self._indices[name]])
+        return self._walk(lambda name: genes[self._indices[name]])
 
     def active(self, genes: Genes) -> tuple[int, ...]:
         """Positions of the genes that matter, ascending."""
         used = set()
 
-        def pick(name: str, values: tuple[Value, ...]) -> int:
+        def pick(name: str) -> int:
             used.add(self._indices[name])
             return genes[self._indices[name]]
 
@@ -677,13 +693,20 @@ class SearchSpace:
         values of those, chosen one after another; alone it would be judged with options that nobody has looked at.
         """
 
+        near = _Neighbours(self)
+        known: dict[tuple[int, ...], float] = {}
+
         def value(genes: Genes) -> float:
-            return sign * cost(self.decode(genes))
+            pieces, _ = near.pieces(genes)
+            key = tuple(map(id, pieces))  # equal stages are one object, which lives as long as `near`
+            if key not in known:
+                known[key] = sign * cost(near.decode(genes))
+            return known[key]
 
         def settled(genes: Genes, before: frozenset[int]) -> tuple[float, Genes]:
             """`genes` with a good choice for each gene that matters and did not before, and its value."""
             now, done = value(genes), set(before)
-            while fresh := [position for position in self.active(genes) if position not in done]:
+            while fresh := [position for position in near.active(genes) if position not in done]:
                 position = fresh[0]
                 done.add(position)
                 trials = [
@@ -697,11 +720,60 @@ class SearchSpace:
         while improved and now > stop:  # ends: the cost falls strictly, and there are finitely many members
             improved = False
             for position, gene in enumerate(self.genes):
-                before = frozenset(self.active(genes)) | {position}
+                before = frozenset(near.active(genes))
+                if position not in before:  # every choice of it gives the same network
+                    continue
                 for index in range(len(gene.choices)):
                     found = settled((*genes[:position], index, *genes[position + 1 :]), before)
                     if found[0] < now:
                         (now, genes), improved = found, True
                     if now <= stop:
-                        return self.decode(genes)
-        return self.decode(genes)
+                        return near.decode(genes)
+        return near.decode(genes)
+
+
+class _Neighbours:
+    """Decodes genes of a space, most of which differ in one stage from genes that were decoded before: the others are remembered."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        places = [gene.name.partition(".")[0] for gene in space.genes]
+        names = [*(f"s{number}" for number in range(len(space.stages))), "head"]
+        self._spans = []  # the genes of each stage, and of the head, follow one another
+        for name in names:
+            first = places.index(name) if name in places else 0
+            self._spans.append((first, first + places.count(name)))
+        self._known: list[dict[Genes, tuple[Stage | Part, tuple[int, ...]]]] = [{} for _ in names]
+        self._same: dict[Stage | Part, Stage | Part] = {}
+
+    def pieces(self, genes: Genes) -> tuple[list[Any], list[int]]:
+        """The stages and the head, one object where they are equal, and the positions of the genes that matter, ascending."""
+        found, active = [], []
+        for number, (first, last) in enumerate(self._spans):
+            own = genes[first:last]
+            known = self._known[number].get(own)
+            if known is None:
+                known = self._known[number][own] = self._piece(number, genes)
+            found.append(known[0])
+            active += known[1]
+        return found, active
+
+    def _piece(self, number: int, genes: Genes) -> tuple[Stage | Part, tuple[int, ...]]:
+        used, indices = set(), self._space._indices
+
+        def pick(name: str) -> int:
+            used.add(indices[name])
+            return genes[indices[name]]
+
+        is_head = number == len(self._space.stages)
+        piece = _walk_part(pick, "head", self._space.head) if is_head else self._space._walk_stage(number, pick)
+        return self._same.setdefault(piece, piece), tuple(sorted(used))
+
+    def active(self, genes: Genes) -> list[int]:
+        """As `SearchSpace.active`."""
+        return self.pieces(genes)[1]
+
+    def decode(self, genes: Genes) -> Architecture:
+        """As `SearchSpace.decode`."""
+        *stages, head = self.pieces(genes)[0]
+        return self._space._whole(tuple(stages), head)

@@ -142,6 +142,11 @@ class Commands:
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True
         )
 
+    @property
+    def pid(self) -> int:
+        """Of the process whose children the commands are."""
+        return self._server.pid
+
     def __call__(
         self,
         *arguments: str,

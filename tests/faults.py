@@ -1,7 +1,8 @@
-"""Counts what faults cost a search: SIGKILL at random moments, records that are cut and flipped, a full disk.
+"""Counts what faults cost a search: SIGKILL at random moments, killed actors, records that are cut and flipped, a full disk.
 
     python tests/faults.py                              # 20 kills in one process and 20 with two jobs; every line cut twice and flipped
     python tests/faults.py --parts kill --jobs 2 --kills 20 --executor ray
+    python tests/faults.py --parts actors --actors 10          # of Ray, two at a time
     python tests/faults.py --parts cut,flip,full --seed 3
 
 Each fault hits a search of a small run, the same command then resumes it, and the end is compared with a search that nothing has hit:
@@ -11,10 +12,14 @@ every record, the Pareto front (front.csv and trials.csv) and study.db. One line
     duplicated  proposals with more than one record
     repeated    evaluations that were computed again, because their record was not yet written, or was damaged
     different   final searches that are not equal to the undisturbed one
+    left        processes that a killed search has left behind, such as those of its Ray cluster
 
-It ends with exit code 1 unless lost, duplicated and different are 0 and no more is repeated than was in flight: computed, as the worker
+It ends with exit code 1 unless lost, duplicated, different and left are 0 and no more is repeated than was in flight: computed, as the worker
 that did it wrote down, and not recorded at the moment of the kill. In one process that may be one network for each kill; workers may be
-ahead of the records by one round of proposals.
+ahead of the records by one round of proposals. An actor that is killed has one network in flight.
+
+Starting two workers, with Ray or without, takes longer than the searches do. Of their kills, every other one is therefore timed from the
+first evaluation of its command, and the others from its start.
 """
 
 import argparse
@@ -24,12 +29,14 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,7 +53,12 @@ SETTINGS = ("config.toml", "search.evaluations=10", f"search.batch={BATCH}", "se
 SAMPLERS = 2
 """nsga2 and random: a round of proposals is a batch of each."""
 
-PARTS = ("kill", "cut", "flip", "full")
+PARTS = ("kill", "actors", "cut", "flip", "full")
+ACTORS = 3
+"""Actors that are killed in one search, at most: far fewer than end it."""
+
+PATIENCE = 100.0
+"""Seconds for the processes of killed searches to end. Two agents of a Ray cluster look for its dead head for a minute, then give up."""
 
 
 class Counted(Executor):
@@ -56,18 +68,23 @@ class Counted(Executor):
         self.inner = make_executor(os.environ["FAULTS_EXECUTOR"], workers)
 
     def map(self, setup: Any, work: Any, jobs: Any, *, weight: Any = None) -> Iterator[Any]:
-        return self.inner.map(setup, partial(computed_by, work), jobs, weight=weight)
+        counted = partial(computed_by, os.environ["FAULTS_COMPUTED"], work)  # an actor may have another environment
+        return self.inner.map(setup, counted, jobs, weight=weight)
 
     def close(self) -> None:
         self.inner.close()
 
 
-def computed_by(work: Any, state: Any, job: Any) -> Any:
-    """Does a job where the worker is, and writes down that it is done, before anybody else knows of it."""
+def computed_by(path: str, work: Any, state: Any, job: Any) -> Any:
+    """Does a job where the worker is, and writes into the file `path` that it is done, before anybody else knows of it."""
     result = work(state, job)
-    with open(os.environ["FAULTS_COMPUTED"], "a") as file:
-        file.write(f"{job.digest}\n")
+    with open(path, "a") as file:
+        file.write(f"{job.digest} {time.monotonic()}\n")
     return result
+
+
+Hit = Callable[[threading.Event], None]
+"""Does something to a command that runs, until the event says that it has ended."""
 
 
 @dataclass
@@ -80,22 +97,56 @@ class Counts:
     repeated: int = 0
     in_flight: int = 0
     different: int = 0
+    left: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
-        return not (self.lost or self.duplicated or self.different) and self.repeated <= self.in_flight
+        return not (self.lost or self.duplicated or self.different or self.left) and self.repeated <= self.in_flight
 
     def __str__(self) -> str:
         return (
             f"{self.faults} faults: lost {self.lost}, duplicated {self.duplicated}, repeated {self.repeated} (at most {self.in_flight} in "
-            f"flight or damaged), different {self.different}{''.join(f'; {note}' for note in self.notes)}"
+            f"flight or damaged), different {self.different}, left {self.left}{''.join(f'; {note}' for note in self.notes)}"
         )
 
 
 def digests(lines: Iterable[bytes]) -> set[str]:
     """The networks of records."""
     return {json.loads(line)["digest"] for line in lines}
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of this machine. Its start, in ticks of the system, tells it from a later one with its number."""
+
+    pid: int
+    start: int
+    parent: int = field(compare=False)
+    title: str = field(compare=False)
+
+
+def processes() -> list[Process]:
+    """All that run; those that have ended and that nobody has waited for are left out."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            # What lies behind the name, which may contain anything: state, parent, ..., and the start as the 20th.
+            fields = (place / "stat").read_text().rpartition(")")[2].split()
+            title = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if fields[0] != "Z":
+                found.append(Process(int(place.name), int(fields[19]), int(fields[1]), title))
+    return found
+
+
+def descendants(pid: int) -> list[Process]:
+    """The processes that a process has started, and those that they have started; children first."""
+    every, found, of = processes(), [], {pid}
+    while of:
+        children = [process for process in every if process.parent in of]
+        found += children
+        of = {process.pid for process in children}
+    return found
 
 
 def whole_lines(path: Path) -> set[bytes]:
@@ -117,12 +168,17 @@ class Faults:
         self.sessions: list[Path] = []
         """What each command of the disturbed search has computed. It lies outside of the run, whose disk may be full."""
         self.commands = 0
+        self.started: set[Process] = set()
+        """The processes of the commands that were killed, as they were before."""
         if not self.before.exists():
             prepare(self.before)
             nas("train", "config.toml", cwd=self.before).ok()
         start = time.monotonic()
         self.expected = self.finished(self.copy(self.before, "calm"))
         self.seconds = time.monotonic() - start
+        moments = [float(line.split()[1]) for line in self.sessions[0].read_text().splitlines()]
+        self.working = moments[-1] - moments[0]
+        """Seconds from the first evaluation of the undisturbed search to its last one."""
         self.lines = (self.calm / LINES).read_bytes().splitlines()
 
     def copy(self, of: Path, name: str) -> Path:
@@ -131,12 +187,27 @@ class Faults:
         self.sessions.clear()
         return Path(shutil.copytree(of, place))
 
-    def search(self, place: Path, **how: Any) -> Result:
-        """One command of the disturbed search; a kill is one of its whole group of processes."""
+    def search(self, place: Path, hit: Hit | None = None, **how: Any) -> Result:
+        """One command of the disturbed search.
+
+        Args:
+            hit: what is done to it meanwhile, by a thread beside it, which stops when the command has ended.
+        """
         self.commands += 1
         self.sessions.append(self.folder / f"computed-{self.commands}")
         env = {"FAULTS_EXECUTOR": self.executor, "FAULTS_COMPUTED": str(self.sessions[-1]), "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}  # fmt: skip
-        return self.nas("search", *SETTINGS, "executor=faults.Counted", f"search.jobs={self.jobs}", cwd=place, env=env, **how)  # fmt: skip
+        env["RAY_TMPDIR"] = str(self.folder / "r")  # neither joins nor disturbs a cluster of somebody else
+        command = ("search", *SETTINGS, "executor=faults.Counted", f"search.jobs={self.jobs}")
+        if hit is None:
+            return self.nas(*command, cwd=place, env=env, **how)
+        over = threading.Event()
+        thread = threading.Thread(target=hit, args=(over,))
+        thread.start()
+        try:
+            return self.nas(*command, cwd=place, env=env, **how)
+        finally:
+            over.set()
+            thread.join()
 
     def finished(self, place: Path) -> dict[str, Any]:
         """What a search is in the end, but for the order of its lines, in which a record that was made again lies last."""
@@ -170,7 +241,10 @@ class Faults:
         """By command since the last copy, the networks that it has evaluated. A worker may outlive a killed command for a moment, so this is
         asked at the end.
         """
-        return [path.read_text().split() if path.exists() else [] for path in self.sessions]
+        return [self._computed(path) for path in self.sessions]
+
+    def _computed(self, path: Path) -> list[str]:
+        return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
 
     def repeated(self) -> int:
         """Evaluations of networks that had been evaluated before, by the same command or by another."""
@@ -188,13 +262,14 @@ class Faults:
 
     def kill(self, kills: int) -> Counts:
         """Kills the search at moments spread over its length, and starts it again each time; over and over until that many have hit."""
-        counts, number = Counts(), 0
+        counts, number, tries = Counts(), 0, 0
         while counts.faults < kills:
             place, number = self.copy(self.before, f"killed{number}"), number + 1
             sound: set[bytes] = set()
             recorded: list[set[str]] = []
             while counts.faults < kills:
-                result = self.search(place, kill=self.rng.uniform(0, self.seconds))
+                result = self._killed(place, tries)
+                tries += 1
                 now = whole_lines(place / LINES)
                 counts.lost += len(sound - now)
                 sound |= now
@@ -210,6 +285,83 @@ class Faults:
             for done, known in zip(self.computed(), recorded, strict=False):
                 counts.in_flight += min(len(set(done) - known), self.ahead)
             shutil.rmtree(place)
+        counts.left = self._left()
+        return counts
+
+    def _killed(self, place: Path, number: int) -> Result:
+        """One command, killed at a random moment: of its length, or, every other time where workers are started, of its work."""
+        if self.executor == "here":
+            return self.search(place, kill=self.rng.uniform(0, self.seconds))
+        works = number % 2 == 1
+        delay = self.rng.uniform(0, self.working if works else self.seconds)
+
+        def hit(over: threading.Event) -> None:
+            began = self._wait_for(over, 1) if works else True
+            if not began or over.wait(delay):
+                return
+            found = self._command()
+            self.started.update(found)
+            for process in found:
+                if process.parent == self.nas.pid:
+                    with suppress(ProcessLookupError):  # it has just ended
+                        os.kill(process.pid, signal.SIGKILL)
+
+        return self.search(place, hit)
+
+    def _command(self) -> list[Process]:
+        """The processes of the command that runs; itself first."""
+        return descendants(self.nas.pid)
+
+    def _wait_for(self, over: threading.Event, number: int) -> bool:
+        """Waits until the command has evaluated so many networks; False where it has ended before."""
+        while len(self._computed(self.sessions[-1])) < number:
+            if over.wait(0.002):
+                return False
+        return True
+
+    def _left(self) -> int:
+        """How many processes of killed commands are there after `PATIENCE`. They are ended then."""
+        end = time.monotonic() + PATIENCE
+        while (left := self.started & set(processes())) and time.monotonic() < end:
+            time.sleep(0.1)
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        return len(left)
+
+    def actors(self, kills: int) -> Counts:
+        """Kills actors of Ray, each after a random number of evaluations of a search, which goes on without it."""
+        counts = Counts()
+        while counts.faults < kills:
+            place = self.copy(self.before, "actors")
+            moments = sorted(self.rng.sample(range(len(self.lines)), k=min(ACTORS, kills - counts.faults)))
+            sound: set[bytes] = set()
+            killed: list[int] = []
+
+            def hit(
+                over: threading.Event,
+                moments: list[int] = moments,
+                place: Path = place,
+                sound: set[bytes] = sound,
+                killed: list[int] = killed,
+            ) -> None:
+                for moment in moments:
+                    if not self._wait_for(over, moment):
+                        return
+                    while not (actors := [p for p in self._command() if p.title.startswith("ray::Worker")]):
+                        if over.wait(0.002):
+                            return
+                    sound |= whole_lines(place / LINES)
+                    actor = self.rng.choice(actors)
+                    with suppress(ProcessLookupError):
+                        os.kill(actor.pid, signal.SIGKILL)
+                        killed.append(actor.pid)
+
+            self.search(place, hit).ok()
+            counts.faults += len(killed)
+            counts.in_flight += len(killed)
+            self.compare(place, counts, sound)
+            counts.repeated += self.repeated()
         return counts
 
     def damaged(self, how: Callable[[int], bytes], sound: Callable[[int], set[bytes]], lines: list[int]) -> Counts:
@@ -306,6 +458,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="for each number of jobs")
     parser.add_argument("--jobs", default="1,2", help="of the searches that are killed")
     parser.add_argument("--executor", default="processes", help="where there are two jobs")
+    parser.add_argument("--actors", type=int, default=10, help="actors of Ray that are killed")
     parser.add_argument("--full", type=int, default=10, help="full disks of each kind")
     parser.add_argument(
         "--seed", type=int, default=None, help="of all that is random; printed, so that it can be repeated"
@@ -325,6 +478,11 @@ def main() -> None:
             executor = "here" if jobs == 1 else options.executor
             faults = Faults(nas, Path(name) / str(jobs), rng, executor, jobs)
             tell(f"SIGKILL, {jobs} at once ({executor})", faults.kill(options.kills))
+        if "actors" in parts:
+            faults = Faults(nas, Path(name) / "actors", rng, "ray", 2)
+            tell("SIGKILL of an actor, 2 at once (ray)", faults.actors(options.actors))
+        if not {"cut", "flip", "full"} & set(parts):
+            raise SystemExit(0 if sound else 1)
         faults = Faults(nas, Path(name) / "lines", rng)
         lines = list(range(len(faults.lines)))
         for what, counts in faults.cut(lines) if "cut" in parts else ():

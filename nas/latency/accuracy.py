@@ -8,7 +8,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class PredictionErrors:
     """Of predictions for items that the model had not seen.
 
     Args:
@@ -37,11 +37,11 @@ class Accuracy:
         return asdict(self)
 
 
-def accuracy(predicted: Array, measured: Array) -> Accuracy:
+def accuracy(predicted: Array, measured: Array) -> PredictionErrors:
     """Agreement of predictions (n,) with measured values (n,) above 0."""
     off = predicted / measured - 1
     far = np.abs(off)
-    return Accuracy(
+    return PredictionErrors(
         count=len(off),
         mape=float(far.mean()),
         within_5=float((far <= 0.05).mean()),

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 
-from nas.latency.accuracy import Accuracy, accuracy
+from nas.latency.accuracy import PredictionErrors, accuracy
 from nas.latency.encoding import LENGTHS, Encoded, Encoder, between_networks, blocks, similarities, squared_distances
 from nas.latency.features import Features
 from nas.latency.gaussian import Fit
@@ -140,8 +140,8 @@ class NetworkModel(Generic[U]):
     """
 
     name: str
-    accuracy: Accuracy
-    considered: Mapping[str, Accuracy]
+    accuracy: PredictionErrors
+    considered: Mapping[str, PredictionErrors]
     describe: Describe[U]
     encoder: Encoder
     base: float
@@ -330,8 +330,8 @@ class UnitModel(Generic[U]):
     """
 
     name: str
-    accuracy: Accuracy
-    considered: Mapping[str, Accuracy]
+    accuracy: PredictionErrors
+    considered: Mapping[str, PredictionErrors]
     describe: Describe[U]
     encoder: Encoder
     log_ms: Callable[[Encoded], Array]

@@ -28,7 +28,7 @@ from sklearn.linear_model import RidgeCV
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from nas.latency.accuracy import Accuracy, accuracy
+from nas.latency.accuracy import PredictionErrors, accuracy
 from nas.latency.features import Features
 from nas.latency.learned import fit_networks
 
@@ -206,7 +206,7 @@ def least_squares(one_hot: Array, ms: Array, new: Array) -> Array:
     return RidgeCV([1e-3]).fit(one_hot, ms).predict(new)
 
 
-def tested(family: Family, ms: Array, train: int, seed: int) -> tuple[str, Accuracy, Accuracy]:
+def tested(family: Family, ms: Array, train: int, seed: int) -> tuple[str, PredictionErrors, PredictionErrors]:
     """The chosen kind of model, and its accuracy and the ridge's on networks that were held out."""
     order = np.random.default_rng(seed).permutation(len(ms))
     some, others = order[:train], order[-HELD_OUT:]
@@ -215,7 +215,7 @@ def tested(family: Family, ms: Array, train: int, seed: int) -> tuple[str, Accur
     return model.name, learned, accuracy(ridge(family.one_hot[some], ms[some], family.one_hot[others]), ms[others])
 
 
-def additive(family: Family, ms: Array) -> Accuracy:
+def additive(family: Family, ms: Array) -> PredictionErrors:
     order = np.random.default_rng(0).permutation(len(ms))
     some, others = order[:-HELD_OUT], order[-HELD_OUT:]
     return accuracy(least_squares(family.one_hot[some], ms[some], family.one_hot[others]), ms[others])

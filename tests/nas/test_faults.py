@@ -24,7 +24,7 @@ def test_a_few_faults(nas: Commands, runs: Runs, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parts", ["kill", "cut,flip,full"])
+@pytest.mark.parametrize("parts", ["kill", "actors", "cut,flip,full"])
 def test_many_faults(parts: str, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "tests" / "faults.py"), "--parts", parts, "--seed", "0"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)

@@ -99,7 +99,7 @@ def test_a_guarded_script_that_fails_in_other_processes(after: After) -> None:
             ["script.py"], CALLS.format(verbs="retrain").replace("jobs=2", "jobs=1"), None, marks=pytest.mark.slow
         ),
         pytest.param(["-c", CALLS.format(verbs="retrain")], "", None, marks=pytest.mark.slow),  # nothing to import
-        (["-"], "", CALLS.format(verbs="retrain").replace("jobs=2", "jobs=1")),
+        pytest.param(["-"], "", CALLS.format(verbs="retrain").replace("jobs=2", "jobs=1"), marks=pytest.mark.slow),
     ],
     ids=["guarded", "one process", "-c", "standard input, one process"],
 )
@@ -122,8 +122,9 @@ def test_a_script_from_standard_input(after: After) -> None:
     assert "the script comes from standard input" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
-@pytest.mark.parametrize("guarded", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["nas", "script"])
+@pytest.mark.parametrize("guarded", [False, True], ids=["nas", "script"])
 def test_a_training_process_that_is_killed(guarded: bool, nas: Commands, after: After) -> None:
     """As by the kernel when memory runs out: what was reached is kept."""
     place = after("extract")

@@ -133,8 +133,8 @@ def allocated(module: nn.Module, image: Tensor) -> int:
     return peak + image.numel() * image.element_size()
 
 
-OFTEN = ("digits", "images32", "unified")
-"""Spaces whose members are run in every test; `unified` has the parts of the others."""
+OFTEN = ("unified",)
+"""The space whose members are run in every test: it has the parts of the others."""
 
 
 @pytest.mark.parametrize(

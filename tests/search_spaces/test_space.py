@@ -17,7 +17,7 @@ from search_spaces.architecture import SLOTS, Architecture, Part
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.named import check, load_space, read_space, space_file, space_names
-from search_spaces.space import SearchSpace
+from search_spaces.space import SearchSpace, _Neighbours
 from tests.contracts import SEEDS, Excess, SpaceLaws, name_of, named_spaces
 
 HEADER = """
@@ -202,6 +202,20 @@ def test_mutation_reaches_every_neighbour() -> None:
         for index in range(1, len(space.genes[position].choices)):
             steps.add(space.decode(tuple(index if i == position else 0 for i in range(len(space.genes)))))
     assert reached == steps
+
+
+@pytest.mark.parametrize("space", SMALL.values(), ids=SMALL)
+def test_genes_decoded_after_similar_ones(space: SearchSpace) -> None:
+    """What a descent remembers of one stage is right beside any other, and equal networks share their stages."""
+    near, rng = _Neighbours(space), random.Random(0)
+    seen: dict[Architecture, tuple[int, ...]] = {}
+    for _ in range(200):
+        genes = tuple(rng.randrange(len(gene.choices)) for gene in space.genes)
+        arch = space.decode(genes)
+        assert near.decode(genes) == arch
+        assert tuple(near.active(genes)) == space.active(genes)
+        pieces = tuple(map(id, near.pieces(genes)[0]))
+        assert seen.setdefault(arch, pieces) == pieces
 
 
 def test_repair_takes_the_smallest_steps_down() -> None:

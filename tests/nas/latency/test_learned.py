@@ -11,7 +11,7 @@ import pytest
 
 from nas.latency import encoding
 from nas.latency import learned as learning
-from nas.latency.accuracy import Accuracy, accuracy, kendall_tau
+from nas.latency.accuracy import PredictionErrors, accuracy, kendall_tau
 from nas.latency.encoding import SIMILARITIES, Encoder, similarities
 from nas.latency.features import Features, unit_features
 from nas.latency.filling import FilledTimes, filled
@@ -80,7 +80,7 @@ def learned(device: Callable[[dict[Layer, int]], float], count: int, noise: floa
     return fit_networks(some, np.array([device(one) for one in some]) * wild, describe)
 
 
-def held_out(model: NetworkModel[Layer], device: Callable[[dict[Layer, int]], float]) -> Accuracy:
+def held_out(model: NetworkModel[Layer], device: Callable[[dict[Layer, int]], float]) -> PredictionErrors:
     others = networks(200, seed=1)
     return accuracy(model.predict(others), np.array([device(one) for one in others]))
 
