@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from nas.pareto import front
-from nas.racing import PRECISION, WARM_UP, Contest, Outcome, Race, Rival, Z, contested_first, looks, predicted
+from nas.racing import LATEST, PRECISION, WARM_UP, Contest, Outcome, Race, Rival, Z, contested_first, looks, predicted
 
 IMAGES, BATCH = 2400, 100
 
@@ -77,8 +77,8 @@ def test_hopeless_candidates_are_dropped_and_none_that_could_win() -> None:
             rival = int(against)
             assert rival < index // 4 * 4
             assert population.costs[rival] <= population.costs[index]
-            wrong += population.top1[rival] <= population.top1[index]
-            assert IMAGES / 8 <= images <= IMAGES / 2
+            wrong += population.top1[rival] < population.top1[index]  # an equal one that costs less dominates too
+            assert IMAGES / 8 <= images <= LATEST * IMAGES
         points = [(-top1, cost) for top1, cost in zip(population.top1, population.costs, strict=True)]
         assert not any(found[index][2] for index in front(points))
         taus.append(cast(Any, kendalltau(population.top1, [top1 for top1, _, _ in found])).statistic)
@@ -129,7 +129,7 @@ def test_contested_images_come_first() -> None:
 def test_looks_are_whole_batches(images: int, batch: int) -> None:
     for look in looks(images, batch):
         assert look % batch == 0
-        assert images / 8 <= look <= images / 2
+        assert images / 8 <= look <= LATEST * images
 
 
 def contest_of(population: Population, count: int, scores: tuple[str, ...] = ("top1",)) -> Contest:
@@ -175,7 +175,7 @@ def test_with_two_scores_a_rival_is_better_in_both() -> None:
     dropped = [(index, int(against)) for index, (_, _, against) in enumerate(found) if against]
     assert dropped
     for index, rival in dropped:
-        assert population.top1[rival] > population.top1[index]
+        assert population.top1[rival] >= population.top1[index]
         assert population.loss[rival] < population.loss[index]
 
 
