@@ -11,7 +11,21 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from nas.pareto import front
-from nas.racing import LATEST, PRECISION, WARM_UP, Contest, Outcome, Race, Rival, Z, contested_first, looks, predicted
+from nas.racing import (
+    BEST,
+    FINE,
+    LATEST,
+    PRECISION,
+    WARM_UP,
+    Contest,
+    Outcome,
+    Race,
+    Rival,
+    Z,
+    contested_first,
+    looks,
+    predicted,
+)
 
 IMAGES, BATCH = 2400, 100
 
@@ -230,3 +244,52 @@ def test_images_without_an_order_are_raced_in_their_own() -> None:
     race = contest.race("one", [2.0])
     assert race is not None
     assert list(race.order) == list(range(IMAGES))
+
+
+def known_race(margin: int, heads: dict[str, float]) -> Race:
+    """A race of references that agree on all images after the first look, against one rival of 2,000 correct answers."""
+    hits = np.array([[480.0 + index, 1980.0 + index] for index in range(40)])
+    losses = np.array([[60.0 - index, 90.0 - index] for index in range(40)])
+    rival = Rival("one", "rival", 2000 / IMAGES, 0.1, margin)
+    return Race(np.arange(IMAGES), (600,), hits, losses, (rival,), ("top1",), Z, PRECISION, heads)
+
+
+def test_an_equal_candidate_is_dropped_where_the_rival_costs_less() -> None:
+    equal, better = (500.0, 40.0), (501.0, 39.0)
+    found = known_race(1, {}).verdict(600, *equal)
+    assert found is not None
+    assert round(found.top1 * IMAGES) == 2000
+    assert known_race(0, {}).verdict(600, *equal) is None
+    assert known_race(1, {}).verdict(600, *better) is None
+
+
+def test_margins_are_of_costs() -> None:
+    population = Population(1, 20)
+    contest = contest_of(population, 20)
+    cheapest = min(range(20), key=lambda index: population.costs[index])
+    for cost, margin in ((population.costs[cheapest], 0), (population.costs[cheapest] + 1e-9, 1)):
+        race = contest.race("one", [cost])
+        assert race is not None
+        assert [rival.margin for rival in race.rivals] == [margin]
+
+
+def test_the_best_by_score_need_a_finer_estimate() -> None:
+    """The same candidate with the same error: dropped where it is far from the best ten, seen further where it is not."""
+    draw = np.random.default_rng(0)
+    race = known_race(1, {})
+    spread = race.hits[:, -1].std(ddof=1)
+    race.hits[:, -1] += draw.normal(0.0, (FINE + PRECISION) / 2 * spread, len(race.hits))
+    candidate = (495.0, 45.0)
+    assert race.verdict(600, *candidate) is not None
+    near, far = (known_race(1, {"top1": 1995.0 + beyond}) for beyond in (0.0, 20.0))
+    for other in (near, far):
+        other.hits[:] = race.hits
+    assert near.verdict(600, *candidate) is None
+    assert far.verdict(600, *candidate) is not None
+
+
+def test_the_head_is_that_of_the_ten_best() -> None:
+    population = Population(1, 30)
+    race = contest_of(population, 30).race("one", [3.0])
+    assert race is not None
+    assert race.heads["top1"] == sorted(outcome.hits.sum() for outcome in population.outcomes)[-BEST]
