@@ -52,6 +52,7 @@ def trained(after: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Pa
 def hasty(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates are dropped on little evidence: after one epoch of training, networks do not agree on what is easy."""
     monkeypatch.setattr(nas.racing, "PRECISION", 2.0)
+    monkeypatch.setattr(nas.racing, "FINE", 2.0)
     monkeypatch.setattr(nas.racing, "Z", 0.5)
 
 
