@@ -151,7 +151,7 @@ class Race:
         rivals: that cost no more than the candidate in any objective, of the sampler that proposed it: how good each sampler is, is
             shown by its own Pareto front.
         scores: "top1", "loss" or both, as the search has them among its objectives.
-        z, precision: see `Z` and `PRECISION`.
+        z, precision, fine: see `Z`, `PRECISION` and `FINE`; as values, so that every process decides with the same ones.
         heads: by score, the total that a candidate needs to be among the `BEST`; empty where none is known.
     """
 
@@ -164,6 +164,7 @@ class Race:
     z: float
     precision: float
     heads: Mapping[str, float] = field(default_factory=dict)
+    fine: float = FINE
 
     def verdict(self, seen: int, hits: float, loss: float) -> Verdict | None:
         """Whether a candidate is dropped after `seen` images, one of the looks.
@@ -197,7 +198,7 @@ class Race:
         if score not in self.heads:
             return self.precision
         lacks = self.heads[score] - estimate if score == "top1" else estimate - self.heads[score]
-        return self.precision if lacks > NEAR * error else min(FINE, self.precision)
+        return self.precision if lacks > NEAR * error else min(self.fine, self.precision)
 
 
 def predicted(
@@ -284,7 +285,7 @@ class Contest:
             rivals = [min(rivals, key=lambda rival: rival.loss)]
         totals = np.stack(list(self._totals.values())[-REFERENCES:])
         hits, losses = totals[:, 0], totals[:, 1]
-        return Race(self.order, self.looks, hits, losses, tuple(rivals), self.scores, Z, PRECISION, self._heads())
+        return Race(self.order, self.looks, hits, losses, tuple(rivals), self.scores, Z, PRECISION, self._heads(), FINE)
 
     def _heads(self) -> dict[str, float]:
         """By score, the total of the last of the `BEST` networks that were validated in full."""
