@@ -27,6 +27,9 @@ from supernet.supernet import Supernet
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
+ROOM = 4 * 2**30
+"""The most bytes of feature maps that a process keeps for networks that begin alike."""
+
 
 class Accuracy(NamedTuple):
     """top1 in [0, 1], mean cross-entropy in nats, and the number of images."""
@@ -218,11 +221,11 @@ class EvaluatorSetup:
         return Evaluator.of(self.config, self.split, supernet.to(device).eval(), device, self._room(device))
 
     def _room(self, device: torch.device) -> int:
-        """Bytes for feature maps that networks share: half of the memory that is free, shared out among the processes."""
+        """Bytes for feature maps that networks share: a quarter of the memory that is free, shared out among the processes, and at most `ROOM`."""
         settings = self.config.search
         found = None if settings.evaluation == "plain" else available(device)
         processes = settings.jobs or (machine.cores() if device.type == "cpu" else 1)
-        return 0 if found is None else found.size // (2 * processes)
+        return 0 if found is None else min(found.size // (4 * processes), ROOM)
 
 
 def score(evaluator: Evaluator, arch: Architecture) -> Accuracy:

@@ -13,8 +13,10 @@ and its error comes from residuals of networks that were left out, so a poor pre
 
 A candidate is dropped when both hold for every score among the objectives:
 
-    a network that was validated in full, and costs no more in any objective, is better by at least `Z` errors;
-    the error is at most `PRECISION` standard deviations of the score over networks, so that the order of dropped ones stays right.
+    by `Z` errors the candidate stays below what it would need not to be dominated by a network that was validated in full and costs no
+    more in any objective: its score, or one correct answer more where that network costs less, as an equal candidate is dominated too;
+    the error of the regression is at most `PRECISION` standard deviations of the score over networks, so that the order of dropped ones
+    stays right, and at most `FINE` deviations where the candidate may be among the `BEST` by its score alone.
 
 A dropped candidate is therefore dominated, up to the error. It may neither win nor be on the Pareto front; samplers are told its
 estimate. A decision depends only on networks that were known when the candidate was proposed: not on other processes, nor on time.
@@ -23,7 +25,7 @@ estimate. A decision depends only on networks that were known when the candidate
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,18 +37,28 @@ WARM_UP = 8
 Z = 2.6
 """Standard errors by which a rival has to be better."""
 
-PRECISION = 0.05
-"""Largest standard error of an estimate, in standard deviations of the score over the networks validated in full. An order with
-independent errors of 0.05 deviations has a Kendall correlation of 0.97 with the true one."""
+PRECISION = 0.12
+"""Largest standard error of an estimate, in standard deviations of the score over the networks validated in full. Only dropped candidates
+have such errors, and most of them have smaller ones."""
 
-EARLIEST, LATEST = 1 / 8, 1 / 2
+BEST = 10
+"""Networks whose places at the head of the order have to be right."""
+
+FINE = 0.03
+"""The same as `PRECISION` for a candidate that may be among the best: so small that hardly any of its answers is left open."""
+
+NEAR = 2.0
+"""Standard errors within which a candidate may be among the best."""
+
+EARLIEST, LATEST = 1 / 8, 4 / 5
 """Share of the images before which nobody is dropped, and after which it is no longer worth it."""
 
 REFERENCES = 64
 """The most networks that an estimate is fitted on: the latest that were validated in full."""
 
-ROUNDING = 0.5
-"""Least standard error of an estimated number of correct answers, which is a whole number."""
+ROUNDING = 0.35
+"""Least standard error of an estimated number of correct answers. It allows for answers that no reference has ever given; `Z` times it is
+less than one answer, so that a candidate that only equals a cheaper rival can be dropped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +117,7 @@ class Verdict(NamedTuple):
     Args:
         top1, loss: estimates.
         images: that it was seen on.
-        against: digest of the network that is better.
+        against: digest of the network that dominates it.
     """
 
     top1: float
@@ -115,12 +127,17 @@ class Verdict(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """A network that was validated in full, and the sampler that proposed it."""
+    """A network that was validated in full, and the sampler that proposed it.
+
+    Args:
+        margin: correct answers by which a candidate has to be better: 1 where the candidate costs more in some objective.
+    """
 
     sampler: str
     digest: str
     top1: float
     loss: float
+    margin: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +151,8 @@ class Race:
         rivals: that cost no more than the candidate in any objective, of the sampler that proposed it: how good each sampler is, is
             shown by its own Pareto front.
         scores: "top1", "loss" or both, as the search has them among its objectives.
-        z, precision: see `Z` and `PRECISION`.
+        z, precision, fine: see `Z`, `PRECISION` and `FINE`; as values, so that every process decides with the same ones.
+        heads: by score, the total that a candidate needs to be among the `BEST`; empty where none is known.
     """
 
     order: Int[np.ndarray, " images"]
@@ -145,6 +163,8 @@ class Race:
     scores: tuple[str, ...]
     z: float
     precision: float
+    heads: Mapping[str, float] = field(default_factory=dict)
+    fine: float = FINE
 
     def verdict(self, seen: int, hits: float, loss: float) -> Verdict | None:
         """Whether a candidate is dropped after `seen` images, one of the looks.
@@ -158,17 +178,27 @@ class Race:
         for score, totals, least in (("top1", self.hits, ROUNDING), ("loss", self.losses, 0.0)):
             own = hits if score == "top1" else loss
             rest, error = predicted(references, totals[:, -1] - totals[:, at], np.array([hits, loss]))
-            error = math.hypot(error, least)
-            precise &= score not in self.scores or error <= self.precision * float(totals[:, -1].std(ddof=1))
-            found[score] = (own + rest, error)
+            found[score] = (own + rest, math.hypot(error, least))
+            if score in self.scores:
+                precise &= error <= self._allowed(score, *found[score]) * float(totals[:, -1].std(ddof=1))
         if not precise:
             return None
         for rival in self.rivals:
-            ahead = {"top1": images * rival.top1 - found["top1"][0], "loss": found["loss"][0] - images * rival.loss}
+            ahead = {
+                "top1": images * rival.top1 + rival.margin - found["top1"][0],
+                "loss": found["loss"][0] - images * rival.loss,
+            }
             if all(ahead[score] >= self.z * found[score][1] for score in self.scores):
                 top1 = min(max(round(found["top1"][0]), 0), images) / images
                 return Verdict(top1, max(found["loss"][0], 0.0) / images, seen, rival.digest)
         return None
+
+    def _allowed(self, score: str, estimate: float, error: float) -> float:
+        """The largest error of the regression with which a candidate of this estimate is dropped, in standard deviations."""
+        if score not in self.heads:
+            return self.precision
+        lacks = self.heads[score] - estimate if score == "top1" else estimate - self.heads[score]
+        return self.precision if lacks > NEAR * error else min(self.fine, self.precision)
 
 
 def predicted(
@@ -241,19 +271,26 @@ class Contest:
         """
         if self.order is None or not self.looks:
             return None
+        own = tuple(costs)
         rivals = [
-            rival
+            rival._replace(margin=int(others != own))
             for rival, others in self._rivals
-            if rival.sampler == sampler and all(other <= own for other, own in zip(others, costs, strict=True))
+            if rival.sampler == sampler and all(other <= cost for other, cost in zip(others, own, strict=True))
         ]
         if not rivals:
             return self.whole()
-        if self.scores == ("top1",):  # the best of them is enough
-            rivals = [max(rivals, key=lambda rival: rival.top1)]
+        if self.scores == ("top1",):  # the one that is hardest to beat is enough
+            rivals = [max(rivals, key=lambda rival: self.images * rival.top1 + rival.margin)]
         elif self.scores == ("loss",):
             rivals = [min(rivals, key=lambda rival: rival.loss)]
         totals = np.stack(list(self._totals.values())[-REFERENCES:])
-        return Race(self.order, self.looks, totals[:, 0], totals[:, 1], tuple(rivals), self.scores, Z, PRECISION)
+        hits, losses = totals[:, 0], totals[:, 1]
+        return Race(self.order, self.looks, hits, losses, tuple(rivals), self.scores, Z, PRECISION, self._heads(), FINE)
+
+    def _heads(self) -> dict[str, float]:
+        """By score, the total of the last of the `BEST` networks that were validated in full."""
+        hits, losses = (np.sort([totals[kind, -1] for totals in self._totals.values()]) for kind in (0, 1))
+        return {"top1": float(hits[-BEST:][0]), "loss": float(losses[:BEST][-1])}
 
     def whole(self) -> Race | None:
         """A race without rivals: the candidate is validated in full."""

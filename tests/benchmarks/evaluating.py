@@ -191,7 +191,7 @@ def rows(found: Sequence[Way], records: Sequence[Evaluation], costs: Callable[[E
         tau = cast(Any, kendalltau(truth, top1)).statistic
         seen = sum(result.accuracy.images for result in way.results) / (images * len(records))
         lost = len(set(front(points)) & set(dropped))
-        wrong = sum(truth[index] >= truth[place[way.results[index].against]] for index in dropped)
+        wrong = sum(truth[index] > truth[place[way.results[index].against]] for index in dropped)
         half = len(records) // 2
         ratios = [
             sum(r.seconds for r in usual.results[part]) / sum(r.seconds for r in way.results[part])

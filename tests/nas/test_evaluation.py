@@ -1,11 +1,17 @@
 """Accuracy and loss against a plain loop."""
 
 import math
+from typing import cast
 
 import pytest
 import torch
 
-from nas.evaluation import evaluate
+import nas.evaluation
+from nas import load_config
+from nas.data import Split
+from nas.evaluation import ROOM, EvaluatorSetup, evaluate
+from nas.memory import Available
+from search_spaces.named import read_space
 
 
 def test_equals_a_plain_loop_whatever_the_batches() -> None:
@@ -25,3 +31,15 @@ def test_equals_a_plain_loop_whatever_the_batches() -> None:
 def test_no_images_is_an_error() -> None:
     with pytest.raises(ValueError, match="no images"):
         evaluate(lambda x: x, [])
+
+
+def test_kept_maps_take_a_quarter_of_the_free_memory_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def room(free: int, evaluation: str = "exact") -> int:
+        monkeypatch.setattr(nas.evaluation, "available", lambda _: Available(free, "free"))
+        config = load_config(None, [f"search.evaluation={evaluation}", "search.jobs=2"])
+        split = cast(Split, None)  # not read
+        return EvaluatorSetup(config, read_space("images32"), split, {})._room(torch.device("cpu"))
+
+    assert room(2**30) == 2**27
+    assert room(2**50) == ROOM
+    assert room(2**50, "plain") == 0
