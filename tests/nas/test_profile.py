@@ -20,6 +20,7 @@ from nas.latency.making import HELD_OUT, Plan, make_profile
 from nas.latency.profiles import add_profiles, check_covered, differences_here
 from nas.measuring import Measurement, Noise, NoisyMachine
 from nas.profiling import CROWD, companions, measure_networks, spread_networks
+from nas.run_cache import RunCache
 from nas.runtimes import Setting
 from nas.runtimes.eager import Eager
 from nas.searches import read_search
@@ -453,6 +454,10 @@ def test_networks_are_measured_twice_and_their_difference_is_told(
         assert line["high"] == pytest.approx(1.04 * first)
     assert [plan.calibration, plan.held_out] == [5, 3]
     monkeypatch.setattr(Eager, "slow", True, raising=False)
+    passes.clear()
+    make_profile(plan, tmp_path / "kept.json", show=False)
+    assert passes == [8, 8]  # what was prepared for the first pass is in memory
+    monkeypatch.setattr(RunCache, "is_quick_again", lambda *_: False)
     passes.clear()
     make_profile(plan, tmp_path / "slow.json", show=False)
     assert passes == [8, 3]  # of those held out six at most
