@@ -89,6 +89,7 @@ def measure_some(
     noisy: bool = False,
     prepared: Prepared = lambda number: None,
     cache: RunCache | None = None,
+    level: bool = False,
 ) -> Measurement[int]:
     """Architectures or units, all in memory at once and measured side by side.
 
@@ -98,6 +99,7 @@ def measure_some(
     Args:
         seconds: of measuring, about.
         cache: of runs with this setting and seed; without one they are prepared here, and forgotten.
+        level: as of `nas.measuring.measure`.
 
     Returns:
         Timings by position.
@@ -111,11 +113,11 @@ def measure_some(
     alone = not any(isinstance(run, Once) for run in runs.values())
     for wait in () if noisy else WAITS:
         try:
-            return measure(runs, seed=seed, error=error, seconds=seconds, warm=alone)
+            return measure(runs, seed=seed, error=error, seconds=seconds, warm=alone, level=level)
         except NoisyMachine as disturbed:
             say(f"{disturbed.given}; measuring {len(runs)} things again in {wait} seconds", sys.stderr)
             time.sleep(wait)
-    return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy, warm=alone)
+    return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy, warm=alone, level=level)
 
 
 def chunks(items: Sequence[K], params: Callable[[K], int], most: int = PARAMS) -> Iterator[list[K]]:

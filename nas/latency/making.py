@@ -445,6 +445,7 @@ class _Work:
         measured = measure_some(
             chunk, self.setting, seed=plan.seed, error=looser * plan.error, seconds=seconds, noisy=plan.noisy, prepared=prepared,
             cache=self.cache,
+            level=True,
         )  # fmt: skip
         self.journal.add_noise(measured.noise)
         if progress:
