@@ -477,6 +477,7 @@ def test_a_slow_runtime_prepares_everything_before_the_first_measurement(
         return device(chosen)
 
     monkeypatch.setattr(Eager, "slow", True, raising=False)
+    monkeypatch.setattr(RunCache, "_made", lambda _, items: [lambda: None for _ in items])
     monkeypatch.setattr(RunCache, "runs", runs)
     monkeypatch.setattr(making, "measure_some", measured)
     plan = Plan(device="toy", space=load_space("digits"), setting=Setting(), calibration=4, held_out=2)
