@@ -176,7 +176,9 @@ def measure(
     # How quiet the machine was is told by the times as they are.
     noise = noise_of(taken.samples[REFERENCE], list(timings.values()), error, taken.waiting, hurried)
     is_noisy = not check_quiet(noise, noisy=noisy)
-    return Measurement(levelled(samples, taken.numbers) if level else timings, noise, is_noisy)
+    return Measurement(
+        levelled(samples, {key: taken.numbers[key] for key in runs}) if level else timings, noise, is_noisy
+    )
 
 
 def noise_of(
