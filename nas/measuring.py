@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
+from nas.levels import levelled
 from nas.log import Progress
 from nas.timing import Clock, K, Rounds, Timing, take_rounds
 from search_spaces.errors import InputError
@@ -147,6 +148,7 @@ def measure(
     progress: Progress | None = None,
     reference: Callable[[], object] | None = None,
     warm: bool = True,
+    level: bool = False,
     clock: Clock = time.perf_counter,
     cpu_clock: Clock = time.thread_time,
 ) -> Measurement[K]:
@@ -155,6 +157,7 @@ def measure(
     Args:
         warm: call each run once more just before it is timed. A network then takes the time that it takes again and again, whatever is
             measured beside it: among 55 others it would be 3 % slower than among 10. Without it all runs stay until nearly all are done.
+        level: give times at the level that the machine has usually (`nas.levels`), by what all runs of a round have in common.
         noisy: give the timings of a noisy machine too, marked as such.
         reference: work that is always the same; `reference_work()` by default.
         cpu_clock: seconds that this thread has had a core.
@@ -168,9 +171,14 @@ def measure(
     always: frozenset[K | _Reference] = frozenset({REFERENCE})
     taken = Rounds(together, seed, clock, cpu_clock, warmed=frozenset(together) if warm else always)
     hurried = take_rounds(taken, list(together), error, rounds, most, seconds, progress, clock, always, not warm)
-    timings = {key: Timing.of(taken.samples[key]) for key in runs}
+    samples = {key: taken.samples[key] for key in runs}
+    timings = {key: Timing.of(samples[key]) for key in runs}
+    # How quiet the machine was is told by the times as they are.
     noise = noise_of(taken.samples[REFERENCE], list(timings.values()), error, taken.waiting, hurried)
-    return Measurement(timings, noise, not check_quiet(noise, noisy=noisy))
+    is_noisy = not check_quiet(noise, noisy=noisy)
+    return Measurement(
+        levelled(samples, {key: taken.numbers[key] for key in runs}) if level else timings, noise, is_noisy
+    )
 
 
 def noise_of(

@@ -12,27 +12,21 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
-import torch
-from torch import Tensor, nn
-
 from nas.log import Progress, say
 from nas.measuring import Measurement, Noise, NoisyMachine, measure
-from nas.runtimes import Setting, make_runtime, prepare_all
+from nas.run_cache import PARAMS, Once, Prepared, RunCache, params_of
+from nas.runtimes import Setting
 from nas.runtimes.forms import in_groups
-from nas.timing import FEWEST, SelfTimed, Timing
+from nas.timing import FEWEST, Timing
 from search_spaces.architecture import Architecture
-from search_spaces.costs.pieces import cost, unit_cost
-from search_spaces.network import build
+from search_spaces.costs.pieces import cost
 from search_spaces.space import SearchSpace
-from search_spaces.units import Unit, make_unit, unit_inputs
+from search_spaces.units import Unit
 
 K = TypeVar("K", bound=Hashable)
 
 TOGETHER = 150
 """Units or networks that are measured side by side, at most."""
-
-PARAMS = 100_000_000
-"""Their parameters together, at most, unless one alone has more: all of them are in memory at once."""
 
 CROWD = 80
 """Units that are measured side by side, at least, if there are as many. Among fewer, each finds more of itself in the caches: among 16 it
@@ -41,29 +35,6 @@ is a sixth faster than among 80, and from there on the number makes no differenc
 
 UNIT_ERROR = 2.0
 """How much larger the error of a unit's time may be than that of a network: a network adds up tens of them, and their errors cancel."""
-
-Run = Callable[[], object]
-Prepared = Callable[[int], None]
-"""Is told how many of those to be measured together have been prepared."""
-
-
-class Once:
-    """A unit whose time is that of a single call among calls of others, as in a network.
-
-    Called again and again, a unit finds its weights and its code in the nearest caches, and is a third faster than inside a network.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def __call__(self) -> object:
-        return self._run()
-
-    def seconds(self, repeats: int) -> float:
-        """Seconds of one call, whatever `repeats` is."""
-        start = time.perf_counter()
-        self._run()
-        return time.perf_counter() - start
 
 
 def measure_networks(
@@ -94,7 +65,7 @@ def measure_networks(
     """
     found: dict[str, Timing] = {}
     chosen = {arch.digest: arch for arch in archs}
-    for keys in chunks(list(chosen), lambda digest: cost(chosen[digest]).params):
+    for keys in chunks(list(chosen), lambda digest: params_of(chosen[digest])):
         measured = measure_some([chosen[key] for key in keys], setting, seed=seed, error=error, noisy=noisy)
         found |= dict(zip(keys, measured.timings.values(), strict=True))
         if progress is not None:
@@ -117,6 +88,8 @@ def measure_some(
     seconds: float | None = None,
     noisy: bool = False,
     prepared: Prepared = lambda number: None,
+    cache: RunCache | None = None,
+    level: bool = False,
 ) -> Measurement[int]:
     """Architectures or units, all in memory at once and measured side by side.
 
@@ -125,6 +98,8 @@ def measure_some(
 
     Args:
         seconds: of measuring, about.
+        cache: of runs with this setting and seed; without one they are prepared here, and forgotten.
+        level: as of `nas.measuring.measure`.
 
     Returns:
         Timings by position.
@@ -133,48 +108,27 @@ def measure_some(
         NoisyMachine: something disturbs the machine, the fourth time too, and `noisy` is false.
         InputError: as `measure_networks`.
     """
-    runtime = make_runtime(setting.runtime)
-    settled = runtime.settled(setting)
-    jobs = (_job(item, settled.batch, seed) for item in chosen)
-    runs: dict[int, Run] = {}
-    for position, run in enumerate(prepare_all(runtime, jobs, settled)):
-        timed_alone: object = run
-        once = isinstance(chosen[position], Unit) and not isinstance(timed_alone, SelfTimed)
-        runs[position] = Once(run) if once else run
-        prepared(position + 1)
+    cache = RunCache(setting, seed) if cache is None else cache
+    runs = dict(enumerate(cache.runs(chosen, prepared)))
     alone = not any(isinstance(run, Once) for run in runs.values())
     for wait in () if noisy else WAITS:
         try:
-            return measure(runs, seed=seed, error=error, seconds=seconds, warm=alone)
+            return measure(runs, seed=seed, error=error, seconds=seconds, warm=alone, level=level)
         except NoisyMachine as disturbed:
             say(f"{disturbed.given}; measuring {len(runs)} things again in {wait} seconds", sys.stderr)
             time.sleep(wait)
-    return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy, warm=alone)
+    return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy, warm=alone, level=level)
 
 
-def _job(item: Architecture | Unit, batch: int, seed: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A module with fresh weights and its inputs, both from a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if isinstance(item, Unit):
-            return make_unit(item).eval(), unit_inputs(item, batch)
-        return build(item, seed).eval(), (torch.randn(batch, item.in_channels, item.resolution, item.resolution),)
-
-
-def chunks(items: Sequence[K], params: Callable[[K], int]) -> Iterator[list[K]]:
-    """The items in lists that are measured together: at most `TOGETHER`, with at most `PARAMS` parameters."""
-    return in_groups(items, params, TOGETHER, PARAMS)
+def chunks(items: Sequence[K], params: Callable[[K], int], most: int = PARAMS) -> Iterator[list[K]]:
+    """The items in lists that are measured together: at most `TOGETHER`, with at most `most` parameters."""
+    return in_groups(items, params, TOGETHER, most)
 
 
 def companions(chosen: Sequence[Unit], known: Sequence[Unit], seed: int, crowd: int = CROWD) -> list[Unit]:
     """Units of `known` that are measured beside those chosen, so that there are `crowd` of them."""
     others = [unit for unit in known if unit not in set(chosen)]
     return random.Random(f"companions {seed}").sample(others, max(0, min(crowd - len(chosen), len(others))))
-
-
-def unit_params(unit: Unit) -> int:
-    """Parameters of a unit."""
-    return unit_cost(unit).params
 
 
 BANDS = 12
@@ -226,5 +180,5 @@ def in_rounds(share: int, total: int, seconds: float | None) -> float | None:
 
 
 __all__ = [
-    "CROWD", "FEWEST", "Once", "chunks", "companions", "in_rounds", "measure_networks", "measure_some", "spread_networks", "unit_params", "worst",
+    "CROWD", "FEWEST", "Once", "chunks", "companions", "in_rounds", "measure_networks", "measure_some", "spread_networks", "worst",
 ]  # fmt: skip

@@ -124,6 +124,7 @@ class Rounds(Generic[K]):
 
     Attributes:
         samples: seconds of one call in each round, by run.
+        numbers: the round of each of the samples, from 0.
         wall, cpu: seconds of all rounds by either clock, without those of `SelfTimed` runs.
     """
 
@@ -140,6 +141,8 @@ class Rounds(Generic[K]):
         self._order = random.Random(seed)
         self._repeats: dict[K, int] = {}
         self.samples: dict[K, list[float]] = {key: [] for key in runs}
+        self.numbers: dict[K, list[int]] = {key: [] for key in runs}
+        self._done = 0
 
     def warm_up(self) -> None:
         """Calls everything, in an order that changes, and chooses how often a call is repeated inside one measurement."""
@@ -157,6 +160,8 @@ class Rounds(Generic[K]):
         """Measures each of `keys` once."""
         for key in self._shuffled(keys):
             self.samples[key].append(self._measure(key, self._repeats[key]))
+            self.numbers[key].append(self._done)
+        self._done += 1
 
     def _shuffled(self, keys: Mapping[K, Any] | Sequence[K]) -> list[K]:
         order = list(keys)

@@ -4,11 +4,12 @@ took no part in choosing it.
 
 import json
 import random
+import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from nas.latency.learned_costs import units_of
 from nas.latency.profiles import differences_here, elsewhere
 from nas.log import Progress, say
 from nas.measuring import DRIFT, NoisyMachine
-from nas.profiling import UNIT_ERROR, chunks, companions, in_rounds, measure_some, spread_networks, unit_params, worst
+from nas.profiling import UNIT_ERROR, chunks, companions, in_rounds, measure_some, spread_networks, worst
+from nas.run_cache import Item, RunCache, params_of, room
 from nas.runtimes import Setting, make_runtime
 from nas.store import RunStore, offering
 from nas.timing import Timing, pooled
@@ -38,6 +40,8 @@ from search_spaces.units import Unit, units
 CALIBRATION, HELD_OUT, GIVEN = "calibration", "held_out", "given"
 """What a measured network is for: choosing the model, telling its error, or the user's own interest."""
 
+K = TypeVar("K", bound=Hashable)
+
 ALL, NETWORKS, NONE = "all", "networks", "none"
 """Which units are measured: those that tell the time of every unit of the space, those of the networks that are measured, or none: the
 model is then learned from whole networks alone, which saves hours with a runtime that takes long to prepare a unit."""
@@ -48,9 +52,19 @@ LEARNED = "learned from networks"
 COMPANIONS = 24
 """Units of a profile that are measured again when others are added to it."""
 
+REFERENCE_UNITS, REFERENCE_NETWORKS = 16, 5
+"""How many of the units and of the networks that were measured before are measured again beside each further chunk.
+
+Not everything fits into memory at once, and a machine changes its speed by some per cent in the minutes between two chunks. The median
+change of these says by how much, for all of the chunk alike.
+"""
+
+PREPARED = ".prepared"
+"""What the folder of exported or compiled files has behind the name of its profile, while the profile is made."""
+
 REPEATED_UNITS, REPEATED_NETWORKS, COMPOSED = 16, 6, 24
-"""How many units are measured a second time, how many networks with a runtime that is slow to prepare them (with others all of them), and
-how many branches are measured whose time is composed of others.
+"""How many units are measured a second time, how many networks where each would have to be prepared anew for minutes (elsewhere all of
+them), and how many branches are measured whose time is composed of others.
 """
 
 PASS_ERROR = 1.4
@@ -108,25 +122,25 @@ class Plan:
         }
 
 
-def make_profile(plan: Plan, path: str | Path, show: bool = True) -> DeviceModel:
+def make_profile(plan: Plan, path: str | Path, show: bool = True, prepared: str | Path | None = None) -> DeviceModel:
     """Measures a device and writes its profile.
 
     Args:
         path: of the profile. What is measured is kept in a file beside it until the profile is whole.
         show: progress on standard error.
+        prepared: a folder for exported or compiled files, which stays; one beside the profile, which is removed with the last
+            measurement, if it is None.
 
     Raises:
         NoisyMachine: something disturbs the machine, and the plan does not take that. What was measured before is kept,
             unless the device has changed its speed meanwhile.
         InputError: the runtime or the device is missing, a network cannot be run, or the file cannot be written.
     """
-    out = expanded(path)
-    setting = make_runtime(plan.setting.runtime).settled(plan.setting)
-    check_cores(setting.threads)
-    found = fingerprint(setting)
+    out, found = expanded(path), _fingerprint(plan)
     journal = Journal(out, plan.to_dict(found))
-    work = _Work(plan, setting, journal, show)
+    work = _Work(plan, journal, show, expanded(prepared) if prepared else _beside(out))
     roles = work.choose()
+    work.prepare(roles)
     work.measure_networks(roles)
     work.measure_units(roles)
     work.measure_again(roles)
@@ -136,9 +150,36 @@ def make_profile(plan: Plan, path: str | Path, show: bool = True) -> DeviceModel
     with offering("out=PATH in such a folder"):
         RunStore(out.parent).write_text(out.name, text_of(data))
     journal.remove()
+    shutil.rmtree(_beside(out), ignore_errors=True)
     if hurry := worst(journal.noises).hurry():
         say(hurry)
     return model
+
+
+def prepare_profile(plan: Plan, path: str | Path, show: bool = True, prepared: str | Path | None = None) -> None:
+    """Exports or compiles everything that `make_profile` with the same arguments will measure, and measures nothing.
+
+    It takes most of the time that a profile of a slow runtime takes, and the machine may be busy meanwhile. When it was interrupted, it
+    resumes.
+
+    Raises:
+        InputError: as `make_profile`.
+    """
+    out = expanded(path)
+    journal = Journal(out, plan.to_dict(_fingerprint(plan)))
+    work = _Work(plan, journal, show, expanded(prepared) if prepared else _beside(out))
+    work.prepare(work.choose(), keep=False)
+
+
+def _fingerprint(plan: Plan) -> dict[str, Any]:
+    """Of this device, after a check that it has a core for each thread."""
+    check_cores(plan.setting.threads)
+    return fingerprint(plan.setting)
+
+
+def _beside(path: Path) -> Path:
+    """The folder of what is prepared for a profile."""
+    return path.with_name(path.name + PREPARED)
 
 
 Roles = dict[str, tuple[Architecture, str]]
@@ -148,9 +189,11 @@ Roles = dict[str, tuple[Architecture, str]]
 class _Work:
     """The steps of a profile; each begins with what the journal has."""
 
-    def __init__(self, plan: Plan, setting: Setting, journal: Journal, show: bool) -> None:
-        self.plan, self.setting, self.journal, self.show = plan, setting, journal, show
-        self.known = space_units(plan.space)
+    def __init__(self, plan: Plan, journal: Journal, show: bool, folder: Path) -> None:
+        self.plan, self.journal, self.show = plan, journal, show
+        self.setting = make_runtime(plan.setting.runtime).settled(plan.setting)
+        self.known, self.room = space_units(plan.space), room(self.setting.device)
+        self.cache = RunCache(self.setting, plan.seed, folder, self.room)
 
     def choose(self) -> Roles:
         """Networks for calibration and held-out ones, which are different."""
@@ -171,15 +214,46 @@ class _Work:
             roles[arch.digest] = (arch, CALIBRATION if number < plan.calibration else HELD_OUT)
         return roles
 
+    def prepare(self, roles: Roles, keep: bool = True) -> None:
+        """Everything that is to be measured, before the first measurement, where the runtime takes long for it: between two measurements
+        that are compared the machine should have no time to change its speed.
+
+        Args:
+            keep: in memory, as far as it fits there, and not only in files.
+        """
+        if not self.cache.slow:
+            return
+        needed = self._needed_units(roles)
+        items: list[Item] = [*needed, *self._composed(set(needed)), *(arch for arch, _ in roles.values())]
+        keep = keep and sum(map(params_of, items)) <= self.room
+        progress = self._progress("prepared", len(items), 0)
+        done = 0
+        for chunk in chunks(items, params_of):
+            self.cache.runs(chunk, lambda number, before=done: progress.update(before + number) if progress else None)
+            done += len(chunk)
+            if not keep:
+                self.cache.forget()
+
     def measure_units(self, roles: Roles) -> None:
         """Every unit that is needed and not measured yet."""
-        needed = [] if self.plan.which == NONE else representatives(self._wanted(roles))
+        needed = self._needed_units(roles)
         left = [unit for unit in needed if unit not in self.journal.units]
         # In random order, so that what disturbs one chunk disturbs no kind or stage alone.
         random.Random(f"units {self.plan.seed}").shuffle(left)
         with_progress = self._progress("units", len(needed), len(needed) - len(left))
-        for chunk in chunks(left, unit_params):
-            self.journal.add_units(self._measure_units(chunk, needed, len(left), 0.5, with_progress))
+        for chunk in chunks(left, params_of, self.room):
+            self.journal.add_units(
+                self._measure_units(chunk, needed, len(left), 0.5, with_progress, self.journal.units)
+            )
+
+    def _needed_units(self, roles: Roles) -> list[Unit]:
+        """The units that are measured, each once."""
+        return [] if self.plan.which == NONE else representatives(self._wanted(roles))
+
+    def _composed(self, measured: Collection[Unit]) -> list[Unit]:
+        """Some units whose time is composed of others', and is compared with a measurement of their own."""
+        composed = [unit for unit in self.known if unit not in measured] if self.plan.which == ALL else []
+        return random.Random(f"composed {self.plan.seed}").sample(composed, min(COMPOSED, len(composed)))
 
     def _wanted(self, roles: Roles) -> list[Unit]:
         """The units whose time the profile tells, each once."""
@@ -191,9 +265,9 @@ class _Work:
         left = [digest for digest in roles if digest not in self.journal.networks]
         random.Random(f"order {self.plan.seed}").shuffle(left)
         progress = self._progress("networks", len(roles), len(roles) - len(left))
-        for chunk in chunks(left, lambda digest: cost(roles[digest][0]).params):
-            timings = self._measure([roles[digest][0] for digest in chunk], len(left), PASS_ERROR, 0.2, progress)
-            self.journal.add_networks(dict(zip(chunk, timings.values(), strict=True)))
+        for chunk in chunks(left, lambda digest: params_of(roles[digest][0]), self.room):
+            timings = self._measure_networks(roles, chunk, self.journal.networks, len(left), progress)
+            self.journal.add_networks(timings)
 
     def measure_again(self, roles: Roles) -> None:
         """Networks and some units a second time, and some branches whose time is composed."""
@@ -201,24 +275,21 @@ class _Work:
             return
         rng = random.Random(f"again {self.plan.seed}")
         measured = list(self.journal.units)
-        chosen = rng.sample(measured, min(REPEATED_UNITS, len(measured)))
-        if self.plan.which == ALL:
-            composed = [unit for unit in self.known if unit not in self.journal.units]
-            chosen += rng.sample(composed, min(COMPOSED, len(composed)))
+        chosen = rng.sample(measured, min(REPEATED_UNITS, len(measured))) + self._composed(self.journal.units)
         networks = list(roles)
-        if getattr(make_runtime(self.setting.runtime), "slow", False):
+        if not self.cache.is_quick_again([arch for arch, _ in roles.values()]):
             held_out = [digest for digest, (_, role) in roles.items() if role == HELD_OUT]
             networks = rng.sample(held_out, min(REPEATED_NETWORKS, len(held_out)))
         rng.shuffle(networks)
         again: dict[str, Timing] = {}
         progress = self._progress("again", len(chosen) + len(networks), 0)
-        for chunk in chunks(chosen, unit_params):
-            timings = self._measure_units(chunk, measured, len(chosen), 0.1, progress)
+        for chunk in chunks(chosen, params_of, self.room):
+            timings = self._measure_units(chunk, measured, len(chosen), 0.1, progress, {})
             again |= {str(unit): timing for unit, timing in timings.items()}
-        for digests in chunks(networks, lambda digest: cost(roles[digest][0]).params):
-            timings = self._measure([roles[digest][0] for digest in digests], len(networks), PASS_ERROR, 0.2, progress)
-            again |= dict(zip(digests, timings.values(), strict=True))
-        self.journal.add_repeats(again)
+        second: dict[str, Timing] = {}
+        for digests in chunks(networks, lambda digest: params_of(roles[digest][0]), self.room):
+            second |= self._measure_networks(roles, digests, second, len(networks), progress)
+        self.journal.add_repeats(again | second)
 
     @property
     def _change(self) -> float:
@@ -313,12 +384,37 @@ class _Work:
         return {kind: statistics.fmean(values) for kind, values in found.items() if values}
 
     def _measure_units(
-        self, chunk: Sequence[Unit], known: Sequence[Unit], total: int, share: float, progress: Progress | None = None
+        self,
+        chunk: Sequence[Unit],
+        known: Sequence[Unit],
+        total: int,
+        share: float,
+        progress: Progress | None,
+        measured: Mapping[Unit, Timing],
     ) -> dict[Unit, Timing]:
-        """As `_measure`, among enough other units of `known`."""
-        others = companions(chunk, known, self.plan.seed)
+        """As `_measure`, among enough other units of `known`, and on the scale of those that were measured before."""
+        references = companions(chunk, list(measured), self.plan.seed, len(chunk) + REFERENCE_UNITS)
+        others = [*references, *companions([*chunk, *references], known, self.plan.seed)]
         found = self._measure([*chunk, *others], total, UNIT_ERROR, share, progress, len(chunk))
-        return {unit: found[unit] for unit in chunk}
+        return on_scale({unit: found[unit] for unit in chunk}, [(measured[unit], found[unit]) for unit in references])
+
+    def _measure_networks(
+        self, roles: Roles, chunk: Sequence[str], measured: Mapping[str, Timing], total: int, progress: Progress | None
+    ) -> dict[str, Timing]:
+        """As `_measure`, by digest, on the scale of those that were measured before."""
+        quickest = sorted(measured, key=lambda digest: measured[digest].ms)
+        references = [digest for digest in quickest if digest not in chunk][:REFERENCE_NETWORKS]
+        archs = [roles[digest][0] for digest in (*chunk, *references)]
+        found = dict(
+            zip(
+                (*chunk, *references),
+                self._measure(archs, total, PASS_ERROR, 0.2, progress, len(chunk)).values(),
+                strict=True,
+            )
+        )
+        return on_scale(
+            {digest: found[digest] for digest in chunk}, [(measured[digest], found[digest]) for digest in references]
+        )
 
     def _measure(
         self,
@@ -348,6 +444,8 @@ class _Work:
         seconds = None if plan.seconds is None else in_rounds(counted, total, share * plan.seconds)
         measured = measure_some(
             chunk, self.setting, seed=plan.seed, error=looser * plan.error, seconds=seconds, noisy=plan.noisy, prepared=prepared,
+            cache=self.cache,
+            level=True,
         )  # fmt: skip
         self.journal.add_noise(measured.noise)
         if progress:
@@ -385,6 +483,20 @@ def errors_of(
 
 def _numbers(timing: Timing) -> dict[str, float]:
     return {"ms": timing.ms, "low": timing.low, "high": timing.high, "rounds": timing.rounds}
+
+
+def on_scale(found: Mapping[K, Timing], references: Sequence[tuple[Timing, Timing]]) -> dict[K, Timing]:
+    """Timings as they would have been when the references were measured for the first time.
+
+    Args:
+        found: what was measured beside the references now.
+        references: of each, its timing then and its timing now; with none, timings stay as they are.
+    """
+    change = statistics.median(then.ms / now.ms for then, now in references) if references else 1.0
+    return {
+        key: replace(timing, ms=change * timing.ms, low=change * timing.low, high=change * timing.high)
+        for key, timing in found.items()
+    }
 
 
 def time_of(timing: Timing | None) -> dict[str, Any]:
@@ -425,17 +537,17 @@ def add_units(
         )
     setting, measured = Setting(**model.about["setting"]), model.times.measured
     missing = list(dict.fromkeys(unit for arch in archs for unit in model.missing(arch)))
-    for chunk in chunks(missing, unit_params):
+    for chunk in chunks(missing, params_of):
         known = companions(chunk, list(measured), seed, len(chunk) + COMPANIONS)
         measurement = measure_some([*chunk, *known], setting, seed=seed, error=UNIT_ERROR * error, noisy=noisy)
         found = measurement.timings
         # What was measured before tells how much faster or slower the device is now, and in this company.
-        changes = [measured[unit] / found[len(chunk) + number].ms for number, unit in enumerate(known)]
-        change = statistics.median(changes) if changes else 1.0
-        lines = [
-            time_of(replace(found[place], ms=change * found[place].ms)) | unit.to_dict()
-            for place, unit in enumerate(chunk)
+        before = [
+            (replace(found[len(chunk) + number], ms=measured[unit]), found[len(chunk) + number])
+            for number, unit in enumerate(known)
         ]
+        scaled = on_scale({unit: found[place] for place, unit in enumerate(chunk)}, before)
+        lines = [time_of(timing) | unit.to_dict() for unit, timing in scaled.items()]
         _add_lines(path, lines, measurement.noisy)
     return missing
 

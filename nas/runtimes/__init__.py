@@ -22,6 +22,7 @@ from search_spaces.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from torch import Tensor, nn
 
@@ -86,7 +87,8 @@ class Setting:
 class Runtime(Protocol):
     """What runs networks. `name` is what settings call it.
 
-    A runtime that takes more than seconds to prepare a network may have `slow = True`; fewer networks are then prepared a second time.
+    A runtime that takes more than seconds to prepare a network may have `slow = True`; what it has prepared is then kept in memory and
+    used again where it can be. One that makes files of networks may have `keep_in(folder)`, which is told where to keep them.
     """
 
     name: str
@@ -155,6 +157,20 @@ def prepare_all(
         return
     for module, inputs in jobs:
         yield runtime.prepare(module, inputs, setting)
+
+
+def keep_in(runtime: Runtime, folder: "Path") -> bool:
+    """Tells a runtime to keep what it makes of modules in a folder, so that a second preparation, in this process or a later one, is
+    quick; a runtime without `keep_in` makes nothing that could be kept.
+
+    Returns:
+        Whether it keeps anything.
+    """
+    own = getattr(runtime, "keep_in", None)
+    if own is None:
+        return False
+    own(folder)
+    return True
 
 
 def check_runtime(name: str, key: str = "runtime") -> None:

@@ -1,12 +1,14 @@
 """torch.compile of a whole module, for fixed sizes."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,9 @@ from nas.runtimes import Setting
 from nas.runtimes.cuda import graphed
 from nas.runtimes.forms import check_device, check_outputs, folded, outputs_of, placed, placed_inputs, set_threads
 from search_spaces.errors import InputError
+
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
+"""The variable that names the folder of the compiler's files."""
 
 
 class Compiled:
@@ -26,6 +31,13 @@ class Compiled:
 
     name = "compiled"
     slow = True
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+
+    def keep_in(self, folder: Path) -> None:
+        """See `nas.runtimes.keep_in`. The compiler's cache is kept: the code of every graph, by the graph, its sizes and versions."""
+        self._folder = folder
 
     def settled(self, setting: Setting) -> Setting:
         """The setting as given.
@@ -58,7 +70,7 @@ class Compiled:
             return compiled(*images)
 
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _cache_in(self._folder):
                 warnings.simplefilter("ignore")  # advice about settings of kernels
                 y = run()
         except Exception as error:  # whatever the compiler finds
@@ -74,6 +86,23 @@ class Compiled:
     def versions(self) -> dict[str, str]:
         """Of torch, and of the compiler of a processor's code."""
         return {"torch": torch.__version__, "C++ compiler": _compiler_version()}
+
+
+@contextlib.contextmanager
+def _cache_in(folder: Path | None) -> Iterator[None]:
+    """Lets the compiler keep its files in a folder; in its own, which many systems empty, if that is None."""
+    if folder is None:
+        yield
+        return
+    before = os.environ.get(CACHE)
+    os.environ[CACHE] = str(folder.resolve())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CACHE]
+        else:
+            os.environ[CACHE] = before
 
 
 def _compiler() -> str | None:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas.runtimes import Setting
+from nas.runtimes.artefacts import Artefacts
 from nas.runtimes.forms import check_outputs, folded, in_groups, outputs_of, set_threads
 from search_spaces.errors import InputError
 
@@ -42,6 +44,13 @@ class Onnx:
     """
 
     name = "onnx"
+
+    def __init__(self) -> None:
+        self._kept: Artefacts | None = None
+
+    def keep_in(self, folder: Path) -> None:
+        """See `nas.runtimes.keep_in`. Exported files are kept."""
+        self._kept = Artefacts(folder, self.versions())
 
     def settled(self, setting: Setting) -> Setting:
         """The setting with the layout of ONNX, contiguous.
@@ -73,9 +82,7 @@ class Onnx:
         Raises:
             InputError: the module cannot be exported, or gives other outputs then.
         """
-        set_threads(setting)
-        images = tuple(x.detach().contiguous() for x in inputs)
-        return _run(exported(folded(module), images), module, images, setting)
+        return next(self.prepare_all([(module, inputs)], setting))
 
     def prepare_all(self, jobs: Iterable[Job], setting: Setting) -> Iterator[Callable[[], object]]:
         """See `nas.runtimes.prepare_all`. An export costs half a second however small the module is, and `TOGETHER` modules in one file
@@ -84,13 +91,30 @@ class Onnx:
         set_threads(setting)
         for batch in _batches(jobs):
             given = [(module, tuple(x.detach().contiguous() for x in inputs)) for module, inputs in batch]
-            files: Iterable[bytes]
-            try:
-                files = _exported_together([(folded(module), images) for module, images in given])
-            except InputError:  # one at a time, so that the message is about the one that fails
-                files = (exported(folded(module), images) for module, images in given)
-            for file, (module, images) in zip(files, given, strict=True):
-                yield _run(file, module, images, setting)
+            yield from self._of_batch(given, setting)
+
+    def _of_batch(self, jobs: Sequence[Job], setting: Setting) -> Iterator[Callable[[], object]]:
+        """What runs each of the jobs: from its kept file where there is one, exported with the others otherwise."""
+        keys = [self._kept.key(*job) if self._kept else "" for job in jobs]
+        there = [self._kept_run(key, job, setting) for key, job in zip(keys, jobs, strict=True)]
+        files = _files([job for job, run in zip(jobs, there, strict=True) if run is None])
+        for key, job, run in zip(keys, jobs, there, strict=True):
+            if run is None:
+                file = next(files)
+                run = _run(file, *job, setting)
+                if self._kept is not None:
+                    self._kept.write(key, file)
+            yield run
+
+    def _kept_run(self, key: str, job: Job, setting: Setting) -> Callable[[], object] | None:
+        """What runs a kept file; None where there is none. A file that cannot be read or computes something else counts as none."""
+        file = self._kept.read(key) if self._kept else None
+        if file is None:
+            return None
+        try:
+            return _run(file, *job, setting)
+        except Exception:  # whatever ONNX Runtime finds in a damaged file
+            return None
 
     def versions(self) -> dict[str, str]:
         """Of ONNX Runtime, and of what makes its file."""
@@ -167,6 +191,18 @@ def exported(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
         InputError: it has operators that ONNX has not.
     """
     return _exported(module, inputs).SerializeToString()
+
+
+def _files(jobs: Sequence[Job]) -> Iterator[bytes]:
+    """As `exported`, for each of several modules, in one export where that works."""
+    if len(jobs) > 1:
+        try:
+            yield from _exported_together([(folded(module), images) for module, images in jobs])
+            return
+        except InputError:  # one at a time, so that the message is about the one that fails
+            pass
+    for module, images in jobs:
+        yield exported(folded(module), images)
 
 
 class _Several(nn.Module):

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/latency_model.py                                     # all rows below on the CPU, one thread, batch 1
     python tests/benchmarks/latency_model.py --runtimes eager --spaces images32  # one row, under 2 minutes on two quiet cores
+    python tests/benchmarks/latency_model.py --prepare-only                      # exports and compiles, measures nothing
     python tests/benchmarks/latency_model.py --device cuda --batch 1,128 --runtimes eager
 
 images32 is profiled whole at 32 x 32: all 118 units, 25 networks for calibration, 30 held out. unified at 224 has 97,000 units, so only
@@ -9,6 +10,9 @@ the units of its networks are measured, 25 of them for calibration and 15 held o
 composed of 9,300 measured ones, which is what a search needs and takes an hour or more. Each row is a profile of its own, kept in
 --out; a row that is there is printed and not measured again, and an interrupted one resumes. With --units none no unit is measured: the
 model is learned from the calibration networks alone.
+
+With --prepare-only everything is exported and compiled into --prepared, which takes most of the time of the runtimes onnx and compiled
+and does not need a quiet machine; the same command without it then measures at once. Files there are used again by every later call.
 
 Time needed on two quiet cores, about: images32 eager 1 to 2 minutes, onnx 10, compiled 30 to 60 (exporting takes 2 s and compiling 10 s
 for each of 180 units and networks); unified eager 20 to 30 minutes, onnx 60 to 90. unified compiled takes most of a day and is left out unless
@@ -33,7 +37,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas import machine
-from nas.latency.making import ALL, NETWORKS, NONE, Plan, make_profile
+from nas.latency.making import ALL, NETWORKS, NONE, Plan, make_profile, prepare_profile
 from nas.log import say
 from nas.measuring import NoisyMachine
 from nas.runtimes import Setting, make_runtime
@@ -87,21 +91,30 @@ def rows(arguments: argparse.Namespace) -> Iterator[Row]:
                 yield Row(space, resolution, held_out, arguments.units or which, runtime, batch, arguments.device)
 
 
+def planned(row: Row, arguments: argparse.Namespace) -> Plan:
+    """What a row measures."""
+    setting = Setting(runtime=row.runtime, device=row.device, threads=arguments.threads, batch=row.batch)
+    space = load_space(row.space).bind(3, 10 if row.space == "images32" else 1000, row.resolution)
+    return Plan(
+        device=row.name, space=space, setting=make_runtime(row.runtime).settled(setting), held_out=row.held_out, which=row.which,
+        error=arguments.error, noisy=arguments.noisy, seed=arguments.seed,
+    )  # fmt: skip
+
+
 def profiled(row: Row, arguments: argparse.Namespace) -> tuple[Mapping[str, Any], str, float | None]:
     """Errors and form of a row's model, and the minutes that it took; None where it was there already."""
     path = Path(arguments.out) / f"{row.name}.json"
     if path.exists():
         model = read_model(path)
         return model.errors, model.form, None
-    setting = Setting(runtime=row.runtime, device=row.device, threads=arguments.threads, batch=row.batch)
-    space = load_space(row.space).bind(3, 10 if row.space == "images32" else 1000, row.resolution)
     start = time.monotonic()
-    plan = Plan(
-        device=row.name, space=space, setting=make_runtime(row.runtime).settled(setting), held_out=row.held_out, which=row.which,
-        error=arguments.error, noisy=arguments.noisy, seed=arguments.seed,
-    )  # fmt: skip
-    model = make_profile(plan, path)
+    model = make_profile(planned(row, arguments), path, prepared=folder(row, arguments))
     return model.errors, model.form, (time.monotonic() - start) / 60
+
+
+def folder(row: Row, arguments: argparse.Namespace) -> Path:
+    """Where what is prepared for a row is kept."""
+    return Path(arguments.prepared or Path(arguments.out) / "prepared") / row.name
 
 
 def cells(row: Row, errors: Mapping[str, Any], form: str, minutes: float | None) -> list[str]:
@@ -140,6 +153,8 @@ def main() -> int:
     parser.add_argument("--error", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/latency_model", help="folder of the profiles")
+    parser.add_argument("--prepared", help="folder of exported and compiled files; prepared in --out by default")
+    parser.add_argument("--prepare-only", action="store_true", help="fill that folder and measure nothing")
     parser.add_argument("--noisy", action="store_true", help="measure on a machine that is too noisy to be believed")
     parser.add_argument(
         "--units", choices=(ALL, NETWORKS, NONE), help="which units are measured, in place of the above"
@@ -147,6 +162,12 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="unified with the compiled runtime too")
     arguments = parser.parse_args()
     machine.prepare(arguments.threads, arguments.device)
+    if arguments.prepare_only:
+        for row in rows(arguments):
+            prepare_profile(
+                planned(row, arguments), Path(arguments.out) / f"{row.name}.json", prepared=folder(row, arguments)
+            )
+        return 0
     say("\t".join(HEADINGS))
     failed = False
     for row in rows(arguments):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.fingerprint import check_cores, fingerprint, gpu_versions, same_device, tf32
-from nas.runtimes import ABOUT, NAMES, Runtime, Setting, make_runtime, prepare_all
+from nas.runtimes import ABOUT, NAMES, Runtime, Setting, keep_in, make_runtime, onnx, prepare_all
 from nas.runtimes.compiled import Compiled
 from nas.runtimes.eager import Eager
 from nas.runtimes.onnx import Onnx
@@ -139,6 +139,38 @@ def test_many_modules_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert next(runs) is not None
     with pytest.raises(InputError, match="cannot export"):
         next(runs)
+
+
+def test_exported_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later process exports nothing, unless a file is damaged or the module is another one."""
+    exports: list[nn.Module] = []
+    real = onnx._exported
+
+    def counting(module: nn.Module, inputs: tuple[Tensor, ...], **names: Any) -> Any:
+        exports.append(module)
+        return real(module, inputs, **names)
+
+    monkeypatch.setattr(onnx, "_exported", counting)
+    inputs = (noise(1, 3, 4, 4),)
+    module = Two(4).eval()
+
+    def outputs(module: nn.Module) -> Tensor:
+        runtime = Onnx()
+        assert keep_in(runtime, tmp_path)
+        return torch.as_tensor(runtime.prepare(module, inputs, runtime.settled(Setting("onnx")))())
+
+    first = outputs(module)
+    (file,) = tmp_path.iterdir()
+    assert torch.equal(outputs(module), first)
+    assert len(exports) == 1
+    file.write_bytes(file.read_bytes()[:50])
+    assert torch.equal(outputs(module), first)
+    assert len(exports) == 2
+    with torch.no_grad():
+        module.conv.weight += 1
+    assert not torch.equal(outputs(module), first)
+    assert len(exports) == 3
+    assert not keep_in(Eager(), tmp_path)
 
 
 class Two(nn.Module):
