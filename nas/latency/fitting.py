@@ -92,9 +92,9 @@ class Fitted:
     weights: Mapping[str, float]
     error: float
 
-    def is_better_than(self, other: "Fitted") -> bool:
-        """Whether it is taken instead of one that is preferred while their errors are about equal."""
-        return self.error < BETTER * other.error - TELLABLE
+    def is_better_than(self, other: "Fitted", share: float = BETTER) -> bool:
+        """Whether it is taken instead of one that is preferred while its error is not below this share of the other's."""
+        return self.error < share * other.error - TELLABLE
 
 
 class Calibration:

@@ -19,7 +19,7 @@ from nas.latency import making
 from nas.latency.making import HELD_OUT, Plan, make_profile, prepare_profile
 from nas.latency.profiles import add_profiles, check_covered, differences_here
 from nas.measuring import Measurement, Noise, NoisyMachine
-from nas.profiling import CROWD, companions, measure_networks, spread_networks
+from nas.profiling import CROWD, calibrating, companions, measure_networks, spread_networks
 from nas.run_cache import RunCache
 from nas.runtimes import Setting
 from nas.runtimes.eager import Eager
@@ -113,6 +113,17 @@ def test_a_search_for_a_device_that_is_elsewhere(nas: Commands, toy: Path, after
     assert "and was Abacus 3" in given
     assert "and was 0.4" in given
     assert "latency_ms@toy" in instead
+
+
+@pytest.mark.parametrize("count", [2, 3, 25, 53])
+def test_calibration_covers_the_range_of_the_networks(count: int) -> None:
+    archs = spread_networks(load_space("images32"), 55, 0)
+    sizes = {arch.digest: len(list(units(arch))) for arch in archs}
+    chosen = calibrating(archs, count, 0)
+    assert len(chosen) == count and chosen == calibrating(archs[::-1], count, 0)
+    assert {min(sizes.values()), max(sizes.values())} == {min(sizes[d] for d in chosen), max(sizes[d] for d in chosen)}
+    if 2 < count < 53:
+        assert chosen != calibrating(archs, count, 1)
 
 
 def test_latency_ms_is_that_of_this_machine(toy: Path, tmp_path: Path) -> None:
