@@ -31,7 +31,7 @@ from search_spaces.registry import TokenMixer, register
 
 
 class HeadMLP(nn.Module):
-    """Mixes attention maps over heads (eq. 5.8): FC2(softmax over keys of FC1(scores)), heads -> e * heads -> heads, biases."""
+    """Mixes attention maps over heads (eq. 5.5): FC2(softmax over keys of FC1(scores)), heads -> e * heads -> heads, biases."""
 
     def __init__(self, num_heads: int, expansion: int) -> None:
         super().__init__()
