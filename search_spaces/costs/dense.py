@@ -23,16 +23,17 @@ Sizes = Sequence[tuple[int, int]]
 class Output(NamedTuple):
     """What one output element of a convolution costs beside its products."""
 
-    bias: bool = True
-    norm: bool = False
+    bias: int
+    norm: int
 
 
-NORMED = Output(bias=False, norm=True)
+BIASED = Output(bias=1, norm=0)
+NORMED = Output(bias=0, norm=2)
 
 
-def _conv(size: tuple[int, int], in_dim: int, dim: int, kernel_size: int, output: Output = Output()) -> int:
+def _conv(size: tuple[int, int], in_dim: int, dim: int, kernel_size: int, output: Output = BIASED) -> int:
     """MACs of a convolution with this output map."""
-    return math.prod(size) * dim * (in_dim * kernel_size**2 + output.bias + 2 * output.norm)
+    return math.prod(size) * dim * (in_dim * kernel_size**2 + output.bias + output.norm)
 
 
 def _pyramid(sizes: Sizes, widths: Sequence[int], first: int) -> int:

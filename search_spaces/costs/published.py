@@ -1,10 +1,12 @@
 """MACs as published: by the rules of the counters that papers used, so that their figures can be compared with ours."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
@@ -94,15 +96,23 @@ def macs_by_rule(arch: Architecture, rule: str) -> int:
     return _count(_network(arch), rule, arch.in_channels, arch.resolution, arch.resolution)
 
 
+@lru_cache(maxsize=64)
 def macs_of_backbone(arch: Architecture, rule: str, height: int, width: int) -> int:
-    """The same without the head, for an image of any size.
+    """The same without the head, for an image of any size. Remembered, as tasks share sizes.
 
     Raises:
         InputError: an unknown part or option, or sizes that do not fit.
     """
     network = _network(arch)
-    network.head = torch.nn.Identity()
+    network.head = _MeanOfMap()
     return _count(network, rule, arch.in_channels, height, width)
+
+
+class _MeanOfMap(torch.nn.Module):
+    """Stands where a head was: nothing in it is counted."""
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+        return x.mean(dim=(2, 3))
 
 
 def _network(arch: Architecture) -> Network:

@@ -106,9 +106,9 @@ def test_printed_figures(network: PaperNetwork) -> None:
 
 PARTIALFORMER = {
     "partialformer_b0": (5_296_016, 0.42256, 0), "partialformer_b0_e2": (5_300_092, 0.42438, 0),
-    "partialformer_b1": (8_234_736, 0.72149, 0.7), "partialformer_b1_e2": (8_238_812, 0.72182, 2.7),
-    "partialformer_b2": (21_066_816, 1.92126, 1.7), "partialformer_b2_e2": (21_078_822, 1.92721, 6.7),
-    "partialformer_b3": (36_077_560, 3.36448, 2.6), "partialformer_b3_e2": (36_098_768, 3.37778, 9.5),
+    "partialformer_b1": (8_234_736, 0.72149, 0.66), "partialformer_b1_e2": (8_238_812, 0.72182, 2.63),
+    "partialformer_b2": (21_066_816, 1.92126, 1.69), "partialformer_b2_e2": (21_078_822, 1.92721, 6.61),
+    "partialformer_b3": (36_077_560, 3.36448, 2.59), "partialformer_b3_e2": (36_098_768, 3.37778, 9.48),
     "partialformer_b4": (64_410_096, 6.75320, 0), "partialformer_b4_e2": (64_448_196, 6.77595, 0),
 }  # fmt: skip
 """Parameters, MACs as published in 10^9, and how far the printed MACs downstream are at most, in per cent: of both readings."""
@@ -116,7 +116,7 @@ PARTIALFORMER = {
 
 @pytest.mark.parametrize("name", PARTIALFORMER)
 def test_readings_of_partialformer(name: str) -> None:
-    """Both print the family's MACs; downstream the reading with expansion 1 is nearer everywhere."""
+    """Both have the family's printed MACs; downstream the one with expansion 1 is nearer."""
     network = paper_network(name)
     params, expected, percent = PARTIALFORMER[name]
     found = counted(network)
@@ -128,7 +128,7 @@ def test_readings_of_partialformer(name: str) -> None:
         for row in network.downstream
     ]
     assert len(misses) == (4 if percent else 0)
-    assert max(misses, default=0) == pytest.approx(percent, abs=0.06)
+    assert max(misses, default=0) == pytest.approx(percent, abs=0.006)
     assert min(misses, default=0) >= 0
 
 
