@@ -114,7 +114,10 @@ PARTIALFORMER = {
 """Parameters, MACs as published in 10^9, and how far the printed MACs downstream are at most, in per cent: of both readings."""
 
 
-@pytest.mark.parametrize("name", PARTIALFORMER)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if "_b1" in name or "_b2" in name else name for name in PARTIALFORMER],
+)
 def test_readings_of_partialformer(name: str) -> None:
     """Both have the family's printed MACs; downstream the one with expansion 1 is nearer."""
     network = paper_network(name)
