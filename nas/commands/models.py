@@ -82,7 +82,7 @@ def _say_downstream(networks: Iterable[PaperNetwork]) -> None:
         found = count_downstream(network)
         cells = [f"{TASKS[row.task].title} {found[row.task] / 1e9:.1f} ({row.macs:g})" for row in network.downstream]
         if cells:
-            say(f"{network.name} downstream, 10^9 MACs (printed): {', '.join(cells)}")
+            say(f"downstream of {network.name}, 10^9 MACs (printed): {', '.join(cells)}")
 
 
 def models(name: str = "") -> None:

@@ -70,7 +70,7 @@ READINGS = (
         expansion=1,
         foreground=(1 / 64, 1 / 8, 0.3, 3 / 4),
         note="HeadMLP's expansion (1) and the foreground ratios are the reading that the printed MACs, downstream ones included, "
-        "speak for; the parameters of B1 to B4 are up to 0.1 % nearer with expansion 2",
+        "speak for; the parameters of all but B1 are up to 0.1 % nearer with expansion 2",
     ),
     Reading(
         suffix="_e2",
