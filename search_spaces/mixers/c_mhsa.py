@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from search_spaces.layers import (
     Conv,
     DepthwiseConv,
-    ceil_div,
+    avg_pool,
     check_positive,
     crop,
     map_size,
@@ -74,7 +74,12 @@ class Propagation(nn.Module):
 
 
 class Sample(nn.Module):
-    """The patch embedding inside a block: pooling to ceil(side / p), then a 1x1 convolution without bias."""
+    """The patch embedding inside a block: pooling with kernel and stride p, then a 1x1 convolution without bias.
+
+    A token stands for one p x p cell of the map, the cell that `Propagation` gives its result back to (sections 3.3.1 and 3.3.3).
+    The last row and column of cells are smaller where p does not divide the map, and their means are over the positions inside it.
+    Adaptive pooling to the same size has other bins: a token would read positions that it does not write to.
+    """
 
     def __init__(self, in_dim: int, dim: int, patch_size: int, *, maximum: bool = False) -> None:
         super().__init__()
@@ -82,11 +87,8 @@ class Sample(nn.Module):
         self.conv = Conv(in_dim, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
-        p = self.patch_size
-        if self.maximum:
-            return self.conv(max_pool(x, p))
-        h, w = map_size(x)
-        return self.conv(F.adaptive_avg_pool2d(x, (ceil_div(h, p), ceil_div(w, p))))
+        pool = max_pool if self.maximum else avg_pool
+        return self.conv(pool(x, self.patch_size))
 
 
 class SparseCMHSA(nn.Module):

@@ -1,4 +1,4 @@
-"""The dual dynamic token mixer, D-Mixer (TransXNet, section III-B; details from the authors' code).
+"""The dual dynamic token mixer, D-Mixer (TransXNet, section III-B, eq. 2; details from the authors' code).
 
     x = [ local channels | global channels ]
     y = [ IDConv(local)  | OSRA(global)    ]      input-dependent depthwise convolution, overlapping spatial-reduction attention
@@ -36,7 +36,7 @@ from search_spaces.registry import TokenMixer, register
 
 
 class IDConv(nn.Module):
-    """Input-dependent depthwise convolution (eqs. 2 to 4): per image, kernels and biases mixed from a bank of groups.
+    """Input-dependent depthwise convolution (eq. 3): per image, kernels and biases mixed from a bank of groups.
 
     A = softmax over groups of f(average pool of x to k x k), W = sum over groups of A * kernels; likewise the bias, from the
     global average. f is conv1x1 to dim // 4, BN, GELU, conv1x1 to groups * dim. The norm in f sees k * k positions, then one,
@@ -96,7 +96,7 @@ class Reduction(nn.Module):
 
 
 class OSRA(nn.Module):
-    """Overlapping spatial-reduction attention (eq. 5): queries at every position, keys and values on the reduced map.
+    """Overlapping spatial-reduction attention (eq. 4): queries at every position, keys and values on the reduced map.
 
     At stride 1 nothing is reduced, but the 3x3 local refinement of the keys stays. Each stride has its own reduction, so a
     searched stride shares the projections only.
@@ -126,7 +126,7 @@ class OSRA(nn.Module):
 
 
 class STE(nn.Module):
-    """Squeezed token enhancer (eq. 6): x + BN(expand(BN(GELU(squeeze(BN(GELU(DW3x3 x))))))), max(16, dim // 8) inside."""
+    """Squeezed token enhancer (eq. 5): x + BN(expand(BN(GELU(squeeze(BN(GELU(DW3x3 x))))))), max(16, dim // 8) inside."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

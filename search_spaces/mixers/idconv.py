@@ -1,4 +1,4 @@
-"""Input-dependent depthwise convolution, IDConv, as a token mixer of its own (TransXNet, section III-B, eqs. 2 to 4)."""
+"""Input-dependent depthwise convolution, IDConv, as a token mixer of its own (TransXNet, section III-B, eq. 3)."""
 
 from dataclasses import dataclass
 

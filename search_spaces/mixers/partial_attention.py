@@ -1,6 +1,6 @@
 """Partial attention of PartialFormer (dissertation, section 5.3): full attention among foreground tokens, a single query for the rest.
 
-The text leaves several points open; what is built here is the reading that reproduces the published counts:
+The text leaves several points open; what is built here is the reading that agrees with the published counts:
 the score is the channel mean of the tokens before normalisation (after it the mean is zero and the order noise); softmax over
 keys; the bridging query is not projected; it is read after the output projection; the background's residual in eq. 5.7 is the
 block's (`background_residual` adds the normalised token as well, which is the equation to the letter).
@@ -31,7 +31,7 @@ from search_spaces.registry import TokenMixer, register
 
 
 class HeadMLP(nn.Module):
-    """Mixes attention maps over heads (eq. 5.8): FC2(softmax over keys of FC1(scores)), heads -> e * heads -> heads, biases."""
+    """Mixes attention maps over heads (eq. 5.5): FC2(softmax over keys of FC1(scores)), heads -> e * heads -> heads, biases."""
 
     def __init__(self, num_heads: int, expansion: int) -> None:
         super().__init__()
@@ -75,9 +75,9 @@ class PartialAttention(TokenMixer):
     The ratio owns no weights. Without background (ratio 1) SQA is idle. Which tokens are chosen is not differentiable.
 
     Options:
-        foreground_ratio: above 0, up to 1 (the papers' stages: 1/64, 1/16, 1/4, 3/4).
+        foreground_ratio: above 0, up to 1 (1/64, 1/8, 0.3, 3/4 by stage; the text has no figures but "N_F << N_B").
         head_dim: channels of a head, or the next divisor of the width (12 in B0, else 16).
-        head_expansion: HeadMLP's e (2).
+        head_expansion: HeadMLP's e (1; the papers' networks have a second reading with 2, papers/partialformer.py).
         background_residual: whether a background token is added to what it gets. Owns no weights.
     """
 

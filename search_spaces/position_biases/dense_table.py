@@ -1,4 +1,4 @@
-"""OSRA's position bias (TransXNet, section III-B and eq. 5): a learned number for each head, query and key position of a stage."""
+"""OSRA's position bias (TransXNet, section III-B and eq. 4): a learned number for each head, query and key position of a stage."""
 
 from dataclasses import dataclass
 

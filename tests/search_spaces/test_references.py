@@ -16,6 +16,7 @@ from torch import Tensor
 from search_spaces import registry
 from search_spaces.architecture import Part
 from search_spaces.costs.pieces import part_cost
+from search_spaces.mixers.c_mhsa import Propagation, Sample
 from search_spaces.mixers.d_mixer import DMixer
 from tests.contracts import Case, cases, noise, randomise
 
@@ -541,19 +542,22 @@ def reference_coordinate_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
     return coordinate_conv(of(w, "conv"), x)
 
 
-def cell_maxima(x: Tensor, size: int) -> Tensor:
-    """The largest of each size x size cell; cells at the right and the bottom may be smaller."""
+def sampled(x: Tensor, size: int, value: Callable[[Tensor], Tensor]) -> Tensor:
+    """One value for each size x size cell; cells at the right and the bottom may be smaller."""
     _, _, height, width = x.shape
     rows = [
-        torch.stack([x[:, :, i : i + size, j : j + size].amax((2, 3)) for j in range(0, width, size)], -1)
+        torch.stack([value(x[:, :, i : i + size, j : j + size]) for j in range(0, width, size)], -1)
         for i in range(0, height, size)
     ]
     return torch.stack(rows, -2)
 
 
+def cell_maxima(x: Tensor, size: int) -> Tensor:
+    return sampled(x, size, lambda cell: cell.amax((2, 3)))
+
+
 def sampled_means(w: Weights, x: Tensor, size: int) -> Tensor:
-    pooled = cell_means(x, *(-(-n // size) for n in x.shape[2:]))
-    return conv1x1(w["conv.weight"], None, pooled)
+    return conv1x1(w["conv.weight"], None, sampled(x, size, lambda cell: cell.mean((2, 3))))
 
 
 def propagate(weight: Tensor, x: Tensor, size: int, to: torch.Size) -> Tensor:
@@ -857,6 +861,32 @@ def test_attention_is_softmax_attention() -> None:
     y = attention(q, k, v)
     expected = torch.einsum("banm,bame->bane", softmax(torch.einsum("band,bamd->banm", q, k) / 2, -1), v)
     torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(56, 56, 6), (7, 14, 6), (9, 5, 4), (3, 2, 4), (8, 12, 4)])
+@pytest.mark.parametrize("maximum", [False, True])
+def test_a_token_is_sampled_from_the_positions_that_it_is_given_back_to(
+    maximum: bool, height: int, width: int, size: int
+) -> None:
+    """Each cell has a number of its own: sampled and propagated with ones, every position has it again."""
+    sample, propagation = Sample(1, 1, size, maximum=maximum), Propagation(1, size)
+    for parameter in (*sample.parameters(), *propagation.parameters()):
+        torch.nn.init.ones_(parameter)
+    rows, columns = torch.arange(height) // size, torch.arange(width) // size
+    numbers = (rows[:, None] * (columns[-1] + 1) + columns).reshape(1, 1, height, width).double()
+    with torch.no_grad():
+        tokens = sample.double()(numbers)
+        assert tokens.shape[2:] == (rows[-1] + 1, columns[-1] + 1)
+        torch.testing.assert_close(propagation.double()(tokens, height, width), numbers)
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 2), (8, 4), (12, 6), (6, 3)])
+def test_means_of_cells_that_divide_the_map_are_those_of_adaptive_pooling(side: int, size: int) -> None:
+    sample = randomise(Sample(3, 5, size)).double()
+    x = noise(2, 3, side, side, dtype=torch.float64)
+    with torch.no_grad():
+        expected = sample.conv(torch.nn.functional.adaptive_avg_pool2d(x, side // size))
+        torch.testing.assert_close(sample(x), expected)
 
 
 def test_partial_attention_breaks_ties_by_position() -> None:
