@@ -58,6 +58,11 @@ class Unit(NamedTuple):
     width: int
     bias: Part | None = None
 
+    @property
+    def part(self) -> Part:
+        """The mixer or FFN of a branch, and the only part of others."""
+        return self.parts[1] if self.kind in ("mixer", "ffn") else self.parts[0]
+
     def __str__(self) -> str:
         """For reading: `mixer layer_norm depthwise_conv(kernel_size=3) 32 @ 8x8`."""
         words = [_worded(part) for part in self.parts if part.name != NOTHING.name]

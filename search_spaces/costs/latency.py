@@ -14,7 +14,7 @@ A profile is a JSON file with one line per unit and per network:
     setting      runtime, device, threads, batch, dtype and layout
     fingerprint  what the times hold for: processor or GPU, versions, allocator and the setting
     noisy        whether the machine was too noisy, and the times were asked for nevertheless
-    model        form (its name), base in ms, and weights by quantity ("ms", or "ms.ffn" for one kind of unit)
+    model        form (its name), base in ms, and weights by quantity ("ms", "ms.ffn" for one kind of unit, or "units.ffn.mlp" for those of one part)
     errors       of the model on networks that it was not fitted on, and of a model of MACs alone
     networks     digest, role (calibration, held_out or given), ms (mean of the medians of two passes), low and high (which contain their 95 %
                  intervals), rounds, predicted, macs, architecture
@@ -153,7 +153,8 @@ class DeviceModel:
         device: its name in the names of costs.
         times: milliseconds of units.
         base: milliseconds that every network takes beside its units; may be below 0.
-        weights: milliseconds per quantity of a unit, by the quantity ("ms"), or by quantity and kind of unit ("ms.ffn").
+        weights: milliseconds per quantity of a unit, by the quantity ("ms"), by quantity and kind of unit ("ms.ffn"), or by these and the name of
+            the unit's part ("units.ffn.mlp").
         form: what the model is called.
         about: the rest of the profile, as the file has it.
     """
@@ -190,15 +191,28 @@ class DeviceModel:
         return self.times(unit)
 
     @cached_property
-    def _by_kind(self) -> dict[str, tuple[tuple[str, float], ...]]:
-        """Quantity and weight, by kind of unit."""
-        split = [(*key.partition(".")[::2], weight) for key, weight in self.weights.items()]
-        return {kind: tuple((name, w) for name, of, w in split if of in ("", kind)) for kind in PARTS_OF}
+    def _split(self) -> list[tuple[str, tuple[str, ...], float]]:
+        """Of each weight: the quantity, the kind of unit and the part as far as it is of one, and the weight."""
+        words = ((key.split(".", 2), weight) for key, weight in self.weights.items())
+        return [(name, tuple(of), weight) for (name, *of), weight in words]
+
+    @cached_property
+    def _by_part(self) -> dict[tuple[str, str], tuple[tuple[str, float], ...]]:
+        """Quantity and weight, by kind and part of units; filled as units come."""
+        return {}
+
+    def _weights_of(self, unit: Unit) -> tuple[tuple[str, float], ...]:
+        key = (unit.kind, unit.part.name)
+        found = self._by_part.get(key)
+        if found is None:
+            found = tuple((name, weight) for name, of, weight in self._split if of == key[: len(of)])
+            self._by_part[key] = found
+        return found
 
     def of_unit(self, unit: Unit) -> float | None:
         """What a unit adds to the latency of a network, at least 0; None where that is not known."""
         total = 0.0
-        for name, weight in self._by_kind[unit.kind]:
+        for name, weight in self._weights_of(unit):
             amount = quantity(name, unit, self.times)
             if amount is None:
                 return None
@@ -323,8 +337,8 @@ def model_of(data: Any, path: str | Path) -> DeviceModel:
     if not isinstance(model, dict) or not isinstance(model.get("weights"), dict) or not model["weights"]:
         raise _damaged(path, "has a model without weights")
     for key, weight in (("base", model.get("base")), *model["weights"].items()):
-        name, _, kind = key.partition(".")
-        if not _is_number(weight) or (key != "base" and (name not in QUANTITIES or kind not in ("", *PARTS_OF))):
+        name, *of = key.split(".", 2)
+        if not _is_number(weight) or (key != "base" and (name not in QUANTITIES or (of and of[0] not in PARTS_OF))):
             raise _damaged(path, f"has the weight {key} = {weight!r} in its model")
     _check_about(data, path)
     about = {key: data[key] for key in _KEYS if key not in ("device", "model", "units")}

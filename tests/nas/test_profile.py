@@ -120,7 +120,8 @@ def test_calibration_covers_the_range_of_the_networks(count: int) -> None:
     archs = spread_networks(load_space("images32"), 55, 0)
     sizes = {arch.digest: len(list(units(arch))) for arch in archs}
     chosen = calibrating(archs, count, 0)
-    assert len(chosen) == count and chosen == calibrating(archs[::-1], count, 0)
+    assert len(chosen) == count
+    assert chosen == calibrating(archs[::-1], count, 0)
     assert {min(sizes.values()), max(sizes.values())} == {min(sizes[d] for d in chosen), max(sizes[d] for d in chosen)}
     if 2 < count < 53:
         assert chosen != calibrating(archs, count, 1)

@@ -79,7 +79,8 @@ def test_what_describes_no_unit(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "weights", [{"ms": 1.5}, {"ms": 0.9, "units": 0.01}, {"ms.mixer": 2.0, "ms.ffn": 1.0}, {"macs": 1e-6}, {"elements": 1e-4}]
+    "weights", [{"ms": 1.5}, {"ms": 0.9, "units": 0.01}, {"ms.mixer": 2.0, "ms.ffn": 1.0}, {"macs": 1e-6}, {"elements": 1e-4},
+        {"ms": 1.0, "units.ffn": 0.1, "units.ffn.mlp": 0.2, "units.mixer.depthwise_conv": 0.05}]
 )  # fmt: skip
 def test_a_latency_is_a_base_and_a_sum_over_units(weights: dict[str, float]) -> None:
     model = DeviceModel("toy", UnitTimes(TIMES), base=0.25, weights=weights)
@@ -91,8 +92,9 @@ def test_a_latency_is_a_base_and_a_sum_over_units(weights: dict[str, float]) -> 
             "macs": unit_cost(unit).macs,
             "elements": unit.dims[0] * unit.height**2,
         }
-        keys = [(*key.partition(".")[::2], weight) for key, weight in weights.items()]
-        return sum(weight * amounts[name] for name, kind, weight in keys if kind in ("", unit.kind))
+        part = unit.parts[1 if len(unit.parts) == 3 else 0].name
+        names = {f"{name}{of}": name for name in amounts for of in ("", f".{unit.kind}", f".{unit.kind}.{part}")}
+        return sum(weight * amounts[names[key]] for key, weight in weights.items() if key in names)
 
     for arch in ARCHS:
         assert model.predict(arch) == pytest.approx(0.25 + sum(by_hand(unit) for _, unit in units(arch)))
