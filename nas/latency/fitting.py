@@ -59,9 +59,6 @@ a unit by itself, depends on the part. On `images32` with ONNX Runtime it has 2.
 PART_PENALTY = 3e-3
 """On the correction per unit of a part; .001 to .01 are alike on `images32`, and there may be more parts than networks."""
 
-CLEARLY = 0.85
-"""Share of another form's error below which the one by parts is taken: it has many numbers for few networks."""
-
 MACS = "MACs"
 """The name of the floor: what MACs alone tell."""
 
@@ -146,7 +143,7 @@ class Calibration:
             raise ValueError(f"{len(self.ms)} networks are too few for any form")
         best = self.fitted[0]
         for found in self.fitted[1:]:
-            if found.is_better_than(best, CLEARLY if found.form == BY_PART else BETTER):
+            if found.is_better_than(best):
                 best = found
         return best
 

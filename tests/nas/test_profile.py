@@ -325,7 +325,12 @@ def noise(unit: Unit) -> float:
     ("device", "which", "form", "most"),
     [
         (Device(truth, truth), "all", "sum of units", 2e-3),
-        (Device(truth, lambda unit: truth(unit) + 0.05), "all", "sum of units, and their number", 0.01),
+        (
+            Device(truth, lambda unit: truth(unit) + 0.05),
+            "all",
+            "sum of units, ",
+            0.01,
+        ),  # one correction for all, or one per part
         (Device(truth, noise), "all", "learned from networks", 0.05),
         (Device(truth, noise), "none", "learned from networks", 0.05),
         (Device(lambda unit: unit_cost(unit).macs * 1e-6, noise, 2.0), "networks", "", 0.01),
