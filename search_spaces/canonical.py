@@ -12,7 +12,6 @@ from typing import cast
 
 from search_spaces.architecture import Architecture, Block, Part, Stage
 from search_spaces.costs.pieces import part_cost
-from search_spaces.errors import InputError
 from search_spaces.network import children
 from search_spaces.registry import PositionBias, lookup, options
 

@@ -42,7 +42,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value, _freeze, _thaw
 from search_spaces.choices import NO_BIAS, Gene, PartChoice, Place, Rules, Slot, StageSpace, members
@@ -586,15 +586,15 @@ class SearchSpace:
         positions = self.active(tuple(genes))
         if positions:
             forced = rng.choice(positions)
+            count = len(self.genes[forced].choices)
+            others = [(genes[forced] + step) % count for step in range(1, count)]
+            if self.functions is not None:
+                others = [other for other in others if self._changes(tuple(genes), forced, other)]
             for position in positions:
-                choices = len(self.genes[position].choices)
                 if position == forced:
-                    others = [(genes[position] + step) % choices for step in range(1, choices)]
-                    if self.functions is not None:
-                        others = [other for other in others if self._changes(tuple(genes), position, other)]
                     genes[position] = others[rng.randrange(len(others))]
                 elif rng.random() < rate:
-                    genes[position] = rng.randrange(choices)
+                    genes[position] = rng.randrange(len(self.genes[position].choices))
         return self._within(tuple(genes), rng, excess)
 
     def _changes(self, genes: Genes, position: int, index: int) -> bool:
@@ -714,6 +714,20 @@ class SearchSpace:
 
 
 __all__ = [
-    "NO_BIAS", "REJECTIONS", "RESTARTS", "Cost", "Excess", "Gene", "Genes", "PartChoice", "Place", "Rules", "SearchSpace", "Slot", "StageSpace", "is_kind",
-    "check_ties", "members",
+    "NO_BIAS",
+    "REJECTIONS",
+    "RESTARTS",
+    "Cost",
+    "Excess",
+    "Gene",
+    "Genes",
+    "PartChoice",
+    "Place",
+    "Rules",
+    "SearchSpace",
+    "Slot",
+    "StageSpace",
+    "check_ties",
+    "is_kind",
+    "members",
 ]  # fmt: skip
