@@ -137,7 +137,9 @@ class _Stage:
             taken = bias if self.takes_bias else None
             if taken not in blocks:
                 blocks[taken] = _Blocks(self.space, self.price, state, taken)
-            cost = 0.0 if bias is None else self.price(canonical_unit("position_bias", (bias,), (state[0],), *state[1:]))
+            cost = (
+                0.0 if bias is None else self.price(canonical_unit("position_bias", (bias,), (state[0],), *state[1:]))
+            )
             found[bias] = cost, blocks[taken]
         return found
 

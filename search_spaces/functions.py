@@ -469,7 +469,11 @@ class _Count:
         """The sets of parts that the blocks of a stage may have in a slot, and how often to count each."""
         stage, offer = self.space.stages[s], self._offer(s, slot, node)
         found = {frozenset(offer.same) if left is None else left: 1}
-        ties = () if slot in self.space.per_network else tuple(t for t in stage.per_stage if t not in self.space.per_network)
+        ties = (
+            ()
+            if slot in self.space.per_network
+            else tuple(t for t in stage.per_stage if t not in self.space.per_network)
+        )
         for group in _groups(offer.slot, slot, ties):
             grown: dict[Allowed, int] = {}
             for (kept,), times in self._alternatives(group, [(s, node)]).items():

@@ -40,7 +40,10 @@ def has_mixer(block: Block) -> bool:
 
 def own_norms(block: Block) -> tuple[str, ...]:
     """The norms that a block leaves out, because the part of the branch brings its own."""
-    brings = {"norm1": lookup("mixer", block.mixer.name).brings_norm, "norm2": lookup("ffn", block.ffn.name).brings_norm}
+    brings = {
+        "norm1": lookup("mixer", block.mixer.name).brings_norm,
+        "norm2": lookup("ffn", block.ffn.name).brings_norm,
+    }
     return tuple(child for child, own in brings.items() if own)
 
 

@@ -42,7 +42,9 @@ def _behind_embedding(stage: StageSpace, dim: int, height: int, width: int) -> I
     if not stage.depth[-1]:
         return
     positions, norms, mixers, ffns, scales = map(members, stage.blocks)
-    yield from (canonical_unit("position", (part,), (dim,), height, width) for part in positions if part.name != NOTHING.name)
+    yield from (
+        canonical_unit("position", (part,), (dim,), height, width) for part in positions if part.name != NOTHING.name
+    )
     may_lack_bias = not biases or any(choice.name == NO_BIAS for choice in stage.position_bias)
     for mixer in filter(is_unit, mixers):
         given: list[Part | None] = [*biases] if takes_bias(mixer) else []
