@@ -2,19 +2,26 @@
 
 import dataclasses
 import itertools
+import math
 import random
+from collections import Counter
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from search_spaces import tilting
 from search_spaces.architecture import Architecture, Block, Part
 from search_spaces.canonical import canonical, canonical_part, for_resolution
 from search_spaces.costs import pieces
+from search_spaces.costs.bulk import SpaceCosts
 from search_spaces.errors import InputError
+from search_spaces.feasible import FeasibleSampler
 from search_spaces.fixing import fixed
 from search_spaces.named import check, load_space, space_names
+from search_spaces.narrowing import narrowed
 from search_spaces.network import Network, children, own_norms
 from search_spaces.papers import paper_networks
 from search_spaces.registry import SkipInit, complete, complete_part, lookup
@@ -337,3 +344,55 @@ def test_bind_makes_position_tables_for_the_new_maps() -> None:
     arch = dataclasses.replace(for_resolution(complete(network.arch), 128), num_classes=10)
     assert space.contains(arch)
     assert load_space("transxnet").bind(3, 10, 224).stages == load_space("transxnet").stages
+
+
+@small
+@pytest.mark.parametrize("late", [False, True], ids=["contexts", "late"])
+def test_feasible_members_have_the_distribution_of_rejection(
+    space: SearchSpace, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if late:  # tied options are not told apart by contexts
+        monkeypatch.setattr(tilting, "LARGEST_TABLE", 1)
+    words = np.array(list(itertools.product(*(range(len(gene.choices)) for gene in space.genes))))
+    macs = SpaceCosts(space, ["macs"]).costs(words)["macs"]
+    low, high = np.percentile(macs, (30, 60))
+    inside = words[(macs >= low) & (macs <= high)]
+
+    def group(genes: np.ndarray) -> tuple[int, ...]:
+        """What is compared: all choices but those of the last stage's blocks."""
+        code = space.encode(space.decode(tuple(genes)))
+        return tuple(i for gene, i in zip(space.genes, code, strict=True) if not gene.name.startswith("s1.b"))
+
+    expected = Counter(map(group, inside[:: max(1, len(inside) // 4000)].tolist()))
+    drawn = FeasibleSampler(space, [("macs", float(low), float(high))]).sample_many(4000, np.random.default_rng(1))
+    assert all(space.encode(space.decode(tuple(row))) == tuple(row) for row in drawn[:50].tolist())
+    found, total = Counter(map(group, drawn.tolist())), sum(expected.values())
+    # Both are samples: the statistic of two samples, over the groups that are met often enough.
+    often = [key for key in expected | found if expected[key] + found[key] >= 20]
+    share = math.sqrt(4000 / total)
+    chi = sum((expected[k] * share - found[k] / share) ** 2 / (expected[k] + found[k]) for k in often)
+    assert sum(found[key] for key in often) > 0.8 * 4000
+    assert abs(chi - len(often)) < 5 * math.sqrt(2 * len(often))
+
+
+@small
+def test_costs_in_bulk_are_those_of_members(space: SearchSpace) -> None:
+    rng = random.Random(0)
+    rows = [tuple(rng.randrange(len(gene.choices)) for gene in space.genes) for _ in range(60)]
+    costs = SpaceCosts(space, ["params", "macs"])
+    found = costs.costs(np.array(rows))
+    for number, row in enumerate(rows):
+        arch = space.decode(row)
+        assert (found["params"][number], found["macs"][number]) == pieces.cost(arch)
+        assert costs.one(space.encode(arch)) == {name: values[number] for name, values in found.items()}
+
+
+@small
+def test_narrowing_keeps_every_feasible_member(space: SearchSpace) -> None:
+    found = {arch: pieces.cost(arch).macs for arch in every_member(space)}
+    limit = sorted(found.values())[len(found) // 5]
+    left = narrowed(space, {"macs": (None, limit)})
+    kept = every_member(left)
+    assert {arch for arch, macs in found.items() if macs <= limit} <= set(kept)
+    assert set(kept) <= set(found)
+    assert len(kept) == left.size
