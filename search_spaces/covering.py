@@ -204,7 +204,9 @@ def _homes(matrix: GeneMatrix, place: Place) -> list[Place]:
     for number, stage in enumerate(matrix.stages):
         genes = stage.slots[place.slot]
         columns = [(-1, -1, genes.part_column)]
-        columns += [(p, o, column) for p, options in enumerate(genes.option_columns) for o, column in enumerate(options)]
+        columns += [
+            (p, o, column) for p, options in enumerate(genes.option_columns) for o, column in enumerate(options)
+        ]
         for part, option, column in columns:
             if column is not None and place.gene in column:
                 found.append(replace(place, stage=number, part=part, option=option))

@@ -62,7 +62,9 @@ def shared_choices(matrix: GeneMatrix, prior: Prior) -> Iterator[tuple[float, Pr
                     stages[s] = _given(stages[s], genes.slots[one.slot], one.slot, fits, number)
                     log = float(genes.slots[one.slot].log_prior[number]) if not one.part else -float(np.log(one.count))
             chance += log or 0.0
-        if all(np.isfinite(late.max()) for stage in stages for slot in stage.slots.values() for late in slot.late.values()):
+        if all(
+            np.isfinite(late.max()) for stage in stages for slot in stage.slots.values() for late in slot.late.values()
+        ):
             yield chance, replace(prior, stages=tuple(stages))
 
 
