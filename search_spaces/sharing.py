@@ -21,13 +21,13 @@ class Shared(NamedTuple):
     Args:
         slot: of the blocks.
         part, option: names; empty where the member of the slot itself is shared.
-        count: of its alternatives.
+        alternatives: how many there are.
     """
 
     slot: str
     part: str
     option: str
-    count: int
+    alternatives: int
 
 
 def shared_by_stages(space: SearchSpace) -> list[Shared]:
@@ -53,14 +53,18 @@ def shared_by_stages(space: SearchSpace) -> list[Shared]:
 def shared_choices(matrix: GeneMatrix, prior: Prior) -> Iterator[tuple[float, Prior]]:
     """For each combination of the shared choices its log probability, and the prior of everything else; none that is impossible."""
     shared = shared_by_stages(matrix.space)
-    for numbers in itertools.product(*(range(one.count) for one in shared)):
+    for numbers in itertools.product(*(range(one.alternatives) for one in shared)):
         chance, stages = 0.0, list(prior.stages)
         for one, number in zip(shared, numbers, strict=True):
             log = None
             for s, genes in enumerate(matrix.stages):
                 if genes.blocks and (fits := _fitting(genes.slots[one.slot], one)) is not None:
                     stages[s] = _given(stages[s], genes.slots[one.slot], one.slot, fits, number)
-                    log = float(genes.slots[one.slot].log_prior[number]) if not one.part else -float(np.log(one.count))
+                    log = (
+                        float(genes.slots[one.slot].log_prior[number])
+                        if not one.part
+                        else -float(np.log(one.alternatives))
+                    )
             chance += log or 0.0
         if all(
             np.isfinite(late.max()) for stage in stages for slot in stage.slots.values() for late in slot.late.values()
