@@ -18,6 +18,7 @@ from nas.searches import EVALUATIONS, Search, read_search, search_names
 from nas.store import RunStore
 from nas.weights import ARCH, read_architecture
 from search_spaces.architecture import Architecture
+from search_spaces.canonical import for_resolution
 from search_spaces.costs import costs_of
 from search_spaces.errors import InputError, unknown
 from search_spaces.fixing import fixed
@@ -114,8 +115,11 @@ def _papers(space: SearchSpace) -> list[Start]:
     """The papers' networks for the images and classes of a space."""
     from search_spaces.papers import paper_networks  # a second of tables that most searches do not need
 
-    size = {"in_channels": space.in_channels, "num_classes": space.num_classes, "resolution": space.resolution}
-    return [Start(network.name, complete(replace(network.arch, **size))) for network in paper_networks()]
+    def fitted(arch: Architecture) -> Architecture:
+        made = for_resolution(complete(arch), space.resolution)
+        return replace(made, in_channels=space.in_channels, num_classes=space.num_classes)
+
+    return [Start(network.name, fitted(network.arch)) for network in paper_networks()]
 
 
 def _front(store: RunStore, settings: SearchConfig, name: str) -> list[Start]:
@@ -140,7 +144,7 @@ def _fitting(
 ) -> list[Start]:
     """Those that are members of the space and within the budget; what is left out is said."""
     starts = list(starts)
-    members = [start for start in starts if space.contains(start.arch)]
+    members = [Start(s.source, space.decode(space.encode(s.arch))) for s in starts if space.contains(s.arch)]
     found = [start for start in members if excess(start.arch) <= 0]
     others, over = len(starts) - len(members), len(members) - len(found)
     reasons = [f"{others} are not of space {space.name}"] * (others > 0) + [f"{over} are outside the budget"] * (
@@ -161,7 +165,7 @@ def _file(name: str, space: SearchSpace, excess: Callable[[Architecture], float]
         )
     arch = complete(read_architecture(path))
     try:
-        space.encode(arch)
+        arch = space.decode(space.encode(arch))
     except InputError as error:
         raise InputError(f"{KEY}: {path}: {error.given}", error.allowed, error.instead) from None
     if excess(arch) > 0:

@@ -196,6 +196,23 @@ class _Cover:
         return np.concatenate((found, extras[len(free) :]))
 
 
+def _homes(matrix: GeneMatrix, place: Place) -> list[Place]:
+    """Where a gene stands: in one stage, or in each that shares it."""
+    if place.stage < 0 or place.slot not in matrix.stages[place.stage].slots or place.block >= 0:
+        return [place]
+    found = []
+    for number, stage in enumerate(matrix.stages):
+        genes = stage.slots[place.slot]
+        columns = [(-1, -1, genes.part_column)]
+        columns += [
+            (p, o, column) for p, options in enumerate(genes.option_columns) for o, column in enumerate(options)
+        ]
+        for part, option, column in columns:
+            if column is not None and place.gene in column:
+                found.append(replace(place, stage=number, part=part, option=option))
+    return found
+
+
 def _key(place: Place) -> tuple[int, str, int, int]:
     return place.stage, place.slot, place.part, place.option
 
@@ -225,13 +242,17 @@ def covered(
         depths = matrix.stages[place.stage].depth.values if place.block >= 0 else np.empty(0)
         key = (_key(place), value, int((depths > place.block).sum()))
         if key not in tried:  # blocks behind which there are the same depths can have the same
-            try:
-                found = draw(forced(matrix, prior, place, value), FORCED)
-                cover.add(found)
-                if place.block >= 0 and (moved := cover.moved(place, value)) is not None:
-                    cover.add(moved[accept(moved)])
-            except EmptyError as error:
-                tried[key] = error.proven
+            empty = []
+            for home in _homes(matrix, place):
+                try:
+                    cover.add(draw(forced(matrix, prior, home, value), FORCED))
+                    if place.block >= 0 and (moved := cover.moved(place, value)) is not None:
+                        cover.add(moved[accept(moved)])
+                    break
+                except EmptyError as error:
+                    empty.append(error.proven)
+            else:
+                tried[key] = all(empty)
         if not cover.seen[place.gene, value]:
             without.append((matrix.space.genes[place.gene].name, value, tried.get(key, False)))
     return cover.result(genes), without

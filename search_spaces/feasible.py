@@ -23,6 +23,7 @@ from search_spaces.costs import Cost, cost_named
 from search_spaces.costs.bulk import SpaceCosts
 from search_spaces.covering import FORCED, covered
 from search_spaces.errors import InputError, OutsideBudget
+from search_spaces.sharing import shared_choices
 from search_spaces.space import SearchSpace
 from search_spaces.tilted import Drawn, TiltedSampler, genes_of
 from search_spaces.tilting import EmptyError, Model, Prior, Tilt, least
@@ -91,6 +92,7 @@ class Proposals:
         tilts = [tilt, *(Tilt(model, prior, weights) for weights in others)]
         self.sampler, self.weights = TiltedSampler(tilts), tilt.weights
         self.tops = np.array([self._top(tilt.weights) for tilt in tilts])
+        self.log_bound = tilt.log_total + float(self.tops[0])
         # Measured once, by a generator of its own, so that what is drawn depends on nothing but the generator that is given.
         self.rate = RATE if start is not None else (len(self._round(PILOT, rng)[0]) + 1) / (PILOT + 1)
 
@@ -237,6 +239,36 @@ class Proposals:
         return float(apart.min()), genes_of(self.model.costs.genes, drawn, least)[0]
 
 
+class Mixture(Proposals):
+    """Draws within limits where the stages share choices: proposals for each combination of the shared choices, in such shares that what
+    is accepted has the distribution of the whole.
+
+    Of `Proposals`, one combination c accepts a member x with probability p(x | c) / M(c), so that combinations have to be proposed
+    with probabilities proportional to p(c) M(c).
+
+    Args:
+        parts: what draws for each combination.
+        chances: log probability of each combination.
+    """
+
+    def __init__(self, parts: list[Proposals], chances: list[float]) -> None:
+        self.parts, first = parts, parts[0]
+        self.model, self.accept, self.patience = first.model, first.accept, first.patience
+        logs = np.array([chance + part.log_bound for chance, part in zip(chances, parts, strict=True)])
+        shares = np.exp(logs - logs.max())
+        self.shares = shares / shares.sum()
+        self.weights = parts[int(shares.argmax())].weights
+        self.rate = float(self.shares @ [part.rate for part in parts])
+
+    def _round(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, np.ndarray]]:
+        found = []
+        for part, count in zip(self.parts, rng.multinomial(size, self.shares).tolist(), strict=True):
+            if count:
+                found.append(part._round(count, rng))
+        genes = np.concatenate([genes for genes, _ in found])
+        return genes[rng.permutation(len(genes))], min((near for _, near in found), key=lambda pair: pair[0])
+
+
 class FeasibleSampler:
     """Draws members of a space within limits.
 
@@ -296,7 +328,19 @@ class FeasibleSampler:
         def accept(genes: np.ndarray) -> np.ndarray:
             return self._accepted(model.costs, limits, genes)
 
-        return Proposals(model, prior or model.prior, low, high, accept, start, patience)
+        prior = prior or model.prior
+        if not self.space.per_network:
+            return Proposals(model, prior, low, high, accept, start, patience)
+        parts, chances, empty = [], [], list[EmptyError]()
+        for chance, given in shared_choices(model.costs.genes, prior):
+            try:
+                parts.append(Proposals(model, given, low, high, accept, start, patience))
+                chances.append(chance)
+            except EmptyError as error:
+                empty.append(error)
+        if not parts:
+            raise EmptyError(all(error.proven for error in empty), empty[0].nearest if empty else np.empty(0))
+        return Mixture(parts, chances)
 
     def _accepted(self, costs: SpaceCosts, limits: dict[str, tuple[float, float]], genes: np.ndarray) -> np.ndarray:
         """Whether members (n, genes) are within the limits."""
@@ -348,7 +392,14 @@ class FeasibleSampler:
                 found = self._covered(found, rng, own)
         except EmptyError as error:
             raise OutsideBudget(self._decoded(error.nearest)) from None
-        return np.maximum(found, 0)
+        return self._canonical(np.maximum(found, 0))
+
+    def _canonical(self, genes: np.ndarray) -> np.ndarray:
+        """For each member the gene vector that stands for all of the same function."""
+        if self.space.functions is None:
+            return genes
+        rows = [self.space.encode(self.space.decode(tuple(row))) for row in genes.tolist()]
+        return np.array(rows, genes.dtype).reshape(genes.shape)
 
     def sample(self, rng: np.random.Generator | Random) -> Architecture:
         """One member within the limits. Raises as `sample_many`."""

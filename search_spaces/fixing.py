@@ -39,7 +39,7 @@ def fixed(space: SearchSpace, settings: Sequence[str], key: str = "fix") -> Sear
     named: set[str] = set()
     for setting in settings:
         pattern, _, text = setting.partition("=")
-        paths = _matching(pattern, there, space, key)
+        paths = _with_ties(_matching(pattern, there, space, key), there, space)
         named.update(paths)
         for path in paths:
             kept = [choice for choice in there[path] if _is(_value(choice), text)]
@@ -80,6 +80,16 @@ def _matching(pattern: str, there: dict[str, list[Choice]], space: SearchSpace, 
     if not paths:
         raise unknown(f"choice of space {space.name} in {key}:", pattern, there, f"{key}={{}}=VALUE")
     return paths
+
+
+def _with_ties(paths: list[str], there: dict[str, list[Choice]], space: SearchSpace) -> list[str]:
+    """The same paths, and those of other stages that share their choice with one of them."""
+    found = dict.fromkeys(paths)
+    for path in paths:
+        choice = path.split(".", 2)[-1]
+        if path.startswith("stages.") and {choice, choice.partition(".")[0]} & {*space.per_network}:
+            found |= dict.fromkeys(other for other in there if other.startswith("stages.") and other.split(".", 2)[-1] == choice)  # fmt: skip
+    return list(found)
 
 
 def _value(choice: Choice) -> Value:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError, unknown
-from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace
+from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace, check_ties
 from search_spaces.textfiles import expanded, read_text
 
 FOLDER = Path(__file__).with_name("spaces")
@@ -66,6 +66,7 @@ def check(space: SearchSpace) -> SearchSpace:
     Raises:
         InputError: an unknown part or option, a value that is not allowed, or sizes that no network can have.
     """
+    from search_spaces.canonical import RULES
     from search_spaces.checking import check_build
     from search_spaces.registry import complete_part
 
@@ -118,7 +119,10 @@ def check(space: SearchSpace) -> SearchSpace:
             for number, stage in enumerate(space.stages)
         ),
         head=slot("head", space.head, "head"),
+        per_network=space.per_network,
+        rules=RULES,
     )
+    check_ties(checked)
     built: set[tuple[str, Part, tuple[int, ...]]] = set()
     for where, _, kind, part, dims in checked.part_specs():
         if (kind, part, dims) not in built:

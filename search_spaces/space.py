@@ -25,10 +25,12 @@ A space is a readable TOML file:
     per_stage = ["ffn"]             # chosen once for all blocks of the stage
 
 A list is always a list of choices; a value that is itself a list is written inside one (`scales = [[3], [1, 3]]`).
-`per_stage` names a slot ("mixer") or one option of one part ("mixer.d_mixer.attention_ratio").
+`per_stage` names a slot ("mixer") or one option of one part ("mixer.d_mixer.attention_ratio"). `per_network`, a key beside `head`,
+names the same to choose it once for all stages that offer it.
 
 Standard library only. Every choice with more than one value is a gene; an architecture is encoded as one index per gene, 0 where
-the gene does not matter (a block beyond the depth, an option of a part that was not chosen).
+the gene does not matter (a block beyond the depth, an option of a part that was not chosen, an option without effect). A checked
+space knows the rules of its parts, and all its members are canonical: one function is one member (`search_spaces.canonical`).
 """
 
 import hashlib
@@ -38,12 +40,14 @@ import math
 import random
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value, _freeze, _thaw
+from search_spaces.choices import NO_BIAS, Gene, Node, PartChoice, Place, Rules, Slot, StageSpace, members
 from search_spaces.errors import InputError, OutsideBudget, unknown
+from search_spaces.functions import Functions, number_of_members, resized_stages
 
 Cost = Callable[[Architecture], float]
 """What a member costs."""
@@ -51,11 +55,9 @@ Cost = Callable[[Architecture], float]
 Excess = Callable[[Architecture], float]
 """How far a member is above a budget, whatever that bounds; it is within when this is 0 or less."""
 
-NO_BIAS = "none"
-"""The choice of a `position_bias` that an architecture writes by leaving it out."""
-
 Genes = tuple[int, ...]
 """One index per gene of the space."""
+
 
 REJECTIONS = 50
 """Draws before a sample is repaired into its budget instead."""
@@ -85,32 +87,6 @@ def _same_block(position: Part, norm: Part, mixer: Part, ffn: Part, scale: Part)
     return Block(position=position, norm=norm, mixer=mixer, ffn=ffn, scale=scale)
 
 
-@dataclass(frozen=True, slots=True)
-class PartChoice:
-    """A part, with the values that each of its options may take."""
-
-    name: str
-    options: tuple[tuple[str, tuple[Value, ...]], ...] = ()
-
-    def members(self) -> Iterator[Part]:
-        """Every part that this choice allows."""
-        keys = [key for key, _ in self.options]
-        for values in itertools.product(*(values for _, values in self.options)):
-            yield Part(self.name, tuple(zip(keys, values, strict=True)))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"part": self.name} | {key: [_thaw(value) for value in values] for key, values in self.options}
-
-
-Slot = tuple[PartChoice, ...]
-"""The parts that may stand in one place."""
-
-
-def members(slot: Slot) -> list[Part]:
-    """Every part that a slot allows, with each combination of its options; the last option varies fastest."""
-    return [part for choice in slot for part in choice.members()]
-
-
 Pick = Callable[[str], int]
 """The index that is chosen of the values of a choice, by its name; not called where there is one value."""
 
@@ -119,51 +95,11 @@ def _choose(pick: Pick, name: str, values: tuple[Any, ...]) -> Any:
     return values[pick(name) if len(values) > 1 else 0]
 
 
-def _walk_part(
-    pick: Pick, name: str, slot: Slot, tied: str | None = None, ties: tuple[str, ...] = (), stage: str = ""
-) -> Part:
-    """The part that `pick` chooses for a slot.
-
-    Args:
-        tied: the name of the slot in a block, some of whose choices may be made once for the whole stage: those in `ties`.
-        stage: the name of that stage.
-    """
-    choice = _choose(pick, name, slot)
-    options = []
-    for key, values in choice.options:
-        is_tied = tied is not None and f"{tied}.{choice.name}.{key}" in ties
-        called = f"{stage}.{tied}.{choice.name}.{key}" if is_tied else f"{name}.{choice.name}.{key}"
-        options.append((key, _choose(pick, called, values)))
-    return _same_part(choice.name, tuple(options))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSpace:
-    """The choices of one stage; `blocks` has one slot for each name in `SLOTS`."""
-
-    width: tuple[int, ...]
-    depth: tuple[int, ...]
-    embedding: Slot
-    blocks: tuple[Slot, ...]
-    per_stage: tuple[str, ...] = ()
-    position_bias: Slot = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "width": list(self.width),
-            "depth": list(self.depth),
-            "embedding": [choice.to_dict() for choice in self.embedding],
-            **{slot: [c.to_dict() for c in choices] for slot, choices in zip(SLOTS, self.blocks, strict=True)},
-            "per_stage": list(self.per_stage),
-        } | ({"position_bias": [choice.to_dict() for choice in self.position_bias]} if self.position_bias else {})
-
-
-@dataclass(frozen=True, slots=True)
-class Gene:
-    """One choice: a readable name such as "s1.b0.mixer.d_mixer.kernel_size", and its values."""
-
-    name: str
-    choices: tuple[Value, ...]
+def _walk_part(pick: Pick, place: Place) -> Part:
+    """The part that `pick` chooses for a place."""
+    choice = _choose(pick, place.name, place.slot)
+    names = place.options[choice.name]
+    return _same_part(choice.name, tuple((key, _choose(pick, names[key], values)) for key, values in choice.options))
 
 
 _PLACES = frozenset((*SLOTS, "embedding", "position_bias", "head"))
@@ -234,6 +170,47 @@ def _keys(data: Any, where: str, known: tuple[str, ...], required: tuple[str, ..
     return data
 
 
+def _offered(blocks: tuple[Slot, ...]) -> dict[str, tuple[Any, ...]]:
+    """What may be tied over blocks, and what each of them may be: slots, and options of parts."""
+    found: dict[str, tuple[Any, ...]] = dict(zip(SLOTS, blocks, strict=True))
+    for slot, choices in zip(SLOTS, blocks, strict=True):
+        found |= {f"{slot}.{c.name}.{key}": values for c in choices for key, values in c.options}
+    return found
+
+
+def _ties(data: Any, where: str, allowed: Mapping[str, Any]) -> tuple[str, ...]:
+    key = where.rpartition(" ")[2].rpartition(".")[2]
+    if not isinstance(data, list) or not all(isinstance(tie, str) for tie in data):
+        raise InputError(f"{where} is {data!r}", "a list of names", f'{key} = ["ffn"]')
+    for tie in data:
+        if tie not in allowed:
+            raise unknown(f"entry of {where}:", tie, allowed, f'{key} = ["{{}}"]')
+    return tuple(sorted(data))
+
+
+def _per_network(data: Any, where: str, stages: list[StageSpace]) -> tuple[str, ...]:
+    """The choices that are made once for all stages, which therefore have to offer the same."""
+    offered = [_offered(stage.blocks) if stage.depth[-1] else {} for stage in stages]
+    ties = _ties(data, where, {tie: None for found in offered for tie in found})
+    for tie in ties:
+        different = list(dict.fromkeys(found[tie] for found in offered if tie in found))
+        if len(different) > 1:
+            raise InputError(
+                f"{where} has {tie!r}, of which stages offer different choices",
+                "the same choices, in the same order, in every stage that has it",
+                f'per_stage = ["{tie}"] in each stage, or the same list in all of them',
+            )
+    return ties
+
+
+def check_ties(space: "SearchSpace") -> None:
+    """
+    Raises:
+        InputError: stages share a choice of which they offer different values, defaults included.
+    """
+    _per_network(list(space.per_network), f"space {space.name}: per_network", list(space.stages))
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """A set of architectures.
@@ -242,6 +219,8 @@ class SearchSpace:
         name, about: what to call it, and what it is for.
         in_channels, num_classes, resolution: of every member; see `bind`.
         stages, head: the choices.
+        per_network: the choices that all stages share which have them.
+        rules: of the parts; without them different choices are different members.
     """
 
     name: str
@@ -251,6 +230,8 @@ class SearchSpace:
     resolution: int
     stages: tuple[StageSpace, ...]
     head: Slot
+    per_network: tuple[str, ...] = ()
+    rules: Rules | None = field(default=None, compare=False, repr=False)
 
     # Reading and writing
 
@@ -273,7 +254,7 @@ class SearchSpace:
     @classmethod
     def from_dict(cls, data: Any, where: str = "the space") -> Self:
         """The inverse of `to_dict`; also takes what TOML gives. Raises InputError as `from_toml` does."""
-        top = ("name", "about", "in_channels", "num_classes", "resolution", "head", "block", "stages")
+        top = ("name", "about", "in_channels", "num_classes", "resolution", "head", "block", "stages", "per_network")
         data = _keys(data, where, top, ("name", "stages", "head"))
         defaults = _keys(data.get("block", {}), f"{where}: block", SLOTS, ())
         if not isinstance(data["stages"], list) or not data["stages"]:
@@ -284,16 +265,7 @@ class SearchSpace:
             required = ("width", "depth", "embedding", *(slot for slot in SLOTS if slot not in defaults))
             table = _keys(raw, here, ("width", "depth", "embedding", "per_stage", "position_bias", *SLOTS), required)
             blocks = tuple(_slot(table.get(slot, defaults.get(slot)), f"{here}.{slot}") for slot in SLOTS)
-            ties = table.get("per_stage", [])
-            if not isinstance(ties, list) or not all(isinstance(tie, str) for tie in ties):
-                raise InputError(f"{here}.per_stage is {ties!r}", "a list of names", 'per_stage = ["ffn"]')
-            ties = tuple(sorted(ties))
-            allowed = list(SLOTS)
-            for slot, choices in zip(SLOTS, blocks, strict=True):
-                allowed += [f"{slot}.{c.name}.{key}" for c in choices for key, _ in c.options]
-            for tie in ties:
-                if tie not in allowed:
-                    raise unknown(f"entry of {here}.per_stage:", tie, allowed, 'per_stage = ["{}"]')
+            ties = _ties(table.get("per_stage", []), f"{here}.per_stage", _offered(blocks))
             stages.append(
                 StageSpace(
                     width=_numbers(table["width"], f"{here}.width", 1, 10**6),
@@ -314,6 +286,7 @@ class SearchSpace:
             resolution=_number(data.get("resolution", 224), f"{where}.resolution"),
             stages=tuple(stages),
             head=_slot(data["head"], f"{where}.head"),
+            per_network=_per_network(data.get("per_network", []), f"{where}: per_network", stages),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -326,7 +299,7 @@ class SearchSpace:
             "resolution": self.resolution,
             "head": [choice.to_dict() for choice in self.head],
             "stages": [stage.to_dict() for stage in self.stages],
-        }
+        } | ({"per_network": list(self.per_network)} if self.per_network else {})
 
     @cached_property
     def digest(self) -> str:
@@ -335,15 +308,29 @@ class SearchSpace:
         return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
     def bind(self, in_channels: int, num_classes: int, resolution: int) -> "SearchSpace":
-        """The same choices for another data set."""
-        return replace(self, in_channels=in_channels, num_classes=num_classes, resolution=resolution)
+        """The same choices for another data set. Position tables that are made for the maps of their stage are made for its new maps."""
+        bound = replace(self, in_channels=in_channels, num_classes=num_classes, resolution=resolution)
+        if self.rules is None or not any(stage.position_bias for stage in self.stages):
+            return bound
+        return replace(bound, stages=resized_stages(self, resolution, self.rules))
 
     # Genes
+
+    def gene_name(self, stage: int, block: int, choice: str) -> str:
+        """The name of the gene that chooses a slot of a block ("mixer") or an option of its part ("mixer.d_mixer.kernel_size")."""
+        slot = choice.partition(".")[0]
+        for tie in (slot, choice):
+            if tie in self.per_network:
+                return choice
+        for tie in (slot, choice):
+            if tie in self.stages[stage].per_stage:
+                return f"s{stage}.{choice}"
+        return f"s{stage}.b{block}.{choice}"
 
     def _walk(self, pick: Pick) -> Architecture:
         """Builds an architecture by asking `pick` for an index at every choice that matters."""
         stages = tuple(self._walk_stage(number, pick) for number in range(len(self.stages)))
-        return self._whole(stages, _walk_part(pick, "head", self.head))
+        return self._whole(stages, self._walk_head(pick))
 
     def _whole(self, stages: tuple[Stage, ...], head: Part) -> Architecture:
         return Architecture(
@@ -358,17 +345,42 @@ class SearchSpace:
         here, stage = f"s{number}", self.stages[number]
         width = _choose(pick, f"{here}.width", stage.width)
         depth = _choose(pick, f"{here}.depth", stage.depth)
-        embedding = _walk_part(pick, f"{here}.embedding", stage.embedding)
-        bias = _walk_part(pick, f"{here}.position_bias", stage.position_bias) if stage.position_bias else None
+        embedding = _walk_part(pick, self.place(number, "embedding"))
+        bias = _walk_part(pick, self.place(number, "position_bias")) if stage.position_bias else None
         bias = None if bias is None or bias.name == NO_BIAS else bias
-        blocks = []
-        for b in range(depth):
-            chosen = []
-            for slot, choices in zip(SLOTS, stage.blocks, strict=True):
-                name = f"{here}.{slot}" if slot in stage.per_stage else f"{here}.b{b}.{slot}"
-                chosen.append(_walk_part(pick, name, choices, slot, stage.per_stage, here))
-            blocks.append(_same_block(*chosen))
-        return Stage(width=width, embedding=embedding, blocks=tuple(blocks), position_bias=bias)
+        blocks = tuple(
+            _same_block(*(_walk_part(pick, self.place(number, slot, b)) for slot in SLOTS)) for b in range(depth)
+        )
+        return Stage(width=width, embedding=embedding, blocks=blocks, position_bias=bias)
+
+    def _walk_head(self, pick: Pick) -> Part:
+        return _walk_part(pick, self.place(len(self.stages), "head"))
+
+    def place(self, stage: int, slot: str, block: int = -1) -> Place:
+        """Where a part is chosen: a slot of a block, or the embedding or position bias of a stage, or behind the stages the head."""
+        found = self._places.get((stage, slot, block))
+        if found is None:
+            found = self._places[stage, slot, block] = self._place(stage, slot, block)
+        return found
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, str, int], Place]:
+        return {}
+
+    def _place(self, stage: int, slot: str, block: int) -> Place:
+        if slot == "head":
+            offered, prefix = self.head, slot
+        elif block < 0:
+            offered, prefix = getattr(self.stages[stage], slot), f"s{stage}.{slot}"
+        else:
+            offered, prefix = self.stages[stage].blocks[SLOTS.index(slot)], self.gene_name(stage, block, slot)
+
+        def name(part: str, key: str) -> str:
+            own = f"{slot}.{part}.{key}"
+            return f"{prefix}.{part}.{key}" if block < 0 else self.gene_name(stage, block, own)
+
+        options = {c.name: {key: name(c.name, key) for key, _ in c.options} for c in offered}
+        return Place(prefix, offered, tuple(choice.name for choice in offered), options)
 
     @cached_property
     def genes(self) -> tuple[Gene, ...]:
@@ -379,39 +391,26 @@ class SearchSpace:
             if len(values) > 1:
                 found.setdefault(name, Gene(name, values))
 
-        def add_slot(name: str, slot: Slot, prefix: Callable[[PartChoice, str], str]) -> None:
-            add(name, tuple(choice.name for choice in slot))
-            for choice in slot:
+        def add_slot(place: Place) -> None:
+            add(place.name, place.parts)
+            for choice in place.slot:
                 for key, values in choice.options:
-                    add(prefix(choice, key), values)
+                    add(place.options[choice.name][key], values)
 
         for s, stage in enumerate(self.stages):
-            here = f"s{s}"
-            add(f"{here}.width", stage.width)
-            add(f"{here}.depth", stage.depth)
-            for slot, choices in (("embedding", stage.embedding), ("position_bias", stage.position_bias)):
-                add_slot(f"{here}.{slot}", choices, lambda c, key, name=f"{here}.{slot}": f"{name}.{c.name}.{key}")
+            add(f"s{s}.width", stage.width)
+            add(f"s{s}.depth", stage.depth)
+            add_slot(self.place(s, "embedding"))
+            add_slot(self.place(s, "position_bias"))
             for b in range(stage.depth[-1]):
-                for slot, choices in zip(SLOTS, stage.blocks, strict=True):
-                    name = f"{here}.{slot}" if slot in stage.per_stage else f"{here}.b{b}.{slot}"
-
-                    def prefix(
-                        c: PartChoice,
-                        key: str,
-                        name: str = name,
-                        slot: str = slot,
-                        here: str = here,
-                        ties: tuple = stage.per_stage,
-                    ) -> str:
-                        tied = f"{slot}.{c.name}.{key}"
-                        return f"{here}.{tied}" if tied in ties else f"{name}.{c.name}.{key}"
-
-                    add_slot(name, choices, prefix)
-        add_slot("head", self.head, lambda c, key: f"head.{c.name}.{key}")
+                for slot in SLOTS:
+                    add_slot(self.place(s, slot, b))
+        add_slot(self.place(len(self.stages), "head"))
         return tuple(found.values())
 
     @cached_property
-    def _indices(self) -> dict[str, int]:
+    def positions(self) -> dict[str, int]:
+        """The position of every gene, by its name."""
         return {gene.name: index for index, gene in enumerate(self.genes)}
 
     def decode(self, genes: Genes) -> Architecture:
@@ -425,78 +424,113 @@ class SearchSpace:
         for gene, index in zip(self.genes, genes, strict=True):
             if not 0 <= index < len(gene.choices):
                 raise ValueError(f"{gene.name} has {len(gene.choices)} choices, not an index {index}")
-        return self._walk(lambda name: genes[self._indices[name]])
+        arch = self._walk(lambda name: genes[self.positions[name]])
+        return arch if self.functions is None else self.functions.rules.architecture(arch)
+
+    @cached_property
+    def functions(self) -> Functions | None:
+        """Which choices are one function; None where different choices always are different ones."""
+        found = None if self.rules is None else Functions(self, self.rules)
+        return found if found is not None and found.merge else None
 
     def active(self, genes: Genes) -> tuple[int, ...]:
-        """Positions of the genes that matter, ascending."""
+        """Positions of the genes that matter, ascending: another choice of one of them, all else as it is, is another function."""
+        if self.functions is not None:
+            return self.functions.active(genes)
         used = set()
 
         def pick(name: str) -> int:
-            used.add(self._indices[name])
-            return genes[self._indices[name]]
+            used.add(self.positions[name])
+            return genes[self.positions[name]]
 
         self._walk(pick)
         return tuple(sorted(used))
 
     def encode(self, arch: Architecture) -> Genes:
-        """One index per gene, 0 for genes that do not matter. `decode(encode(a)) == a`.
+        """One index per gene, 0 for genes that do not matter. `decode(encode(a)) == a` for canonical architectures; of others it gives the
+        canonical one, which is the same function.
 
         Raises:
             InputError: `arch` is not a member; the message names the first choice that does not fit.
         """
-        genes = [0] * len(self.genes)
-        stages = arch.stages
+        for key in ("in_channels", "num_classes", "resolution"):
+            self.check_choice(key, getattr(arch, key), (getattr(self, key),))
+        self.check_choice("the number of stages", len(arch.stages), (len(self.stages),))
+        if self.functions is not None:
+            return self.functions.encode(arch)
+        genes, seen = [0] * len(self.genes), set[str]()
 
         def find(name: str, value: Any, values: tuple[Value, ...]) -> None:
-            if value not in values or type(value) is not type(values[values.index(value)]):
-                shown = ", ".join(str(_thaw(v)) for v in values)
-                raise InputError(
-                    f"{name} is {value!r}, which space {self.name} does not have",
-                    shown,
-                    f"another space, or {name} = {values[0]}",
-                )
+            self.check_choice(name, value, values)
             if len(values) > 1:
-                index = values.index(value)
-                position = self._indices[name]
+                index, position = values.index(value), self.positions[name]
                 if name in seen and genes[position] != index:
-                    raise InputError(
-                        f"{name} differs between blocks, but space {self.name} chooses it per stage",
-                        "one value a stage",
-                        "another space",
-                    )
+                    raise self.broken_tie(name)
                 seen.add(name)
                 genes[position] = index
 
-        def find_part(name: str, part: Part, slot: Slot, tied: str | None, ties: tuple[str, ...], here: str) -> None:
-            find(name, part.name, tuple(choice.name for choice in slot))
-            choice = next(c for c in slot if c.name == part.name)
+        for place, part in self.chosen(arch, find):
+            self.check_part(place, part)
+            find(place.name, part.name, place.parts)
             given = dict(part.options)
-            if set(given) != {key for key, _ in choice.options}:
-                raise InputError(
-                    f"{name} is {part.name} with the options {sorted(given)}",
-                    f"the options {[key for key, _ in choice.options]}", "complete the architecture first: search_spaces.complete",
-                )  # fmt: skip
-            for key, values in choice.options:
-                is_tied = tied is not None and f"{tied}.{part.name}.{key}" in ties
-                find(f"{here}.{tied}.{part.name}.{key}" if is_tied else f"{name}.{part.name}.{key}", given[key], values)
-
-        seen: set[str] = set()
-        for key in ("in_channels", "num_classes", "resolution"):
-            find(key, getattr(arch, key), (getattr(self, key),))
-        find("the number of stages", len(stages), (len(self.stages),))
-        for s, (stage, space) in enumerate(zip(stages, self.stages, strict=True)):
-            here = f"s{s}"
-            find(f"{here}.width", stage.width, space.width)
-            find(f"{here}.depth", len(stage.blocks), space.depth)
-            find_part(f"{here}.embedding", stage.embedding, space.embedding, None, (), here)
-            name, bias = f"{here}.position_bias", stage.position_bias or Part(NO_BIAS)
-            find_part(name, bias, space.position_bias or (PartChoice(NO_BIAS),), None, (), here)
-            for b, block in enumerate(stage.blocks):
-                for slot, choices in zip(SLOTS, space.blocks, strict=True):
-                    name = f"{here}.{slot}" if slot in space.per_stage else f"{here}.b{b}.{slot}"
-                    find_part(name, getattr(block, slot), choices, slot, space.per_stage, here)
-        find_part("head", arch.head, self.head, None, (), "")
+            for key, values in place.choice(part.name).options:
+                find(place.options[part.name][key], given[key], values)
         return tuple(genes)
+
+    def chosen(
+        self, arch: Architecture, size: Callable[[str, int, tuple[int, ...]], None]
+    ) -> Iterator[tuple[Place, Part]]:
+        """Every place of an architecture of as many stages, and its part, in the order of the forward pass.
+
+        Args:
+            size: is told the name, value and choices of each width and depth, before the places behind it.
+        """
+        for s, (stage, space) in enumerate(zip(arch.stages, self.stages, strict=True)):
+            size(f"s{s}.width", stage.width, space.width)
+            size(f"s{s}.depth", len(stage.blocks), space.depth)
+            yield self.place(s, "embedding"), stage.embedding
+            bias = self.place(s, "position_bias")
+            yield bias if bias.slot else Place(bias.name, (PartChoice(NO_BIAS),), (NO_BIAS,), {NO_BIAS: {}}), stage.position_bias or Part(NO_BIAS)  # fmt: skip
+            for b, block in enumerate(stage.blocks):
+                for slot in SLOTS:
+                    yield self.place(s, slot, b), getattr(block, slot)
+        yield self.place(len(self.stages), "head"), arch.head
+
+    def check_choice(self, name: str, value: Any, values: tuple[Value, ...]) -> None:
+        """
+        Raises:
+            InputError: the space does not offer this value of this type.
+        """
+        if value not in values or type(value) is not type(values[values.index(value)]):
+            shown = ", ".join(str(_thaw(v)) for v in values)
+            raise InputError(
+                f"{name} is {value!r}, which space {self.name} does not have",
+                shown,
+                f"another space, or {name} = {values[0]}",
+            )
+
+    def check_part(self, place: Place, part: Part) -> None:
+        """
+        Raises:
+            InputError: the space does not offer this part there, or not with these options, whatever their values are.
+        """
+        self.check_choice(place.name, part.name, place.parts)
+        known, given = place.options[part.name], [key for key, _ in part.options]
+        if set(given) != set(known):
+            raise InputError(
+                f"{place.name} is {part.name} with the options {sorted(given)}",
+                f"the options {list(known)}", "complete the architecture first: search_spaces.complete",
+            )  # fmt: skip
+
+    def broken_tie(self, name: str) -> InputError:
+        """The error of a gene that would need two values at once."""
+        whole = name in self.per_network or name.partition(".")[0] in self.per_network
+        scope = "network" if whole else "stage"
+        return InputError(
+            f"{name} differs between blocks, but space {self.name} chooses it per {scope}",
+            f"one value a {scope}",
+            "another space",
+        )
 
     def contains(self, arch: Architecture) -> bool:
         """Whether `arch`, complete, is a member."""
@@ -508,44 +542,8 @@ class SearchSpace:
 
     @cached_property
     def size(self) -> int:
-        """The exact number of different architectures."""
-
-        def slot_size(slot: Slot) -> int:
-            return sum(math.prod(len(values) for _, values in choice.options) for choice in slot)
-
-        def sequences(slot: Slot, name: str, ties: tuple[str, ...], depth: int) -> int:
-            if name in ties:
-                return slot_size(slot) if depth else 1
-            counts = {frozenset[str](): 1}  # parts used so far that have tied options to choose -> number of sequences
-            tied = {}
-            for choice in slot:
-                tied[choice.name] = math.prod(
-                    len(v) for key, v in choice.options if f"{name}.{choice.name}.{key}" in ties
-                )
-            for _ in range(depth):
-                grown: dict[frozenset[str], int] = {}
-                for used, number in counts.items():
-                    for choice in slot:
-                        free = math.prod(
-                            len(v) for key, v in choice.options if f"{name}.{choice.name}.{key}" not in ties
-                        )
-                        key = used | {choice.name} if tied[choice.name] > 1 else used
-                        grown[key] = grown.get(key, 0) + number * free
-                counts = grown
-            return sum(number * math.prod(tied[part] for part in used) for used, number in counts.items())
-
-        total = slot_size(self.head)
-        for stage in self.stages:
-            depths = sum(
-                math.prod(
-                    sequences(choices, slot, stage.per_stage, depth)
-                    for slot, choices in zip(SLOTS, stage.blocks, strict=True)
-                )
-                for depth in stage.depth
-            )
-            biases = slot_size(stage.position_bias) if stage.position_bias else 1
-            total *= len(stage.width) * slot_size(stage.embedding) * biases * depths
-        return total
+        """The exact number of different functions, which are the members."""
+        return number_of_members(self)
 
     def part_specs(self) -> Iterator[tuple[str, int, str, Part, tuple[int, ...]]]:
         """Everything that can be built: (piece or "stages.S.blocks", number of such pieces, kind, part, dims), dims as `registry.make` takes them."""
@@ -603,13 +601,20 @@ class SearchSpace:
         positions = self.active(tuple(genes))
         if positions:
             forced = rng.choice(positions)
+            count = len(self.genes[forced].choices)
+            others = [(genes[forced] + step) % count for step in range(1, count)]
+            if self.functions is not None:
+                others = [other for other in others if self._changes(tuple(genes), forced, other)]
             for position in positions:
-                choices = len(self.genes[position].choices)
                 if position == forced:
-                    genes[position] = (genes[position] + rng.randrange(1, choices)) % choices
+                    genes[position] = others[rng.randrange(len(others))]
                 elif rng.random() < rate:
-                    genes[position] = rng.randrange(choices)
+                    genes[position] = rng.randrange(len(self.genes[position].choices))
         return self._within(tuple(genes), rng, excess)
+
+    def _changes(self, genes: Genes, position: int, index: int) -> bool:
+        """Whether another choice of one gene is another function."""
+        return self.decode((*genes[:position], index, *genes[position + 1 :])) != self.decode(genes)
 
     def crossover(
         self, one: Architecture, other: Architecture, rng: random.Random, excess: Excess | None = None
@@ -737,37 +742,52 @@ class _Neighbours:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        places = [gene.name.partition(".")[0] for gene in space.genes]
-        names = [*(f"s{number}" for number in range(len(space.stages))), "head"]
-        self._spans = []  # the genes of each stage, and of the head, follow one another
-        for name in names:
-            first = places.index(name) if name in places else 0
-            self._spans.append((first, first + places.count(name)))
-        self._known: list[dict[Genes, tuple[Stage | Part, tuple[int, ...]]]] = [{} for _ in names]
+        count = len(space.stages)
+        owners = [gene.name.partition(".")[0] for gene in space.genes]
+        names = [*(f"s{number}" for number in range(count)), "head"]
+        shared = [position for position, owner in enumerate(owners) if owner not in names]
+        self._shares = bool(shared)
+        self._spans = []  # of each stage, and of the head: from the first gene that it may read to behind the last one
+        for number, name in enumerate(names):
+            own = [position for position, owner in enumerate(owners) if owner == name]
+            read = own + shared if number < count else own
+            self._spans.append((min(read), max(read) + 1) if read else (0, 0))
+        self._known: list[dict[tuple[Genes, Node], _Piece]] = [{} for _ in names]
         self._same: dict[Stage | Part, Stage | Part] = {}
 
     def pieces(self, genes: Genes) -> tuple[list[Any], list[int]]:
         """The stages and the head, one object where they are equal, and the positions of the genes that matter, ascending."""
         found, active = [], []
+        node = (self._space.in_channels, self._space.resolution, self._space.resolution)
         for number, (first, last) in enumerate(self._spans):
-            own = genes[first:last]
-            known = self._known[number].get(own)
+            key = genes[first:last], node
+            known = self._known[number].get(key)
             if known is None:
-                known = self._known[number][own] = self._piece(number, genes)
-            found.append(known[0])
-            active += known[1]
-        return found, active
+                known = self._known[number][key] = self._piece(number, genes, node)
+            found.append(known.what)
+            active += known.active
+            node = known.node
+        return found, sorted(set(active)) if self._shares else active
 
-    def _piece(self, number: int, genes: Genes) -> tuple[Stage | Part, tuple[int, ...]]:
-        used, indices = set(), self._space._indices
+    def _piece(self, number: int, genes: Genes, node: Node) -> "_Piece":
+        """The stage that gets this map, or the head behind it. Where no two choices are one function its size does not matter."""
+        space, functions, used, after = self._space, self._space.functions, set[int](), node
 
         def pick(name: str) -> int:
-            used.add(indices[name])
-            return genes[indices[name]]
+            used.add(space.positions[name])
+            return genes[space.positions[name]]
 
-        is_head = number == len(self._space.stages)
-        piece = _walk_part(pick, "head", self._space.head) if is_head else self._space._walk_stage(number, pick)
-        return self._same.setdefault(piece, piece), tuple(sorted(used))
+        if number == len(space.stages):
+            piece = space._walk_head(pick)
+            if functions is not None:
+                piece = functions.rules.part("head", piece, (node[0], space.num_classes), *node[1:])
+                used = functions.active_in_head(genes, node)
+        else:
+            piece = space._walk_stage(number, pick)
+            if functions is not None:
+                piece = functions.rules.stage(piece, *node)
+                used, after = functions.active_in_stage(number, genes, node)
+        return _Piece(self._same.setdefault(piece, piece), tuple(sorted(used)), after)
 
     def active(self, genes: Genes) -> list[int]:
         """As `SearchSpace.active`."""
@@ -777,3 +797,31 @@ class _Neighbours:
         """As `SearchSpace.decode`."""
         *stages, head = self.pieces(genes)[0]
         return self._space._whole(tuple(stages), head)
+
+
+class _Piece(NamedTuple):
+    """A stage or the head as some genes choose it: the positions of those that matter, ascending, and the map that it gives."""
+
+    what: Any
+    active: tuple[int, ...]
+    node: Node
+
+
+__all__ = [
+    "NO_BIAS",
+    "REJECTIONS",
+    "RESTARTS",
+    "Cost",
+    "Excess",
+    "Gene",
+    "Genes",
+    "PartChoice",
+    "Place",
+    "Rules",
+    "SearchSpace",
+    "Slot",
+    "StageSpace",
+    "check_ties",
+    "is_kind",
+    "members",
+]  # fmt: skip

@@ -256,13 +256,15 @@ def _branch_need(
     with torch.no_grad(), Memory([x] if table is None else [x, table]) as memory:
         block = object.__new__(ResidualBlock)
         block.__dict__ |= {"drop_path": _NO_DROP, slot: _Replay(memory, slot, part, dim)}
-        block.__dict__ |= {f"norm{number}": _Replay(memory, "norm", norm, dim)}
+        has_own_norm = lookup(slot, part.name).brings_norm
+        block.__dict__ |= {f"norm{number}": _NO_NORM if has_own_norm else _Replay(memory, "norm", norm, dim)}
         block.__dict__ |= {f"scale{number}": _Replay(memory, "scale", scale, dim)}
         result = block.mix_tokens(x, table) if slot == "mixer" else block.mix_channels(x)
     return Need(memory.peak, -1, result.untyped_storage().nbytes(), _layout(result), cast(int, result.storage_offset()))
 
 
 _NO_DROP = DropPath(0.0).eval()
+_NO_NORM = nn.Identity()
 
 
 @register_cost("activations", unit="bytes", about="feature maps held at once, at most, for one image")

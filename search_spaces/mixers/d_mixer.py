@@ -8,7 +8,7 @@ OSRA's position bias, which all blocks of a stage share, belongs to the stage: p
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -29,6 +29,7 @@ from search_spaces.layers import (
     map_size,
     match_keys,
     merge_heads,
+    roundest,
     split_heads,
     trunc_normal,
 )
@@ -268,6 +269,16 @@ class DMixer(TokenMixer):
         "osra.query.*": (0, 1), "osra.key.*": (0, 1), "osra.value.*": (0, 1),
         "osra.refine.*": (0,), "osra.reductions.*": (0,),
     }  # fmt: skip
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the share of the channels and the size of heads that result."""
+        dim, ratio = dims[0], options.attention_ratio
+        attended = round(ratio * dim)
+        if not 0 < attended < dim:  # refused when it is built
+            return options
+        share = roundest(ratio, lambda other: round(other * dim) == attended)
+        return replace(options, attention_ratio=share, head_dim=split_heads(attended, options.head_dim)[1])
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
