@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from search_spaces import registry
+from search_spaces.canonical import canonical
 from search_spaces.costs import pieces
 from search_spaces.costs.macs import macs
 from search_spaces.costs.published import macs_by_rule
