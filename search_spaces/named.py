@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from search_spaces.additions import is_left_out
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError, unknown
 from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace
@@ -86,16 +87,35 @@ def check(space: SearchSpace) -> SearchSpace:
                 continue
             merged: dict[str, list] = {}
             for member in choice.members():
-                for key, value in complete_part(kind, member).options:
+                for key, value in complete_part(kind, member).values().items():
                     merged.setdefault(key, [])
                     if value not in merged[key]:
                         merged[key].append(value)
-            complete.append(
-                PartChoice(choice.name, tuple(sorted((key, tuple(values)) for key, values in merged.items())))
-            )
+            offered = [(key, tuple(values)) for key, values in merged.items()]
+            # A choice with one value that members leave out is left out too, so that the space keeps its digest.
+            offered = [(k, v) for k, v in offered if len(v) > 1 or not is_left_out(choice.name, k, v[0])]
+            complete.append(PartChoice(choice.name, tuple(sorted(offered))))
         return tuple(complete)
 
     from search_spaces.architecture import SLOTS
+
+    def stage_space(number: int, stage: StageSpace) -> StageSpace:
+        here = f"stages.{number}"
+        blocks = tuple(slot(kind, choices, f"{here}.{kind}") for kind, choices in zip(SLOTS, stage.blocks, strict=True))
+        ties = {
+            f"{s}.{c.name}.{key}"
+            for s, choices in zip(SLOTS, blocks, strict=True)
+            for c in choices
+            for key, _ in c.options
+        }
+        return StageSpace(
+            width=stage.width,
+            depth=stage.depth,
+            embedding=slot("embedding", stage.embedding, f"{here}.embedding"),
+            blocks=blocks,
+            per_stage=tuple(tie for tie in stage.per_stage if tie in SLOTS or tie in ties),
+            position_bias=slot("position_bias", stage.position_bias, f"{here}.position_bias"),
+        )
 
     checked = SearchSpace(
         name=space.name,
@@ -103,20 +123,7 @@ def check(space: SearchSpace) -> SearchSpace:
         in_channels=space.in_channels,
         num_classes=space.num_classes,
         resolution=space.resolution,
-        stages=tuple(
-            StageSpace(
-                width=stage.width,
-                depth=stage.depth,
-                embedding=slot("embedding", stage.embedding, f"stages.{number}.embedding"),
-                blocks=tuple(
-                    slot(kind, choices, f"stages.{number}.{kind}")
-                    for kind, choices in zip(SLOTS, stage.blocks, strict=True)
-                ),
-                per_stage=stage.per_stage,
-                position_bias=slot("position_bias", stage.position_bias, f"stages.{number}.position_bias"),
-            )
-            for number, stage in enumerate(space.stages)
-        ),
+        stages=tuple(stage_space(number, stage) for number, stage in enumerate(space.stages)),
         head=slot("head", space.head, "head"),
     )
     built: set[tuple[str, Part, tuple[int, ...]]] = set()

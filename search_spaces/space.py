@@ -42,6 +42,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Self
 
+from search_spaces.additions import added
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value, _freeze, _thaw
 from search_spaces.errors import InputError, OutsideBudget, unknown
 
@@ -454,8 +455,11 @@ class SearchSpace:
         def find_part(name: str, part: Part, slot: Slot, tied: str | None, ties: tuple[str, ...], here: str) -> None:
             find(name, part.name, tuple(choice.name for choice in slot))
             choice = next(c for c in slot if c.name == part.name)
-            given = dict(part.options)
-            if set(given) != {key for key, _ in choice.options}:
+            given, offered = part.values(), dict(choice.options)
+            for key, value in added(part.name).items():
+                if key not in offered:  # the space has it at its default alone
+                    find(f"{name}.{part.name}.{key}", given.pop(key), (value,))
+            if set(given) != set(offered):
                 raise InputError(
                     f"{name} is {part.name} with the options {sorted(given)}",
                     f"the options {[key for key, _ in choice.options]}", "complete the architecture first: search_spaces.complete",

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor
 from search_spaces import registry
 from search_spaces.architecture import Part
 from search_spaces.costs.pieces import part_cost
-from search_spaces.mixers.d_mixer import DMixer
 from tests.contracts import Case, cases, noise, randomise
 
 Weights = dict[str, Tensor]
@@ -315,6 +314,28 @@ def reference_idconv(w: Weights, options: Any, x: Tensor) -> Tensor:
     return torch.cat(out)
 
 
+def reference_dynamic_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """One image at a time: a share of each group for the whole image, and a sum of that many kernels."""
+    y = conv1x1(w["squeeze.weight"], None, x.mean((2, 3), keepdim=True))
+    y = conv1x1(w["expand.weight"], w["expand.bias"], gelu(batch_norm(of(w, "norm"), y)))
+    out = []
+    for image, share in zip(x.split(1), softmax(y[:, :, 0, 0], 1), strict=True):
+        kernel, bias = (sum(share[g] * w[name][g] for g in range(options.num_groups)) for name in ("kernels", "biases"))
+        out.append(depthwise(kernel[:, None], bias, image))
+    return torch.cat(out)
+
+
+LOCAL: dict[str, Callable[..., Tensor]] = {
+    "idconv": reference_idconv,
+    "depthwise": lambda w, options, x: depthwise(w["weight"], w["bias"], x),
+    "dynamic": reference_dynamic_conv,
+    "window": lambda w, options, x: conv1x1(
+        w["project.weight"], w["project.bias"], reference_local(w, options.kernel_size, options.head_dim, x)
+    ),
+}
+"""The D-Mixer's local operators."""
+
+
 def reference_idconv_mixer(w: Weights, options: Any, x: Tensor) -> Tensor:
     return reference_idconv(of(w, "conv"), options, x)
 
@@ -322,8 +343,13 @@ def reference_idconv_mixer(w: Weights, options: Any, x: Tensor) -> Tensor:
 def reference_osra(w: Weights, options: Any, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
     y, stride = x, options.sr_ratio
     if stride > 1:
-        r = of(w, f"reductions.{stride}")
-        y = gelu(batch_norm(of(r, "norm1"), depthwise(r["conv.weight"], None, y, stride)))
+        r = of(w, f"reductions.{stride}" if options.overlap else f"reductions.{stride}_apart")
+        if options.overlap:
+            y = depthwise(r["conv.weight"], None, y, stride)
+        else:
+            cells = patches(grown(y, *(-(-n // stride) * stride for n in y.shape[2:])), stride, stride, 0)
+            y = torch.einsum("ck,bckhw->bchw", r["conv.weight"][:, 0].flatten(1), cells)
+        y = gelu(batch_norm(of(r, "norm1"), y))
         y = batch_norm(of(r, "norm2"), per_channel(r["scale.weight"][:, 0, 0, 0]) * y)
         assert y.shape[2:] == (-(-x.shape[2] // stride), -(-x.shape[3] // stride))
     y = y + depthwise(w["refine.weight"], w["refine.bias"], y)
@@ -343,10 +369,15 @@ def reference_ste(w: Weights, x: Tensor) -> Tensor:
 
 
 def reference_d_mixer(w: Weights, options: Any, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
-    local = x.shape[1] - round(options.attention_ratio * x.shape[1])
-    a = reference_idconv(of(w, "idconv"), options, x[:, :local])
-    b = reference_osra(of(w, "osra"), options, x[:, local:], position_bias)
-    return reference_ste(of(w, "ste"), torch.cat((a, b), 1))
+    local, branches = x.shape[1] - round(options.attention_ratio * x.shape[1]), []
+    if options.attention_ratio < 1:
+        branches.append(LOCAL[options.local](of(w, options.local), options, x[:, :local]))
+    if options.attention_ratio > 0:
+        branches.append(reference_osra(of(w, "osra"), options, x[:, local:], position_bias))
+    y = torch.cat(branches, 1)
+    if options.enhancer == "conv1x1":
+        return conv1x1(w["conv1x1.weight"], w["conv1x1.bias"], y)
+    return reference_ste(of(w, "ste"), y)
 
 
 def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: Tensor) -> Tensor:
@@ -790,11 +821,13 @@ def test_dense_table_on_maps_of_its_size(case: Case, resize: str) -> None:
 
 @pytest.mark.parametrize(("keys_down", "keys_across"), [(0, 0), (2, 1), (-1, 3)])
 @pytest.mark.parametrize("more_heads", [-1, 0, 2])
-@pytest.mark.parametrize("case", cases("mixer", "d_mixer"), ids=str)
+@pytest.mark.parametrize(
+    "case", [case for case in cases("mixer", "d_mixer") if case.options.attention_ratio > 0], ids=str
+)
 def test_d_mixer_adds_its_position_bias(case: Case, more_heads: int, keys_down: int, keys_across: int) -> None:
     """Also a bias for fewer or more heads than it has, and for another grid of keys."""
     module = case.make().double()
-    heads = cast(DMixer, module).osra.query.num_heads
+    heads = round(case.options.attention_ratio * case.dims[0]) // case.options.head_dim
     height, width = 7, 5
     keys = (-(-height // case.options.sr_ratio) + keys_down, -(-width // case.options.sr_ratio) + keys_across)
     (x,) = case.inputs(height, width, batch=2, dtype=torch.float64)
