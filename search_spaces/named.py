@@ -1,5 +1,7 @@
 """The named spaces (files in spaces/) and the loading of any space, checked against the registered parts."""
 
+import math
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from search_spaces.additions import is_left_out
@@ -67,7 +69,7 @@ def check(space: SearchSpace) -> SearchSpace:
     Raises:
         InputError: an unknown part or option, a value that is not allowed, or sizes that no network can have.
     """
-    from search_spaces.checking import check_build
+    from search_spaces.checking import check_build, some_members
     from search_spaces.registry import complete_part
 
     def slot(kind: str, choices: Slot, where: str) -> Slot:
@@ -127,8 +129,9 @@ def check(space: SearchSpace) -> SearchSpace:
         head=slot("head", space.head, "head"),
     )
     built: set[tuple[str, Part, tuple[int, ...]]] = set()
+    left = frozenset(_beyond(checked, some_members))
     for where, _, kind, part, dims in checked.part_specs():
-        if (kind, part, dims) not in built:
+        if (kind, part, dims) not in built and part not in left:
             built.add((kind, part, dims))
             try:
                 check_build(kind, part, dims)
@@ -137,3 +140,16 @@ def check(space: SearchSpace) -> SearchSpace:
                     f"{where} of space {space.name}: {error.given}", error.allowed, error.instead
                 ) from error.__cause__
     return checked
+
+
+MANY = 100
+"""Combinations of a part's options, above which not all of them are built before a run."""
+
+
+def _beyond(space: SearchSpace, some: Callable[[Slot], Iterable[Part]]) -> Iterator[Part]:
+    """The members of large choices that are not built: building all of them would take longer than the smallest searches."""
+    for stage in space.stages:
+        for slot in (stage.embedding, *stage.blocks):
+            for choice in slot:
+                if math.prod(len(values) for _, values in choice.options) > MANY:
+                    yield from set(choice.members()) - set(some((choice,)))

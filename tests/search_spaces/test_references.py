@@ -179,8 +179,18 @@ def named_norm(name: str, w: Weights, x: Tensor, **options: Any) -> Tensor:
     return REFERENCES["norm", name](w, registry.options("norm", Part.of(name, **options)), x)
 
 
+def strided(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """Patches that overlap, for odd kernels, or lie side by side from the corner on, for even ones."""
+    if options.kernel_size % 2:
+        return conv(w["conv.weight"], x, options.stride)
+    seen = patches(
+        grown(x, *(-(-n // options.stride) * options.stride for n in x.shape[2:])), options.stride, options.stride, 0
+    )
+    return torch.einsum("oik,bikhw->bohw", w["patches.weight"].flatten(2), seen)
+
+
 def reference_conv_downsampling(w: Weights, options: Any, x: Tensor) -> Tensor:
-    return named_norm(options.norm, of(w, "norm"), conv(w["conv.weight"], x, options.stride))
+    return named_norm(options.norm, of(w, "norm"), strided(w, options, x))
 
 
 def reference_conv_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
@@ -208,7 +218,7 @@ def reference_hat_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
 
 def reference_patch_embedding(w: Weights, options: Any, x: Tensor) -> Tensor:
     eps = {"eps": options.eps} if options.norm in ("layer_norm", "group_norm") else {}
-    y = conv(w["conv.weight"], x, options.stride, w["conv.bias"])
+    y = strided(w, options, x) + per_channel(w["conv.bias" if options.kernel_size % 2 else "patches.bias"])
     return named_norm(options.norm, of(w, "norm"), y, **eps)
 
 
