@@ -7,6 +7,14 @@ An option is entered here when it is added to a part that exists; its default mu
 """
 
 ADDED: dict[tuple[str, str], bool | int | float | str] = {
+    ("hat_stem", "activation"): "silu",
+    ("inverted_residual", "activation"): "silu",
+    ("rp_cpe_ffn", "diverse"): False,
+    ("c_mhsa", "kernel_size"): 3,
+    ("ems", "dynamic_ratio"): 0.5,
+    ("ems", "global_ratio"): 0.5,
+    ("ems", "split"): True,
+    ("ems", "local_kernel_size"): 3,
     ("d_mixer", "local"): "idconv",
     ("d_mixer", "overlap"): True,
     ("d_mixer", "enhancer"): "ste",

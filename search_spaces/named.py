@@ -18,6 +18,11 @@ def space_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
+def claim_names() -> list[str]:
+    """The small spaces that come with the package, one for each claim of a paper: all members can be enumerated."""
+    return sorted(path.stem for path in (FOLDER / "claims").glob("*.toml"))
+
+
 def space_file(name: str | Path) -> Path:
     """The file of a named space, or `name` itself when it is the path of a TOML file. Imports nothing heavy.
 
@@ -33,8 +38,10 @@ def space_file(name: str | Path) -> Path:
                 f"space={space_names()[0]}",
             )
         return path
+    if str(name) in claim_names():
+        return FOLDER / "claims" / f"{name}.toml"
     if str(name) not in space_names():
-        raise unknown("space", str(name), space_names(), "space={}")
+        raise unknown("space", str(name), [*space_names(), *claim_names()], "space={}")
     return FOLDER / f"{name}.toml"
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,6 +31,9 @@ def gelu(x: Tensor) -> Tensor:
 
 def silu(x: Tensor) -> Tensor:
     return x / (1 + torch.exp(-x))
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": gelu, "silu": silu, "relu": lambda x: x.clamp(min=0)}
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:
@@ -213,7 +217,7 @@ def reference_mat_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
 def reference_hat_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
     y = conv(w["conv1.weight"], x, 2, w["conv1.bias"])
     assert y.shape[1] == 16
-    return conv(w["conv2.weight"], silu(one_group(of(w, "norm"), y)), 2, w["conv2.bias"])
+    return conv(w["conv2.weight"], ACTIVATIONS[options.activation](one_group(of(w, "norm"), y)), 2, w["conv2.bias"])
 
 
 def reference_patch_embedding(w: Weights, options: Any, x: Tensor) -> Tensor:
@@ -437,6 +441,19 @@ def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: T
     return out.reshape(b, c, height, width)
 
 
+def reference_se_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y = gelu(batch_norm(of(w, "norm"), depthwise(w["conv.weight"], None, x)))
+    pooled = conv1x1(w["squeeze.weight"], w["squeeze.bias"], y.mean((2, 3), keepdim=True)).clamp(min=0)
+    assert pooled.shape[1] == max(1, x.shape[1] // options.reduction)
+    gate = 1 / (1 + torch.exp(-conv1x1(w["expand.weight"], w["expand.bias"], pooled)))
+    return conv1x1(w["project.weight"], w["project.bias"], gate * y)
+
+
+def reference_absolute(w: Weights, options: Any, x: Tensor) -> Tensor:
+    axes = (bicubic(options.map_size, size) for size in x.shape[2:])
+    return x + torch.einsum("hi,wj,cij->chw", *axes, w[f"tables.{options.map_size}"])
+
+
 def reference_pooling(w: Weights, options: Any, x: Tensor) -> Tensor:
     """The mean of the neighbours that exist, one position at a time."""
     _, _, height, width = x.shape
@@ -557,8 +574,9 @@ def reference_dw_mlp(w: Weights, options: Any, x: Tensor) -> Tensor:
 
 
 def reference_inverted_residual(w: Weights, options: Any, x: Tensor) -> Tensor:
-    y = silu(conv1x1(w["fc1.weight"], None, one_group(of(w, "norm1"), x)))
-    y = silu(depthwise(w["conv.weight"], None, y))
+    activation = ACTIVATIONS[options.activation]
+    y = activation(conv1x1(w["fc1.weight"], None, one_group(of(w, "norm1"), x)))
+    y = activation(depthwise(w["conv.weight"], None, y))
     return one_group(of(w, "norm2"), conv1x1(w["fc2.weight"], None, y))
 
 
@@ -568,6 +586,8 @@ def reference_rp_cpe_ffn(w: Weights, options: Any, x: Tensor) -> Tensor:
     y = h if options.skip else 0 * h
     for i in range(options.num_branches):
         branch = of(w, f"branches.{i}")
+        sizes = [options.kernel_size - 2 * n for n in range(options.kernel_size // 2 + 1)]  # by turns where they differ
+        assert branch["conv.weight"].shape[-1] == (sizes[i % len(sizes)] if options.diverse else options.kernel_size)
         z = depthwise(branch["conv.weight"], branch.get("conv.bias"), h)
         y = y + (batch_norm(of(branch, "norm"), z) if options.branch_norm else z)
     return conv1x1(w["fc2.weight"], w["fc2.bias"], gelu(y))
@@ -604,23 +624,26 @@ def propagate(weight: Tensor, x: Tensor, size: int, to: torch.Size) -> Tensor:
     return weight[:, 0, i % size, j % size] * x[:, :, i // size, j // size]
 
 
-def c_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
-    """Window by window around every second position: what its centre says that its nine positions take of its nine values."""
+def c_mhsa(w: Weights, x: Tensor, head_dim: int, kernel: int = 3) -> Tensor:
+    """Window by window around every second position: what its centre says that its k * k positions take of its k * k values."""
+    places, edge = kernel**2, kernel // 2
     b, c, height, width = x.shape
-    heads = max(1, c // head_dim)
-    scores = w[f"scores.{c // heads}"]
-    assert scores.shape == (heads, 9, 9, c)
+    heads = by_heads(x, head_dim).shape[1]
+    scores = w[f"scores.{c // heads}" if kernel == 3 else f"scores.{c // heads}_{kernel}"]
+    assert scores.shape == (heads, places, places, c)
     centres = depthwise(w["reduce.weight"], None, x, 2)
     attention = softmax(torch.einsum("ansc,bchw->banshw", scores, centres), 3)
-    values = patches(conv1x1(w["value.weight"], None, x), 3, 2, 1)
-    values = values.reshape(b, heads, c // heads, 9, *centres.shape[2:])
-    out = torch.zeros(b, heads, c // heads, height + 2, width + 2, dtype=x.dtype)  # with what lies outside the map
+    values = patches(conv1x1(w["value.weight"], None, x), kernel, 2, edge)
+    values = values.reshape(b, heads, c // heads, places, *centres.shape[2:])
+    out = torch.zeros(
+        b, heads, c // heads, height + 2 * edge + 1, width + 2 * edge + 1, dtype=x.dtype
+    )  # with what lies outside the map
     for i in range(centres.shape[2]):
         for j in range(centres.shape[3]):
             y = torch.einsum("bans,bads->badn", attention[..., i, j], values[..., i, j])
-            for n in range(9):
-                out[..., 2 * i + n // 3, 2 * j + n % 3] += y[..., n]
-    return out[..., 1:-1, 1:-1].reshape(x.shape)
+            for n in range(places):
+                out[..., 2 * i + n // kernel, 2 * j + n % kernel] += y[..., n]
+    return out[..., edge : edge + height, edge : edge + width].reshape(x.shape)
 
 
 def g_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
@@ -637,7 +660,7 @@ def sparse(attention: Callable[..., Tensor], w: Weights, weight: Tensor, x: Tens
 def reference_c_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
     weight = w[f"propagate.kernels.{options.patch_size}"]
     assert len(weight) == options.expansion * x.shape[1]
-    y = sparse(c_mhsa, w, weight, x, options.patch_size, options.head_dim)
+    y = sparse(partial(c_mhsa, kernel=options.kernel_size), w, weight, x, options.patch_size, options.head_dim)
     return conv1x1(w["project.weight"], w["project.bias"], y)
 
 
@@ -690,21 +713,24 @@ def reference_ems(w: Weights, options: Any, x: Tensor) -> Tensor:
     if options.operators in ("pyramid", "gate"):
         return y
     y = conv1x1(w["static_leave.weight"], None, y)
+    share = Fraction(str(options.dynamic_ratio)) if options.split else 1  # without a split each branch has all channels
+    dynamic = int(share * x.shape[1])
+    wide = int(Fraction(str(options.global_ratio)) * dynamic) if options.operators == "g_mhsa" else 0
+    sizes = {"local": dynamic - wide, "wide": wide}
+    local = partial(c_mhsa, kernel=options.local_kernel_size)
     branches = {
-        "c_mhsa": (("local", c_mhsa, 2, options.patch_sizes[2], options.local_head_dim),),
-        "g_mhsa": (
-            ("local", c_mhsa, 4, options.patch_sizes[2], options.local_head_dim),
-            ("wide", g_mhsa, 4, options.patch_sizes[3], options.global_head_dim),
-        ),
+        "local": (local, 2, options.patch_sizes[2], options.local_head_dim),
+        "wide": (g_mhsa, 1, options.patch_sizes[3], options.global_head_dim),
     }
-    for name, attention, share, patch, head_dim in branches.get(options.operators, ()):
+    for name, (attention, expansion, patch, head_dim) in branches.items():
+        if options.operators not in ("c_mhsa", "g_mhsa") or not sizes[name]:
+            continue
         u = conv1x1(w[f"{name}_enter.weight"], None, x)
-        half = x.shape[1] // 2  # of the channels are for attention; of an odd number of them C-MHSA has the larger half
-        assert u.shape[1] == {2: half, 4: half // 2 if name == "wide" else half - half // 2}[share]
+        assert u.shape[1] == sizes[name]
         z = sparse(
             attention, of(w, f"dynamic.{name}"), w[f"dynamic.{name}.propagate.kernels.{patch}"], u, patch, head_dim
         )
-        assert z.shape[1] == {"local": 2, "wide": 1}[name] * u.shape[1]
+        assert z.shape[1] == expansion * u.shape[1]
         z = conv1x1(w[f"dynamic.{name}_fuse.weight"], None, z)
         y = y + conv1x1(w["dynamic_leave.weight"], None, z)
     return y
@@ -741,12 +767,14 @@ REFERENCES: dict[tuple[str, str], Callable[..., Tensor]] = {
     ("mixer", "none"): identity,
     ("mixer", "partial_attention"): reference_partial_attention,
     ("mixer", "pooling"): reference_pooling,
+    ("mixer", "se_conv"): reference_se_conv,
     ("mixer", "spatial_reduction_attention"): reference_spatial_reduction_attention,
     ("mixer", "window_attention"): reference_window_attention,
     ("norm", "batch_norm"): reference_batch_norm,
     ("norm", "group_norm"): reference_group_norm,
     ("norm", "layer_norm"): reference_layer_norm,
     ("norm", "none"): identity,
+    ("position", "absolute"): reference_absolute,
     ("position", "dpe"): reference_dpe,
     ("position", "none"): identity,
     ("position", "peg"): reference_dpe,
@@ -850,7 +878,7 @@ def test_d_mixer_adds_its_position_bias(case: Case, more_heads: int, keys_down: 
 def test_rp_cpe_is_one_convolution_in_evaluation(case: Case, change: dict[str, Any]) -> None:
     options = dataclasses.replace(case.options, **change)
     module = randomise(case.module_class(*case.dims, options)).eval().double()
-    single = dataclasses.replace(options, num_branches=1, branch_norm=False, skip=False)
+    single = dataclasses.replace(options, num_branches=1, branch_norm=False, skip=False, diverse=False)
     merged = module.reparameterised()
     assert module.reparameterised_options(options) == (None if single == options else single)
     if single == options:
@@ -887,10 +915,10 @@ def test_reference_in_training(case: Case, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(("name", "function"), [("gelu", gelu), ("silu", silu), ("relu", lambda x: x.clamp(min=0))])
 def test_activations(name: str, function: Callable[[Tensor], Tensor]) -> None:
-    from search_spaces.layers import ACTIVATIONS
+    from search_spaces import layers
 
     x = noise(100, dtype=torch.float64) * 3
-    torch.testing.assert_close(ACTIVATIONS[name](x), function(x))
+    torch.testing.assert_close(layers.ACTIVATIONS[name](x), function(x))
 
 
 def test_attention_is_softmax_attention() -> None:
