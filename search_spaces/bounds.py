@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from search_spaces.architecture import SLOTS, Block, Part, Value
 from search_spaces.space import NO_BIAS, SearchSpace, Slot, StageSpace, members
-from search_spaces.units import NOTHING, Unit, block_units, output_size, takes_bias
+from search_spaces.units import NOTHING, Unit, block_units, canonical_unit, output_size, takes_bias
 
 State = tuple[int, int, int]
 """Channels, height and width of the map between two stages."""
@@ -60,7 +60,7 @@ def least_totals(space: SearchSpace, price: Price, base: float = 0.0) -> dict[Ch
     for stage in stages:
         before.append(stage.reach(before[-1]))
     heads = {
-        state: {part: price(Unit("head", (part,), (state[0], space.num_classes), *state[1:])) for part in members(space.head)}
+        state: {part: price(canonical_unit("head", (part,), (state[0], space.num_classes), *state[1:])) for part in members(space.head)}
         for state in before[-1]
     }  # fmt: skip
     after: list[dict[State, float]] = [{state: min(found.values()) for state, found in heads.items()}]
@@ -112,7 +112,7 @@ class _Stage:
         for state in states:
             for part in self.embeddings:
                 for width in self.space.width:
-                    unit = Unit("embedding", (part,), (state[0], width), *state[1:])
+                    unit = canonical_unit("embedding", (part,), (state[0], width), *state[1:])
                     to = (width, *output_size(unit))
                     self.steps.append((state, part, to, self.price(unit)))
                     if to not in self.inner:
@@ -137,7 +137,9 @@ class _Stage:
             taken = bias if self.takes_bias else None
             if taken not in blocks:
                 blocks[taken] = _Blocks(self.space, self.price, state, taken)
-            cost = 0.0 if bias is None else self.price(Unit("position_bias", (bias,), (state[0],), *state[1:]))
+            cost = (
+                0.0 if bias is None else self.price(canonical_unit("position_bias", (bias,), (state[0],), *state[1:]))
+            )
             found[bias] = cost, blocks[taken]
         return found
 

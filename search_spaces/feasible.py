@@ -348,7 +348,14 @@ class FeasibleSampler:
                 found = self._covered(found, rng, own)
         except EmptyError as error:
             raise OutsideBudget(self._decoded(error.nearest)) from None
-        return np.maximum(found, 0)
+        return self._canonical(np.maximum(found, 0))
+
+    def _canonical(self, genes: np.ndarray) -> np.ndarray:
+        """For each member the gene vector that stands for all of the same function."""
+        if self.space.functions is None:
+            return genes
+        rows = [self.space.encode(self.space.decode(tuple(row))) for row in genes.tolist()]
+        return np.array(rows, genes.dtype).reshape(genes.shape)
 
     def sample(self, rng: np.random.Generator | Random) -> Architecture:
         """One member within the limits. Raises as `sample_many`."""

@@ -11,10 +11,13 @@ import math
 import numpy as np
 
 from search_spaces.architecture import SLOTS
-from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, members
+from search_spaces.space import NO_BIAS, PartChoice, Place, SearchSpace, Slot, members
 
 NOT_OFFERED: Slot = (PartChoice(NO_BIAS),)
 """The slot of a position bias where a stage offers none."""
+
+NO_PLACE = Place("", NOT_OFFERED, (NO_BIAS,), {NO_BIAS: {}})
+"""Where that slot stands: no gene chooses anything there."""
 
 
 class SizeGene:
@@ -45,9 +48,8 @@ class SlotGenes:
     Args:
         slot: the parts that the space offers.
         columns: the column of every gene, by name.
-        names: of the slot for each block, such as "s0.b1.mixer"; one name where it does not belong to blocks.
-        tied: the name of the slot in its stage, such as "s0.mixer"; its options that are tied have genes of that name.
-        ties: "PART.OPTION" of each option that is tied over the blocks.
+        places: where it stands, one for each block; one where it does not belong to blocks.
+        ties: "PART.OPTION" of each option that is tied over the blocks of a stage.
         whole: whether the part is tied over the blocks, too.
 
     Attributes:
@@ -62,7 +64,7 @@ class SlotGenes:
     """
 
     def __init__(
-        self, slot: Slot, columns: dict[str, int], names: list[str], tied: str = "", ties: frozenset[str] = frozenset(), whole: bool = False
+        self, slot: Slot, columns: dict[str, int], places: list[Place], ties: frozenset[str] = frozenset(), whole: bool = False
     ) -> None:  # fmt: skip
         self.members = tuple(members(slot))
         self.sizes = [tuple(len(values) for _, values in choice.options) for choice in slot]
@@ -77,10 +79,9 @@ class SlotGenes:
             return np.array([columns[name] for name in names], np.intp) if size > 1 else None
 
         def option(part: str, key: str, size: int) -> np.ndarray | None:
-            first = [tied] * len(names) if f"{part}.{key}" in ties else names
-            return column([f"{name}.{part}.{key}" for name in first], size)
+            return column([place.options[part][key] for place in places], size)
 
-        self.part_column = column(names, len(slot))
+        self.part_column = column([place.name for place in places], len(slot))
         self.option_columns = [[option(c.name, key, len(values)) for key, values in c.options] for c in slot]
         self.tied_options = [
             (part, number)
@@ -141,14 +142,15 @@ class StageGenes:
         self.width = SizeGene(stage.width, columns.get(f"{here}.width"))
         self.depth = SizeGene(stage.depth, columns.get(f"{here}.depth"))
         self.blocks = stage.depth[-1]
-        self.embedding = SlotGenes(stage.embedding, columns, [f"{here}.embedding"])
-        self.bias = SlotGenes(stage.position_bias or NOT_OFFERED, columns, [f"{here}.position_bias"])
+        self.embedding = SlotGenes(stage.embedding, columns, [space.place(number, "embedding")])
+        bias = space.place(number, "position_bias") if stage.position_bias else NO_PLACE
+        self.bias = SlotGenes(stage.position_bias or NOT_OFFERED, columns, [bias])
         self.slots = {}
+        shared = {*stage.per_stage, *space.per_network}
         for slot, offered in zip(SLOTS, stage.blocks, strict=True):
-            whole = slot in stage.per_stage
-            names = [f"{here}.{slot}" if whole else f"{here}.b{block}.{slot}" for block in range(self.blocks)]
-            ties = frozenset(tie.removeprefix(f"{slot}.") for tie in stage.per_stage if tie.startswith(f"{slot}."))
-            self.slots[slot] = SlotGenes(offered, columns, names, f"{here}.{slot}", ties, whole)
+            places = [space.place(number, slot, block) for block in range(self.blocks)]
+            ties = frozenset(tie.removeprefix(f"{slot}.") for tie in shared if tie.startswith(f"{slot}."))
+            self.slots[slot] = SlotGenes(offered, columns, places, ties, slot in shared)
 
 
 class GeneMatrix:
@@ -164,7 +166,7 @@ class GeneMatrix:
         self.space = space
         columns = {gene.name: number for number, gene in enumerate(space.genes)}
         self.stages = [StageGenes(space, number, columns) for number in range(len(space.stages))]
-        self.head = SlotGenes(space.head, columns, ["head"])
+        self.head = SlotGenes(space.head, columns, [space.place(len(space.stages), "head")])
         self.sizes = np.array([len(gene.choices) for gene in space.genes], np.int64)
         self.dtype = np.dtype(np.int16 if self.sizes.max(initial=0) <= 2**15 else np.int32)
 

@@ -5,6 +5,7 @@ suits their widths and 300 epochs; at the widths and budgets of a search it star
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +65,24 @@ def split_heads(dim: int, head_dim: int) -> tuple[int, int]:
     """
     size = next(size for size in range(min(head_dim, dim), dim + 1) if dim % size == 0)
     return dim // size, size
+
+
+DENOMINATORS = (1, 2, 4, 8, 10, 16, 20, 32, 64, 100)
+"""Of the shares that people write, the roundest first."""
+
+
+def roundest(share: float, same: Callable[[float], bool]) -> float:
+    """The roundest share from 0 to 1 that means the same, by `DENOMINATORS`; the share itself where none of these does.
+
+    Args:
+        same: whether another share means the same, which is an interval around `share`.
+    """
+    for denominator in DENOMINATORS:
+        nearest = share * denominator
+        for numerator in (math.floor(nearest), math.ceil(nearest)):
+            if 0 < numerator <= denominator and same(numerator / denominator):
+                return numerator / denominator
+    return share
 
 
 def map_size(x: Float[Tensor, "b c h w"]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from search_spaces.additions import is_left_out
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError, unknown
-from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace
+from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace, check_ties
 from search_spaces.textfiles import expanded, read_text
 
 FOLDER = Path(__file__).with_name("spaces")
@@ -76,6 +76,7 @@ def check(space: SearchSpace) -> SearchSpace:
     Raises:
         InputError: an unknown part or option, a value that is not allowed, or sizes that no network can have.
     """
+    from search_spaces.canonical import RULES
     from search_spaces.checking import check_build, some_members
     from search_spaces.registry import complete_part
 
@@ -134,7 +135,10 @@ def check(space: SearchSpace) -> SearchSpace:
         resolution=space.resolution,
         stages=tuple(stage_space(number, stage) for number, stage in enumerate(space.stages)),
         head=slot("head", space.head, "head"),
+        per_network=space.per_network,
+        rules=RULES,
     )
+    check_ties(checked)
     built: set[tuple[str, Part, tuple[int, ...]]] = set()
     left = frozenset(_beyond(checked, some_members))
     for where, _, kind, part, dims in checked.part_specs():

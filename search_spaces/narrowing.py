@@ -66,7 +66,11 @@ def _doomed(space: SearchSpace, test: _Test) -> Iterator[Choice]:
 
 
 def without(space: SearchSpace, doomed: Collection[Choice]) -> SearchSpace | None:
-    """The space without some choices; None where nothing is left of a list of them."""
+    """The space without some choices; None where nothing is left of a list of them.
+
+    What the stages share goes only where none of them may keep it, for they have to offer the same.
+    """
+    doomed = _of_all_stages(space, doomed) if space.per_network else doomed
 
     def keep(values: tuple[int, ...], number: int, place: str) -> tuple[int, ...]:
         return tuple(value for value in values if Choice(number, place, value=value) not in doomed)
@@ -99,7 +103,27 @@ def without(space: SearchSpace, doomed: Collection[Choice]) -> SearchSpace | Non
             )
         )  # fmt: skip
     head = kept_slot(space.head, len(space.stages), "head")
-    return replace(space, stages=tuple(stages), head=head) if head else None
+    shared = tuple(tie for tie in space.per_network if any(_ties((tie,), stage.blocks) for stage in stages))
+    return replace(space, stages=tuple(stages), head=head, per_network=shared) if head else None
+
+
+def _of_all_stages(space: SearchSpace, doomed: Collection[Choice]) -> set[Choice]:
+    """The doomed choices, without those of a shared slot or option that some other stage may keep."""
+    kept = {_anywhere(choice) for choice in every_choice(space) if choice not in doomed and _is_shared(choice, space)}
+    return {choice for choice in doomed if not (_is_shared(choice, space) and _anywhere(choice) in kept)}
+
+
+def _is_shared(choice: Choice, space: SearchSpace) -> bool:
+    """Whether all stages make a choice together."""
+    if choice.stage == len(space.stages) or not space.stages[choice.stage].depth[-1]:
+        return False
+    return choice.place in space.per_network or (
+        bool(choice.option) and f"{choice.place}.{choice.part}.{choice.option}" in space.per_network
+    )
+
+
+def _anywhere(choice: Choice) -> tuple[str, str, str, str]:
+    return choice.place, choice.part, choice.option, repr(choice.value)
 
 
 def _ties(per_stage: tuple[str, ...], blocks: tuple[Slot, ...]) -> tuple[str, ...]:

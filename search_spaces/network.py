@@ -28,15 +28,29 @@ CHILDREN = {
     "ffn": ("ffn",),
     "scale": ("scale1", "scale2"),
 }
-"""The modules of a block that each of its parts makes, when it has a token mixer."""
+"""The modules of a block that each of its parts makes, when it has a token mixer and both branches need a norm."""
 
 WITHOUT_MIXER = CHILDREN | {"norm": ("norm2",), "mixer": (), "scale": ("scale2",)}
 
 
+def has_mixer(block: Block) -> bool:
+    """Whether a block has a branch for its token mixer: the mixer `none` leaves the branch out."""
+    return not cast("type[TokenMixer]", lookup("mixer", block.mixer.name)).is_absent
+
+
+def own_norms(block: Block) -> tuple[str, ...]:
+    """The norms that a block leaves out, because the part of the branch brings its own."""
+    brings = {
+        "norm1": lookup("mixer", block.mixer.name).brings_norm,
+        "norm2": lookup("ffn", block.ffn.name).brings_norm,
+    }
+    return tuple(child for child, own in brings.items() if own)
+
+
 def children(block: Block) -> dict[str, tuple[str, ...]]:
     """The modules that each part of this block makes."""
-    mixer = cast("type[TokenMixer]", lookup("mixer", block.mixer.name))
-    return WITHOUT_MIXER if mixer.is_absent else CHILDREN
+    made, left_out = CHILDREN if has_mixer(block) else WITHOUT_MIXER, own_norms(block)
+    return made | {"norm": tuple(n for n in made["norm"] if n not in left_out)} if left_out else made
 
 
 class DropPath(nn.Module):
@@ -54,11 +68,14 @@ class DropPath(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x = position(x); x = x + scale1(mixer(norm1(x))); x = x + scale2(ffn(norm2(x))). The middle step may be absent."""
+    """x = position(x); x = x + scale1(mixer(norm1(x))); x = x + scale2(ffn(norm2(x))). The middle step may be absent.
+
+    A mixer or FFN that brings a norm of its own gets its input as it is: the norm of its branch is the identity.
+    """
 
     position: Position
-    norm1: Norm
-    norm2: Norm
+    norm1: Norm | nn.Identity
+    norm2: Norm | nn.Identity
     mixer: TokenMixer | None
     ffn: ChannelMixer
     scale1: Scale
@@ -70,6 +87,8 @@ class ResidualBlock(nn.Module):
         for slot in SLOTS:
             for child in children(block)[slot]:
                 self.add_module(child, make(slot, getattr(block, slot), dim))
+        for child in own_norms(block):
+            self.add_module(child, nn.Identity())
         self.drop_path = DropPath(0.0)
 
     def forward(

@@ -48,6 +48,7 @@ class PartModule(nn.Module):
         examples: option values from the smallest to the largest, used by the tests of every law.
         variants: further examples, which the tests combine among themselves alone: combined with the others they would be too many.
         centred, trailing: parameter or buffer names (shell patterns) to the axes cut from the middle or from the end.
+        brings_norm: whether a token mixer or FFN normalises its input itself; a block then leaves its own norm out of that branch.
     """
 
     kind: ClassVar[str]
@@ -56,6 +57,20 @@ class PartModule(nn.Module):
     variants: ClassVar[tuple[Any, ...]] = ()
     centred: ClassVar[Axes] = {}
     trailing: ClassVar[Axes] = {}
+    brings_norm: ClassVar[bool] = False
+
+    @classmethod
+    def canonical_options(cls, options: Any, dims: tuple[int, ...], height: int, width: int) -> Any:
+        """The options that stand for all that make the same function of the same weights at the same cost.
+
+        Options without effect beside the others get one fixed value, and values that mean the same get one of them, so that equal
+        functions are equal architectures. What this gives for what it gave is the same again.
+
+        Args:
+            dims: as for `make`.
+            height, width: of the part's input map in pixels.
+        """
+        return options
 
     @classmethod
     def reparameterised_options(cls, options: Any) -> Any:
@@ -112,6 +127,15 @@ class PositionBias(PartModule):
     """
 
     kind = "position_bias"
+
+    @classmethod
+    def resized_options(cls, options: Any, side: int, new_side: int) -> Any:
+        """The options for the same stage at another resolution of the images.
+
+        Args:
+            side, new_side: of the stage's map in pixels, before and after.
+        """
+        return options
 
     def __init__(self, options: Any) -> None:
         super().__init__()

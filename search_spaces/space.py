@@ -25,10 +25,12 @@ A space is a readable TOML file:
     per_stage = ["ffn"]             # chosen once for all blocks of the stage
 
 A list is always a list of choices; a value that is itself a list is written inside one (`scales = [[3], [1, 3]]`).
-`per_stage` names a slot ("mixer") or one option of one part ("mixer.d_mixer.attention_ratio").
+`per_stage` names a slot ("mixer") or one option of one part ("mixer.d_mixer.attention_ratio"). `per_network`, a key beside `head`,
+names the same to choose it once for all stages that offer it.
 
 Standard library only. Every choice with more than one value is a gene; an architecture is encoded as one index per gene, 0 where
-the gene does not matter (a block beyond the depth, an option of a part that was not chosen).
+the gene does not matter (a block beyond the depth, an option of a part that was not chosen, an option without effect). A checked
+space knows the rules of its parts, and all its members are canonical: one function is one member (`search_spaces.canonical`).
 """
 
 import hashlib
@@ -38,13 +40,15 @@ import math
 import random
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Self
 
 from search_spaces.additions import added
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value, _freeze, _thaw
+from search_spaces.choices import NO_BIAS, Gene, PartChoice, Place, Rules, Slot, StageSpace, members
 from search_spaces.errors import InputError, OutsideBudget, unknown
+from search_spaces.functions import Functions, number_of_members, resized_stages
 
 Cost = Callable[[Architecture], float]
 """What a member costs."""
@@ -52,11 +56,9 @@ Cost = Callable[[Architecture], float]
 Excess = Callable[[Architecture], float]
 """How far a member is above a budget, whatever that bounds; it is within when this is 0 or less."""
 
-NO_BIAS = "none"
-"""The choice of a `position_bias` that an architecture writes by leaving it out."""
-
 Genes = tuple[int, ...]
 """One index per gene of the space."""
+
 
 REJECTIONS = 50
 """Draws before a sample is repaired into its budget instead."""
@@ -84,61 +86,6 @@ def _same_part(name: str, options: tuple[tuple[str, Value], ...]) -> Part:
 @lru_cache(maxsize=100_000)
 def _same_block(position: Part, norm: Part, mixer: Part, ffn: Part, scale: Part) -> Block:
     return Block(position=position, norm=norm, mixer=mixer, ffn=ffn, scale=scale)
-
-
-@dataclass(frozen=True, slots=True)
-class PartChoice:
-    """A part, with the values that each of its options may take."""
-
-    name: str
-    options: tuple[tuple[str, tuple[Value, ...]], ...] = ()
-
-    def members(self) -> Iterator[Part]:
-        """Every part that this choice allows."""
-        keys = [key for key, _ in self.options]
-        for values in itertools.product(*(values for _, values in self.options)):
-            yield Part(self.name, tuple(zip(keys, values, strict=True)))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"part": self.name} | {key: [_thaw(value) for value in values] for key, values in self.options}
-
-
-Slot = tuple[PartChoice, ...]
-"""The parts that may stand in one place."""
-
-
-def members(slot: Slot) -> list[Part]:
-    """Every part that a slot allows, with each combination of its options; the last option varies fastest."""
-    return [part for choice in slot for part in choice.members()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSpace:
-    """The choices of one stage; `blocks` has one slot for each name in `SLOTS`."""
-
-    width: tuple[int, ...]
-    depth: tuple[int, ...]
-    embedding: Slot
-    blocks: tuple[Slot, ...]
-    per_stage: tuple[str, ...] = ()
-    position_bias: Slot = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "width": list(self.width),
-            "depth": list(self.depth),
-            "embedding": [choice.to_dict() for choice in self.embedding],
-            **{slot: [c.to_dict() for c in choices] for slot, choices in zip(SLOTS, self.blocks, strict=True)},
-            "per_stage": list(self.per_stage),
-        } | ({"position_bias": [choice.to_dict() for choice in self.position_bias]} if self.position_bias else {})
-
-
-@dataclass(frozen=True, slots=True)
-class Gene:
-    """One choice: a readable name such as "s1.b0.mixer.d_mixer.kernel_size", and its values."""
-
-    name: str
-    choices: tuple[Value, ...]
 
 
 _PLACES = frozenset((*SLOTS, "embedding", "position_bias", "head"))
@@ -209,6 +156,47 @@ def _keys(data: Any, where: str, known: tuple[str, ...], required: tuple[str, ..
     return data
 
 
+def _offered(blocks: tuple[Slot, ...]) -> dict[str, tuple[Any, ...]]:
+    """What may be tied over blocks, and what each of them may be: slots, and options of parts."""
+    found: dict[str, tuple[Any, ...]] = dict(zip(SLOTS, blocks, strict=True))
+    for slot, choices in zip(SLOTS, blocks, strict=True):
+        found |= {f"{slot}.{c.name}.{key}": values for c in choices for key, values in c.options}
+    return found
+
+
+def _ties(data: Any, where: str, allowed: Mapping[str, Any]) -> tuple[str, ...]:
+    key = where.rpartition(" ")[2].rpartition(".")[2]
+    if not isinstance(data, list) or not all(isinstance(tie, str) for tie in data):
+        raise InputError(f"{where} is {data!r}", "a list of names", f'{key} = ["ffn"]')
+    for tie in data:
+        if tie not in allowed:
+            raise unknown(f"entry of {where}:", tie, allowed, f'{key} = ["{{}}"]')
+    return tuple(sorted(data))
+
+
+def _per_network(data: Any, where: str, stages: list[StageSpace]) -> tuple[str, ...]:
+    """The choices that are made once for all stages, which therefore have to offer the same."""
+    offered = [_offered(stage.blocks) if stage.depth[-1] else {} for stage in stages]
+    ties = _ties(data, where, {tie: None for found in offered for tie in found})
+    for tie in ties:
+        different = list(dict.fromkeys(found[tie] for found in offered if tie in found))
+        if len(different) > 1:
+            raise InputError(
+                f"{where} has {tie!r}, of which stages offer different choices",
+                "the same choices, in the same order, in every stage that has it",
+                f'per_stage = ["{tie}"] in each stage, or the same list in all of them',
+            )
+    return ties
+
+
+def check_ties(space: "SearchSpace") -> None:
+    """
+    Raises:
+        InputError: stages share a choice of which they offer different values, defaults included.
+    """
+    _per_network(list(space.per_network), f"space {space.name}: per_network", list(space.stages))
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """A set of architectures.
@@ -217,6 +205,8 @@ class SearchSpace:
         name, about: what to call it, and what it is for.
         in_channels, num_classes, resolution: of every member; see `bind`.
         stages, head: the choices.
+        per_network: the choices that all stages share which have them.
+        rules: of the parts; without them different choices are different members.
     """
 
     name: str
@@ -226,6 +216,8 @@ class SearchSpace:
     resolution: int
     stages: tuple[StageSpace, ...]
     head: Slot
+    per_network: tuple[str, ...] = ()
+    rules: Rules | None = field(default=None, compare=False, repr=False)
 
     # Reading and writing
 
@@ -248,7 +240,7 @@ class SearchSpace:
     @classmethod
     def from_dict(cls, data: Any, where: str = "the space") -> Self:
         """The inverse of `to_dict`; also takes what TOML gives. Raises InputError as `from_toml` does."""
-        top = ("name", "about", "in_channels", "num_classes", "resolution", "head", "block", "stages")
+        top = ("name", "about", "in_channels", "num_classes", "resolution", "head", "block", "stages", "per_network")
         data = _keys(data, where, top, ("name", "stages", "head"))
         defaults = _keys(data.get("block", {}), f"{where}: block", SLOTS, ())
         if not isinstance(data["stages"], list) or not data["stages"]:
@@ -259,16 +251,7 @@ class SearchSpace:
             required = ("width", "depth", "embedding", *(slot for slot in SLOTS if slot not in defaults))
             table = _keys(raw, here, ("width", "depth", "embedding", "per_stage", "position_bias", *SLOTS), required)
             blocks = tuple(_slot(table.get(slot, defaults.get(slot)), f"{here}.{slot}") for slot in SLOTS)
-            ties = table.get("per_stage", [])
-            if not isinstance(ties, list) or not all(isinstance(tie, str) for tie in ties):
-                raise InputError(f"{here}.per_stage is {ties!r}", "a list of names", 'per_stage = ["ffn"]')
-            ties = tuple(sorted(ties))
-            allowed = list(SLOTS)
-            for slot, choices in zip(SLOTS, blocks, strict=True):
-                allowed += [f"{slot}.{c.name}.{key}" for c in choices for key, _ in c.options]
-            for tie in ties:
-                if tie not in allowed:
-                    raise unknown(f"entry of {here}.per_stage:", tie, allowed, 'per_stage = ["{}"]')
+            ties = _ties(table.get("per_stage", []), f"{here}.per_stage", _offered(blocks))
             stages.append(
                 StageSpace(
                     width=_numbers(table["width"], f"{here}.width", 1, 10**6),
@@ -289,6 +272,7 @@ class SearchSpace:
             resolution=_number(data.get("resolution", 224), f"{where}.resolution"),
             stages=tuple(stages),
             head=_slot(data["head"], f"{where}.head"),
+            per_network=_per_network(data.get("per_network", []), f"{where}: per_network", stages),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -301,7 +285,7 @@ class SearchSpace:
             "resolution": self.resolution,
             "head": [choice.to_dict() for choice in self.head],
             "stages": [stage.to_dict() for stage in self.stages],
-        }
+        } | ({"per_network": list(self.per_network)} if self.per_network else {})
 
     @cached_property
     def digest(self) -> str:
@@ -310,10 +294,24 @@ class SearchSpace:
         return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
     def bind(self, in_channels: int, num_classes: int, resolution: int) -> "SearchSpace":
-        """The same choices for another data set."""
-        return replace(self, in_channels=in_channels, num_classes=num_classes, resolution=resolution)
+        """The same choices for another data set. Position tables that are made for the maps of their stage are made for its new maps."""
+        bound = replace(self, in_channels=in_channels, num_classes=num_classes, resolution=resolution)
+        if self.rules is None or not any(stage.position_bias for stage in self.stages):
+            return bound
+        return replace(bound, stages=resized_stages(self, resolution, self.rules))
 
     # Genes
+
+    def gene_name(self, stage: int, block: int, choice: str) -> str:
+        """The name of the gene that chooses a slot of a block ("mixer") or an option of its part ("mixer.d_mixer.kernel_size")."""
+        slot = choice.partition(".")[0]
+        for tie in (slot, choice):
+            if tie in self.per_network:
+                return choice
+        for tie in (slot, choice):
+            if tie in self.stages[stage].per_stage:
+                return f"s{stage}.{choice}"
+        return f"s{stage}.b{block}.{choice}"
 
     def _walk(self, pick: Callable[[str, tuple[Value, ...]], int]) -> Architecture:
         """Builds an architecture by asking `pick` for an index at every choice that matters."""
@@ -321,39 +319,54 @@ class SearchSpace:
         def choose(name: str, values: tuple[Value, ...]) -> Any:
             return values[pick(name, values) if len(values) > 1 else 0]
 
-        def part(name: str, slot: Slot, tied: str | None, ties: tuple[str, ...], stage: str) -> Part:
-            chosen = choose(name, tuple(choice.name for choice in slot))
-            choice = next(c for c in slot if c.name == chosen)
-            options = []
-            for key, values in choice.options:
-                is_tied = tied is not None and f"{tied}.{chosen}.{key}" in ties
-                options.append(
-                    (key, choose(f"{stage}.{tied}.{chosen}.{key}" if is_tied else f"{name}.{chosen}.{key}", values))
-                )
-            return _same_part(choice.name, tuple(options))
+        def part(place: Place) -> Part:
+            chosen = choose(place.name, place.parts)
+            choice = place.choice(chosen)
+            names = place.options[chosen]
+            return _same_part(chosen, tuple((key, choose(names[key], values)) for key, values in choice.options))
 
         stages = []
         for s, stage in enumerate(self.stages):
             here = f"s{s}"
             width, depth = choose(f"{here}.width", stage.width), choose(f"{here}.depth", stage.depth)
-            embedding = part(f"{here}.embedding", stage.embedding, None, (), here)
-            bias = part(f"{here}.position_bias", stage.position_bias, None, (), here) if stage.position_bias else None
+            embedding = part(self.place(s, "embedding"))
+            bias = part(self.place(s, "position_bias")) if stage.position_bias else None
             bias = None if bias is None or bias.name == NO_BIAS else bias
-            blocks = []
-            for b in range(depth):
-                chosen = []
-                for slot, choices in zip(SLOTS, stage.blocks, strict=True):
-                    name = f"{here}.{slot}" if slot in stage.per_stage else f"{here}.b{b}.{slot}"
-                    chosen.append(part(name, choices, slot, stage.per_stage, here))
-                blocks.append(_same_block(*chosen))
+            blocks = [_same_block(*(part(self.place(s, slot, b)) for slot in SLOTS)) for b in range(depth)]
             stages.append(Stage(width=width, embedding=embedding, blocks=tuple(blocks), position_bias=bias))
         return Architecture(
             in_channels=self.in_channels,
             num_classes=self.num_classes,
             resolution=self.resolution,
             stages=tuple(stages),
-            head=part("head", self.head, None, (), ""),
+            head=part(self.place(len(self.stages), "head")),
         )
+
+    def place(self, stage: int, slot: str, block: int = -1) -> Place:
+        """Where a part is chosen: a slot of a block, or the embedding or position bias of a stage, or behind the stages the head."""
+        found = self._places.get((stage, slot, block))
+        if found is None:
+            found = self._places[stage, slot, block] = self._place(stage, slot, block)
+        return found
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, str, int], Place]:
+        return {}
+
+    def _place(self, stage: int, slot: str, block: int) -> Place:
+        if slot == "head":
+            offered, prefix = self.head, slot
+        elif block < 0:
+            offered, prefix = getattr(self.stages[stage], slot), f"s{stage}.{slot}"
+        else:
+            offered, prefix = self.stages[stage].blocks[SLOTS.index(slot)], self.gene_name(stage, block, slot)
+
+        def name(part: str, key: str) -> str:
+            own = f"{slot}.{part}.{key}"
+            return f"{prefix}.{part}.{key}" if block < 0 else self.gene_name(stage, block, own)
+
+        options = {c.name: {key: name(c.name, key) for key, _ in c.options} for c in offered}
+        return Place(prefix, offered, tuple(choice.name for choice in offered), options)
 
     @cached_property
     def genes(self) -> tuple[Gene, ...]:
@@ -364,39 +377,26 @@ class SearchSpace:
             if len(values) > 1:
                 found.setdefault(name, Gene(name, values))
 
-        def add_slot(name: str, slot: Slot, prefix: Callable[[PartChoice, str], str]) -> None:
-            add(name, tuple(choice.name for choice in slot))
-            for choice in slot:
+        def add_slot(place: Place) -> None:
+            add(place.name, place.parts)
+            for choice in place.slot:
                 for key, values in choice.options:
-                    add(prefix(choice, key), values)
+                    add(place.options[choice.name][key], values)
 
         for s, stage in enumerate(self.stages):
-            here = f"s{s}"
-            add(f"{here}.width", stage.width)
-            add(f"{here}.depth", stage.depth)
-            for slot, choices in (("embedding", stage.embedding), ("position_bias", stage.position_bias)):
-                add_slot(f"{here}.{slot}", choices, lambda c, key, name=f"{here}.{slot}": f"{name}.{c.name}.{key}")
+            add(f"s{s}.width", stage.width)
+            add(f"s{s}.depth", stage.depth)
+            add_slot(self.place(s, "embedding"))
+            add_slot(self.place(s, "position_bias"))
             for b in range(stage.depth[-1]):
-                for slot, choices in zip(SLOTS, stage.blocks, strict=True):
-                    name = f"{here}.{slot}" if slot in stage.per_stage else f"{here}.b{b}.{slot}"
-
-                    def prefix(
-                        c: PartChoice,
-                        key: str,
-                        name: str = name,
-                        slot: str = slot,
-                        here: str = here,
-                        ties: tuple = stage.per_stage,
-                    ) -> str:
-                        tied = f"{slot}.{c.name}.{key}"
-                        return f"{here}.{tied}" if tied in ties else f"{name}.{c.name}.{key}"
-
-                    add_slot(name, choices, prefix)
-        add_slot("head", self.head, lambda c, key: f"head.{c.name}.{key}")
+                for slot in SLOTS:
+                    add_slot(self.place(s, slot, b))
+        add_slot(self.place(len(self.stages), "head"))
         return tuple(found.values())
 
     @cached_property
-    def _indices(self) -> dict[str, int]:
+    def positions(self) -> dict[str, int]:
+        """The position of every gene, by its name."""
         return {gene.name: index for index, gene in enumerate(self.genes)}
 
     def decode(self, genes: Genes) -> Architecture:
@@ -410,81 +410,116 @@ class SearchSpace:
         for gene, index in zip(self.genes, genes, strict=True):
             if not 0 <= index < len(gene.choices):
                 raise ValueError(f"{gene.name} has {len(gene.choices)} choices, not an index {index}")
-        return self._walk(lambda name, values: genes[self._indices[name]])
+        arch = self._walk(lambda name, values: genes[self.positions[name]])
+        return arch if self.functions is None else self.functions.rules.architecture(arch)
+
+    @cached_property
+    def functions(self) -> Functions | None:
+        """Which choices are one function; None where different choices always are different ones."""
+        found = None if self.rules is None else Functions(self, self.rules)
+        return found if found is not None and found.merge else None
 
     def active(self, genes: Genes) -> tuple[int, ...]:
-        """Positions of the genes that matter, ascending."""
+        """Positions of the genes that matter, ascending: another choice of one of them, all else as it is, is another function."""
+        if self.functions is not None:
+            return self.functions.active(genes)
         used = set()
 
         def pick(name: str, values: tuple[Value, ...]) -> int:
-            used.add(self._indices[name])
-            return genes[self._indices[name]]
+            used.add(self.positions[name])
+            return genes[self.positions[name]]
 
         self._walk(pick)
         return tuple(sorted(used))
 
     def encode(self, arch: Architecture) -> Genes:
-        """One index per gene, 0 for genes that do not matter. `decode(encode(a)) == a`.
+        """One index per gene, 0 for genes that do not matter. `decode(encode(a)) == a` for canonical architectures; of others it gives the
+        canonical one, which is the same function.
 
         Raises:
             InputError: `arch` is not a member; the message names the first choice that does not fit.
         """
-        genes = [0] * len(self.genes)
-        stages = arch.stages
+        for key in ("in_channels", "num_classes", "resolution"):
+            self.check_choice(key, getattr(arch, key), (getattr(self, key),))
+        self.check_choice("the number of stages", len(arch.stages), (len(self.stages),))
+        if self.functions is not None:
+            return self.functions.encode(arch)
+        genes, seen = [0] * len(self.genes), set[str]()
 
         def find(name: str, value: Any, values: tuple[Value, ...]) -> None:
-            if value not in values or type(value) is not type(values[values.index(value)]):
-                shown = ", ".join(str(_thaw(v)) for v in values)
-                raise InputError(
-                    f"{name} is {value!r}, which space {self.name} does not have",
-                    shown,
-                    f"another space, or {name} = {values[0]}",
-                )
+            self.check_choice(name, value, values)
             if len(values) > 1:
-                index = values.index(value)
-                position = self._indices[name]
+                index, position = values.index(value), self.positions[name]
                 if name in seen and genes[position] != index:
-                    raise InputError(
-                        f"{name} differs between blocks, but space {self.name} chooses it per stage",
-                        "one value a stage",
-                        "another space",
-                    )
+                    raise self.broken_tie(name)
                 seen.add(name)
                 genes[position] = index
 
-        def find_part(name: str, part: Part, slot: Slot, tied: str | None, ties: tuple[str, ...], here: str) -> None:
-            find(name, part.name, tuple(choice.name for choice in slot))
-            choice = next(c for c in slot if c.name == part.name)
-            given, offered = part.values(), dict(choice.options)
-            for key, value in added(part.name).items():
-                if key not in offered:  # the space has it at its default alone
-                    find(f"{name}.{part.name}.{key}", given.pop(key), (value,))
-            if set(given) != set(offered):
-                raise InputError(
-                    f"{name} is {part.name} with the options {sorted(given)}",
-                    f"the options {[key for key, _ in choice.options]}", "complete the architecture first: search_spaces.complete",
-                )  # fmt: skip
-            for key, values in choice.options:
-                is_tied = tied is not None and f"{tied}.{part.name}.{key}" in ties
-                find(f"{here}.{tied}.{part.name}.{key}" if is_tied else f"{name}.{part.name}.{key}", given[key], values)
-
-        seen: set[str] = set()
-        for key in ("in_channels", "num_classes", "resolution"):
-            find(key, getattr(arch, key), (getattr(self, key),))
-        find("the number of stages", len(stages), (len(self.stages),))
-        for s, (stage, space) in enumerate(zip(stages, self.stages, strict=True)):
-            here = f"s{s}"
-            find(f"{here}.width", stage.width, space.width)
-            find(f"{here}.depth", len(stage.blocks), space.depth)
-            find_part(f"{here}.embedding", stage.embedding, space.embedding, None, (), here)
-            name, bias = f"{here}.position_bias", stage.position_bias or Part(NO_BIAS)
-            find_part(name, bias, space.position_bias or (PartChoice(NO_BIAS),), None, (), here)
-            for b, block in enumerate(stage.blocks):
-                for slot, choices in zip(SLOTS, space.blocks, strict=True):
-                    name = f"{here}.{slot}" if slot in space.per_stage else f"{here}.b{b}.{slot}"
-                    find_part(name, getattr(block, slot), choices, slot, space.per_stage, here)
-        find_part("head", arch.head, self.head, None, (), "")
+        for place, part in self.chosen(arch, find):
+            self.check_part(place, part)
+            find(place.name, part.name, place.parts)
+            given = part.values()
+            for key, values in place.choice(part.name).options:
+                find(place.options[part.name][key], given[key], values)
         return tuple(genes)
+
+    def chosen(
+        self, arch: Architecture, size: Callable[[str, int, tuple[int, ...]], None]
+    ) -> Iterator[tuple[Place, Part]]:
+        """Every place of an architecture of as many stages, and its part, in the order of the forward pass.
+
+        Args:
+            size: is told the name, value and choices of each width and depth, before the places behind it.
+        """
+        for s, (stage, space) in enumerate(zip(arch.stages, self.stages, strict=True)):
+            size(f"s{s}.width", stage.width, space.width)
+            size(f"s{s}.depth", len(stage.blocks), space.depth)
+            yield self.place(s, "embedding"), stage.embedding
+            bias = self.place(s, "position_bias")
+            yield bias if bias.slot else Place(bias.name, (PartChoice(NO_BIAS),), (NO_BIAS,), {NO_BIAS: {}}), stage.position_bias or Part(NO_BIAS)  # fmt: skip
+            for b, block in enumerate(stage.blocks):
+                for slot in SLOTS:
+                    yield self.place(s, slot, b), getattr(block, slot)
+        yield self.place(len(self.stages), "head"), arch.head
+
+    def check_choice(self, name: str, value: Any, values: tuple[Value, ...]) -> None:
+        """
+        Raises:
+            InputError: the space does not offer this value of this type.
+        """
+        if value not in values or type(value) is not type(values[values.index(value)]):
+            shown = ", ".join(str(_thaw(v)) for v in values)
+            raise InputError(
+                f"{name} is {value!r}, which space {self.name} does not have",
+                shown,
+                f"another space, or {name} = {values[0]}",
+            )
+
+    def check_part(self, place: Place, part: Part) -> None:
+        """
+        Raises:
+            InputError: the space does not offer this part there, or not with these options, whatever their values are.
+        """
+        self.check_choice(place.name, part.name, place.parts)
+        known, given = place.options[part.name], part.values()
+        for key, value in added(part.name).items():
+            if key not in known:  # the space has it at its default alone
+                self.check_choice(f"{place.name}.{part.name}.{key}", given.pop(key), (value,))
+        if set(given) != set(known):
+            raise InputError(
+                f"{place.name} is {part.name} with the options {sorted(given)}",
+                f"the options {list(known)}", "complete the architecture first: search_spaces.complete",
+            )  # fmt: skip
+
+    def broken_tie(self, name: str) -> InputError:
+        """The error of a gene that would need two values at once."""
+        whole = name in self.per_network or name.partition(".")[0] in self.per_network
+        scope = "network" if whole else "stage"
+        return InputError(
+            f"{name} differs between blocks, but space {self.name} chooses it per {scope}",
+            f"one value a {scope}",
+            "another space",
+        )
 
     def contains(self, arch: Architecture) -> bool:
         """Whether `arch`, complete, is a member."""
@@ -496,44 +531,8 @@ class SearchSpace:
 
     @cached_property
     def size(self) -> int:
-        """The exact number of different architectures."""
-
-        def slot_size(slot: Slot) -> int:
-            return sum(math.prod(len(values) for _, values in choice.options) for choice in slot)
-
-        def sequences(slot: Slot, name: str, ties: tuple[str, ...], depth: int) -> int:
-            if name in ties:
-                return slot_size(slot) if depth else 1
-            counts = {frozenset[str](): 1}  # parts used so far that have tied options to choose -> number of sequences
-            tied = {}
-            for choice in slot:
-                tied[choice.name] = math.prod(
-                    len(v) for key, v in choice.options if f"{name}.{choice.name}.{key}" in ties
-                )
-            for _ in range(depth):
-                grown: dict[frozenset[str], int] = {}
-                for used, number in counts.items():
-                    for choice in slot:
-                        free = math.prod(
-                            len(v) for key, v in choice.options if f"{name}.{choice.name}.{key}" not in ties
-                        )
-                        key = used | {choice.name} if tied[choice.name] > 1 else used
-                        grown[key] = grown.get(key, 0) + number * free
-                counts = grown
-            return sum(number * math.prod(tied[part] for part in used) for used, number in counts.items())
-
-        total = slot_size(self.head)
-        for stage in self.stages:
-            depths = sum(
-                math.prod(
-                    sequences(choices, slot, stage.per_stage, depth)
-                    for slot, choices in zip(SLOTS, stage.blocks, strict=True)
-                )
-                for depth in stage.depth
-            )
-            biases = slot_size(stage.position_bias) if stage.position_bias else 1
-            total *= len(stage.width) * slot_size(stage.embedding) * biases * depths
-        return total
+        """The exact number of different functions, which are the members."""
+        return number_of_members(self)
 
     def part_specs(self) -> Iterator[tuple[str, int, str, Part, tuple[int, ...]]]:
         """Everything that can be built: (piece or "stages.S.blocks", number of such pieces, kind, part, dims), dims as `registry.make` takes them."""
@@ -591,13 +590,20 @@ class SearchSpace:
         positions = self.active(tuple(genes))
         if positions:
             forced = rng.choice(positions)
+            count = len(self.genes[forced].choices)
+            others = [(genes[forced] + step) % count for step in range(1, count)]
+            if self.functions is not None:
+                others = [other for other in others if self._changes(tuple(genes), forced, other)]
             for position in positions:
-                choices = len(self.genes[position].choices)
                 if position == forced:
-                    genes[position] = (genes[position] + rng.randrange(1, choices)) % choices
+                    genes[position] = others[rng.randrange(len(others))]
                 elif rng.random() < rate:
-                    genes[position] = rng.randrange(choices)
+                    genes[position] = rng.randrange(len(self.genes[position].choices))
         return self._within(tuple(genes), rng, excess)
+
+    def _changes(self, genes: Genes, position: int, index: int) -> bool:
+        """Whether another choice of one gene is another function."""
+        return self.decode((*genes[:position], index, *genes[position + 1 :])) != self.decode(genes)
 
     def crossover(
         self, one: Architecture, other: Architecture, rng: random.Random, excess: Excess | None = None
@@ -709,3 +715,23 @@ class SearchSpace:
                     if now <= stop:
                         return self.decode(genes)
         return self.decode(genes)
+
+
+__all__ = [
+    "NO_BIAS",
+    "REJECTIONS",
+    "RESTARTS",
+    "Cost",
+    "Excess",
+    "Gene",
+    "Genes",
+    "PartChoice",
+    "Place",
+    "Rules",
+    "SearchSpace",
+    "Slot",
+    "StageSpace",
+    "check_ties",
+    "is_kind",
+    "members",
+]  # fmt: skip

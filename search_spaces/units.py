@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Block, Part, Stage
+from search_spaces.canonical import canonical_part
 from search_spaces.costs.pieces import part_cost
 from search_spaces.errors import InputError
 from search_spaces.inference import fold_block
@@ -93,6 +94,20 @@ class Unit(NamedTuple):
         return cls(data["kind"], parts, tuple(data["dims"]), data["height"], data["width"], bias)
 
 
+def canonical_unit(
+    kind: str, parts: tuple[Part, ...], dims: tuple[int, ...], height: int, width: int, bias: Part | None = None
+) -> Unit:
+    """The unit that stands for all that are the same function: arguments as for `Unit`."""
+    slots = PARTS_OF[kind]
+    own = dims if kind != "position_bias" else ()
+    found = [canonical_part(slot, part, own, height, width) for slot, part in zip(slots, parts, strict=True)]
+    if kind in ("mixer", "ffn") and lookup(kind, parts[1].name).brings_norm:
+        found[0] = NOTHING
+    if bias is not None:
+        bias = canonical_part("position_bias", bias, (), height, width)
+    return Unit(kind, tuple(found), dims, height, width, bias)
+
+
 def _no_unit(data: Any) -> InputError:
     text = repr(data)
     return InputError(
@@ -124,20 +139,20 @@ def block_units(block: Block, dim: int, height: int, width: int, bias: Part | No
         bias: the position bias of its stage.
     """
     if block.position.name != NOTHING.name:
-        yield "position", Unit("position", (block.position,), (dim,), height, width)
+        yield "position", canonical_unit("position", (block.position,), (dim,), height, width)
     if is_unit(block.mixer):
         given = bias if takes_bias(block.mixer) else None
-        yield "mixer", Unit("mixer", (block.norm, block.mixer, block.scale), (dim,), height, width, given)
-    yield "ffn", Unit("ffn", (block.norm, block.ffn, block.scale), (dim,), height, width)
+        yield "mixer", canonical_unit("mixer", (block.norm, block.mixer, block.scale), (dim,), height, width, given)
+    yield "ffn", canonical_unit("ffn", (block.norm, block.ffn, block.scale), (dim,), height, width)
 
 
 def stage_units(stage: Stage, in_dim: int, height: int, width: int) -> Iterator[tuple[str, Unit]]:
     """Name inside the stage and unit of what a stage does with a map of `in_dim` channels, in order."""
-    embedding = Unit("embedding", (stage.embedding,), (in_dim, stage.width), height, width)
+    embedding = canonical_unit("embedding", (stage.embedding,), (in_dim, stage.width), height, width)
     yield "embedding", embedding
     height, width = output_size(embedding)
     if stage.position_bias is not None:
-        yield "position_bias", Unit("position_bias", (stage.position_bias,), (stage.width,), height, width)
+        yield "position_bias", canonical_unit("position_bias", (stage.position_bias,), (stage.width,), height, width)
     for number, block in enumerate(stage.blocks):
         for name, unit in block_units(block, stage.width, height, width, stage.position_bias):
             yield f"blocks.{number}.{name}", unit
@@ -153,7 +168,7 @@ def units(arch: Architecture) -> Iterator[tuple[str, Unit]]:
             if name == "embedding":
                 height, width = output_size(unit)
         dim = stage.width
-    yield "head", Unit("head", (arch.head,), (dim, arch.num_classes), height, width)
+    yield "head", canonical_unit("head", (arch.head,), (dim, arch.num_classes), height, width)
 
 
 def output_size(unit: Unit) -> tuple[int, int]:

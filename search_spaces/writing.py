@@ -32,6 +32,7 @@ def to_toml(space: SearchSpace, comment: str = "") -> str:
         f"num_classes = {space.num_classes}",
         f"resolution = {space.resolution}",
         *_slot("head", space.head),
+        *([f"per_network = [{', '.join(map(_text, space.per_network))}]"] if space.per_network else []),
     ]
     if shared:
         lines += ["", "[block]"]

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.costs import register_cost
 from search_spaces.costs.operators import meta
-from search_spaces.network import DropPath, Network, PieceSpec, ResidualBlock, children, pieces
+from search_spaces.network import DropPath, Network, PieceSpec, ResidualBlock, children, own_norms, pieces
 from search_spaces.registry import SkipInit, TokenMixer, lookup, make
 
 Layout = tuple[tuple[int, ...], tuple[int, ...]]
@@ -213,7 +213,7 @@ def piece_need(spec: PieceSpec, layout: Layout, bias: Layout | None = None) -> N
     x, table = _empty(layout), None if bias is None else _empty(bias)
     with torch.no_grad(), Memory([x] if table is None else [x, table]) as memory:
         block = object.__new__(ResidualBlock)
-        block.__dict__ |= {"mixer": None, "drop_path": _NO_DROP}
+        block.__dict__ |= {"mixer": None, "drop_path": _NO_DROP} | dict.fromkeys(own_norms(what), _NO_NORM)
         for slot, part in zip(SLOTS, what.parts(), strict=True):
             for child in children(what)[slot]:
                 block.__dict__[child] = _Replay(memory, slot, part, dim)
@@ -226,6 +226,7 @@ def piece_need(spec: PieceSpec, layout: Layout, bias: Layout | None = None) -> N
 
 
 _NO_DROP = DropPath(0.0).eval()
+_NO_NORM = nn.Identity()
 
 
 @register_cost("activations", unit="bytes", about="feature maps held at once, at most, for one image")

@@ -21,7 +21,7 @@ from search_spaces.costs import Additive, cost_named
 from search_spaces.errors import InputError
 from search_spaces.genes import GeneMatrix, SlotGenes, StageGenes
 from search_spaces.space import Genes, SearchSpace
-from search_spaces.units import NOTHING, Unit, is_unit, output_size, takes_bias
+from search_spaces.units import NOTHING, Unit, canonical_unit, is_unit, output_size, takes_bias
 
 CHUNK = 4096
 """Architectures that are looked up at a time: their genes and indices stay in the processor's cache."""
@@ -121,7 +121,7 @@ class StageCosts:
         width, member = divmod(entry, len(self.genes.embedding.members))
         dim, height, side = self.before[before]
         dims = (dim, int(self.genes.width.values[width]))
-        return Unit("embedding", (self.genes.embedding.members[member],), dims, height, side)
+        return canonical_unit("embedding", (self.genes.embedding.members[member],), dims, height, side)
 
     def _bias(self, node: int, member: int) -> Unit | None:
         part = self.genes.bias.members[member]
@@ -149,7 +149,7 @@ class StageCosts:
 
     def _unit(self, kind: str, node: int, parts: tuple[Part, ...], bias: Part | None = None) -> Unit:
         dim, height, width = self.nodes[node]
-        return Unit(kind, parts, (dim,), height, width, bias)
+        return canonical_unit(kind, parts, (dim,), height, width, bias)
 
     def entries(self, before: np.ndarray, width: np.ndarray, embedding: np.ndarray) -> np.ndarray:
         """Entries of the embedding's table."""
@@ -230,7 +230,7 @@ class SpaceCosts:
 
     def _head(self, node: int, member: int) -> Unit:
         dim, height, width = self.last[node]
-        return Unit("head", (self.genes.head.members[member],), (dim, self.space.num_classes), height, width)
+        return canonical_unit("head", (self.genes.head.members[member],), (dim, self.space.num_classes), height, width)
 
     def costs(self, genes: np.ndarray) -> dict[str, np.ndarray]:
         """Costs of many architectures; whole numbers up to 2**53 are exact.

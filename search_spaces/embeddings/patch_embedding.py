@@ -1,6 +1,6 @@
 """An overlapping patch embedding: a strided convolution with bias, and a norm (PVTv2, arXiv:2106.13797)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -41,6 +41,11 @@ class PatchEmbedding(Embedding):
     variants = (Options(kernel_size=2), Options(kernel_size=4, stride=4))
     centred = {"conv.weight": (2, 3)}
 
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """Where the norm has no eps, that of the options has no effect."""
+        return options if _has_eps(options.norm) else replace(options, eps=cls.Options().eps)
+
     def __init__(self, in_dim: int, dim: int, options: Options) -> None:
         super().__init__(in_dim, dim, options)
         # A kernel without a middle is no slice of a larger one, so it has weights of its own.
@@ -58,4 +63,8 @@ class PatchEmbedding(Embedding):
 
 def norm_with_eps(norm: str, eps: float) -> Part:
     """The norm, with this eps if it has such an option."""
-    return Part.of(norm, eps=eps) if "eps" in lookup("norm", norm).Options.__dataclass_fields__ else Part(norm)
+    return Part.of(norm, eps=eps) if _has_eps(norm) else Part(norm)
+
+
+def _has_eps(norm: str) -> bool:
+    return "eps" in lookup("norm", norm).Options.__dataclass_fields__

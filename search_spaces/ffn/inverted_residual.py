@@ -15,7 +15,7 @@ NORM = Part.of("group_norm", eps=1e-6)
 
 @register("inverted_residual")
 class InvertedResidual(ChannelMixer):
-    """norm(fc2(SiLU(DW(SiLU(fc1(norm x)))))), one-group norms, no biases. It has norms of its own: use it in a block without.
+    """norm(fc2(SiLU(DW(SiLU(fc1(norm x)))))), one-group norms, no biases. It has norms of its own, so a block leaves its norm out.
 
     Options:
         ratio: expansion (8, 8, 4, 4 by stage).
@@ -34,6 +34,7 @@ class InvertedResidual(ChannelMixer):
             check_odd(kernel_size=self.kernel_size)
             check_activation(self.activation)
 
+    brings_norm = True
     examples = (Options(ratio=1.0), Options(ratio=1.5, kernel_size=5), Options())
     variants = (Options(ratio=1.0, activation="gelu"),)
     centred = {"conv.weight": (2, 3)}

@@ -74,6 +74,12 @@ class RPCPEFFN(ChannelMixer):
     variants = (Options(ratio=1.0, kernel_size=5, num_branches=4, diverse=True),)
     centred = {"branches.*.conv.weight": (2, 3)}
 
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With kernels of one size where there is one branch, or none but one size."""
+        alike = options.num_branches == 1 or options.kernel_size == 1
+        return dataclasses.replace(options, diverse=options.diverse and not alike)
+
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         self.options = options

@@ -4,7 +4,7 @@ A window's attention comes from one feature at its centre, without queries and k
 fold them back. The text's patch embedding, C-MHSA and propagation stand around it, so that the attention sees a sparse map.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -132,6 +132,11 @@ class CMHSAMixer(TokenMixer):
         Options(patch_size=2, head_dim=16),
         Options(patch_size=3),
     )
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the size that heads have."""
+        return replace(options, head_dim=split_heads(options.expansion * dims[0], options.head_dim)[1])
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

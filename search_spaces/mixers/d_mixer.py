@@ -9,7 +9,7 @@ OSRA's position bias, which all blocks of a stage share, belongs to the stage: p
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -31,6 +31,7 @@ from search_spaces.layers import (
     match_keys,
     merge_heads,
     pad_to_multiple,
+    roundest,
     split_heads,
     trunc_normal,
 )
@@ -279,6 +280,15 @@ LOCAL = ("idconv", "depthwise", "dynamic", "window")
 ENHANCERS = ("ste", "conv1x1")
 
 
+def same_heads(head_dim: int, widths: list[int]) -> int:
+    """The smallest size of heads that gives the same heads in attentions of these widths; its default where there is none."""
+    sizes = [split_heads(width, head_dim)[1] for width in widths]
+    for found in sorted(set(sizes)):
+        if [split_heads(width, found)[1] for width in widths] == sizes:
+            return found
+    return head_dim if sizes else DMixer.Options().head_dim
+
+
 def local_operator(dim: int, options: "DMixer.Options") -> nn.Module:
     """What mixes the local channels; each kind has weights of its own."""
     if options.local == "depthwise":
@@ -356,6 +366,30 @@ class DMixer(TokenMixer):
         "osra.query.*": (0, 1), "osra.key.*": (0, 1), "osra.value.*": (0, 1),
         "osra.refine.*": (0,), "osra.reductions.*": (0,),
     }  # fmt: skip
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the share of the channels and the size of heads that result; what the branches that there are do not use has its
+        default.
+        """
+        dim, ratio, default = dims[0], options.attention_ratio, cls.Options()
+        attended = round(ratio * dim)
+        if attended in (0, dim) and attended != ratio * dim:  # refused when it is built
+            return options
+        found = replace(options, attention_ratio=float(attended == dim))
+        if 0 < attended < dim:
+            share = roundest(ratio, lambda other: round(other * dim) == attended)
+            found = replace(options, attention_ratio=share)
+        if attended == dim:
+            found = replace(found, kernel_size=default.kernel_size, local=default.local)
+        if attended == dim or options.local not in ("idconv", "dynamic"):
+            found = replace(found, num_groups=default.num_groups)
+        if not attended:
+            found = replace(found, sr_ratio=default.sr_ratio)
+        if found.sr_ratio == 1:
+            found = replace(found, overlap=default.overlap)
+        in_windows = dim - attended if options.local == "window" else 0
+        return replace(found, head_dim=same_heads(options.head_dim, [n for n in (attended, in_windows) if n]))
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -12,7 +12,7 @@ takes the front of every branch.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces.errors import InputError, unknown
-from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive, map_size
+from search_spaces.layers import Conv, DepthwiseConv, check_odd, check_positive, map_size, roundest, split_heads
 from search_spaces.mixers.c_mhsa import Propagation, Sample, SparseCMHSA
 from search_spaces.mixers.coordinate_conv import CoordinateConv
 from search_spaces.mixers.g_mhsa import SparseGMHSA
@@ -34,6 +34,29 @@ OPERATORS = ("identity", "whiten", "pyramid", "gate", "c_mhsa", "g_mhsa")
 def _weight(*convs: nn.Module, dim: int) -> Tensor:
     """The weights of 1x1 convolutions that stand side by side in their outputs (dim 0) or inputs (dim 1)."""
     return torch.cat([cast(Conv, conv).weight for conv in convs], dim=dim)
+
+
+def _static_sizes(split: tuple[float, ...], dim: int) -> tuple[int, int, int]:
+    """Channels of the static branch that are sampled finely, left dense, sampled coarsely."""
+    fine, coarse = _size_of(split[0], dim), _size_of(split[2], dim)
+    return fine, dim - fine - coarse, coarse
+
+
+def _size_of(share: float, dim: int) -> int:
+    return math.floor(share * dim + 1e-6)
+
+
+def _roundest_split(split: tuple[float, ...], dim: int) -> tuple[float, ...]:
+    """The roundest shares that give the same channels."""
+
+    def rounded(share: float) -> float:
+        size = _size_of(share, dim)
+        return roundest(share, lambda other: _size_of(other, dim) == size) if size else 0.0
+
+    fine, coarse = rounded(split[0]), rounded(split[2])
+    found = (fine, 1 - fine - coarse, coarse)
+    is_same = found[1] >= 0 and _static_sizes(found, dim) == _static_sizes(split, dim)
+    return split if (fine, coarse) == (split[0], split[2]) or not is_same else found
 
 
 class Segment(nn.Module):
@@ -71,8 +94,7 @@ class StaticBranch(nn.Module):
     def __init__(self, dim: int, options: "EMS.Options") -> None:
         super().__init__()
         split = options.static_split if options.operators != "whiten" else (0.0, 1.0, 0.0)
-        sizes = [math.floor(split[0] * dim + 1e-6), 0, math.floor(split[2] * dim + 1e-6)]
-        sizes[1] = dim - sum(sizes)
+        sizes = _static_sizes(split, dim)
         patches = (options.patch_sizes[0], 1, options.patch_sizes[1])
         names = ("fine", "dense", "coarse")
         self.segments = nn.ModuleDict(
@@ -222,6 +244,42 @@ class EMS(TokenMixer):
         "static.segments.*.conv.weight": (2, 3),
         "static.segments.*.coordinate.row": (3,), "static.segments.*.coordinate.column": (2,),
     }  # fmt: skip
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """What the operators do not use has its default, shares are the roundest of the channels that result, and heads have the sizes
+        that result.
+        """
+        used, default = OPERATORS.index(options.operators), cls.Options()
+        try:
+            static, local, wide = branch_sizes(dims[0], options)
+        except InputError:  # refused when it is built
+            return options
+        dynamic = local + wide
+        split = default.static_split
+        if used >= OPERATORS.index("pyramid"):
+            split = _roundest_split(options.static_split, static)
+        samples = [used >= OPERATORS.index("pyramid") and size > 0 for size in _static_sizes(split, static)]
+        patches = zip((samples[0], samples[2], dynamic, wide), options.patch_sizes, default.patch_sizes, strict=True)
+        shares = default.dynamic_ratio, default.global_ratio
+        if dynamic and options.split:
+            shares = roundest(options.dynamic_ratio, lambda other: _size_of(other, dims[0]) == dynamic), shares[1]
+        if wide:
+            shares = shares[0], roundest(options.global_ratio, lambda other: _size_of(other, dynamic) == wide)
+        near, far = default.local_head_dim, default.global_head_dim
+        return replace(
+            options,
+            static_split=split,
+            patch_sizes=tuple(own if matters else other for matters, own, other in patches),
+            kernel_size=options.kernel_size if used else default.kernel_size,
+            coordinate_kernel_size=options.coordinate_kernel_size if samples[0] or samples[2] else default.coordinate_kernel_size,
+            local_head_dim=split_heads(2 * local, options.local_head_dim)[1] if local else near,
+            global_head_dim=split_heads(wide, options.global_head_dim)[1] if wide else far,
+            dynamic_ratio=shares[0],
+            global_ratio=shares[1],
+            split=options.split or not dynamic,
+            local_kernel_size=options.local_kernel_size if local else default.local_kernel_size,
+        )  # fmt: skip
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

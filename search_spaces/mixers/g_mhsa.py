@@ -1,6 +1,6 @@
 """Global attention among sampled tokens, the G-MHSA branch of EMSNet (dissertation, section 3.3.1, eq. 3.6)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -57,6 +57,11 @@ class GMHSAMixer(TokenMixer):
             check_positive(patch_size=self.patch_size, head_dim=self.head_dim)
 
     examples = (Options(patch_size=1, head_dim=4), Options(patch_size=2, head_dim=8), Options(patch_size=3))
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the size that heads have."""
+        return replace(options, head_dim=split_heads(dims[0], options.head_dim)[1])
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

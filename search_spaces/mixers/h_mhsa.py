@@ -1,6 +1,6 @@
 """Hierarchical multi-head self-attention, H-MHSA (HAT-Net, section 3.2; details from the authors' code)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -49,7 +49,7 @@ class HMHSA(TokenMixer):
         g = norm(x + L)
         y = project(attention(g, norm(pool(g))) + g)
 
-    with one-group norms and x the block's features before normalisation: use it in a block without norms of its own. With
+    with one-group norms and x the block's features before normalisation: a block leaves its own norm out. With
     `window_size` 1 there is no local step and no pooling, but plain global attention of norm(x). Windows that do not divide the
     map are padded and masked, and pooling keeps the last, smaller cells (the official code refuses the first and drops the second).
 
@@ -70,11 +70,18 @@ class HMHSA(TokenMixer):
         def __post_init__(self) -> None:
             check_positive(head_dim=self.head_dim, window_size=self.window_size, pool_size=self.pool_size)
 
+    brings_norm = True
     examples = (
         Options(head_dim=4, window_size=1),
         Options(head_dim=4, window_size=3),
         Options(head_dim=8, pool_size=4),
     )
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the size that heads have, and cells no larger than the map. Without windows nothing is pooled."""
+        pool = 1 if options.window_size == 1 else min(options.pool_size, max(height, width))
+        return replace(options, head_dim=split_heads(dims[0], options.head_dim)[1], pool_size=pool)
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

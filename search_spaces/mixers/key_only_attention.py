@@ -1,6 +1,6 @@
 """Key-only attention with a saliency gate (LinGlo, arXiv:2207.00188, section 3): linear in the number of tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -29,6 +29,11 @@ class KeyOnlyAttention(TokenMixer):
             check_positive(head_dim=self.head_dim)
 
     examples = (Options(head_dim=4), Options(head_dim=8))
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the size that heads have."""
+        return replace(options, head_dim=split_heads(dims[0], options.head_dim)[1])
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

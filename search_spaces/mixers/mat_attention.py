@@ -5,7 +5,7 @@ fuse (every position asks the mixed tokens). What the text leaves open follows t
 query, key and value without projection; the fusion's query is that of the window; one output projection for the sum of both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,11 @@ class MATAttention(TokenMixer):
             check_positive(window_size=self.window_size, head_dim=self.head_dim)
 
     examples = (Options(window_size=3, head_dim=4), Options(window_size=4, head_dim=8))
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the size that heads have."""
+        return replace(options, head_dim=split_heads(dims[0], options.head_dim)[1])
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -7,7 +7,7 @@ block's (`background_residual` adds the normalised token as well, which is the e
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -24,6 +24,7 @@ from search_spaces.layers import (
     check_positive,
     is_known,
     map_size,
+    roundest,
     split_heads,
     trunc_normal,
 )
@@ -67,6 +68,11 @@ class ChannelMLP(nn.Module):
         return F.linear(y, self.fc2.weight.flatten(1), self.fc2.bias)
 
 
+def foreground(ratio: float, n: int) -> int:
+    """How many of n tokens are the foreground."""
+    return min(n, max(1, round(ratio * n)))
+
+
 @register("partial_attention")
 class PartialAttention(TokenMixer):
     """Mixed multi-head self-attention (MMSA) on the foreground, single-query attention (SQA) on the background.
@@ -101,6 +107,16 @@ class PartialAttention(TokenMixer):
         Options(foreground_ratio=1.0, head_dim=8),
     )
     needs_residual = True
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the share of the tokens and the size of heads that result. Without background there is nothing to add to it."""
+        n, head_dim = height * width, split_heads(dims[0], options.head_dim)[1]
+        count = foreground(options.foreground_ratio, n)
+        if count == n:
+            return replace(options, head_dim=head_dim, foreground_ratio=1.0, background_residual=False)
+        share = roundest(options.foreground_ratio, lambda other: foreground(other, n) == count)
+        return replace(options, head_dim=head_dim, foreground_ratio=share)
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -1,6 +1,6 @@
 """Average pooling as a token mixer (PoolFormer, arXiv:2111.11418)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -22,6 +22,11 @@ class Pooling(TokenMixer):
             check_odd(kernel_size=self.kernel_size)
 
     examples = (Options(), Options(kernel_size=5))
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With a neighbourhood no larger than one that has the whole map wherever it stands."""
+        return replace(options, kernel_size=min(options.kernel_size, 2 * max(height, width) - 1))
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -1,6 +1,6 @@
 """Spatial-reduction attention: queries everywhere, keys and values on a strided map (PVT, arXiv:2102.12122)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -53,6 +53,11 @@ class SpatialReductionAttention(TokenMixer):
             check_positive(head_dim=self.head_dim, sr_ratio=self.sr_ratio)
 
     examples = (Options(head_dim=4, sr_ratio=1), Options(head_dim=8), Options(head_dim=8, sr_ratio=4))
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the size that heads have."""
+        return replace(options, head_dim=split_heads(dims[0], options.head_dim)[1])
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -1,6 +1,6 @@
 """Window attention: softmax attention inside square windows (arXiv:2103.14030, without shift and position bias)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -29,6 +29,11 @@ class WindowAttention(TokenMixer):
             check_positive(window_size=self.window_size, head_dim=self.head_dim)
 
     examples = (Options(window_size=3, head_dim=4), Options(head_dim=8))
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With the size that heads have."""
+        return replace(options, head_dim=split_heads(dims[0], options.head_dim)[1])
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -1,6 +1,6 @@
 """OSRA's position bias (TransXNet, section III-B and eq. 5): a learned number for each head, query and key position of a stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,16 @@ class DenseTable(PositionBias):
     examples = (Options(map_size=4), Options(num_heads=2, map_size=4, resize="flat"), Options(num_heads=3, map_size=7))
 
     trailing = {"tables.*": (0,)}
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """Nothing is resized on the map that the table is made for; `resize` is then what the authors' code has."""
+        return replace(options, resize="flat") if height == width == options.map_size else options
+
+    @classmethod
+    def resized_options(cls, options: Options, side: int, new_side: int) -> Options:
+        """A table that was made for the stage's map is made for its new one; one of another size stays what it is."""
+        return replace(options, map_size=new_side) if options.map_size == side else options
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)

@@ -366,7 +366,8 @@ def test_named_spaces_say_what_they_are(name: str) -> None:
     assert space.about
     assert space == check(space), "a loaded space is complete"
     assert load_space(space_file(name)) == space
-    assert read_space(name).size == space.size
+    raw = read_space(name)  # which knows no rules of parts, and counts equal functions more than once
+    assert raw.size == space.size if space.functions is None else raw.size > space.size
 
 
 def test_unknown_spaces() -> None:

@@ -1,0 +1,114 @@
+"""What a space offers: the parts of a slot, the choices of a stage, and where they are made. Standard library only."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from search_spaces.architecture import SLOTS, Architecture, Part, Value, _thaw
+
+NO_BIAS = "none"
+"""The choice of a `position_bias` that an architecture writes by leaving it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartChoice:
+    """A part, with the values that each of its options may take."""
+
+    name: str
+    options: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+
+    def members(self) -> Iterator[Part]:
+        """Every part that this choice allows."""
+        keys = [key for key, _ in self.options]
+        for values in itertools.product(*(values for _, values in self.options)):
+            yield Part(self.name, tuple(zip(keys, values, strict=True)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"part": self.name} | {key: [_thaw(value) for value in values] for key, values in self.options}
+
+
+Slot = tuple[PartChoice, ...]
+"""The parts that may stand in one place."""
+
+
+def members(slot: Slot) -> list[Part]:
+    """Every part that a slot allows, with each combination of its options; the last option varies fastest."""
+    return [part for choice in slot for part in choice.members()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpace:
+    """The choices of one stage; `blocks` has one slot for each name in `SLOTS`."""
+
+    width: tuple[int, ...]
+    depth: tuple[int, ...]
+    embedding: Slot
+    blocks: tuple[Slot, ...]
+    per_stage: tuple[str, ...] = ()
+    position_bias: Slot = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "width": list(self.width),
+            "depth": list(self.depth),
+            "embedding": [choice.to_dict() for choice in self.embedding],
+            **{slot: [c.to_dict() for c in choices] for slot, choices in zip(SLOTS, self.blocks, strict=True)},
+            "per_stage": list(self.per_stage),
+        } | ({"position_bias": [choice.to_dict() for choice in self.position_bias]} if self.position_bias else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a part is chosen.
+
+    Args:
+        name: of the gene that chooses the part, such as "s1.b0.mixer".
+        slot: what is offered.
+        parts: the names of the parts that are offered.
+        options: by part and option, the name of the gene that chooses its value.
+    """
+
+    name: str
+    slot: Slot
+    parts: tuple[str, ...]
+    options: Mapping[str, Mapping[str, str]]
+
+    def choice(self, part: str) -> PartChoice:
+        """What is offered of a part, by its name."""
+        return self.slot[self.parts.index(part)]
+
+
+@dataclass(frozen=True, slots=True)
+class Gene:
+    """One choice: a readable name such as "s1.b0.mixer.d_mixer.kernel_size", and its values."""
+
+    name: str
+    choices: tuple[Value, ...]
+
+
+class Rules(Protocol):
+    """What parts say of themselves, for a space that cannot look at them. `search_spaces.canonical.RULES` has the registered ones."""
+
+    def architecture(self, arch: Architecture) -> Architecture:
+        """The architecture that stands for all that are the same function."""
+        ...
+
+    def part(self, kind: str, part: Part, dims: tuple[int, ...], height: int, width: int) -> Part:
+        """The same of a part, on maps of this size."""
+        ...
+
+    def size_after(self, embedding: Part, dims: tuple[int, ...], height: int, width: int) -> tuple[int, int]:
+        """Height and width of the map that an embedding gives."""
+        ...
+
+    def needs_norm(self, kind: str, name: str) -> bool:
+        """Whether the branch of a token mixer or FFN has the norm of its block."""
+        ...
+
+    def resized_bias(self, part: Part, side: int, new_side: int) -> Part:
+        """A position bias for the same stage at another resolution."""
+        ...
+
+
+__all__ = ["NO_BIAS", "Gene", "PartChoice", "Place", "Rules", "Slot", "StageSpace", "members"]
