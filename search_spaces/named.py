@@ -103,7 +103,7 @@ def check(space: SearchSpace) -> SearchSpace:
                         merged[key].append(value)
             offered = [(key, tuple(values)) for key, values in merged.items()]
             # A choice with one value that members leave out is left out too, so that the space keeps its digest.
-            offered = [(k, v) for k, v in offered if len(v) > 1 or not is_left_out(choice.name, k, v[0])]
+            offered = [(k, found) for k, found in offered if not all(is_left_out(choice.name, k, v) for v in found)]
             complete.append(PartChoice(choice.name, tuple(sorted(offered))))
         return tuple(complete)
 
