@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self, TypeAlias
 
+from search_spaces.additions import added, is_left_out
 from search_spaces.errors import InputError
 
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
@@ -64,6 +65,7 @@ def _items(data: Any, key: str) -> list[Any]:
 class Part:
     """A registered part by name, with its options as sorted (key, value) pairs.
 
+    Options that were added to the part later are left out at their default (`search_spaces.additions`).
     Parts are equal when their JSON texts are: 1, 1.0 and true, which Python calls equal, are different values.
     """
 
@@ -73,7 +75,8 @@ class Part:
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        options = tuple(sorted((key, _freeze(value, f"{self.name}.{key}")) for key, value in self.options))
+        frozen = ((key, _freeze(value, f"{self.name}.{key}")) for key, value in self.options)
+        options = tuple(sorted((key, value) for key, value in frozen if not is_left_out(self.name, key, value)))
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "_text", json.dumps(options))
         object.__setattr__(self, "_hash", hash((self.name, self._text)))
@@ -88,6 +91,10 @@ class Part:
     def of(cls, name: str, **options: Any) -> Self:
         """`Part.of("mlp", ratio=4)`."""
         return cls(name, tuple(options.items()))
+
+    def values(self) -> dict[str, Value]:
+        """The options by name, with those that are left out at their default."""
+        return {**added(self.name), **dict(self.options)}
 
     def to_dict(self) -> dict[str, Any]:
         return {"part": self.name} | {key: _thaw(value) for key, value in self.options}

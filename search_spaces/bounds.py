@@ -88,7 +88,7 @@ class _Least:
 
     def of_part(self, stage: int, place: str, part: Part, total: float) -> None:
         self.of(Choice(stage, place, part.name), total)
-        for key, value in part.options:
+        for key, value in part.values().items():
             self.of(Choice(stage, place, part.name, key, value), total)
 
 
@@ -177,7 +177,7 @@ class _Stage:
                 same = slot in self.space.per_stage
                 total = outside + (depth * one if same else one + _times(depth - 1, blocks.least))
                 found.of(Choice(number, slot, part.name), total)
-                for key, value in part.options:
+                for key, value in part.values().items():
                     choice = Choice(number, slot, part.name, key, value)
                     if not same and f"{slot}.{part.name}.{key}" in self.space.per_stage:
                         total = outside + one + _times(depth - 1, blocks.least_beside(choice))
@@ -220,7 +220,7 @@ class _Blocks:
             self._beside[choice] = min(
                 found
                 for part, found in self.least_with[choice.place].items()
-                if part.name != choice.part or dict(part.options)[choice.option] == choice.value
+                if part.name != choice.part or part.values()[choice.option] == choice.value
             )
         return self._beside[choice]
 

@@ -38,7 +38,7 @@ def canonical_part(kind: str, part: Part, dims: tuple[int, ...], height: int, wi
     if found == given:
         return part
     values = asdict(found)
-    return Part(part.name, tuple((key, values[key]) for key, _ in part.options))
+    return Part(part.name, tuple((key, values[key]) for key in part.values()))
 
 
 @lru_cache(maxsize=100_000)
@@ -127,7 +127,7 @@ def resized_bias(part: Part, side: int, new_side: int) -> Part:
     if found == given:
         return part
     values = asdict(found)
-    return Part(part.name, tuple((key, values[key]) for key, _ in part.options))
+    return Part(part.name, tuple((key, values[key]) for key in part.values()))
 
 
 class PartRules:

@@ -45,19 +45,19 @@ def check_parts(space: SearchSpace) -> None:
         ends = _ends(stage.width)
         where = f"stages.{s}.embedding of space {space.name}"
         after: set[Size] = set()
-        for part in _members(stage.embedding):
+        for part in some_members(stage.embedding):
             for into, dim in {(into, dim) for into in _ends(before) for dim in ends}:
                 after |= {try_part("embedding", part, (into, dim), size, where) for size in sizes}
         sizes, before = after, stage.width
-        for part in _members(stage.position_bias):
+        for part in some_members(stage.position_bias):
             for size in sizes:
                 try_part("position_bias", part, (), size, f"stages.{s}.position_bias of space {space.name}", ends[-1])
         for slot, choices in zip(SLOTS, stage.blocks, strict=True):
-            for part in _members(choices):
+            for part in some_members(choices):
                 for dim in ends:
                     for size in sizes:
                         try_part(slot, part, (dim,), size, f"stages.{s}.blocks of space {space.name}")
-    for part in _members(space.head):
+    for part in some_members(space.head):
         for dim in _ends(before):
             for size in sizes:
                 try_part("head", part, (dim, space.num_classes), size, f"head of space {space.name}")
@@ -71,7 +71,7 @@ COMBINATIONS = 32
 """Of a part's options, up to which all are tried."""
 
 
-def _members(slot: Slot) -> Iterator[Part]:
+def some_members(slot: Slot) -> Iterator[Part]:
     """Of each part all combinations of options where they are few; else the smallest, the largest, and each value of each
     option beside the smallest others. All combinations would take minutes in a large space.
     """

@@ -244,7 +244,7 @@ class Functions:
             except InputError:  # a value that the part does not allow, and so none of the space's
                 canonical = part
         if canonical not in offer.same:
-            given = dict(part.options)
+            given = part.values()
             for key, values in place.choice(part.name).options:
                 self.space.check_choice(place.options[part.name][key], given[key], values)
         found.add(place, offer.same[canonical])

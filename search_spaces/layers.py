@@ -46,6 +46,18 @@ def check_odd(**values: int) -> None:
             raise InputError(f"{key} is {value}", "an odd whole number: 1, 3, 5, 7, ...", f"{key} = 3")
 
 
+def check_patch(kernel_size: int, stride: int) -> None:
+    """For strided convolutions whose patches overlap (odd kernels) or lie side by side (an even kernel that is the stride).
+
+    Raises:
+        InputError: another even kernel, which would have no middle, or a kernel below 1.
+    """
+    if kernel_size < 1 or (kernel_size % 2 == 0 and kernel_size != stride):
+        raise InputError(
+            f"kernel_size is {kernel_size} with stride {stride}", "an odd whole number, or an even stride", "kernel_size = 3"
+        )  # fmt: skip
+
+
 def split_heads(dim: int, head_dim: int) -> tuple[int, int]:
     """Number and size of the heads of `dim` channels: `head_dim` each or, where that leaves a remainder, the next larger divisor.
 
@@ -157,6 +169,26 @@ class Conv(nn.Conv2d):
         fill_trunc_normal(self.weight, self.weight[0].numel())
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+
+class PatchConv(Conv):
+    """A convolution whose kernel is its stride: one value per patch. A map that it does not divide is padded with zeros at the right
+    and the bottom, so that the output side is ceil(side / stride).
+    """
+
+    def __init__(self, in_dim: int, dim: int, size: int, *, bias: bool = True) -> None:
+        super().__init__(in_dim, dim, size, stride=size, bias=bias)
+        self.padding = (0, 0)
+
+    def forward(self, input: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h2 w2"]:
+        return super().forward(pad_to_multiple(input, self.kernel_size[0]))
+
+
+def strided_conv(in_dim: int, dim: int, kernel_size: int, stride: int, *, bias: bool = True) -> Conv:
+    """A convolution whose patches overlap, where the kernel is odd, or lie side by side, where it is an even stride."""
+    if kernel_size % 2:
+        return Conv(in_dim, dim, kernel_size, stride=stride, bias=bias)
+    return PatchConv(in_dim, dim, stride, bias=bias)
 
 
 class DepthwiseConv(Conv):

@@ -1,7 +1,10 @@
 """The named spaces (files in spaces/) and the loading of any space, checked against the registered parts."""
 
+import math
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from search_spaces.additions import is_left_out
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError, unknown
 from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace, check_ties
@@ -13,6 +16,11 @@ FOLDER = Path(__file__).with_name("spaces")
 def space_names() -> list[str]:
     """The spaces that come with the package."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def claim_names() -> list[str]:
+    """The small spaces that come with the package, one for each claim of a paper: all members can be enumerated."""
+    return sorted(path.stem for path in (FOLDER / "claims").glob("*.toml"))
 
 
 def space_file(name: str | Path) -> Path:
@@ -30,8 +38,10 @@ def space_file(name: str | Path) -> Path:
                 f"space={space_names()[0]}",
             )
         return path
+    if str(name) in claim_names():
+        return FOLDER / "claims" / f"{name}.toml"
     if str(name) not in space_names():
-        raise unknown("space", str(name), space_names(), "space={}")
+        raise unknown("space", str(name), [*space_names(), *claim_names()], "space={}")
     return FOLDER / f"{name}.toml"
 
 
@@ -67,7 +77,7 @@ def check(space: SearchSpace) -> SearchSpace:
         InputError: an unknown part or option, a value that is not allowed, or sizes that no network can have.
     """
     from search_spaces.canonical import RULES
-    from search_spaces.checking import check_build
+    from search_spaces.checking import check_build, some_members
     from search_spaces.registry import complete_part
 
     def slot(kind: str, choices: Slot, where: str) -> Slot:
@@ -87,16 +97,35 @@ def check(space: SearchSpace) -> SearchSpace:
                 continue
             merged: dict[str, list] = {}
             for member in choice.members():
-                for key, value in complete_part(kind, member).options:
+                for key, value in complete_part(kind, member).values().items():
                     merged.setdefault(key, [])
                     if value not in merged[key]:
                         merged[key].append(value)
-            complete.append(
-                PartChoice(choice.name, tuple(sorted((key, tuple(values)) for key, values in merged.items())))
-            )
+            offered = [(key, tuple(values)) for key, values in merged.items()]
+            # A choice with one value that members leave out is left out too, so that the space keeps its digest.
+            offered = [(k, found) for k, found in offered if not all(is_left_out(choice.name, k, v) for v in found)]
+            complete.append(PartChoice(choice.name, tuple(sorted(offered))))
         return tuple(complete)
 
     from search_spaces.architecture import SLOTS
+
+    def stage_space(number: int, stage: StageSpace) -> StageSpace:
+        here = f"stages.{number}"
+        blocks = tuple(slot(kind, choices, f"{here}.{kind}") for kind, choices in zip(SLOTS, stage.blocks, strict=True))
+        ties = {
+            f"{s}.{c.name}.{key}"
+            for s, choices in zip(SLOTS, blocks, strict=True)
+            for c in choices
+            for key, _ in c.options
+        }
+        return StageSpace(
+            width=stage.width,
+            depth=stage.depth,
+            embedding=slot("embedding", stage.embedding, f"{here}.embedding"),
+            blocks=blocks,
+            per_stage=tuple(tie for tie in stage.per_stage if tie in SLOTS or tie in ties),
+            position_bias=slot("position_bias", stage.position_bias, f"{here}.position_bias"),
+        )
 
     checked = SearchSpace(
         name=space.name,
@@ -104,28 +133,16 @@ def check(space: SearchSpace) -> SearchSpace:
         in_channels=space.in_channels,
         num_classes=space.num_classes,
         resolution=space.resolution,
-        stages=tuple(
-            StageSpace(
-                width=stage.width,
-                depth=stage.depth,
-                embedding=slot("embedding", stage.embedding, f"stages.{number}.embedding"),
-                blocks=tuple(
-                    slot(kind, choices, f"stages.{number}.{kind}")
-                    for kind, choices in zip(SLOTS, stage.blocks, strict=True)
-                ),
-                per_stage=stage.per_stage,
-                position_bias=slot("position_bias", stage.position_bias, f"stages.{number}.position_bias"),
-            )
-            for number, stage in enumerate(space.stages)
-        ),
+        stages=tuple(stage_space(number, stage) for number, stage in enumerate(space.stages)),
         head=slot("head", space.head, "head"),
         per_network=space.per_network,
         rules=RULES,
     )
     check_ties(checked)
     built: set[tuple[str, Part, tuple[int, ...]]] = set()
+    left = frozenset(_beyond(checked, some_members))
     for where, _, kind, part, dims in checked.part_specs():
-        if (kind, part, dims) not in built:
+        if (kind, part, dims) not in built and part not in left:
             built.add((kind, part, dims))
             try:
                 check_build(kind, part, dims)
@@ -134,3 +151,16 @@ def check(space: SearchSpace) -> SearchSpace:
                     f"{where} of space {space.name}: {error.given}", error.allowed, error.instead
                 ) from error.__cause__
     return checked
+
+
+MANY = 100
+"""Combinations of a part's options, above which not all of them are built before a run."""
+
+
+def _beyond(space: SearchSpace, some: Callable[[Slot], Iterable[Part]]) -> Iterator[Part]:
+    """The members of large choices that are not built: building all of them would take longer than the smallest searches."""
+    for stage in space.stages:
+        for slot in (stage.embedding, *stage.blocks):
+            for choice in slot:
+                if math.prod(len(values) for _, values in choice.options) > MANY:
+                    yield from set(choice.members()) - set(some((choice,)))

@@ -121,7 +121,9 @@ def decays(name: str, parameter: Tensor) -> bool:
     position tables nor the norm of patch merging, some of which have as many.
     """
     last = name.rpartition(".")[2]
-    return parameter.dim() > 1 and not ("bias" in last or ".position_bias." in name or last == "norm_weight")
+    return parameter.dim() > 1 and not (
+        "bias" in last or ".position_bias." in name or ".position.tables." in name or last == "norm_weight"
+    )
 
 
 def pieces(arch: Architecture) -> Iterator[tuple[str, PieceSpec]]:

@@ -32,6 +32,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from search_spaces.additions import added
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value
 from search_spaces.counting import decimal
 from search_spaces.errors import InputError, unknown
@@ -45,6 +46,7 @@ class PartModule(nn.Module):
     Class attributes:
         Options: frozen, keyword-only dataclass; every field has a default and its `__post_init__` raises InputError.
         examples: option values from the smallest to the largest, used by the tests of every law.
+        variants: further examples, which the tests combine among themselves alone: combined with the others they would be too many.
         centred, trailing: parameter or buffer names (shell patterns) to the axes cut from the middle or from the end.
         brings_norm: whether a token mixer or FFN normalises its input itself; a block then leaves its own norm out of that branch.
     """
@@ -52,6 +54,7 @@ class PartModule(nn.Module):
     kind: ClassVar[str]
     Options: ClassVar[type]
     examples: ClassVar[tuple[Any, ...]]
+    variants: ClassVar[tuple[Any, ...]] = ()
     centred: ClassVar[Axes] = {}
     trailing: ClassVar[Axes] = {}
     brings_norm: ClassVar[bool] = False
@@ -205,9 +208,15 @@ def register(name: str) -> Callable[[P], P]:
             raise TypeError(
                 f"{part.__name__} needs a nested class Options: @dataclass(frozen=True, kw_only=True, slots=True)"
             )
+        later = added(name)
         for item in dataclasses.fields(typing.cast(Any, options)):
             if item.default is dataclasses.MISSING:
                 raise TypeError(f"{part.__name__}.Options.{item.name} needs a default")
+            left = later.get(item.name, item.default)
+            if left != item.default or type(left) is not type(item.default):
+                raise TypeError(
+                    f"{part.__name__}.Options.{item.name} is {item.default!r} by default, but search_spaces.additions leaves out {left!r}"
+                )
         if not all(
             isinstance(example, typing.cast(type, options)) for example in part.__dict__.get("examples") or (None,)
         ):
@@ -312,7 +321,7 @@ def options(kind: str, part: Part) -> Any:
 
 @cache
 def complete_part(kind: str, part: Part) -> Part:
-    """The same part with every option written out, checked."""
+    """The same part with every option written out, checked, but for those that are left out at their default."""
     return Part(part.name, tuple(dataclasses.asdict(options(kind, part)).items()))
 
 

@@ -44,6 +44,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self
 
+from search_spaces.additions import added
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value, _freeze, _thaw
 from search_spaces.choices import NO_BIAS, Gene, Node, PartChoice, Place, Rules, Slot, StageSpace, members
 from search_spaces.errors import InputError, OutsideBudget, unknown
@@ -472,7 +473,7 @@ class SearchSpace:
         for place, part in self.chosen(arch, find):
             self.check_part(place, part)
             find(place.name, part.name, place.parts)
-            given = dict(part.options)
+            given = part.values()
             for key, values in place.choice(part.name).options:
                 find(place.options[part.name][key], given[key], values)
         return tuple(genes)
@@ -515,7 +516,10 @@ class SearchSpace:
             InputError: the space does not offer this part there, or not with these options, whatever their values are.
         """
         self.check_choice(place.name, part.name, place.parts)
-        known, given = place.options[part.name], [key for key, _ in part.options]
+        known, given = place.options[part.name], part.values()
+        for key, value in added(part.name).items():
+            if key not in known:  # the space has it at its default alone
+                self.check_choice(f"{place.name}.{part.name}.{key}", given.pop(key), (value,))
         if set(given) != set(known):
             raise InputError(
                 f"{place.name} is {part.name} with the options {sorted(given)}",

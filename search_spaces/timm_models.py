@@ -82,6 +82,41 @@ def for_image_size(arch: Architecture, img_size: int | Sequence[int]) -> Archite
     return replace(arch, stages=tuple(stages), resolution=side)
 
 
+def with_grids(arch: Architecture, option: str, sizes: Sequence[int] | None) -> Architecture:
+    """The same network, H-MHSA with other windows ("window_size") or pooled cells ("pool_size"), which own no weights: HAT-Net takes
+    windows 8, 8, 8 and cells 16, 8, 4 for dense prediction.
+
+    Args:
+        sizes: one for each stage whose H-MHSA has windows, first to last; None for those that it has.
+
+    Raises:
+        InputError: the network has no H-MHSA, or another number of such stages; or a size is not allowed.
+    """
+    if sizes is None:
+        return arch
+    found = [s for s, stage in enumerate(arch.stages) if any(_has_windows(block.mixer) for block in stage.blocks)]
+    if len(sizes) != len(found) or not all(type(size) is int and size > (option == "window_size") for size in sizes):
+        raise InputError(
+            f"{option}s are {tuple(sizes)}",
+            f"a whole number from {1 + (option == 'window_size')} up for each of {len(found)} stages whose H-MHSA has windows",
+            f"{option}s=({', '.join(['8'] * len(found))})" if found else "a HAT-Net",
+        )
+    stages = list(arch.stages)
+    for s, size in zip(found, sizes, strict=True):
+        blocks = tuple(
+            replace(block, mixer=Part.of(block.mixer.name, **(block.mixer.values() | {option: size})))
+            if _has_windows(block.mixer)
+            else block
+            for block in stages[s].blocks
+        )
+        stages[s] = replace(stages[s], blocks=blocks)
+    return replace(arch, stages=tuple(stages))
+
+
+def _has_windows(mixer: Part) -> bool:
+    return mixer.name == "h_mhsa" and mixer.values().get("window_size") != 1
+
+
 @contextmanager
 def discarded_statistics(module: nn.Module) -> Iterator[None]:
     """What running statistics gather in here is thrown away: a block that is computed again sees the same images again."""
@@ -125,6 +160,8 @@ class TimmNetwork(Network):
         drop_rate: dropout before the classifier; by default the paper's (0.2 in HAT-Net, else 0).
         drop_path_rate: stochastic depth, from 0 at the first block linearly to this at the last. The paper's rate is
             `PaperNetwork.drop_path`; the default is 0, as everywhere in timm.
+        window_sizes, pool_sizes: of HAT-Net's H-MHSA in its first three stages, by default the paper's for 224 x 224. Its text has
+            (8, 8, 8) and (16, 8, 4) for dense prediction. They own no weights.
 
     Raises:
         InputError: a value that is not allowed.
@@ -140,9 +177,12 @@ class TimmNetwork(Network):
         global_pool: str = "avg",
         drop_rate: float | None = None,
         drop_path_rate: float = 0.0,
+        window_sizes: Sequence[int] | None = None,
+        pool_sizes: Sequence[int] | None = None,
     ) -> None:
         if img_size is not None:
             arch = for_image_size(arch, img_size)
+        arch = with_grids(with_grids(arch, "window_size", window_sizes), "pool_size", pool_sizes)
         # A classifier of no classes cannot be made, so one that is not wanted is made and removed.
         super().__init__(complete(replace(arch, in_channels=in_chans, num_classes=num_classes or 1)))
         if drop_rate is None:

@@ -174,7 +174,13 @@ class Case:
 
     @property
     def options(self) -> Any:
-        return self.module_class.examples[self.index]
+        return (*self.module_class.examples, *self.module_class.variants)[self.index]
+
+    @property
+    def mixes_kernels(self) -> bool:
+        """Whether kernels are mixed for each image, by a norm that sees one position and a convolution of as many groups as images."""
+        local = getattr(self.options, "local", "") if getattr(self.options, "attention_ratio", 1) < 1 else ""
+        return self.name == "idconv" or local in ("idconv", "dynamic")
 
     @property
     def part(self) -> Part:
@@ -216,7 +222,7 @@ def cases(kind: str | None = None, name: str | None = None) -> list[Case]:
         for found_kind in ([kind] if kind else registry.KINDS)
         for found_name, module in registry.parts(found_kind).items()
         if name in (None, found_name)
-        for index in range(len(module.examples))
+        for index in range(len(module.examples) + len(module.variants))
     ]
 
 
@@ -240,6 +246,7 @@ NO_GRADIENT: dict[tuple[str, str], list[tuple[str, Callable[[Any], bool], str]]]
     ],
     ("mixer", "d_mixer"): [
         ("osra.key.bias", _always, _SAME_SCORES),
+        ("window.key.bias", _always, _SAME_SCORES),
         ("ste.expand.bias", _always, "the batch norm behind it takes the mean away"),
         ("ste.norm2.bias", _always, "so does the one behind the convolution behind this bias"),
     ],
@@ -384,7 +391,7 @@ class PartLaws:
 
     def test_training_on_one_image(self, case: Case) -> None:
         module, inputs = registry.make(case.kind, case.part, *case.dims).train(), case.inputs(7, 5)
-        if case.name in ("idconv", "d_mixer"):  # whose norm sees the global average alone
+        if case.mixes_kernels:  # whose norm sees the global average alone
             with pytest.raises(InputError, match="on a batch of 1 image"):
                 module(*inputs)
             for norm in module.modules():
@@ -458,7 +465,7 @@ class PartLaws:
         with torch.no_grad(), no_shape_checks():
             traced = torch.jit.trace(module, inputs)
             # The number of images may be another, but where it is the number of groups of a convolution.
-            batches = (2,) if case.name in ("idconv", "d_mixer") else (2, 3)
+            batches = (2,) if case.mixes_kernels else (2, 3)
             for inputs in (case.inputs(7, 5, batch=batch) for batch in batches):
                 torch.testing.assert_close(traced(*inputs), module(*inputs), atol=1e-6, rtol=1e-5)
 
@@ -497,7 +504,7 @@ class PartLaws:
         assert registry.options(case.kind, case.part) == case.options
         whole = registry.complete_part(case.kind, case.part)
         assert registry.complete_part(case.kind, whole) == whole
-        assert {key for key, _ in whole.options} == set(option_types(case.module_class))
+        assert whole.values().keys() == set(option_types(case.module_class))
 
     @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5)])
     def test_cost(self, case: Case, height: int, width: int) -> None:
@@ -553,8 +560,12 @@ FRAME = {
 
 
 @cache
-def elastic_space(kind: str, name: str) -> SearchSpace:
-    """A space around one part: elastic width and depth, and the options of its examples, combined as far as the part allows."""
+def elastic_space(kind: str, name: str, examples: str = "examples") -> SearchSpace:
+    """A space around one part: elastic width and depth, and the options of its examples, combined as far as the part allows.
+
+    Args:
+        examples: "examples", or "variants" for those of the part's further examples.
+    """
 
     def space(values: dict[str, list[Any]]) -> SearchSpace:
         def slot(place: str) -> tuple[PartChoice, ...]:
@@ -574,12 +585,12 @@ def elastic_space(kind: str, name: str) -> SearchSpace:
         )
         return check(
             SearchSpace(
-                name=f"{kind}-{name}", about="", in_channels=2, num_classes=3, resolution=8,
+                name=f"{kind}-{name}{'' if examples == 'examples' else f'-{examples}'}", about="", in_channels=2, num_classes=3, resolution=8,
                 stages=(stage, dataclasses.replace(stage, depth=(0, 1))), head=slot("head"),
             )
         )  # fmt: skip
 
-    first, *rest = (dataclasses.asdict(example) for example in registry.lookup(kind, name).examples)
+    first, *rest = (dataclasses.asdict(example) for example in getattr(registry.lookup(kind, name), examples))
     values = {key: [value] for key, value in first.items()}
     found = space(values)
     for example in rest:
@@ -595,8 +606,10 @@ def elastic_space(kind: str, name: str) -> SearchSpace:
 
 
 def elastic_spaces() -> list[SearchSpace]:
-    """One `elastic_space` for every registered part."""
-    return [elastic_space(kind, name) for kind in registry.KINDS for name in registry.parts(kind)]
+    """One `elastic_space` for every registered part, and one for those with variants."""
+    found = [(kind, name, part) for kind in registry.KINDS for name, part in registry.parts(kind).items()]
+    variants = [elastic_space(kind, name, "variants") for kind, name, part in found if part.variants]
+    return [elastic_space(kind, name) for kind, name, _ in found] + variants
 
 
 def members(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]:

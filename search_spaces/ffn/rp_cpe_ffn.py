@@ -48,6 +48,8 @@ class RPCPEFFN(ChannelMixer):
         kernel_size: of the branches (3).
         num_branches: parallel branches (4; 1 is the paper's R-CPE).
         branch_norm: whether each branch has a batch norm.
+        diverse: whether the branches have kernels of different sizes, the odd numbers from kernel_size down to 1 by turns, as the paper
+            proposes for further work.
         skip: whether h is added (without is the paper's P-CPE; with one branch, CPE).
     """
 
@@ -58,6 +60,7 @@ class RPCPEFFN(ChannelMixer):
         num_branches: int = 4
         branch_norm: bool = True
         skip: bool = True
+        diverse: bool = False
 
         def __post_init__(self) -> None:
             check_positive(ratio=self.ratio, num_branches=self.num_branches)
@@ -68,15 +71,23 @@ class RPCPEFFN(ChannelMixer):
         Options(ratio=1.5, kernel_size=5, num_branches=2),
         Options(),
     )
+    variants = (Options(ratio=1.0, kernel_size=5, num_branches=4, diverse=True),)
     centred = {"branches.*.conv.weight": (2, 3)}
+
+    @classmethod
+    def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:
+        """With kernels of one size where there is one branch, or none but one size."""
+        alike = options.num_branches == 1 or options.kernel_size == 1
+        return dataclasses.replace(options, diverse=options.diverse and not alike)
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         self.options = options
         hidden = max(1, int(options.ratio * dim))
         self.fc1 = Conv(dim, hidden)
+        sizes = range(options.kernel_size, 0, -2) if options.diverse else [options.kernel_size]
         self.branches = nn.ModuleList(
-            Branch(hidden, options.kernel_size, options.branch_norm) for _ in range(options.num_branches)
+            Branch(hidden, sizes[i % len(sizes)], options.branch_norm) for i in range(options.num_branches)
         )
         self.fc2 = Conv(hidden, dim)
 
@@ -90,7 +101,7 @@ class RPCPEFFN(ChannelMixer):
     @classmethod
     def reparameterised_options(cls, options: Options) -> Options | None:
         """One branch with a bias, no skip."""
-        merged = dataclasses.replace(options, num_branches=1, branch_norm=False, skip=False)
+        merged = dataclasses.replace(options, num_branches=1, branch_norm=False, skip=False, diverse=False)
         return None if merged == options else merged
 
     @torch.no_grad()
@@ -100,6 +111,8 @@ class RPCPEFFN(ChannelMixer):
         if options is None:
             return None
         weights, biases = zip(*(branch.fused() for branch in cast("list[Branch]", list(self.branches))), strict=True)
+        size = self.options.kernel_size
+        weights = [F.pad(weight, [(size - weight.shape[-1]) // 2] * 4) for weight in weights]
         weight, bias = torch.stack(weights).sum(0), torch.stack(biases).sum(0)
         if self.options.skip:
             middle = self.options.kernel_size // 2

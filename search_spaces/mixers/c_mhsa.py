@@ -14,6 +14,7 @@ from search_spaces.layers import (
     Conv,
     DepthwiseConv,
     avg_pool,
+    check_odd,
     check_positive,
     crop,
     map_size,
@@ -23,36 +24,35 @@ from search_spaces.layers import (
 )
 from search_spaces.registry import TokenMixer, register
 
-K = 3
-"""Side of an attention window."""
-
 
 class CMHSA(nn.Module):
-    """Attention inside overlapping 3 x 3 windows, one every two positions (eqs. 3.9 and 3.10). No biases, no output projection.
+    """Attention inside overlapping k x k windows, one every two positions (eqs. 3.9 and 3.10). No biases, no output projection.
 
-    A = softmax over keys of M * DW3x3 stride 2 (x), a 9 x 9 matrix a head and window; values V = N x, unfolded; y = fold(A V).
+    A = softmax over keys of M * DW3x3 stride 2 (x), a matrix of k * k by k * k a head and window, 9 x 9 in the paper; values V = N x, unfolded; y = fold(A V).
     Windows overlap, and what they say of a position is added up, not averaged.
     """
 
-    def __init__(self, dim: int, head_dim: int) -> None:
+    def __init__(self, dim: int, head_dim: int, kernel_size: int = 3) -> None:
         super().__init__()
         heads, size = split_heads(dim, head_dim)
+        self.kernel_size, places = kernel_size, kernel_size**2
         self.reduce = DepthwiseConv(dim, 3, stride=2, bias=False)
-        self.num_heads, self.bank = heads, str(size)
-        # A bank for each size of heads: the same head has other channels at another.
-        self.scores = nn.ParameterDict({self.bank: trunc_normal(heads, K * K, K * K, dim, fan_in=dim)})
+        self.num_heads, self.bank = heads, str(size) if kernel_size == 3 else f"{size}_{kernel_size}"
+        # A bank for each size of heads, whose channels differ, and of windows, whose places do.
+        self.scores = nn.ParameterDict({self.bank: trunc_normal(heads, places, places, dim, fan_in=dim)})
         self.value = Conv(dim, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c = x.shape[:2]
         heads, size = self.num_heads, c // self.num_heads
-        a = F.conv2d(self.reduce(x), self.scores[self.bank].reshape(heads * K**4, c, 1, 1))
+        k, places = self.kernel_size, self.kernel_size**2
+        a = F.conv2d(self.reduce(x), self.scores[self.bank].reshape(heads * places**2, c, 1, 1))
         windows = a.shape[2] * a.shape[3]
-        a = a.reshape(b, heads, K * K, K * K, windows).permute(0, 1, 4, 2, 3).softmax(dim=-1)
-        v = F.unfold(self.value(x), K, padding=1, stride=2)
-        v = v.reshape(b, heads, size, K * K, windows).permute(0, 1, 4, 3, 2)
-        y = (a @ v).permute(0, 1, 4, 3, 2).reshape(b, c * K * K, windows)
-        return F.fold(y, map_size(x), K, padding=1, stride=2)
+        a = a.reshape(b, heads, places, places, windows).permute(0, 1, 4, 2, 3).softmax(dim=-1)
+        v = F.unfold(self.value(x), k, padding=k // 2, stride=2)
+        v = v.reshape(b, heads, size, places, windows).permute(0, 1, 4, 3, 2)
+        y = (a @ v).permute(0, 1, 4, 3, 2).reshape(b, c * places, windows)
+        return F.fold(y, map_size(x), k, padding=k // 2, stride=2)
 
 
 class Propagation(nn.Module):
@@ -94,10 +94,10 @@ class Sample(nn.Module):
 class SparseCMHSA(nn.Module):
     """Sample, C-MHSA, propagation: `expansion` times the input's channels come out (eq. 3.7)."""
 
-    def __init__(self, in_dim: int, patch_size: int, expansion: int, head_dim: int) -> None:
+    def __init__(self, in_dim: int, patch_size: int, expansion: int, head_dim: int, kernel_size: int = 3) -> None:
         super().__init__()
         self.sample = Sample(in_dim, expansion * in_dim, patch_size)
-        self.attention = CMHSA(expansion * in_dim, head_dim)
+        self.attention = CMHSA(expansion * in_dim, head_dim, kernel_size)
         self.propagate = Propagation(expansion * in_dim, patch_size)
 
     def forward(self, x: Float[Tensor, "b in h w"]) -> Float[Tensor, "b c h w"]:
@@ -114,6 +114,7 @@ class CMHSAMixer(TokenMixer):
         patch_size: a token stands for patch_size squared positions (4).
         expansion: channels of the sampled map over the block's (2).
         head_dim: channels of a head, or the next divisor of the sampled map's channels (32).
+        kernel_size: side of a window, odd (3).
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,10 +122,13 @@ class CMHSAMixer(TokenMixer):
         patch_size: int = 4
         expansion: int = 2
         head_dim: int = 32
+        kernel_size: int = 3
 
         def __post_init__(self) -> None:
+            check_odd(kernel_size=self.kernel_size)
             check_positive(patch_size=self.patch_size, expansion=self.expansion, head_dim=self.head_dim)
 
+    variants = (Options(patch_size=2, expansion=1, head_dim=8, kernel_size=5),)
     examples = (
         Options(patch_size=1, expansion=1, head_dim=8),
         Options(patch_size=2, head_dim=16),
@@ -140,7 +144,7 @@ class CMHSAMixer(TokenMixer):
         super().__init__(dim, options)
         inner = options.expansion * dim
         self.sample = Sample(dim, inner, options.patch_size)
-        self.attention = CMHSA(inner, options.head_dim)
+        self.attention = CMHSA(inner, options.head_dim, options.kernel_size)
         self.propagate = Propagation(inner, options.patch_size)
         self.project = Conv(inner, dim)
 

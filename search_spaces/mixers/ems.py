@@ -135,24 +135,43 @@ class StaticBranch(nn.Module):
 
 
 class DynamicBranch(nn.Module):
-    """Eqs. 3.6 to 3.8: the first channels through C-MHSA, the others through G-MHSA, fused by a 1x1 convolution."""
+    """Eqs. 3.6 to 3.8: the first channels through C-MHSA, the others through G-MHSA, fused by a 1x1 convolution.
 
-    def __init__(self, dim: int, options: "EMS.Options") -> None:
+    Args:
+        dim: channels that come out.
+        sizes: channels of C-MHSA and of G-MHSA, one behind the other in the input; 0 for no G-MHSA.
+    """
+
+    def __init__(self, dim: int, sizes: tuple[int, int], options: "EMS.Options") -> None:
         super().__init__()
-        rest = dim // 2 if options.operators == "g_mhsa" else 0
-        self.sizes = (dim - rest, rest)
-        self.local = SparseCMHSA(dim - rest, options.patch_sizes[2], 2, options.local_head_dim)
-        self.local_fuse = Conv(2 * (dim - rest), dim, bias=False)
-        if rest:
-            self.wide = SparseGMHSA(rest, options.patch_sizes[3], options.global_head_dim)
-            self.wide_fuse = Conv(rest, dim, bias=False)
+        self.sizes = sizes
+        self.local = SparseCMHSA(sizes[0], options.patch_sizes[2], 2, options.local_head_dim, options.local_kernel_size)
+        self.local_fuse = Conv(2 * sizes[0], dim, bias=False)
+        if sizes[1]:
+            self.wide = SparseGMHSA(sizes[1], options.patch_sizes[3], options.global_head_dim)
+            self.wide_fuse = Conv(sizes[1], dim, bias=False)
 
-    def forward(self, u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, u: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out h w"]:
         if not self.sizes[1]:
             return self.local_fuse(self.local(u))
         local, wide = u.split(self.sizes, dim=1)
         y = torch.cat((self.local(local), self.wide(wide)), dim=1)
         return F.conv2d(y, _weight(self.local_fuse, self.wide_fuse, dim=1))
+
+
+def branch_sizes(dim: int, options: "EMS.Options") -> tuple[int, int, int]:
+    """Channels of the static branch, of C-MHSA and of G-MHSA."""
+    if options.operators not in ("c_mhsa", "g_mhsa"):
+        return dim, 0, 0
+    has_wide = options.operators == "g_mhsa"
+    dynamic = math.floor(options.dynamic_ratio * dim + 1e-6) if options.split else dim
+    wide = math.floor(options.global_ratio * dynamic + 1e-6) if has_wide else 0
+    if not 0 < dynamic < dim + (not options.split) or wide == dynamic or (has_wide and not wide):
+        raise InputError(
+            f"dynamic_ratio {options.dynamic_ratio} and global_ratio {options.global_ratio} of {dim} channels leave a branch without any",
+            "at least one channel for each branch", "dynamic_ratio = 0.5",
+        )  # fmt: skip
+    return dim - dynamic if options.split else dim, dynamic - wide, wide
 
 
 @register("ems")
@@ -167,6 +186,11 @@ class EMS(TokenMixer):
         kernel_size: of the depthwise convolution (3).
         coordinate_kernel_size: of the coordinate convolutions (7).
         local_head_dim, global_head_dim: channels of a head of C-MHSA and G-MHSA (32, 16); one head at least.
+        dynamic_ratio: share of the channels that the dynamic branch gets (1/2); the static branch has the others.
+        global_ratio: share of the dynamic channels that G-MHSA gets (1/2); C-MHSA has the others.
+        split: whether the static and the dynamic branch share the channels out; without it, each reads and writes all of them (one
+            reading of table 3.9), and dynamic_ratio means nothing.
+        local_kernel_size: side of C-MHSA's windows, odd (3).
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,11 +202,24 @@ class EMS(TokenMixer):
         coordinate_kernel_size: int = 7
         local_head_dim: int = 32
         global_head_dim: int = 16
+        dynamic_ratio: float = 0.5
+        global_ratio: float = 0.5
+        split: bool = True
+        local_kernel_size: int = 3
 
         def __post_init__(self) -> None:
             if self.operators not in OPERATORS:
                 raise unknown("operators", self.operators, OPERATORS, 'operators = "{}"')
-            check_odd(kernel_size=self.kernel_size, coordinate_kernel_size=self.coordinate_kernel_size)
+            check_odd(
+                kernel_size=self.kernel_size,
+                coordinate_kernel_size=self.coordinate_kernel_size,
+                local_kernel_size=self.local_kernel_size,
+            )
+            for name in ("dynamic_ratio", "global_ratio"):
+                if not 0 < getattr(self, name) < 1:
+                    raise InputError(
+                        f"{name} is {getattr(self, name)}", "between 0 and 1; operators leaves branches out", f"{name} = 0.5"
+                    )  # fmt: skip
             check_positive(local_head_dim=self.local_head_dim, global_head_dim=self.global_head_dim)
             split = self.static_split
             if len(split) != 3 or not all(0 <= share <= 1 for share in split) or abs(sum(split) - 1) > 1e-6:
@@ -205,6 +242,11 @@ class EMS(TokenMixer):
         Options(operators="whiten"),
         Options(operators="identity"),
     )
+    variants = (
+        Options(dynamic_ratio=0.25, local_head_dim=4, global_head_dim=2),
+        Options(global_ratio=0.25, local_head_dim=4, global_head_dim=2, local_kernel_size=5),
+        Options(split=False, local_head_dim=4, global_head_dim=2),
+    )
     centred = {
         "static.segments.*.conv.weight": (2, 3),
         "static.segments.*.coordinate.row": (3,), "static.segments.*.coordinate.column": (2,),
@@ -216,42 +258,55 @@ class EMS(TokenMixer):
         that result.
         """
         used, default = OPERATORS.index(options.operators), cls.Options()
-        dynamic = dims[0] // 2 if options.operators in ("c_mhsa", "g_mhsa") else 0
-        wide = dynamic // 2 if options.operators == "g_mhsa" else 0
+        try:
+            static, local, wide = branch_sizes(dims[0], options)
+        except InputError:  # refused when it is built
+            return options
+        dynamic = local + wide
         split = default.static_split
         if used >= OPERATORS.index("pyramid"):
-            split = _roundest_split(options.static_split, dims[0] - dynamic)
-        samples = [used >= OPERATORS.index("pyramid") and size > 0 for size in _static_sizes(split, dims[0] - dynamic)]
+            split = _roundest_split(options.static_split, static)
+        samples = [used >= OPERATORS.index("pyramid") and size > 0 for size in _static_sizes(split, static)]
         patches = zip((samples[0], samples[2], dynamic, wide), options.patch_sizes, default.patch_sizes, strict=True)
-        local, far = default.local_head_dim, default.global_head_dim
+        shares = default.dynamic_ratio, default.global_ratio
+        if dynamic and options.split:
+            shares = roundest(options.dynamic_ratio, lambda other: _size_of(other, dims[0]) == dynamic), shares[1]
+        if wide:
+            shares = shares[0], roundest(options.global_ratio, lambda other: _size_of(other, dynamic) == wide)
+        near, far = default.local_head_dim, default.global_head_dim
         return replace(
             options,
             static_split=split,
             patch_sizes=tuple(own if matters else other for matters, own, other in patches),
             kernel_size=options.kernel_size if used else default.kernel_size,
             coordinate_kernel_size=options.coordinate_kernel_size if samples[0] or samples[2] else default.coordinate_kernel_size,
-            local_head_dim=split_heads(2 * (dynamic - wide), options.local_head_dim)[1] if dynamic else local,
+            local_head_dim=split_heads(2 * local, options.local_head_dim)[1] if local else near,
             global_head_dim=split_heads(wide, options.global_head_dim)[1] if wide else far,
+            dynamic_ratio=shares[0],
+            global_ratio=shares[1],
+            split=options.split or not dynamic,
+            local_kernel_size=options.local_kernel_size if local else default.local_kernel_size,
         )  # fmt: skip
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         if dim < 16:
             raise InputError(f"ems has {dim} channels", "16 or more, for its five branches", "width = 16")
-        dynamic = dim // 2 if options.operators in ("c_mhsa", "g_mhsa") else 0
-        self.sizes = (dim - dynamic, dynamic)
-        self.static_enter = Conv(dim, dim - dynamic, bias=False)
-        self.static = StaticBranch(dim - dynamic, options) if options.operators != "identity" else nn.Identity()
-        if dynamic:
-            self.local_enter = Conv(dim, dynamic - dynamic // 2 * (options.operators == "g_mhsa"), bias=False)
-            if options.operators == "g_mhsa":
-                self.wide_enter = Conv(dim, dynamic // 2, bias=False)
-            self.dynamic = DynamicBranch(dynamic, options)
+        static, local, wide = branch_sizes(dim, options)
+        self.sizes = (static, local + wide)
+        self.static_enter = Conv(dim, static, bias=False)
+        self.static = StaticBranch(static, options) if options.operators != "identity" else nn.Identity()
+        dynamic = local + wide
+        if local:
+            self.local_enter = Conv(dim, local, bias=False)
+            if wide:
+                self.wide_enter = Conv(dim, wide, bias=False)
+            self.dynamic = DynamicBranch(dynamic, (local, wide), options)
         # In the rows with a fusion but no dynamic branch, the fusion or the convolution behind the gate is the last one.
         self.leaves = options.operators not in ("pyramid", "gate")
         if self.leaves:
-            self.static_leave = Conv(dim - dynamic, dim, bias=False)
-            if dynamic:
+            self.static_leave = Conv(static, dim, bias=False)
+            if local:
                 self.dynamic_leave = Conv(dynamic, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -7,7 +7,8 @@ import dataclasses
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,6 @@ from search_spaces import registry
 from search_spaces.architecture import Part
 from search_spaces.costs.pieces import part_cost
 from search_spaces.mixers.c_mhsa import Propagation, Sample
-from search_spaces.mixers.d_mixer import DMixer
 from tests.contracts import Case, cases, noise, randomise
 
 Weights = dict[str, Tensor]
@@ -32,6 +32,9 @@ def gelu(x: Tensor) -> Tensor:
 
 def silu(x: Tensor) -> Tensor:
     return x / (1 + torch.exp(-x))
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": gelu, "silu": silu, "relu": lambda x: x.clamp(min=0)}
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:
@@ -181,8 +184,18 @@ def named_norm(name: str, w: Weights, x: Tensor, **options: Any) -> Tensor:
     return REFERENCES["norm", name](w, registry.options("norm", Part.of(name, **options)), x)
 
 
+def strided(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """Patches that overlap, for odd kernels, or lie side by side from the corner on, for even ones."""
+    if options.kernel_size % 2:
+        return conv(w["conv.weight"], x, options.stride)
+    seen = patches(
+        grown(x, *(-(-n // options.stride) * options.stride for n in x.shape[2:])), options.stride, options.stride, 0
+    )
+    return torch.einsum("oik,bikhw->bohw", w["patches.weight"].flatten(2), seen)
+
+
 def reference_conv_downsampling(w: Weights, options: Any, x: Tensor) -> Tensor:
-    return named_norm(options.norm, of(w, "norm"), conv(w["conv.weight"], x, options.stride))
+    return named_norm(options.norm, of(w, "norm"), strided(w, options, x))
 
 
 def reference_conv_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
@@ -205,12 +218,12 @@ def reference_mat_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
 def reference_hat_stem(w: Weights, options: Any, x: Tensor) -> Tensor:
     y = conv(w["conv1.weight"], x, 2, w["conv1.bias"])
     assert y.shape[1] == 16
-    return conv(w["conv2.weight"], silu(one_group(of(w, "norm"), y)), 2, w["conv2.bias"])
+    return conv(w["conv2.weight"], ACTIVATIONS[options.activation](one_group(of(w, "norm"), y)), 2, w["conv2.bias"])
 
 
 def reference_patch_embedding(w: Weights, options: Any, x: Tensor) -> Tensor:
     eps = {"eps": options.eps} if options.norm in ("layer_norm", "group_norm") else {}
-    y = conv(w["conv.weight"], x, options.stride, w["conv.bias"])
+    y = strided(w, options, x) + per_channel(w["conv.bias" if options.kernel_size % 2 else "patches.bias"])
     return named_norm(options.norm, of(w, "norm"), y, **eps)
 
 
@@ -316,6 +329,28 @@ def reference_idconv(w: Weights, options: Any, x: Tensor) -> Tensor:
     return torch.cat(out)
 
 
+def reference_dynamic_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """One image at a time: a share of each group for the whole image, and a sum of that many kernels."""
+    y = conv1x1(w["squeeze.weight"], None, x.mean((2, 3), keepdim=True))
+    y = conv1x1(w["expand.weight"], w["expand.bias"], gelu(batch_norm(of(w, "norm"), y)))
+    out = []
+    for image, share in zip(x.split(1), softmax(y[:, :, 0, 0], 1), strict=True):
+        kernel, bias = (sum(share[g] * w[name][g] for g in range(options.num_groups)) for name in ("kernels", "biases"))
+        out.append(depthwise(kernel[:, None], bias, image))
+    return torch.cat(out)
+
+
+LOCAL: dict[str, Callable[..., Tensor]] = {
+    "idconv": reference_idconv,
+    "depthwise": lambda w, options, x: depthwise(w["weight"], w["bias"], x),
+    "dynamic": reference_dynamic_conv,
+    "window": lambda w, options, x: conv1x1(
+        w["project.weight"], w["project.bias"], reference_local(w, options.kernel_size, options.head_dim, x)
+    ),
+}
+"""The D-Mixer's local operators."""
+
+
 def reference_idconv_mixer(w: Weights, options: Any, x: Tensor) -> Tensor:
     return reference_idconv(of(w, "conv"), options, x)
 
@@ -323,8 +358,13 @@ def reference_idconv_mixer(w: Weights, options: Any, x: Tensor) -> Tensor:
 def reference_osra(w: Weights, options: Any, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
     y, stride = x, options.sr_ratio
     if stride > 1:
-        r = of(w, f"reductions.{stride}")
-        y = gelu(batch_norm(of(r, "norm1"), depthwise(r["conv.weight"], None, y, stride)))
+        r = of(w, f"reductions.{stride}" if options.overlap else f"reductions.{stride}_apart")
+        if options.overlap:
+            y = depthwise(r["conv.weight"], None, y, stride)
+        else:
+            cells = patches(grown(y, *(-(-n // stride) * stride for n in y.shape[2:])), stride, stride, 0)
+            y = torch.einsum("ck,bckhw->bchw", r["conv.weight"][:, 0].flatten(1), cells)
+        y = gelu(batch_norm(of(r, "norm1"), y))
         y = batch_norm(of(r, "norm2"), per_channel(r["scale.weight"][:, 0, 0, 0]) * y)
         assert y.shape[2:] == (-(-x.shape[2] // stride), -(-x.shape[3] // stride))
     y = y + depthwise(w["refine.weight"], w["refine.bias"], y)
@@ -344,10 +384,15 @@ def reference_ste(w: Weights, x: Tensor) -> Tensor:
 
 
 def reference_d_mixer(w: Weights, options: Any, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
-    local = x.shape[1] - round(options.attention_ratio * x.shape[1])
-    a = reference_idconv(of(w, "idconv"), options, x[:, :local])
-    b = reference_osra(of(w, "osra"), options, x[:, local:], position_bias)
-    return reference_ste(of(w, "ste"), torch.cat((a, b), 1))
+    local, branches = x.shape[1] - round(options.attention_ratio * x.shape[1]), []
+    if options.attention_ratio < 1:
+        branches.append(LOCAL[options.local](of(w, options.local), options, x[:, :local]))
+    if options.attention_ratio > 0:
+        branches.append(reference_osra(of(w, "osra"), options, x[:, local:], position_bias))
+    y = torch.cat(branches, 1)
+    if options.enhancer == "conv1x1":
+        return conv1x1(w["conv1x1.weight"], w["conv1x1.bias"], y)
+    return reference_ste(of(w, "ste"), y)
 
 
 def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: Tensor) -> Tensor:
@@ -395,6 +440,19 @@ def reference_partial_attention(w: Weights, options: Any, x: Tensor, residual: T
             for p in rest:
                 out[i, :, p] = token[p] + y if options.background_residual else y
     return out.reshape(b, c, height, width)
+
+
+def reference_se_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
+    y = gelu(batch_norm(of(w, "norm"), depthwise(w["conv.weight"], None, x)))
+    pooled = conv1x1(w["squeeze.weight"], w["squeeze.bias"], y.mean((2, 3), keepdim=True)).clamp(min=0)
+    assert pooled.shape[1] == max(1, x.shape[1] // options.reduction)
+    gate = 1 / (1 + torch.exp(-conv1x1(w["expand.weight"], w["expand.bias"], pooled)))
+    return conv1x1(w["project.weight"], w["project.bias"], gate * y)
+
+
+def reference_absolute(w: Weights, options: Any, x: Tensor) -> Tensor:
+    axes = (bicubic(options.map_size, size) for size in x.shape[2:])
+    return x + torch.einsum("hi,wj,cij->chw", *axes, w[f"tables.{options.map_size}"])
 
 
 def reference_pooling(w: Weights, options: Any, x: Tensor) -> Tensor:
@@ -517,8 +575,9 @@ def reference_dw_mlp(w: Weights, options: Any, x: Tensor) -> Tensor:
 
 
 def reference_inverted_residual(w: Weights, options: Any, x: Tensor) -> Tensor:
-    y = silu(conv1x1(w["fc1.weight"], None, one_group(of(w, "norm1"), x)))
-    y = silu(depthwise(w["conv.weight"], None, y))
+    activation = ACTIVATIONS[options.activation]
+    y = activation(conv1x1(w["fc1.weight"], None, one_group(of(w, "norm1"), x)))
+    y = activation(depthwise(w["conv.weight"], None, y))
     return one_group(of(w, "norm2"), conv1x1(w["fc2.weight"], None, y))
 
 
@@ -528,6 +587,8 @@ def reference_rp_cpe_ffn(w: Weights, options: Any, x: Tensor) -> Tensor:
     y = h if options.skip else 0 * h
     for i in range(options.num_branches):
         branch = of(w, f"branches.{i}")
+        sizes = [options.kernel_size - 2 * n for n in range(options.kernel_size // 2 + 1)]  # by turns where they differ
+        assert branch["conv.weight"].shape[-1] == (sizes[i % len(sizes)] if options.diverse else options.kernel_size)
         z = depthwise(branch["conv.weight"], branch.get("conv.bias"), h)
         y = y + (batch_norm(of(branch, "norm"), z) if options.branch_norm else z)
     return conv1x1(w["fc2.weight"], w["fc2.bias"], gelu(y))
@@ -567,23 +628,26 @@ def propagate(weight: Tensor, x: Tensor, size: int, to: torch.Size) -> Tensor:
     return weight[:, 0, i % size, j % size] * x[:, :, i // size, j // size]
 
 
-def c_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
-    """Window by window around every second position: what its centre says that its nine positions take of its nine values."""
+def c_mhsa(w: Weights, x: Tensor, head_dim: int, kernel: int = 3) -> Tensor:
+    """Window by window around every second position: what its centre says that its k * k positions take of its k * k values."""
+    places, edge = kernel**2, kernel // 2
     b, c, height, width = x.shape
-    heads = max(1, c // head_dim)
-    scores = w[f"scores.{c // heads}"]
-    assert scores.shape == (heads, 9, 9, c)
+    heads = by_heads(x, head_dim).shape[1]
+    scores = w[f"scores.{c // heads}" if kernel == 3 else f"scores.{c // heads}_{kernel}"]
+    assert scores.shape == (heads, places, places, c)
     centres = depthwise(w["reduce.weight"], None, x, 2)
     attention = softmax(torch.einsum("ansc,bchw->banshw", scores, centres), 3)
-    values = patches(conv1x1(w["value.weight"], None, x), 3, 2, 1)
-    values = values.reshape(b, heads, c // heads, 9, *centres.shape[2:])
-    out = torch.zeros(b, heads, c // heads, height + 2, width + 2, dtype=x.dtype)  # with what lies outside the map
+    values = patches(conv1x1(w["value.weight"], None, x), kernel, 2, edge)
+    values = values.reshape(b, heads, c // heads, places, *centres.shape[2:])
+    out = torch.zeros(
+        b, heads, c // heads, height + 2 * edge + 1, width + 2 * edge + 1, dtype=x.dtype
+    )  # with what lies outside the map
     for i in range(centres.shape[2]):
         for j in range(centres.shape[3]):
             y = torch.einsum("bans,bads->badn", attention[..., i, j], values[..., i, j])
-            for n in range(9):
-                out[..., 2 * i + n // 3, 2 * j + n % 3] += y[..., n]
-    return out[..., 1:-1, 1:-1].reshape(x.shape)
+            for n in range(places):
+                out[..., 2 * i + n // kernel, 2 * j + n % kernel] += y[..., n]
+    return out[..., edge : edge + height, edge : edge + width].reshape(x.shape)
 
 
 def g_mhsa(w: Weights, x: Tensor, head_dim: int) -> Tensor:
@@ -600,7 +664,7 @@ def sparse(attention: Callable[..., Tensor], w: Weights, weight: Tensor, x: Tens
 def reference_c_mhsa(w: Weights, options: Any, x: Tensor) -> Tensor:
     weight = w[f"propagate.kernels.{options.patch_size}"]
     assert len(weight) == options.expansion * x.shape[1]
-    y = sparse(c_mhsa, w, weight, x, options.patch_size, options.head_dim)
+    y = sparse(partial(c_mhsa, kernel=options.kernel_size), w, weight, x, options.patch_size, options.head_dim)
     return conv1x1(w["project.weight"], w["project.bias"], y)
 
 
@@ -653,21 +717,24 @@ def reference_ems(w: Weights, options: Any, x: Tensor) -> Tensor:
     if options.operators in ("pyramid", "gate"):
         return y
     y = conv1x1(w["static_leave.weight"], None, y)
+    share = Fraction(str(options.dynamic_ratio)) if options.split else 1  # without a split each branch has all channels
+    dynamic = int(share * x.shape[1])
+    wide = int(Fraction(str(options.global_ratio)) * dynamic) if options.operators == "g_mhsa" else 0
+    sizes = {"local": dynamic - wide, "wide": wide}
+    local = partial(c_mhsa, kernel=options.local_kernel_size)
     branches = {
-        "c_mhsa": (("local", c_mhsa, 2, options.patch_sizes[2], options.local_head_dim),),
-        "g_mhsa": (
-            ("local", c_mhsa, 4, options.patch_sizes[2], options.local_head_dim),
-            ("wide", g_mhsa, 4, options.patch_sizes[3], options.global_head_dim),
-        ),
+        "local": (local, 2, options.patch_sizes[2], options.local_head_dim),
+        "wide": (g_mhsa, 1, options.patch_sizes[3], options.global_head_dim),
     }
-    for name, attention, share, patch, head_dim in branches.get(options.operators, ()):
+    for name, (attention, expansion, patch, head_dim) in branches.items():
+        if options.operators not in ("c_mhsa", "g_mhsa") or not sizes[name]:
+            continue
         u = conv1x1(w[f"{name}_enter.weight"], None, x)
-        half = x.shape[1] // 2  # of the channels are for attention; of an odd number of them C-MHSA has the larger half
-        assert u.shape[1] == {2: half, 4: half // 2 if name == "wide" else half - half // 2}[share]
+        assert u.shape[1] == sizes[name]
         z = sparse(
             attention, of(w, f"dynamic.{name}"), w[f"dynamic.{name}.propagate.kernels.{patch}"], u, patch, head_dim
         )
-        assert z.shape[1] == {"local": 2, "wide": 1}[name] * u.shape[1]
+        assert z.shape[1] == expansion * u.shape[1]
         z = conv1x1(w[f"dynamic.{name}_fuse.weight"], None, z)
         y = y + conv1x1(w["dynamic_leave.weight"], None, z)
     return y
@@ -704,12 +771,14 @@ REFERENCES: dict[tuple[str, str], Callable[..., Tensor]] = {
     ("mixer", "none"): identity,
     ("mixer", "partial_attention"): reference_partial_attention,
     ("mixer", "pooling"): reference_pooling,
+    ("mixer", "se_conv"): reference_se_conv,
     ("mixer", "spatial_reduction_attention"): reference_spatial_reduction_attention,
     ("mixer", "window_attention"): reference_window_attention,
     ("norm", "batch_norm"): reference_batch_norm,
     ("norm", "group_norm"): reference_group_norm,
     ("norm", "layer_norm"): reference_layer_norm,
     ("norm", "none"): identity,
+    ("position", "absolute"): reference_absolute,
     ("position", "dpe"): reference_dpe,
     ("position", "none"): identity,
     ("position", "peg"): reference_dpe,
@@ -794,11 +863,13 @@ def test_dense_table_on_maps_of_its_size(case: Case, resize: str) -> None:
 
 @pytest.mark.parametrize(("keys_down", "keys_across"), [(0, 0), (2, 1), (-1, 3)])
 @pytest.mark.parametrize("more_heads", [-1, 0, 2])
-@pytest.mark.parametrize("case", cases("mixer", "d_mixer"), ids=str)
+@pytest.mark.parametrize(
+    "case", [case for case in cases("mixer", "d_mixer") if case.options.attention_ratio > 0], ids=str
+)
 def test_d_mixer_adds_its_position_bias(case: Case, more_heads: int, keys_down: int, keys_across: int) -> None:
     """Also a bias for fewer or more heads than it has, and for another grid of keys."""
     module = case.make().double()
-    heads = cast(DMixer, module).osra.query.num_heads
+    heads = round(case.options.attention_ratio * case.dims[0]) // case.options.head_dim
     height, width = 7, 5
     keys = (-(-height // case.options.sr_ratio) + keys_down, -(-width // case.options.sr_ratio) + keys_across)
     (x,) = case.inputs(height, width, batch=2, dtype=torch.float64)
@@ -811,7 +882,7 @@ def test_d_mixer_adds_its_position_bias(case: Case, more_heads: int, keys_down: 
 def test_rp_cpe_is_one_convolution_in_evaluation(case: Case, change: dict[str, Any]) -> None:
     options = dataclasses.replace(case.options, **change)
     module = randomise(case.module_class(*case.dims, options)).eval().double()
-    single = dataclasses.replace(options, num_branches=1, branch_norm=False, skip=False)
+    single = dataclasses.replace(options, num_branches=1, branch_norm=False, skip=False, diverse=False)
     merged = module.reparameterised()
     assert module.reparameterised_options(options) == (None if single == options else single)
     if single == options:
@@ -848,10 +919,10 @@ def test_reference_in_training(case: Case, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(("name", "function"), [("gelu", gelu), ("silu", silu), ("relu", lambda x: x.clamp(min=0))])
 def test_activations(name: str, function: Callable[[Tensor], Tensor]) -> None:
-    from search_spaces.layers import ACTIVATIONS
+    from search_spaces import layers
 
     x = noise(100, dtype=torch.float64) * 3
-    torch.testing.assert_close(ACTIVATIONS[name](x), function(x))
+    torch.testing.assert_close(layers.ACTIVATIONS[name](x), function(x))
 
 
 def test_attention_is_softmax_attention() -> None:

@@ -109,7 +109,8 @@ def test_parts_say_what_they_are(kind: str) -> None:
     for name, found in registry.parts(kind).items():
         assert found.__doc__, name
         assert found.kind == kind
-        assert len({repr(example) for example in found.examples}) == len(found.examples), f"{name} repeats an example"
+        examples = [repr(example) for example in (*found.examples, *found.variants)]
+        assert len(set(examples)) == len(examples), f"{name} repeats an example"
 
 
 def test_axes_are_matched_by_pattern() -> None:

@@ -137,6 +137,27 @@ def test_unknown_options_are_refused() -> None:
         meta("mat_1", patch_size=4)
 
 
+def test_hat_net_takes_other_grids() -> None:
+    """As for dense prediction: the same weights, other outputs; and every other network refuses them."""
+    model = small("hat_net_tiny")
+    other = small("hat_net_tiny", window_sizes=(8, 8, 8), pool_sizes=(16, 8, 4))
+    other.load_state_dict(model.state_dict())
+    mixers = [stage.blocks[0].mixer for stage in other.arch.stages]
+    assert [(mixer.values()["window_size"], mixer.values()["pool_size"]) for mixer in mixers] == [
+        (8, 16),
+        (8, 8),
+        (8, 4),
+        (1, 1),
+    ]
+    x = noise(1, 3, SIZE, SIZE)
+    with torch.no_grad():
+        assert not torch.equal(model(x), other(x))
+        assert torch.equal(model(x), small("hat_net_tiny", window_sizes=(8, 7, 7), pool_sizes=(8, 4, 2))(x))
+    for name, wrong in (("hat_net_tiny", (8, 8)), ("hat_net_tiny", (8, 8, 1)), ("mat_1", (8, 8, 8))):
+        with pytest.raises(InputError, match="window_sizes are"):
+            meta(name, window_sizes=wrong)
+
+
 # Configuration
 
 
