@@ -6,6 +6,10 @@ option keep their text and their digest. Standard library only, because architec
 An option is entered here when it is added to a part that exists; its default must be the value here, which registering checks.
 """
 
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
 ADDED: dict[tuple[str, str], bool | int | float | str] = {
     ("hat_stem", "activation"): "silu",
     ("inverted_residual", "activation"): "silu",
@@ -22,9 +26,10 @@ ADDED: dict[tuple[str, str], bool | int | float | str] = {
 """(part, option): the value that is left out."""
 
 
-def added(part: str) -> dict[str, bool | int | float | str]:
+@cache
+def added(part: str) -> Mapping[str, bool | int | float | str]:
     """The options of a part that are left out at a value, and that value."""
-    return {option: value for (name, option), value in ADDED.items() if name == part}
+    return MappingProxyType({option: value for (name, option), value in ADDED.items() if name == part})
 
 
 def is_left_out(part: str, option: str, value: object) -> bool:

@@ -171,19 +171,18 @@ class _Stage:
 
     def _bound_blocks(self, number: int, outside: float, depth: int, blocks: "_Blocks", found: _Least) -> None:
         """With one block that has the choice; with all of them where the choice is made once per stage."""
-        for slot in SLOTS:
-            least = blocks.least_with[slot]
-            for part, one in least.items():
-                same = slot in self.space.per_stage
-                total = outside + (depth * one if same else one + _times(depth - 1, blocks.least))
-                found.of(Choice(number, slot, part.name), total)
-                for key, value in part.values().items():
-                    choice = Choice(number, slot, part.name, key, value)
-                    if not same and f"{slot}.{part.name}.{key}" in self.space.per_stage:
-                        total = outside + one + _times(depth - 1, blocks.least_beside(choice))
-                    elif not same:
-                        total = outside + one + _times(depth - 1, blocks.least)
-                    found.of(choice, total)
+        for choice, one in blocks.least_of.items():
+            if choice.place in self.space.per_stage:
+                total = outside + depth * one
+            elif choice.option and f"{choice.place}.{choice.part}.{choice.option}" in self.space.per_stage:
+                total = outside + one + _times(depth - 1, blocks.least_beside(choice))
+            else:
+                total = outside + one + _times(depth - 1, blocks.least)
+            found.of(choice._replace(stage=number), total)
+
+
+ANY = -1
+"""The stage of a choice that is any stage's."""
 
 
 class _Blocks:
@@ -213,6 +212,12 @@ class _Blocks:
             "ffn": {f: first + min(ffn[pair][f] + min(mixer[pair].values()) for pair in pairs) for f in parts["ffn"]},
         }  # fmt: skip
         self._beside: dict[Choice, float] = {}
+        least = _Least()
+        for slot, found in self.least_with.items():
+            for part, one in found.items():
+                least.of_part(ANY, slot, part, one)
+        self.least_of = least.totals
+        """The least of a block with each choice, as of a stage `ANY`."""
 
     def least_beside(self, choice: Choice) -> float:
         """The least of a block beside one that has the value of an option that all blocks with its part share."""

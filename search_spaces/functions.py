@@ -7,7 +7,7 @@ one gene vector; `number_of_members` counts each function once.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -332,13 +332,37 @@ class _Group(NamedTuple):
     part: str = ""
     options: tuple[str, ...] = ()
 
-    def key(self, choice: PartChoice, indices: Indices) -> Indices | tuple[str, Indices] | None:
-        """What blocks with this member share; None for blocks that are not concerned."""
+    def key(self, choice: PartChoice, indices: Indices) -> "Key | None":
+        """What blocks with this member share, None for an option that their stage does not offer; None for blocks that are not concerned."""
         if not self.part:
             return choice.name, indices
         if choice.name != self.part:
             return None
-        return tuple(index for (key, _), index in zip(choice.options, indices, strict=True) if key in self.options)
+        at = dict(zip((key for key, _ in choice.options), indices, strict=True))
+        return tuple(at.get(option) for option in self.options)
+
+    def choices(self, keys: Iterable["Key"]) -> "Iterator[Key]":
+        """Each choice of all that is shared, from what the blocks of several stages have of it."""
+        if not self.part:
+            return iter(dict.fromkeys(keys))
+        columns = zip(*keys, strict=True)
+        return itertools.product(*(dict.fromkeys(index for index in column if index is not None) for column in columns))
+
+    def fits(self, key: "Key", choice: "Key") -> bool:
+        """Whether blocks with this key are allowed beside a choice of all that is shared."""
+        return all(own is None or own == chosen for own, chosen in zip(key, choice, strict=True))
+
+
+Key = tuple[object, ...]
+"""The name of a member's part and its indices where a whole slot is shared, else the index of each option that is."""
+
+
+def _joined(groups: Iterable[_Group]) -> list[_Group]:
+    """One group of each part of a slot, where stages offer different ones of the options that are shared."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for group in groups:
+        found.setdefault((group.slot, group.part), {}).update(dict.fromkeys(group.options))
+    return [_Group(slot, part, tuple(options)) for (slot, part), options in found.items()]
 
 
 def _groups(offered: Slot, slot: str, ties: tuple[str, ...]) -> list[_Group]:
@@ -419,6 +443,7 @@ class _Count:
             for slot, offered in zip(SLOTS, stage.blocks, strict=True)
             for group in _groups(offered, slot, self.space.per_network if stage.depth[-1] else ())
         )
+        groups = _joined(groups)
         for chosen in itertools.product(*(self._alternatives(group, places).items() for group in groups)):
             times, allowed = 1, dict[tuple[int, str, Node], Allowed]()
             for group, (sets, count) in zip(groups, chosen, strict=True):
@@ -431,18 +456,22 @@ class _Count:
     def _alternatives(self, group: _Group, places: list[tuple[int, Node]]) -> Alternatives:
         """The sets of parts that the blocks of these stages and maps may have, for what they share."""
         offers = [self._offer(s, group.slot, node) for s, node in places]
-        kept: list[dict[object, set[Part]]] = []
+        kept: list[dict[Key, set[Part]]] = []
+        free: list[set[Part]] = []
         for offer in offers:
-            here: dict[object, set[Part]] = {}
+            here: dict[Key, set[Part]] = {}
+            others = set[Part]()
             for choice in offer.slot:
                 for indices in _all_indices(choice):
-                    here.setdefault(group.key(choice, indices), set()).add(offer.parts[choice.name, indices])
+                    key, part = group.key(choice, indices), offer.parts[choice.name, indices]
+                    (others if key is None else here.setdefault(key, set())).add(part)
             kept.append(here)
-        keys = dict.fromkeys(key for here in kept for key in here if key is not None)
-        free = [here.get(None, set()) for here in kept]
-        return _union([
-            tuple(frozenset(here.get(key, set()) | other) for here, other in zip(kept, free, strict=True)) for key in keys
-        ])  # fmt: skip
+            free.append(others)
+        found = []
+        for chosen in group.choices(key for here in kept for key in here):
+            fitting = [[parts for key, parts in here.items() if group.fits(key, chosen)] for here in kept]
+            found.append(tuple(frozenset(other.union(*parts)) for parts, other in zip(fitting, free, strict=True)))
+        return _union(found)
 
     def _ways(self, allowed: dict[tuple[int, str, Node], Allowed]) -> int:
         """The number of members whose blocks have what is allowed."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from search_spaces.additions import is_left_out
-from search_spaces.architecture import Part
+from search_spaces.architecture import SLOTS, Part
 from search_spaces.errors import InputError, unknown
 from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace, check_ties
 from search_spaces.textfiles import expanded, read_text
@@ -107,35 +107,39 @@ def check(space: SearchSpace) -> SearchSpace:
             complete.append(PartChoice(choice.name, tuple(sorted(offered))))
         return tuple(complete)
 
-    from search_spaces.architecture import SLOTS
+    def there(ties: tuple[str, ...], stages: list[tuple[Slot, ...]]) -> tuple[str, ...]:
+        """The ties of slots, and of options that are not left out."""
+        kept = {
+            f"{kind}.{choice.name}.{key}"
+            for blocks in stages
+            for kind, choices in zip(SLOTS, blocks, strict=True)
+            for choice in choices
+            for key, _ in choice.options
+        }
+        return tuple(tie for tie in ties if tie in SLOTS or tie in kept)
 
     def stage_space(number: int, stage: StageSpace) -> StageSpace:
         here = f"stages.{number}"
         blocks = tuple(slot(kind, choices, f"{here}.{kind}") for kind, choices in zip(SLOTS, stage.blocks, strict=True))
-        ties = {
-            f"{s}.{c.name}.{key}"
-            for s, choices in zip(SLOTS, blocks, strict=True)
-            for c in choices
-            for key, _ in c.options
-        }
         return StageSpace(
             width=stage.width,
             depth=stage.depth,
             embedding=slot("embedding", stage.embedding, f"{here}.embedding"),
             blocks=blocks,
-            per_stage=tuple(tie for tie in stage.per_stage if tie in SLOTS or tie in ties),
+            per_stage=there(stage.per_stage, [blocks]),
             position_bias=slot("position_bias", stage.position_bias, f"{here}.position_bias"),
         )
 
+    stages = tuple(stage_space(number, stage) for number, stage in enumerate(space.stages))
     checked = SearchSpace(
         name=space.name,
         about=space.about,
         in_channels=space.in_channels,
         num_classes=space.num_classes,
         resolution=space.resolution,
-        stages=tuple(stage_space(number, stage) for number, stage in enumerate(space.stages)),
+        stages=stages,
         head=slot("head", space.head, "head"),
-        per_network=space.per_network,
+        per_network=there(space.per_network, [stage.blocks for stage in stages]),
         rules=RULES,
     )
     check_ties(checked)

@@ -12,6 +12,8 @@ from search_spaces.registry import SkipInit, complete
 
 SIZES = {
     "transxnet_ratio": 5**3,
+    "transxnet_ratio_tied": 5,
+    "transxnet_enhancers": 2 * 2,
     "transxnet_scales": 5**3,
     "transxnet_local": 4**3,
     "hat_net_grids": 9 * 6 * 2,
@@ -50,3 +52,10 @@ def test_the_text_of_a_network_leaves_out_what_was_added_later() -> None:
     assert other.to_json().count('"local":"depthwise"') == 6
     assert complete(plain) == plain
     assert dict(plain.stages[0].blocks[0].mixer.options).keys() < plain.stages[0].blocks[0].mixer.values().keys()
+
+
+def test_one_ratio_for_all_stages_is_among_one_for_each() -> None:
+    tied, free = load_space("transxnet_ratio_tied"), load_space("transxnet_ratio")
+    assert [gene.name for gene in tied.genes] == ["mixer.d_mixer.attention_ratio"]
+    for index in range(len(tied.genes[0].choices)):
+        assert tied.decode((index,)) == free.decode((index,) * 3)

@@ -25,7 +25,7 @@ from search_spaces.narrowing import narrowed
 from search_spaces.network import Network, children, own_norms
 from search_spaces.papers import paper_networks
 from search_spaces.registry import SkipInit, complete, complete_part, lookup
-from search_spaces.space import SearchSpace
+from search_spaces.space import SearchSpace, _Neighbours
 from search_spaces.writing import to_toml
 from tests.contracts import no_shape_checks, noise
 
@@ -254,7 +254,40 @@ embedding = { part = "conv_downsampling" }
 mixer = { part = "none" }
 """
 
-SMALL = [check(SearchSpace.from_toml(text)) for text in (TIED, OWN)]
+# A stage that lacks one of two options of a part which the others share, and one that lacks the part.
+PARTLY = """
+name = "partly"
+in_channels = 2
+num_classes = 3
+resolution = 8
+per_network = ["mixer.d_mixer.overlap", "mixer.d_mixer.enhancer"]
+head = { part = "linear_head" }
+[block]
+position = { part = "none" }
+norm = { part = "group_norm" }
+scale = { part = "none" }
+ffn = { part = "mlp", ratio = 1 }
+[[stages]]
+width = [8, 16]
+depth = [0, 1]
+embedding = { part = "conv_stem", stride = 2 }
+mixer = [
+    { part = "d_mixer", sr_ratio = 2, kernel_size = 3, overlap = [true, false], enhancer = ["ste", "conv1x1"] },
+    { part = "none" },
+]
+[[stages]]
+width = 16
+depth = [0, 2]
+embedding = { part = "conv_downsampling" }
+mixer = { part = "d_mixer", kernel_size = [3, 5], enhancer = ["ste", "conv1x1"] }
+[[stages]]
+width = 16
+depth = 1
+embedding = { part = "conv_downsampling" }
+mixer = [{ part = "identity" }, { part = "pooling" }]
+"""
+
+SMALL = [check(SearchSpace.from_toml(text)) for text in (TIED, OWN, PARTLY)]
 small = pytest.mark.parametrize("space", SMALL, ids=lambda space: space.name)
 
 
@@ -267,6 +300,30 @@ def every_member(space: SearchSpace) -> dict[Architecture, tuple[int, ...]]:
 @small
 def test_size_counts_functions(space: SearchSpace) -> None:
     assert space.size == len(every_member(space)) == len({arch.digest for arch in every_member(space)})
+
+
+@small
+def test_genes_decoded_after_similar_ones(space: SearchSpace) -> None:
+    """What a descent remembers of a stage holds beside shared choices and for the map that the stage gets."""
+    near, rng, seen = _Neighbours(space), random.Random(0), dict[Architecture, tuple[int, ...]]()
+    for _ in range(200):
+        genes = tuple(rng.randrange(len(gene.choices)) for gene in space.genes)
+        arch = space.decode(genes)
+        assert near.decode(genes) == arch
+        assert tuple(near.active(genes)) == space.active(genes)
+        objects = tuple(map(id, near.pieces(genes)[0]))
+        assert seen.setdefault(arch, objects) == objects
+
+
+@small
+def test_descents_end_at_the_least_and_the_most(space: SearchSpace) -> None:
+    macs = [pieces.cost(arch).macs for arch in every_member(space)]
+    assert cost_of(space.smallest(cost_of)) == min(macs)
+    assert cost_of(space.largest(cost_of)) == max(macs)
+
+
+def cost_of(arch: Architecture) -> float:
+    return pieces.cost(arch).macs
 
 
 @small
