@@ -73,7 +73,8 @@ def least_totals(space: SearchSpace, price: Price, base: float = 0.0) -> dict[Ch
     for state, parts in heads.items():
         for part, cost in parts.items():
             found.of_part(len(stages), "head", part, before[-1][state] + cost)
-    return dict(found.totals)
+    offered = set(every_choice(space))  # without the options that parts leave out at their default
+    return {choice: total for choice, total in found.totals.items() if choice in offered}
 
 
 class _Least:

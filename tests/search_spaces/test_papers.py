@@ -83,7 +83,7 @@ def test_macs_of_the_larger_image() -> None:
 PRINTED_PARAMS = {"linglo": 6.5, "emsnet": 2.5, "partialformer": 1.0}
 PRINTED_MACS = {"emsnet": 2.5, "partialformer": 1.0, "mat": 0.15}
 EXCEPTIONS = {
-    "emsnet_table_3_9_no_split": 9.9,
+    "emsnet_table_3_9_no_split": 10.0,
     "linglo_table_5_c_c_h_h": 8.2,
     "emsnet_table_3_5_c_mhsa": 3.1,
     "emsnet_table_3_7_fine": 3.1,
