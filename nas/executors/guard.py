@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from nas.environment import variable
 from nas.log import say
 from search_spaces.errors import InputError
 
@@ -96,15 +97,8 @@ def new_mark() -> Path:
 @contextmanager
 def told(words: Words, mark: Path) -> Iterator[None]:
     """Processes that are started meanwhile know the words and the mark."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = json.dumps({"mark": str(mark), "words": asdict(replace(words, ended=None))})
-    try:
+    with variable(VARIABLE, json.dumps({"mark": str(mark), "words": asdict(replace(words, ended=None))})):
         yield
-    finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before
 
 
 def check_guarded() -> None:

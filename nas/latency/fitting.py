@@ -43,6 +43,11 @@ class Column:
     signed: bool = False
 
     @property
+    def is_of_part(self) -> bool:
+        """Whether it is of the units of one part alone."""
+        return self.group is not None and self.group not in GROUPS
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Of units that it is summed over, or the one kind and part."""
         return tuple(PARTS_OF) if self.group is None else GROUPS.get(self.group, (self.group,))
@@ -127,7 +132,7 @@ class Calibration:
         found = []
         for name, columns in self._forms():
             matrix = self._matrix(columns)
-            if matrix is None or len(self.ms) < 2 + sum(column.penalty != PART_PENALTY for column in columns):
+            if matrix is None or len(self.ms) < 2 + sum(not column.is_of_part for column in columns):
                 continue
             coefficients = _fit(matrix, self.ms, columns)
             found.append(Fitted(name, *_model(columns, coefficients), _left_out(matrix, self.ms, columns)))

@@ -1,18 +1,19 @@
 """torch.compile of a whole module, for fixed sizes."""
 
-import contextlib
 import os
 import shutil
 import subprocess
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from nas.environment import variable
 from nas.runtimes import Setting
 from nas.runtimes.cuda import graphed
 from nas.runtimes.forms import check_device, check_outputs, folded, outputs_of, placed, placed_inputs, set_threads
@@ -88,21 +89,9 @@ class Compiled:
         return {"torch": torch.__version__, "C++ compiler": _compiler_version()}
 
 
-@contextlib.contextmanager
-def _cache_in(folder: Path | None) -> Iterator[None]:
+def _cache_in(folder: Path | None) -> AbstractContextManager[None]:
     """Lets the compiler keep its files in a folder; in its own, which many systems empty, if that is None."""
-    if folder is None:
-        yield
-        return
-    before = os.environ.get(CACHE)
-    os.environ[CACHE] = str(folder.resolve())
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[CACHE]
-        else:
-            os.environ[CACHE] = before
+    return nullcontext() if folder is None else variable(CACHE, str(folder.resolve()))
 
 
 def _compiler() -> str | None:
