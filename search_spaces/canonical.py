@@ -6,14 +6,13 @@ Parts say which of their options matter beside the others on a map of some size 
 branches both bring norms of their own has the norm `none`. What a part says holds for square maps of the architecture's resolution.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, lru_cache
-from typing import cast
 
 from search_spaces.architecture import Architecture, Block, Part, Stage
 from search_spaces.costs.pieces import part_cost
 from search_spaces.network import children
-from search_spaces.registry import PositionBias, lookup, options
+from search_spaces.registry import lookup, options
 
 NO_NORM = Part("none")
 """The norm of a block whose branches need none."""
@@ -111,8 +110,9 @@ def for_resolution(arch: Architecture, resolution: int) -> Architecture:
     for stage in arch.stages:
         dims = (dim, stage.width)
         side, new = size_after(stage.embedding, dims, side, side)[0], size_after(stage.embedding, dims, new, new)[0]
-        bias = stage.position_bias and resized_bias(stage.position_bias, side, new)
-        stages.append(Stage(width=stage.width, embedding=stage.embedding, blocks=stage.blocks, position_bias=bias))
+        bias = stage.position_bias and resized("position_bias", stage.position_bias, side, new)
+        blocks = tuple(replace(block, position=resized("position", block.position, side, new)) for block in stage.blocks)
+        stages.append(replace(stage, blocks=blocks, position_bias=bias))
         dim = stage.width
     return Architecture(
         in_channels=arch.in_channels, num_classes=arch.num_classes, resolution=resolution, stages=tuple(stages), head=arch.head
@@ -120,10 +120,10 @@ def for_resolution(arch: Architecture, resolution: int) -> Architecture:
 
 
 @cache
-def resized_bias(part: Part, side: int, new_side: int) -> Part:
-    """A position bias for the same stage at another resolution: see `PositionBias.resized_options`."""
-    given = options("position_bias", part)
-    found = cast("type[PositionBias]", lookup("position_bias", part.name)).resized_options(given, side, new_side)
+def resized(kind: str, part: Part, side: int, new_side: int) -> Part:
+    """A position encoding or bias in the same stage at another resolution: see `PartModule.resized_options`."""
+    given = options(kind, part)
+    found = lookup(kind, part.name).resized_options(given, side, new_side)
     if found == given:
         return part
     values = asdict(found)
@@ -149,8 +149,8 @@ class PartRules:
         part = lookup(kind, name)
         return not (part.brings_norm or (kind == "mixer" and part.is_absent))  # type: ignore[attr-defined]
 
-    def resized_bias(self, part: Part, side: int, new_side: int) -> Part:
-        return resized_bias(part, side, new_side)
+    def resized(self, kind: str, part: Part, side: int, new_side: int) -> Part:
+        return resized(kind, part, side, new_side)
 
 
 RULES = PartRules()
@@ -158,6 +158,6 @@ RULES = PartRules()
 
 def forget() -> None:
     """Forgets what is remembered; for tests that register parts."""
-    for remembered in (canonical_part, canonical_block, canonical, resized_bias):
+    for remembered in (canonical_part, canonical_block, canonical, resized):
         remembered.cache_clear()
     _SIZES.clear()

@@ -113,8 +113,8 @@ class Rules(Protocol):
         """Whether the branch of a token mixer or FFN has the norm of its block."""
         ...
 
-    def resized_bias(self, part: Part, side: int, new_side: int) -> Part:
-        """A position bias for the same stage at another resolution."""
+    def resized(self, kind: str, part: Part, side: int, new_side: int) -> Part:
+        """The same part in the same stage at another resolution."""
         ...
 
 

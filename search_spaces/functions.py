@@ -569,19 +569,24 @@ def resized_stages(space: "SearchSpace", resolution: int, rules: Rules) -> tuple
         before = {
             tuple(rules.size_after(part, dims, side, side)[0] for side in sides) for part in parts for sides in before
         }
-        bias = tuple(_resized(choice, sorted(before), rules) for choice in stage.position_bias)
-        stages.append(replace(stage, position_bias=bias))
+        sides = sorted(before)
+        bias = tuple(_resized("position_bias", choice, sides, rules) for choice in stage.position_bias)
+        blocks = tuple(
+            tuple(_resized(kind, choice, sides, rules) for choice in slot) if kind == "position" else slot
+            for kind, slot in zip(SLOTS, stage.blocks, strict=True)
+        )
+        stages.append(replace(stage, blocks=blocks, position_bias=bias))
         dim = stage.width[0]
     return tuple(stages)
 
 
-def _resized(choice: PartChoice, sides: list[tuple[int, ...]], rules: Rules) -> PartChoice:
-    """What is offered of a position bias for other maps: sides before and after, of each map that the stage may have."""
+def _resized(kind: str, choice: PartChoice, sides: list[tuple[int, ...]], rules: Rules) -> PartChoice:
+    """What is offered of a part for other maps: sides before and after, of each map that the stage may have."""
     if choice.name == NO_BIAS:
         return choice
     values: dict[str, dict] = {key: {} for key, _ in choice.options}
     for part in choice.members():
-        changed = [new for old in sides if (new := rules.resized_bias(part, *old)) != part]
+        changed = [new for old in sides if (new := rules.resized(kind, part, *old)) != part]
         for new in changed or [part]:
             for key, value in new.options:
                 values[key].setdefault(repr(value), value)

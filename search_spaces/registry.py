@@ -73,6 +73,15 @@ class PartModule(nn.Module):
         return options
 
     @classmethod
+    def resized_options(cls, options: Any, side: int, new_side: int) -> Any:
+        """The options for the same stage at another resolution of the images.
+
+        Args:
+            side, new_side: of the stage's map in pixels, before and after.
+        """
+        return options
+
+    @classmethod
     def reparameterised_options(cls, options: Any) -> Any:
         """Options of the part that `reparameterised` gives; None when there is nothing to merge."""
         return None
@@ -127,15 +136,6 @@ class PositionBias(PartModule):
     """
 
     kind = "position_bias"
-
-    @classmethod
-    def resized_options(cls, options: Any, side: int, new_side: int) -> Any:
-        """The options for the same stage at another resolution of the images.
-
-        Args:
-            side, new_side: of the stage's map in pixels, before and after.
-        """
-        return options
 
     def __init__(self, options: Any) -> None:
         super().__init__()

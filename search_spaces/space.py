@@ -311,7 +311,7 @@ class SearchSpace:
     def bind(self, in_channels: int, num_classes: int, resolution: int) -> "SearchSpace":
         """The same choices for another data set. Position tables that are made for the maps of their stage are made for its new maps."""
         bound = replace(self, in_channels=in_channels, num_classes=num_classes, resolution=resolution)
-        if self.rules is None or not any(stage.position_bias for stage in self.stages):
+        if self.rules is None:
             return bound
         return replace(bound, stages=resized_stages(self, resolution, self.rules))
 

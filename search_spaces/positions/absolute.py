@@ -1,6 +1,6 @@
 """Absolute position encoding: a learned vector for each place of the map (ViT, arXiv:2010.11929; LinGlo's ablation as in PVT)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,11 @@ class Absolute(Position):
             check_positive(map_size=self.map_size)
 
     examples = (Options(map_size=4), Options(map_size=7))
+
+    @classmethod
+    def resized_options(cls, options: Options, side: int, new_side: int) -> Options:
+        """A table that was made for the stage's map is made for its new one; one of another size stays what it is."""
+        return replace(options, map_size=new_side) if options.map_size == side else options
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -1,6 +1,7 @@
 """Budgets are delivered: what a search calls feasible was measured on the device, and what was not within the budget may not win."""
 
 import json
+import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +29,7 @@ from nas.timing import Timing, pooled
 from search_spaces.architecture import Architecture
 from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError
+from search_spaces.named import load_space
 from search_spaces.units import units
 from tests.command_line import Commands, Runs
 from tests.nas.reporting.made_searches import search_view
@@ -217,7 +219,7 @@ def test_devices_without_a_fingerprint_are_told_apart_by_their_names() -> None:
 def profile_here(file: Path, device: str) -> str:
     """A small profile of this machine."""
     setting = Setting()
-    unit = next(unit for _, unit in units(EVALUATIONS[0].architecture))
+    unit = next(unit for _, unit in units(load_space("digits").sample(random.Random(0))))
     file.write_text(
         json.dumps(
             {

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from search_spaces import tilting
-from search_spaces.architecture import Architecture, Block, Part
-from search_spaces.canonical import canonical, canonical_part, for_resolution
+from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.canonical import canonical, canonical_part, for_resolution, resized
 from search_spaces.costs import pieces
 from search_spaces.costs.bulk import SpaceCosts
 from search_spaces.errors import InputError
@@ -403,6 +403,18 @@ def test_bind_makes_position_tables_for_the_new_maps() -> None:
     arch = dataclasses.replace(for_resolution(complete(network.arch), 128), num_classes=10)
     assert space.contains(arch)
     assert load_space("transxnet").bind(3, 10, 224).stages == load_space("transxnet").stages
+
+
+def test_bind_makes_absolute_positions_for_the_new_maps() -> None:
+    space = load_space("linglo").bind(3, 10, 64)
+    offered = [dict(stage.blocks[SLOTS.index("position")][1].options)["map_size"] for stage in space.stages]
+    assert offered == [(16,), (8,), (4,), (2,)]
+    member = load_space("linglo").sample(random.Random(0))
+    moved = dataclasses.replace(for_resolution(member, 64), num_classes=10)
+    assert any(block.position.name == "absolute" for stage in moved.stages for block in stage.blocks)
+    assert space.contains(moved)
+    other = Part.of("absolute", map_size=10)  # not of this stage's map: it stays what it is
+    assert resized("position", other, 14, 4) == other
 
 
 @pytest.mark.parametrize(
