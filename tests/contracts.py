@@ -180,7 +180,7 @@ class Case:
     def mixes_kernels(self) -> bool:
         """Whether kernels are mixed for each image, by a norm that sees one position and a convolution of as many groups as images."""
         local = getattr(self.options, "local", "") if getattr(self.options, "attention_ratio", 1) < 1 else ""
-        return self.name == "idconv" or local in ("idconv", "dynamic")
+        return self.name == "idconv" or local in ("idconv", "dynamic", "predicted")
 
     @property
     def part(self) -> Part:

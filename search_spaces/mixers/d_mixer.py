@@ -79,17 +79,17 @@ class IDConv(nn.Module):
 
 
 def convolve(
-    x: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c k k2"], biases: Float[Tensor, "b c"]
+    x: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c k k2"], biases: Float[Tensor, "b c"] | None
 ) -> Float[Tensor, "b c h w"]:
     """A depthwise convolution with other kernels and biases for each image."""
     b, c, h, w = x.shape
     if is_known(b == 0):  # torch has no convolution of 0 groups
-        return x * kernels.sum(dim=(2, 3), keepdim=True) + biases[:, :, None, None]
+        y = x * kernels.sum(dim=(2, 3), keepdim=True)
+        return y if biases is None else y + biases[:, :, None, None]
     k = kernels.shape[-1]
+    summand = None if biases is None else biases.reshape(-1)
     # One convolution with b * c groups: the fastest form on CPU, in plain NCHW memory.
-    y = F.conv2d(
-        x.reshape(1, b * c, h, w), kernels.reshape(b * c, 1, k, k), biases.reshape(-1), padding=k // 2, groups=b * c
-    )
+    y = F.conv2d(x.reshape(1, b * c, h, w), kernels.reshape(b * c, 1, k, k), summand, padding=k // 2, groups=b * c)
     return y.reshape(b, c, h, w)
 
 
@@ -123,6 +123,33 @@ class DynamicConv(nn.Module):
         groups, dim, k, _ = self.kernels.shape
         kernels = (share @ self.kernels.reshape(groups, dim * k * k)).reshape(-1, dim, k, k)
         return convolve(x, kernels, share @ self.biases)
+
+
+class PredictedConv(nn.Module):
+    """Dynamic depthwise convolution (D-DWConv, arXiv:2106.04263): per image, every weight of every kernel is predicted.
+
+    The kernels are f(global average), where f is conv1x1 to dim // 4, BN, ReLU, conv1x1 to dim * k * k, without biases: so many
+    parameters as TransXNet's section III-B counts, dim * (dim // 4) * (k * k + 1). IDConv predicts shares of a bank instead. The
+    norm sees one position, so training needs a batch of two images.
+
+    Raises:
+        InputError: one image, in training of its norm.
+    """
+
+    def __init__(self, dim: int, kernel_size: int) -> None:
+        super().__init__()
+        squeezed = max(1, dim // 4)
+        self.squeeze = Conv(dim, squeezed, bias=False)
+        self.norm = nn.BatchNorm2d(squeezed)
+        self.expand = trunc_normal(dim, kernel_size, kernel_size, squeezed, fan_in=squeezed)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if self.norm.training and is_known(x.shape[0] == 1):
+            raise InputError(
+                "a dynamic convolution trains on a batch of 1 image", "2 or more: its norm sees one position", "batch_size=2"
+            )  # fmt: skip
+        y = F.relu(self.norm(self.squeeze(x.mean(dim=(2, 3), keepdim=True)))).flatten(1)
+        return convolve(x, F.linear(y, self.expand.flatten(0, 2)).unflatten(1, self.expand.shape[:3]), None)
 
 
 class Reduction(nn.Module):
@@ -276,7 +303,7 @@ class FoldedSTE(nn.Module):
         return x + self.expand(gelu_(self.squeeze(gelu_(self.conv(x)))))
 
 
-LOCAL = ("idconv", "depthwise", "dynamic", "window")
+LOCAL = ("idconv", "depthwise", "dynamic", "predicted", "window")
 ENHANCERS = ("ste", "conv1x1")
 
 
@@ -295,6 +322,8 @@ def local_operator(dim: int, options: "DMixer.Options") -> nn.Module:
         return DepthwiseConv(dim, options.kernel_size)
     if options.local == "dynamic":
         return DynamicConv(dim, options.kernel_size, options.num_groups)
+    if options.local == "predicted":
+        return PredictedConv(dim, options.kernel_size)
     if options.local == "window":
         return WindowAttention(dim, WindowAttention.Options(window_size=options.kernel_size, head_dim=options.head_dim))
     return IDConv(dim, options.kernel_size, options.num_groups)
@@ -316,7 +345,8 @@ class DMixer(TokenMixer):
         kernel_size: of the local operator (7); the side of a window.
         num_groups: kernels that IDConv or a dynamic convolution mixes, at least 2 (2 to 4).
         local: what mixes the local channels (table VII): idconv; depthwise, a static convolution; dynamic, a convolution whose
-            kernel depends on the image but not on places in it; window, attention in windows.
+            kernel is mixed for the image but not for places in it (DyConv); predicted, a convolution whose kernel is predicted
+            from the image (D-DWConv); window, attention in windows.
         overlap: whether OSRA's reduction overlaps (OSR, the paper's), or not (NSR, table X).
         enhancer: what mixes the two branches (table X): ste, or conv1x1, a 1x1 convolution.
     """
@@ -358,10 +388,11 @@ class DMixer(TokenMixer):
         Options(attention_ratio=1.0, head_dim=2, sr_ratio=2, overlap=False),
         Options(head_dim=2, sr_ratio=2, kernel_size=3, local="depthwise", overlap=False, enhancer="conv1x1"),
         Options(head_dim=2, sr_ratio=2, kernel_size=3, local="dynamic"),
+        Options(head_dim=2, sr_ratio=2, kernel_size=3, local="predicted"),
         Options(attention_ratio=0.0, head_dim=2, kernel_size=3, local="window", enhancer="conv1x1"),
     )
     takes_position_bias = True
-    centred = {"idconv.kernels": (2, 3), "dynamic.kernels": (2, 3), "depthwise.weight": (2, 3)}
+    centred = {"idconv.kernels": (2, 3), "dynamic.kernels": (2, 3), "predicted.expand": (1, 2), "depthwise.weight": (2, 3)}
     trailing = {
         "osra.query.*": (0, 1), "osra.key.*": (0, 1), "osra.value.*": (0, 1),
         "osra.refine.*": (0,), "osra.reductions.*": (0,),

@@ -1,6 +1,7 @@
 """LinGlo (arXiv:2207.00188), section 4. No code and no MACs were published; what the text leaves open is read literally."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -9,6 +10,7 @@ from search_spaces.papers import PaperNetwork, architecture, stage
 
 RATIO = (8, 8, 4, 4)
 HEADS = (1, 2, 5, 8)
+MAP_SIZE = (56, 28, 14, 7)
 
 #                 channels             depths
 VARIANTS = {
@@ -64,6 +66,21 @@ def linglo(variant: str, ffn: Mapping[str, Any] = MappingProxyType({}), convolut
     return architecture(stages, Part.of("linear_head", norm="layer_norm", dropout=0.0))
 
 
+def without_convolutions() -> Architecture:
+    """LinGlo-w/o-C-b0 (section 5.4, figure 5): patches that do not overlap, no RP-CPE, and absolute positions as PVT adds them.
+
+    The text's LinGlo-w/o-CH, of one stage only, is not in the family's space and so no network here.
+    """
+    stages = []
+    for s, found in enumerate(linglo("linglo_b0").stages):
+        size = 2 if s else 4
+        embedding = Part.of("patch_embedding", kernel_size=size, stride=size, norm="layer_norm", eps=1e-6)
+        later = replace(found.blocks[0], ffn=Part.of("mlp", ratio=float(RATIO[s])))
+        first = replace(later, position=Part.of("absolute", map_size=MAP_SIZE[s]))
+        stages.append(replace(found, embedding=embedding, blocks=(first,) + (later,) * (len(found.blocks) - 1)))
+    return architecture(stages, Part.of("linear_head", norm="layer_norm", dropout=0.0))
+
+
 def networks() -> list[PaperNetwork]:
     """b0, b1 and b2, in the form that is trained: RP-CPE with its four branches; then the ablations of b0."""
     found = []
@@ -93,4 +110,14 @@ def networks() -> list[PaperNetwork]:
                 ablation=True,
             )
         )
+    found.append(
+        PaperNetwork(
+            name="linglo_figure_5_without_convolutions",
+            family="linglo",
+            arch=without_convolutions(),
+            source="LinGlo, section 5.4 and figure 5",
+            note="the text prints no count of it, and its accuracy as a curve only",
+            ablation=True,
+        )
+    )
     return found

@@ -340,10 +340,18 @@ def reference_dynamic_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
     return torch.cat(out)
 
 
+def reference_predicted_conv(w: Weights, options: Any, x: Tensor) -> Tensor:
+    """One image at a time: every tap of every channel is a sum over what the image was squeezed to."""
+    y = batch_norm(of(w, "norm"), conv1x1(w["squeeze.weight"], None, x.mean((2, 3), keepdim=True))).clamp(min=0)
+    kernels = torch.einsum("chws,bs->bchw", w["expand"], y[:, :, 0, 0])
+    return torch.cat([depthwise(k[:, None], None, image) for k, image in zip(kernels, x.split(1), strict=True)])
+
+
 LOCAL: dict[str, Callable[..., Tensor]] = {
     "idconv": reference_idconv,
     "depthwise": lambda w, options, x: depthwise(w["weight"], w["bias"], x),
     "dynamic": reference_dynamic_conv,
+    "predicted": reference_predicted_conv,
     "window": lambda w, options, x: conv1x1(
         w["project.weight"], w["project.bias"], reference_local(w, options.kernel_size, options.head_dim, x)
     ),
