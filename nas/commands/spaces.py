@@ -60,4 +60,5 @@ def _profiled(space: SearchSpace, config: Config) -> tuple[int, int, int] | None
 
 
 def _counted(space: SearchSpace) -> str:
-    return f"{worded(space.size)} networks, {len(space.genes)} choices, {len(space.stages)} stages"
+    counts = (len(space.genes), "choice"), (len(space.stages), "stage")
+    return ", ".join((f"{worded(space.size)} networks", *(f"{n} {noun}{'s' * (n != 1)}" for n, noun in counts)))

@@ -10,7 +10,7 @@ from nas.runtimes import Setting
 from search_spaces.costs import BUILT_IN, Cost, cost_named, cost_names
 from search_spaces.costs.latency import LATENCY, DeviceModel, add_model, read_model
 from search_spaces.errors import InputError
-from search_spaces.named import space_names
+from search_spaces.named import claim_names, space_names
 from search_spaces.space import SearchSpace
 from search_spaces.space_units import space_units
 
@@ -115,7 +115,7 @@ def check_covered(space: SearchSpace, names: Iterable[str]) -> None:
         if missing:
             shown = "; ".join(map(str, missing[:3])) + ("; ..." if len(missing) > 3 else "")
             sizes = f"channels={space.in_channels} classes={space.num_classes} resolution={space.resolution}"
-            called = space.name if space.name in space_names() else "SPACE.toml"
+            called = space.name if space.name in (*space_names(), *claim_names()) else "SPACE.toml"
             raise InputError(
                 f"{name} is not known for {len(missing):,} of the {len(found):,} units of space {space.name}: {shown}",
                 "a profile of this space, for the channels, classes and resolution of the data",
