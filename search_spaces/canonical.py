@@ -13,6 +13,7 @@ from search_spaces.architecture import Architecture, Block, Part, Stage
 from search_spaces.costs.pieces import part_cost
 from search_spaces.network import children
 from search_spaces.registry import lookup, options
+from search_spaces.space import SearchSpace
 
 NO_NORM = Part("none")
 """The norm of a block whose branches need none."""
@@ -68,6 +69,18 @@ def size_after(embedding: Part, dims: tuple[int, ...], height: int, width: int) 
     return _SIZES[key]
 
 
+def map_sizes(space: SearchSpace) -> list[list[tuple[int, int]]]:
+    """Heights and widths of the maps that there can be: of the images, then behind each stage's embedding."""
+    found = [[(space.resolution, space.resolution)]]
+    before: tuple[int, ...] = (space.in_channels,)
+    for stage in space.stages:
+        parts = [part for choice in stage.embedding for part in choice.members()]
+        after = (size_after(part, (before[0], stage.width[0]), *size) for part in parts for size in found[-1])
+        found.append(list(dict.fromkeys(after)))
+        before = stage.width
+    return found
+
+
 def canonical_stage(stage: Stage, dim: int, height: int, width: int) -> tuple[Stage, int, int]:
     """The stage that stands for all that are the same function of a map of `dim` channels, and the size of the map that it gives."""
     dims, bias = (dim, stage.width), stage.position_bias
@@ -111,7 +124,9 @@ def for_resolution(arch: Architecture, resolution: int) -> Architecture:
         dims = (dim, stage.width)
         side, new = size_after(stage.embedding, dims, side, side)[0], size_after(stage.embedding, dims, new, new)[0]
         bias = stage.position_bias and resized("position_bias", stage.position_bias, side, new)
-        blocks = tuple(replace(block, position=resized("position", block.position, side, new)) for block in stage.blocks)
+        blocks = tuple(
+            replace(block, position=resized("position", block.position, side, new)) for block in stage.blocks
+        )
         stages.append(replace(stage, blocks=blocks, position_bias=bias))
         dim = stage.width
     return Architecture(

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from search_spaces import registry
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.canonical import canonical_part, map_sizes
 from search_spaces.costs.macs import macs
 from search_spaces.network import CHILDREN, Network, PieceSpec, children, make_piece, pieces
 from search_spaces.space import SearchSpace
@@ -156,7 +157,28 @@ class Group:
                 yield ".".join(filter(None, (self.place, str(copy) if is_block else "", child)))
 
 
-@lru_cache(maxsize=8)
+Spec = tuple[str, int, str, Part, tuple[int, ...]]
+"""A piece, or "stages.S.blocks", and how many of it; a part with its kind, and the sizes that it is made with."""
+
+
+def different_specs(space: SearchSpace) -> Iterator[Spec]:
+    """`SearchSpace.part_specs` without those that are the same function of the same weights as one before.
+
+    Options of which only some matter beside the others make most of a large space's combinations such.
+    """
+    sizes, seen = map_sizes(space), set()
+    for spec in space.part_specs():
+        place, _, kind, part, dims = spec
+        stage = len(space.stages) if place == "head" else int(place.split(".")[1])
+        own = () if kind == "position_bias" else dims
+        met = sizes[stage if kind in ("embedding", "head") else stage + 1]
+        same = (place, kind, dims, tuple(canonical_part(kind, part, own, height, width) for height, width in met))
+        if same not in seen:
+            seen.add(same)
+            yield spec
+
+
+@lru_cache(maxsize=32)
 def bank_groups(space: SearchSpace) -> tuple[Group, ...]:
     """The groups of a space's bank, in the order in which they are filled.
 
@@ -164,7 +186,7 @@ def bank_groups(space: SearchSpace) -> tuple[Group, ...]:
     remembered, because the estimate of the memory needs it before the supernet does.
     """
     members_of: dict[tuple[str, int, str, str], list[tuple[Part, tuple[int, ...]]]] = {}
-    for place, copies, kind, part, dims in space.part_specs():
+    for place, copies, kind, part, dims in different_specs(space):
         members_of.setdefault((place, copies, kind, part.name), []).append((part, dims))
     groups = []
     for (place, copies, kind, name), members in members_of.items():

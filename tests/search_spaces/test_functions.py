@@ -29,7 +29,7 @@ from search_spaces.space import SearchSpace, _Neighbours
 from search_spaces.writing import to_toml
 from tests.contracts import no_shape_checks, noise
 
-NEIGHBOURS = 15
+NEIGHBOURS = 8
 """Random pairs of each named space that differ in one gene, of a run of all tests."""
 
 MANY = 10_000
@@ -164,8 +164,10 @@ def test_a_norm_is_left_out_where_a_part_brings_its_own() -> None:
         assert set(made) & set(own_norms(block)) == set()
 
 
-def test_papers_networks_keep_what_they_are_and_are_members() -> None:
-    for network in paper_networks():
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_papers_networks_keep_what_they_are_and_are_members(every: bool) -> None:
+    families = {network.family: network for network in reversed(paper_networks())}
+    for network in paper_networks(ablations=True) if every else families.values():
         arch = complete(network.arch)
         space = load_space(network.family)
         assert canonical(canonical(arch)) == canonical(arch)
