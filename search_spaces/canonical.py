@@ -111,7 +111,9 @@ def for_resolution(arch: Architecture, resolution: int) -> Architecture:
         dims = (dim, stage.width)
         side, new = size_after(stage.embedding, dims, side, side)[0], size_after(stage.embedding, dims, new, new)[0]
         bias = stage.position_bias and resized("position_bias", stage.position_bias, side, new)
-        blocks = tuple(replace(block, position=resized("position", block.position, side, new)) for block in stage.blocks)
+        blocks = tuple(
+            replace(block, position=resized("position", block.position, side, new)) for block in stage.blocks
+        )
         stages.append(replace(stage, blocks=blocks, position_bias=bias))
         dim = stage.width
     return Architecture(
@@ -148,6 +150,9 @@ class PartRules:
     def needs_norm(self, kind: str, name: str) -> bool:
         part = lookup(kind, name)
         return not (part.brings_norm or (kind == "mixer" and part.is_absent))  # type: ignore[attr-defined]
+
+    def names_parts(self, kind: str, name: str, option: str) -> bool:
+        return option in lookup(kind, name).part_options
 
     def resized(self, kind: str, part: Part, side: int, new_side: int) -> Part:
         return resized(kind, part, side, new_side)

@@ -49,6 +49,7 @@ class PartModule(nn.Module):
         variants: further examples, which the tests combine among themselves alone: combined with the others they would be too many.
         centred, trailing: parameter or buffer names (shell patterns) to the axes cut from the middle or from the end.
         brings_norm: whether a token mixer or FFN normalises its input itself; a block then leaves its own norm out of that branch.
+        part_options: options whose values are names of parts; training treats them as the choice of a part, not of a size.
     """
 
     kind: ClassVar[str]
@@ -58,6 +59,7 @@ class PartModule(nn.Module):
     centred: ClassVar[Axes] = {}
     trailing: ClassVar[Axes] = {}
     brings_norm: ClassVar[bool] = False
+    part_options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def canonical_options(cls, options: Any, dims: tuple[int, ...], height: int, width: int) -> Any:

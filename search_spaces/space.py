@@ -46,7 +46,7 @@ from typing import Any, NamedTuple, Self
 
 from search_spaces.additions import added
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value, _freeze, _thaw
-from search_spaces.choices import NO_BIAS, Gene, Node, PartChoice, Place, Rules, Slot, StageSpace, members
+from search_spaces.choices import NO_BIAS, Chosen, Gene, Node, PartChoice, Place, Rules, Slot, StageSpace, members
 from search_spaces.errors import InputError, OutsideBudget, unknown
 from search_spaces.functions import Functions, number_of_members, resized_stages
 
@@ -101,14 +101,6 @@ def _walk_part(pick: Pick, place: Place) -> Part:
     choice = _choose(pick, place.name, place.slot)
     names = place.options[choice.name]
     return _same_part(choice.name, tuple((key, _choose(pick, names[key], values)) for key, values in choice.options))
-
-
-_PLACES = frozenset((*SLOTS, "embedding", "position_bias", "head"))
-
-
-def is_kind(gene: Gene) -> bool:
-    """Whether a gene chooses between parts rather than between sizes or options of one."""
-    return gene.name.rsplit(".", 1)[-1] in _PLACES
 
 
 def _choice(data: Any, where: str) -> PartChoice:
@@ -319,14 +311,15 @@ class SearchSpace:
 
     def gene_name(self, stage: int, block: int, choice: str) -> str:
         """The name of the gene that chooses a slot of a block ("mixer") or an option of its part ("mixer.d_mixer.kernel_size")."""
-        slot = choice.partition(".")[0]
-        for tie in (slot, choice):
-            if tie in self.per_network:
-                return choice
-        for tie in (slot, choice):
-            if tie in self.stages[stage].per_stage:
-                return f"s{stage}.{choice}"
-        return f"s{stage}.b{block}.{choice}"
+        if self.in_network(choice):
+            return choice
+        whole = choice.partition(".")[0]
+        tied = not {whole, choice}.isdisjoint(self.stages[stage].per_stage)
+        return f"s{stage}.{choice}" if tied else f"s{stage}.b{block}.{choice}"
+
+    def in_network(self, choice: str) -> bool:
+        """Whether the stages share a choice, written as for `gene_name`."""
+        return not {choice.partition(".")[0], choice}.isdisjoint(self.per_network)
 
     def _walk(self, pick: Pick) -> Architecture:
         """Builds an architecture by asking `pick` for an index at every choice that matters."""
@@ -388,25 +381,28 @@ class SearchSpace:
         """Every choice with more than one value, in a fixed order."""
         found: dict[str, Gene] = {}
 
-        def add(name: str, values: tuple[Value, ...]) -> None:
+        def add(name: str, values: tuple[Value, ...], chosen: Chosen, stage: int | None) -> None:
             if len(values) > 1:
-                found.setdefault(name, Gene(name, values))
+                found.setdefault(name, Gene(name, values, chosen, stage))
 
-        def add_slot(place: Place) -> None:
-            add(place.name, place.parts)
+        def add_slot(stage: int, slot: str, block: int = -1) -> None:
+            place = self.place(stage, slot, block)
+            add(place.name, place.parts, "part", None if self.in_network(slot) else stage)
             for choice in place.slot:
                 for key, values in choice.options:
-                    add(place.options[choice.name][key], values)
+                    owner = None if self.in_network(f"{slot}.{choice.name}.{key}") else stage
+                    names_parts = self.rules is not None and self.rules.names_parts(slot, choice.name, key)
+                    add(place.options[choice.name][key], values, "part" if names_parts else "option", owner)
 
         for s, stage in enumerate(self.stages):
-            add(f"s{s}.width", stage.width)
-            add(f"s{s}.depth", stage.depth)
-            add_slot(self.place(s, "embedding"))
-            add_slot(self.place(s, "position_bias"))
+            add(f"s{s}.width", stage.width, "width", s)
+            add(f"s{s}.depth", stage.depth, "depth", s)
+            add_slot(s, "embedding")
+            add_slot(s, "position_bias")
             for b in range(stage.depth[-1]):
                 for slot in SLOTS:
-                    add_slot(self.place(s, slot, b))
-        add_slot(self.place(len(self.stages), "head"))
+                    add_slot(s, slot, b)
+        add_slot(len(self.stages), "head")
         return tuple(found.values())
 
     @cached_property
@@ -528,8 +524,7 @@ class SearchSpace:
 
     def broken_tie(self, name: str) -> InputError:
         """The error of a gene that would need two values at once."""
-        whole = name in self.per_network or name.partition(".")[0] in self.per_network
-        scope = "network" if whole else "stage"
+        scope = "network" if self.genes[self.positions[name]].stage is None else "stage"
         return InputError(
             f"{name} differs between blocks, but space {self.name} chooses it per {scope}",
             f"one value a {scope}",
@@ -747,16 +742,15 @@ class _Neighbours:
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         count = len(space.stages)
-        owners = [gene.name.partition(".")[0] for gene in space.genes]
-        names = [*(f"s{number}" for number in range(count)), "head"]
-        shared = [position for position, owner in enumerate(owners) if owner not in names]
+        owners = [gene.stage for gene in space.genes]
+        shared = [position for position, owner in enumerate(owners) if owner is None]
         self._shares = bool(shared)
         self._spans = []  # of each stage, and of the head: from the first gene that it may read to behind the last one
-        for number, name in enumerate(names):
-            own = [position for position, owner in enumerate(owners) if owner == name]
+        for number in range(count + 1):
+            own = [position for position, owner in enumerate(owners) if owner == number]
             read = own + shared if number < count else own
             self._spans.append((min(read), max(read) + 1) if read else (0, 0))
-        self._known: list[dict[tuple[Genes, Node], _Piece]] = [{} for _ in names]
+        self._known: list[dict[tuple[Genes, Node], _Piece]] = [{} for _ in self._spans]
         self._same: dict[Stage | Part, Stage | Part] = {}
 
     def pieces(self, genes: Genes) -> tuple[list[Any], list[int]]:
@@ -826,6 +820,5 @@ __all__ = [
     "Slot",
     "StageSpace",
     "check_ties",
-    "is_kind",
     "members",
 ]  # fmt: skip

@@ -250,6 +250,21 @@ def test_ties_hold_in_every_member() -> None:
         assert all(len({block.mixer for block in stage.blocks}) <= 1 for stage in arch.stages)
 
 
+def test_genes_know_what_they_choose() -> None:
+    """Whatever they are called: an option that is called like a slot is an option, and one that names parts chooses a part."""
+    text = BASE.replace('mixer = [{ part = "depthwise_conv"', 'mixer = [{ part = "p" }, { part = "q", mixer = [1, 2]')
+    space = dataclasses.replace(
+        SearchSpace.from_toml(text.replace("ratio = 2", "ratio = [1, 2]")), per_network=("ffn",)
+    )
+    assert {gene.name: (gene.chosen, gene.stage) for gene in space.genes} == {
+        "s0.width": ("width", 0), "s0.depth": ("depth", 0), "s0.mixer": ("part", 0), "s0.mixer.q.mixer": ("option", 0),
+        "s0.mixer.q.kernel_size": ("option", 0), "ffn.mlp.ratio": ("option", None), "head.linear_head.norm": ("option", 1),
+    }  # fmt: skip
+    known = {gene.name: gene.chosen for gene in check(SearchSpace.from_toml(BASE)).genes}
+    assert known["head.linear_head.norm"] == "part"
+    assert known["s0.mixer.depthwise_conv.kernel_size"] == "option"
+
+
 def test_a_broken_tie_is_refused() -> None:
     space = SMALL["slots"]
     genes = tuple(len(gene.choices) - 1 for gene in space.genes)
