@@ -50,6 +50,7 @@ class PartModule(nn.Module):
         centred, trailing: parameter or buffer names (shell patterns) to the axes cut from the middle or from the end.
         brings_norm: whether a token mixer or FFN normalises its input itself; a block then leaves its own norm out of that branch.
         part_options: options whose values are names of parts; training treats them as the choice of a part, not of a size.
+        unordered: options of which a larger number is no larger network; spaces list their values in any order.
     """
 
     kind: ClassVar[str]
@@ -60,6 +61,7 @@ class PartModule(nn.Module):
     trailing: ClassVar[Axes] = {}
     brings_norm: ClassVar[bool] = False
     part_options: ClassVar[tuple[str, ...]] = ()
+    unordered: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def canonical_options(cls, options: Any, dims: tuple[int, ...], height: int, width: int) -> Any:

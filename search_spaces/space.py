@@ -24,7 +24,9 @@ A space is a readable TOML file:
     embedding = [{ part = "conv_stem", stride = 2 }]
     per_stage = ["ffn"]             # chosen once for all blocks of the stage
 
-A list is always a list of choices; a value that is itself a list is written inside one (`scales = [[3], [1, 3]]`).
+A list is always a list of choices; a value that is itself a list is written inside one (`scales = [[3], [1, 3]]`). Training takes the
+last value of a list as the largest, so numbers ascend, false stands before true, and shorter lists stand before longer ones. Words
+stand in any order, and so do options of which the part says so (`PartModule.unordered`), such as `sr_ratio`.
 `per_stage` names a slot ("mixer") or one option of one part ("mixer.d_mixer.attention_ratio"). `per_network`, a key beside `head`,
 names the same to choose it once for all stages that offer it.
 

@@ -33,6 +33,7 @@ class ConvStem(Embedding):
                 raise InputError(f"stride is {self.stride}", "1, 2 or 4", "stride = 4")
 
     examples = (Options(stride=1), Options(stride=2, norm="layer_norm"), Options())
+    unordered = ("stride",)
     part_options = ("norm",)
 
     def __init__(self, in_dim: int, dim: int, options: Options) -> None:

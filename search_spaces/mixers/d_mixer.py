@@ -383,6 +383,7 @@ class DMixer(TokenMixer):
         Options(head_dim=2, sr_ratio=2, kernel_size=5),
         Options(attention_ratio=0.75, head_dim=2, sr_ratio=4, num_groups=3),
     )
+    unordered = ("sr_ratio", "overlap")
     variants = (
         Options(attention_ratio=0.0, head_dim=2, kernel_size=3),
         Options(attention_ratio=1.0, head_dim=2, sr_ratio=2, overlap=False),
