@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from search_spaces.architecture import SLOTS, Architecture, Part, Stage, Value, _thaw
 
@@ -108,6 +108,21 @@ class Gene:
         return self.chosen == "part"
 
 
+class Buildable(NamedTuple):
+    """A part that members of a space have in one place.
+
+    Args:
+        place, copies: the name of a piece, or "stages.S.blocks" and the number of those blocks.
+        kind, part, dims: as for `registry.make`.
+    """
+
+    place: str
+    copies: int
+    kind: str
+    part: Part
+    dims: tuple[int, ...]
+
+
 class Rules(Protocol):
     """What parts say of themselves, for a space that cannot look at them. `search_spaces.canonical.RULES` has the registered ones."""
 
@@ -140,4 +155,16 @@ class Rules(Protocol):
         ...
 
 
-__all__ = ["NO_BIAS", "Chosen", "Gene", "Node", "PartChoice", "Place", "Rules", "Slot", "StageSpace", "members"]
+__all__ = [
+    "NO_BIAS",
+    "Buildable",
+    "Chosen",
+    "Gene",
+    "Node",
+    "PartChoice",
+    "Place",
+    "Rules",
+    "Slot",
+    "StageSpace",
+    "members",
+]

@@ -131,7 +131,7 @@ def check_built(space: SearchSpace) -> None:
     """
     built: set[tuple[str, Part, tuple[int, ...]]] = set()
     left = frozenset(_beyond(space))
-    for where, _, kind, part, dims in space.part_specs():
+    for where, _, kind, part, dims in space.buildable():
         if (kind, part, dims) not in built and part not in left:
             built.add((kind, part, dims))
             try:

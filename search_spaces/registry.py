@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from search_spaces.additions import added
-from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value
+from search_spaces.architecture import Architecture, Part, Value
 from search_spaces.counting import decimal
 from search_spaces.errors import InputError, unknown
 
@@ -335,24 +335,7 @@ def complete(arch: Architecture) -> Architecture:
     Raises:
         InputError: an unknown part or option, or a value that is not allowed.
     """
-    return Architecture(
-        in_channels=arch.in_channels,
-        num_classes=arch.num_classes,
-        resolution=arch.resolution,
-        stages=tuple(
-            Stage(
-                width=stage.width,
-                embedding=complete_part("embedding", stage.embedding),
-                blocks=tuple(
-                    Block(**{slot: complete_part(slot, getattr(block, slot)) for slot in SLOTS})
-                    for block in stage.blocks
-                ),
-                position_bias=stage.position_bias and complete_part("position_bias", stage.position_bias),
-            )
-            for stage in arch.stages
-        ),
-        head=complete_part("head", arch.head),
-    )
+    return arch.mapped(complete_part)
 
 
 def axes(rule: Axes, name: str) -> tuple[int, ...]:

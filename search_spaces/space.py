@@ -48,7 +48,19 @@ from typing import Any, NamedTuple, Self
 
 from search_spaces.additions import added
 from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value, _freeze, _thaw
-from search_spaces.choices import NO_BIAS, Chosen, Gene, Node, PartChoice, Place, Rules, Slot, StageSpace, members
+from search_spaces.choices import (
+    NO_BIAS,
+    Buildable,
+    Chosen,
+    Gene,
+    Node,
+    PartChoice,
+    Place,
+    Rules,
+    Slot,
+    StageSpace,
+    members,
+)
 from search_spaces.errors import InputError, OutsideBudget, unknown
 from search_spaces.functions import Functions, number_of_members, resized_stages
 
@@ -546,27 +558,27 @@ class SearchSpace:
         """The exact number of different functions, which are the members."""
         return number_of_members(self)
 
-    def part_specs(self) -> Iterator[tuple[str, int, str, Part, tuple[int, ...]]]:
-        """Everything that can be built: (piece or "stages.S.blocks", number of such pieces, kind, part, dims), dims as `registry.make` takes them."""
+    def buildable(self) -> Iterator[Buildable]:
+        """Every part that can be built, with each width and each combination of its options."""
         before: tuple[int, ...] = (self.in_channels,)
         for s, stage in enumerate(self.stages):
             for choice in stage.embedding:
                 for part in choice.members():
                     for dims in itertools.product(before, stage.width):
-                        yield f"stages.{s}.embedding", 1, "embedding", part, dims
+                        yield Buildable(f"stages.{s}.embedding", 1, "embedding", part, dims)
             for choice in stage.position_bias:
                 for part in choice.members() if choice.name != NO_BIAS else ():
-                    yield f"stages.{s}.position_bias", 1, "position_bias", part, ()
+                    yield Buildable(f"stages.{s}.position_bias", 1, "position_bias", part, ())
             for slot, choices in zip(SLOTS, stage.blocks, strict=True):
                 for choice in choices:
                     for part in choice.members():
                         for width in stage.width:
-                            yield f"stages.{s}.blocks", stage.depth[-1], slot, part, (width,)
+                            yield Buildable(f"stages.{s}.blocks", stage.depth[-1], slot, part, (width,))
             before = stage.width
         for choice in self.head:
             for part in choice.members():
                 for width in before:
-                    yield "head", 1, "head", part, (width, self.num_classes)
+                    yield Buildable("head", 1, "head", part, (width, self.num_classes))
 
     # Moving about
 

@@ -23,9 +23,10 @@ from torch.overrides import TorchFunctionMode
 
 from search_spaces import registry
 from search_spaces.architecture import SLOTS, Architecture, Part
-from search_spaces.network import CHILDREN, children
+from search_spaces.network import CHILDREN
 from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot
 from search_spaces.units import takes_bias
+from search_spaces.walking import walk
 from supernet.supernet import bank_groups
 
 FLOAT = 4
@@ -299,20 +300,16 @@ def sampled_activations(archs: Iterable[Architecture]) -> Activations:
 
 def _sum_of(arch: Architecture) -> _Sum:
     """What the parts of one architecture keep."""
-    total = _Sum()
-    height = width = arch.resolution
-    before = arch.in_channels
-    for stage in arch.stages:
-        embedding = part_memory("embedding", stage.embedding, (before, stage.width), height, width)
-        total.add([embedding], 1)
-        height, width, before = embedding.height, embedding.width, stage.width
-        for block in stage.blocks:
-            for slot, part in zip(SLOTS, block.parts(), strict=True):
-                takes = slot == "mixer" and takes_bias(part)
-                bias = stage.position_bias if takes else None
-                if times := len(children(block)[slot]):
-                    total.add([part_memory(slot, part, (before,), height, width, bias)], times)
-    total.add([part_memory("head", arch.head, (before, arch.num_classes), height, width)], 1)
+    total, bias = _Sum(), None
+    for at in walk(arch):
+        if at.spec.kind == "embedding":
+            bias = None
+        if at.spec.kind == "position_bias":  # counted with the mixers that take it
+            (bias,) = (found.part for found in at.spec.parts())
+            continue
+        for kind, part, dims, children in at.spec.parts():
+            taken = bias if kind == "mixer" and takes_bias(part) else None
+            total.add([part_memory(kind, part, dims, at.height, at.width, taken)], len(children))
     images = 2 * FLOAT * arch.in_channels * arch.resolution**2
     total.most += images
     return total

@@ -24,9 +24,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from search_spaces import registry
-from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.architecture import SLOTS, Architecture, Part
 from search_spaces.costs.macs import macs
-from search_spaces.network import CHILDREN, Network, PieceSpec, children, make_piece, pieces
+from search_spaces.network import CHILDREN, Network, PieceSpec, make_piece, pieces
 from search_spaces.space import SearchSpace
 from supernet.slicing import slice_like
 
@@ -100,15 +100,12 @@ def skeleton(spec: PieceSpec, training: bool) -> Skeleton:
 @lru_cache(maxsize=4096)
 def entries(spec: PieceSpec) -> tuple[Entry, ...]:
     """What a piece borrows; `bank` is relative to the piece's own place in the bank."""
-    kind, what, _, _ = spec
-    owners: dict[str, tuple[str, Part]] = {"": (kind, what)} if isinstance(what, Part) else {}
-    if isinstance(what, Block):
-        owners = {child: (slot, getattr(what, slot)) for slot in SLOTS for child in children(what)[slot]}
+    owners = {child: owner for owner in spec.parts() for child in owner.children}
     found = []
     for name, tensor, is_buffer in _tensors(skeleton(spec, True).piece):
-        child, _, inner = name.partition(".") if isinstance(what, Block) else ("", "", name)
-        slot, part = owners[child]
-        module = registry.lookup(slot, part.name)
+        child, _, inner = name.partition(".") if spec.kind == "block" else ("", "", name)
+        kind, part = owners[child].kind, owners[child].part
+        module = registry.lookup(kind, part.name)
         found.append(
             Entry(
                 name=name,
@@ -164,8 +161,10 @@ def bank_groups(space: SearchSpace) -> tuple[Group, ...]:
     remembered, because the estimate of the memory needs it before the supernet does.
     """
     members_of: dict[tuple[str, int, str, str], list[tuple[Part, tuple[int, ...]]]] = {}
-    for place, copies, kind, part, dims in space.part_specs():
-        members_of.setdefault((place, copies, kind, part.name), []).append((part, dims))
+    for built in space.buildable():
+        members_of.setdefault((built.place, built.copies, built.kind, built.part.name), []).append(
+            (built.part, built.dims)
+        )
     groups = []
     for (place, copies, kind, name), members in members_of.items():
         shapes: dict[str, list[tuple[int, ...]]] = {}
