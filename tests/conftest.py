@@ -18,7 +18,7 @@ CHECKER = 'beartype.beartype(conf=__import__("beartype").BeartypeConf(is_pep484_
 def checked_modules() -> list[str]:
     """Everything that handles tensors: search_spaces' folders of parts, its layers, networks and models, and all of supernet."""
     root = Path(__file__).parent.parent / "search_spaces"
-    folders = sorted(path.parent.name for path in root.glob("*/__init__.py"))
+    folders = sorted({path.parent.name for path in root.glob("*/__init__.py")} - {"space"})
     return [f"search_spaces.{name}" for name in ("layers", "network", "timm_models", *folders)] + ["supernet"]
 
 

@@ -18,7 +18,8 @@ from search_spaces.completing import completed
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.named import check, load_space, read_space, space_file, space_names
-from search_spaces.space import SearchSpace, _Neighbours
+from search_spaces.space import SearchSpace
+from search_spaces.space.neighbours import Neighbours
 from tests.contracts import SEEDS, Excess, SpaceLaws, name_of, named_spaces
 
 HEADER = """
@@ -208,7 +209,7 @@ def test_mutation_reaches_every_neighbour() -> None:
 @pytest.mark.parametrize("space", SMALL.values(), ids=SMALL)
 def test_genes_decoded_after_similar_ones(space: SearchSpace) -> None:
     """What a descent remembers of one stage is right beside any other, and equal networks share their stages."""
-    near, rng = _Neighbours(space), random.Random(0)
+    near, rng = Neighbours(space), random.Random(0)
     seen: dict[Architecture, tuple[int, ...]] = {}
     for _ in range(200):
         genes = tuple(rng.randrange(len(gene.choices)) for gene in space.genes)
