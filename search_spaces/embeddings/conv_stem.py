@@ -1,4 +1,9 @@
-"""A convolutional stem of two convolutions, for small images too (the papers' have files of their own)."""
+"""A convolutional stem of two convolutions, for small images too.
+
+The papers' stems are other networks, and files of architectures name them: `ems_stem` has all channels in the middle, `hat_stem` has 16
+there and a norm behind the first convolution only, `mat_stem` has a depthwise convolution between the two, and TransXNet's is one
+convolution, which is what `conv_downsampling` is between stages too. As options of one part they would be options that exclude one another.
+"""
 
 from dataclasses import dataclass
 
