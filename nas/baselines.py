@@ -4,8 +4,7 @@ import itertools
 import math
 
 from search_spaces.architecture import Architecture
-from search_spaces.space import Cost, Gene, SearchSpace
-from supernet.sampling import is_kind
+from search_spaces.space import Cost, SearchSpace
 
 STEPS = 3
 """Levels (smallest, middle, largest) at which the hand-designed network's expansion and other options are tried."""
@@ -24,10 +23,10 @@ def hand_designed(space: SearchSpace, cost: Cost, target: float) -> Architecture
     levels: list[list[int]] = []
     for gene in space.genes:
         count = len(gene.choices)
-        if is_kind(gene):
+        if gene.chooses_part:
             levels.append([0] * STEPS)
             free.append([0])
-        elif _is_size(gene):
+        elif gene.chosen in ("width", "depth"):
             levels.append([-1] * STEPS)
             free.append(list(range(count)))
         else:
@@ -36,7 +35,7 @@ def hand_designed(space: SearchSpace, cost: Cost, target: float) -> Architecture
     if math.prod(map(len, free)) > ENUMERATED:  # one level of width and one of depth for all stages
         most = max(map(len, free))
         levels_of = [[round(share * (len(values) - 1) / (most - 1)) for values in free] for share in range(most)]
-        kinds = [gene.name.endswith(".width") for gene in space.genes]
+        kinds = [gene.chosen == "width" for gene in space.genes]
         picks = itertools.product(levels_of, levels_of)
         combinations = [
             tuple(w if is_width else d for w, d, is_width in zip(*pair, kinds, strict=True)) for pair in picks
@@ -58,7 +57,3 @@ def hand_designed(space: SearchSpace, cost: Cost, target: float) -> Architecture
 def _distance(cost: float, target: float) -> float:
     """In factors; costs of 0 have none, and differ by so much."""
     return abs(math.log(cost / target)) if cost > 0 and target > 0 else abs(cost - target)
-
-
-def _is_size(gene: Gene) -> bool:
-    return gene.name.count(".") == 1 and gene.name.endswith((".width", ".depth"))

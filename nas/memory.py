@@ -21,7 +21,8 @@ from search_spaces.errors import InputError
 from search_spaces.named import check as check_space
 from search_spaces.named import read_space, space_names
 from search_spaces.space import SearchSpace
-from supernet.memory import Activations, MemoryNeed, in_words, sampled_activations, training_need
+from supernet.activation_memory import Activations, sampled_activations
+from supernet.memory import MemoryNeed, in_words, training_need
 from supernet.training import sandwich_paths
 
 SLACK = 0.95

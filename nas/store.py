@@ -24,7 +24,6 @@ it aside, into NAME.damaged.
 
 import codecs
 import errno
-import fcntl
 import json
 import os
 import re
@@ -36,7 +35,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from nas.lines import is_sealed, line_of, record_of, whole_parts
-from nas.log import say
+from nas.locks import Lock
 from search_spaces.errors import InputError
 from search_spaces.textfiles import decode, expanded, read_text
 
@@ -51,14 +50,13 @@ OLDER = 1
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
-"""What a file system without locks says: some network file systems, as they are mounted on some clusters."""
-
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 """A file that is being written, with the process that writes it."""
 
 
 def _alive(process: int) -> bool:
+    if sys.platform == "win32":
+        return True  # there os.kill ends the process, whatever the signal
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -120,37 +118,7 @@ def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
         ) from None
 
 
-class _Lock:
-    """A lock file, held by this process for as long as this object is referred to.
-
-    Where the file system has no locks nothing is held, and a line on standard error says so.
-
-    Raises:
-        BlockingIOError: another process holds it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.file = open(path, "w")  # noqa: SIM115 - held until the end
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            say(
-                f"nas: the file system of {path.parent.parent} has no locks ({error.strerror}): nothing keeps two commands "
-                "from writing this run at once, so start one after the other",
-                sys.stderr,
-            )
-
-    def __del__(self) -> None:
-        if hasattr(self, "file"):
-            self.file.close()
-
-    def removed(self) -> bool:
-        return os.fstat(self.file.fileno()).st_nlink == 0
-
-
-_LOCKS: WeakValueDictionary[Path, _Lock] = WeakValueDictionary()
+_LOCKS: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
 """Of this process, by path: it may open a run that it holds already."""
 
 
@@ -162,7 +130,7 @@ class RunStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = expanded(folder)
-        self._lock: _Lock | None = None
+        self._lock: Lock | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> "RunStore":
@@ -285,7 +253,7 @@ class RunStore:
             with _disk(path, but=BlockingIOError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 held = _LOCKS.get(path.resolve())
-                self._lock = held if held and not held.removed() else _Lock(path)
+                self._lock = held if held and not held.removed() else Lock(path)
                 _LOCKS[path.resolve()] = self._lock
         except BlockingIOError:
             raise InputError(

@@ -1,6 +1,7 @@
 """What can be built: architectures, parts, search spaces, networks, cost.
 
-Where timm is imported too, before or after, the papers' networks are models of timm (timm_models.py).
+Where timm is imported too, before or after, the papers' networks are models of timm (timm_models.py). timm looks for models in no other
+package by itself, and this package may not import timm, which takes seconds and most of its users do without; hence a hook on its import.
 """
 
 import importlib

@@ -13,7 +13,7 @@ digests, on every machine and every Python.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self, TypeAlias
@@ -151,6 +151,22 @@ class Stage:
     blocks: tuple[Block, ...]
     position_bias: Part | None = None
 
+    def mapped(self, change: "Change") -> "Stage":
+        """The stage with each of its parts changed."""
+        return Stage(
+            width=self.width,
+            embedding=change("embedding", self.embedding),
+            blocks=tuple(
+                Block(**{kind: change(kind, part) for kind, part in zip(SLOTS, block.parts(), strict=True)})
+                for block in self.blocks
+            ),
+            position_bias=self.position_bias and change("position_bias", self.position_bias),
+        )
+
+
+Change: TypeAlias = Callable[[str, Part], Part]
+"""What stands in the place of a part of a kind."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
@@ -170,6 +186,16 @@ class Architecture:
     stages: tuple[Stage, ...]
     head: Part
     _digest: str = field(init=False, repr=False, compare=False, default="")
+
+    def mapped(self, change: Change) -> "Architecture":
+        """The architecture with each of its parts changed. Whoever rewrites parts does it so, and forgets none."""
+        return Architecture(
+            in_channels=self.in_channels,
+            num_classes=self.num_classes,
+            resolution=self.resolution,
+            stages=tuple(stage.mapped(change) for stage in self.stages),
+            head=change("head", self.head),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars, ready for JSON."""

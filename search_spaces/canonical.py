@@ -9,14 +9,17 @@ branches both bring norms of their own has the norm `none`. What a part says hol
 from dataclasses import asdict, replace
 from functools import cache, lru_cache
 
+from search_spaces import walking
 from search_spaces.architecture import Architecture, Block, Part, Stage
-from search_spaces.costs.pieces import part_cost
 from search_spaces.network import children
 from search_spaces.registry import lookup, options
-from search_spaces.space import SearchSpace
+from search_spaces.walking import map_sides, size_after
 
 NO_NORM = Part("none")
 """The norm of a block whose branches need none."""
+
+RESIZED = ("position", "position_bias")
+"""The kinds of parts that may be made for maps of one size, and are asked for themselves at another (`PartModule.resized_options`)."""
 
 
 @lru_cache(maxsize=200_000)
@@ -57,30 +60,6 @@ def canonical_block(block: Block, dim: int, height: int, width: int) -> Block:
     )
 
 
-_SIZES: dict[tuple[Part, int, int], tuple[int, int]] = {}
-
-
-def size_after(embedding: Part, dims: tuple[int, ...], height: int, width: int) -> tuple[int, int]:
-    """Height and width of the map that an embedding gives. They do not depend on its channels, and so one count serves all of them."""
-    key = embedding, height, width
-    if key not in _SIZES:
-        found = part_cost("embedding", embedding, dims, height, width)
-        _SIZES[key] = found.height, found.width
-    return _SIZES[key]
-
-
-def map_sizes(space: SearchSpace) -> list[list[tuple[int, int]]]:
-    """Heights and widths of the maps that there can be: of the images, then behind each stage's embedding."""
-    found = [[(space.resolution, space.resolution)]]
-    before: tuple[int, ...] = (space.in_channels,)
-    for stage in space.stages:
-        parts = [part for choice in stage.embedding for part in choice.members()]
-        after = (size_after(part, (before[0], stage.width[0]), *size) for part in parts for size in found[-1])
-        found.append(list(dict.fromkeys(after)))
-        before = stage.width
-    return found
-
-
 def canonical_stage(stage: Stage, dim: int, height: int, width: int) -> tuple[Stage, int, int]:
     """The stage that stands for all that are the same function of a map of `dim` channels, and the size of the map that it gives."""
     dims, bias = (dim, stage.width), stage.position_bias
@@ -119,19 +98,12 @@ def canonical(arch: Architecture) -> Architecture:
 
 def for_resolution(arch: Architecture, resolution: int) -> Architecture:
     """The same network for images of another side; position tables that were made for its maps are made for the new ones."""
-    stages, dim, side, new = [], arch.in_channels, arch.resolution, resolution
-    for stage in arch.stages:
-        dims = (dim, stage.width)
-        side, new = size_after(stage.embedding, dims, side, side)[0], size_after(stage.embedding, dims, new, new)[0]
-        bias = stage.position_bias and resized("position_bias", stage.position_bias, side, new)
-        blocks = tuple(
-            replace(block, position=resized("position", block.position, side, new)) for block in stage.blocks
-        )
-        stages.append(replace(stage, blocks=blocks, position_bias=bias))
-        dim = stage.width
-    return Architecture(
-        in_channels=arch.in_channels, num_classes=arch.num_classes, resolution=resolution, stages=tuple(stages), head=arch.head
-    )  # fmt: skip
+    moved = replace(arch, resolution=resolution)
+    stages = (
+        stage.mapped(lambda kind, part, sides=sides: resized(kind, part, *sides) if kind in RESIZED else part)
+        for stage, *sides in zip(arch.stages, map_sides(arch), map_sides(moved), strict=True)
+    )
+    return replace(moved, stages=tuple(stages))
 
 
 @cache
@@ -164,6 +136,9 @@ class PartRules:
         part = lookup(kind, name)
         return not (part.brings_norm or (kind == "mixer" and part.is_absent))  # type: ignore[attr-defined]
 
+    def names_parts(self, kind: str, name: str, option: str) -> bool:
+        return option in lookup(kind, name).part_options
+
     def resized(self, kind: str, part: Part, side: int, new_side: int) -> Part:
         return resized(kind, part, side, new_side)
 
@@ -175,4 +150,4 @@ def forget() -> None:
     """Forgets what is remembered; for tests that register parts."""
     for remembered in (canonical_part, canonical_block, canonical, resized):
         remembered.cache_clear()
-    _SIZES.clear()
+    walking.forget()

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from search_spaces.architecture import SLOTS, Architecture, Part, Stage, Value, _thaw
 
@@ -82,12 +82,47 @@ class Place:
         return self.slot[self.parts.index(part)]
 
 
+Chosen = Literal["width", "depth", "part", "option"]
+"""What a gene chooses: the width or depth of a stage, a part, or the value of a part's option."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gene:
-    """One choice: a readable name such as "s1.b0.mixer.d_mixer.kernel_size", and its values."""
+    """One choice.
+
+    Args:
+        name: for reading, such as "s1.b0.mixer.d_mixer.kernel_size". Nothing is concluded from it.
+        choices: its values.
+        chosen: what it chooses.
+        stage: number of the stage that alone has this choice; the number of stages for the head; None where stages share it.
+    """
 
     name: str
     choices: tuple[Value, ...]
+    chosen: Chosen = "option"
+    stage: int | None = None
+
+    @property
+    def chooses_part(self) -> bool:
+        """Whether it chooses between parts rather than between sizes or options of one."""
+        return self.chosen == "part"
+
+
+class Buildable(NamedTuple):
+    """A part that members of a space have in one place.
+
+    Args:
+        place, copies: the name of a piece, or "stages.S.blocks" and the number of those blocks.
+        kind, part, dims: as for `registry.make`.
+        maps: which maps it gets: 0 the images, S + 1 those behind the embedding of stage S.
+    """
+
+    place: str
+    copies: int
+    kind: str
+    part: Part
+    dims: tuple[int, ...]
+    maps: int
 
 
 class Rules(Protocol):
@@ -113,9 +148,25 @@ class Rules(Protocol):
         """Whether the branch of a token mixer or FFN has the norm of its block."""
         ...
 
+    def names_parts(self, kind: str, name: str, option: str) -> bool:
+        """Whether the values of an option are names of parts."""
+        ...
+
     def resized(self, kind: str, part: Part, side: int, new_side: int) -> Part:
         """The same part in the same stage at another resolution."""
         ...
 
 
-__all__ = ["NO_BIAS", "Gene", "Node", "PartChoice", "Place", "Rules", "Slot", "StageSpace", "members"]
+__all__ = [
+    "NO_BIAS",
+    "Buildable",
+    "Chosen",
+    "Gene",
+    "Node",
+    "PartChoice",
+    "Place",
+    "Rules",
+    "Slot",
+    "StageSpace",
+    "members",
+]

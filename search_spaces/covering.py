@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from search_spaces.genes import GeneMatrix, SlotGenes
-from search_spaces.tilting import EmptyError, Prior, StagePrior
+from search_spaces.priors import Prior, StagePrior
+from search_spaces.tilting import EmptyError
 
 FORCED = 16
 """Members that are drawn for a choice that a sample lacks: the others help with what else is rare there."""

@@ -5,7 +5,7 @@ borrowed slices, by passing its own `run`; the cost counter and activation check
 """
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -13,10 +13,6 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.registry import ChannelMixer, Norm, Position, Scale, TokenMixer, complete, lookup, make
-
-PieceSpec: TypeAlias = "tuple[str, Part | Block, int, int]"
-"""What a piece is built from: ("embedding", part, in_dim, dim), ("position_bias", part, dim, dim), ("block", block, dim, dim) or
-("head", part, dim, num_classes)."""
 
 Run: TypeAlias = "Callable[..., Tensor]"
 """How a named piece is run on its inputs: `run("stages.0.blocks.1", module, x)`."""
@@ -51,6 +47,47 @@ def children(block: Block) -> dict[str, tuple[str, ...]]:
     """The modules that each part of this block makes."""
     made, left_out = CHILDREN if has_mixer(block) else WITHOUT_MIXER, own_norms(block)
     return made | {"norm": tuple(n for n in made["norm"] if n not in left_out)} if left_out else made
+
+
+class PartSpec(NamedTuple):
+    """A part of a piece.
+
+    Args:
+        kind, part, dims: as for `registry.make`.
+        children: the modules of the piece that it makes, by name; [""] where it is the whole piece. A norm of a block makes two.
+    """
+
+    kind: str
+    part: Part
+    dims: tuple[int, ...]
+    children: tuple[str, ...]
+
+
+class PieceSpec(NamedTuple):
+    """What a piece is built from.
+
+    Args:
+        kind: "embedding", "position_bias", "block" or "head".
+        what: the block, or the part of any other piece.
+        dim: input channels.
+        out_dim: output channels, or classes of a head.
+    """
+
+    kind: str
+    what: Part | Block
+    dim: int
+    out_dim: int
+
+    def parts(self) -> Iterator[PartSpec]:
+        """The parts that make a module of the piece, in the order of `SLOTS`."""
+        if isinstance(self.what, Part):
+            dims = () if self.kind == "position_bias" else (self.dim, self.out_dim)
+            yield PartSpec(self.kind, self.what, dims, ("",))
+            return
+        made = children(self.what)
+        for slot, part in zip(SLOTS, self.what.parts(), strict=True):
+            if made[slot]:
+                yield PartSpec(slot, part, (self.dim,), made[slot])
 
 
 class DropPath(nn.Module):
@@ -130,21 +167,21 @@ def pieces(arch: Architecture) -> Iterator[tuple[str, PieceSpec]]:
     """Name and specification of every piece, in the order of the forward pass."""
     dim = arch.in_channels
     for s, stage in enumerate(arch.stages):
-        yield f"stages.{s}.embedding", ("embedding", stage.embedding, dim, stage.width)
+        yield f"stages.{s}.embedding", PieceSpec("embedding", stage.embedding, dim, stage.width)
         dim = stage.width
         if stage.position_bias is not None:
-            yield f"stages.{s}.position_bias", ("position_bias", stage.position_bias, dim, dim)
+            yield f"stages.{s}.position_bias", PieceSpec("position_bias", stage.position_bias, dim, dim)
         for b, block in enumerate(stage.blocks):
-            yield f"stages.{s}.blocks.{b}", ("block", block, dim, dim)
-    yield "head", ("head", arch.head, dim, arch.num_classes)
+            yield f"stages.{s}.blocks.{b}", PieceSpec("block", block, dim, dim)
+    yield "head", PieceSpec("head", arch.head, dim, arch.num_classes)
 
 
 def make_piece(spec: PieceSpec) -> nn.Module:
     """The module of a specification, with fresh weights on the current default device."""
-    kind, what, dim, dim2 = spec
-    if isinstance(what, Block):
-        return ResidualBlock(what, dim)
-    return make(kind, what) if kind == "position_bias" else make(kind, what, dim, dim2)
+    if isinstance(spec.what, Block):
+        return ResidualBlock(spec.what, spec.dim)
+    (part,) = spec.parts()
+    return make(part.kind, part.part, *part.dims)
 
 
 def call(name: str, module: nn.Module, *inputs: Tensor) -> Tensor:

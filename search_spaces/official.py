@@ -203,6 +203,54 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
+def _check_plain(state: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        InputError: something in a checkpoint is no plain tensor with a name.
+    """
+    for key, value in state.items():
+        what = _oddity(value) if isinstance(key, str) else f"no name, but {type(key).__name__}"
+        if what:
+            raise InputError(
+                f"{key!r} in the checkpoint is {what}", "names to plain tensors of finite numbers, and nothing else",
+                "save the model's state_dict() alone",
+            )  # fmt: skip
+
+
+def _check_shapes(state: Mapping[str, Any], table: Mapping[str, Source], name: str) -> None:
+    """
+    Raises:
+        InputError: keys of a checkpoint are missing, unexpected or misshapen.
+    """
+    wanted = {source.name: source.shape for source in table.values()}
+    missing = [key for key in wanted if key not in state]
+    unexpected = [key for key in state if key not in wanted]
+    misshapen = [
+        f"{key} {tuple(state[key].shape)} instead of {shape}"
+        for key, shape in wanted.items()
+        if key in state and tuple(state[key].shape) != shape
+    ]
+    if missing or unexpected or misshapen:
+        found = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+        given = "; ".join(f"{len(keys)} {word}: {_some(keys)}" for word, keys in found.items() if keys)
+        fitting = _fitting(state)
+        raise InputError(
+            f"the checkpoint is not one of {name}: {given}",
+            f"the {len(wanted)} tensors of the authors' {name}",
+            f"--model {fitting[0]}" if fitting else "the authors' file for this network",
+        )
+
+
+def _fitting(state: Mapping[str, Any]) -> list[str]:
+    """The networks whose official checkpoint has these names and shapes."""
+    given, found = {key: tuple(value.shape) for key, value in state.items()}, []
+    for name in official_names():
+        network = paper_network(name)
+        if {s.name: s.shape for s in sources(network.arch, network.family).values()} == given:
+            found.append(name)
+    return found
+
+
 def convert(state: Mapping[str, Any], name: str) -> Network:
     """A network with the weights of an official checkpoint, in evaluation mode.
 
@@ -215,45 +263,14 @@ def convert(state: Mapping[str, Any], name: str) -> Network:
             unexpected or misshapen; all are named, up to five of each.
     """
     check_name(name)
+    _check_plain(state)
     network = paper_network(name)
-    for key, value in state.items():
-        what = _oddity(value) if isinstance(key, str) else f"no name, but {type(key).__name__}"
-        if what:
-            raise InputError(
-                f"{key!r} in the checkpoint is {what}", "names to plain tensors of finite numbers, and nothing else",
-                "save the model's state_dict() alone",
-            )  # fmt: skip
     arch = network.arch
     bias = state.get(CLASSIFIER[network.family])
     if bias is not None and bias.dim() == 1 and len(bias):
         arch = replace(arch, num_classes=len(bias))
     table = sources(arch, network.family)
-    wanted = {source.name: source.shape for source in table.values()}
-    missing = [key for key in wanted if key not in state]
-    unexpected = [key for key in state if key not in wanted]
-    misshapen = [
-        f"{key} {tuple(state[key].shape)} instead of {shape}"
-        for key, shape in wanted.items()
-        if key in state and tuple(state[key].shape) != shape
-    ]
-    if missing or unexpected or misshapen:
-        found = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
-        given = "; ".join(f"{len(keys)} {word}: {_some(keys)}" for word, keys in found.items() if keys)
-        fitting = [
-            other
-            for other in official_names()
-            if (
-                shapes := {
-                    s.name: s.shape for s in sources(paper_network(other).arch, paper_network(other).family).values()
-                }
-            )
-            == {key: tuple(value.shape) for key, value in state.items()}
-        ]
-        raise InputError(
-            f"the checkpoint is not one of {name}: {given}",
-            f"the {len(wanted)} tensors of the authors' {name}",
-            f"--model {fitting[0]}" if fitting else "the authors' file for this network",
-        )
+    _check_shapes(state, table, name)
     with torch.device("meta"):
         built = Network(complete(arch))
     shapes = {key: tensor.shape for key, tensor in built.state_dict().items()}

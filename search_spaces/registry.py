@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from search_spaces.additions import added
-from search_spaces.architecture import SLOTS, Architecture, Block, Part, Stage, Value
+from search_spaces.architecture import Architecture, Part, Value
 from search_spaces.counting import decimal
 from search_spaces.errors import InputError, unknown
 
@@ -49,6 +49,8 @@ class PartModule(nn.Module):
         variants: further examples, which the tests combine among themselves alone: combined with the others they would be too many.
         centred, trailing: parameter or buffer names (shell patterns) to the axes cut from the middle or from the end.
         brings_norm: whether a token mixer or FFN normalises its input itself; a block then leaves its own norm out of that branch.
+        part_options: options whose values are names of parts; training treats them as the choice of a part, not of a size.
+        unordered: options of which a larger number is no larger network; spaces list their values in any order.
     """
 
     kind: ClassVar[str]
@@ -58,6 +60,8 @@ class PartModule(nn.Module):
     centred: ClassVar[Axes] = {}
     trailing: ClassVar[Axes] = {}
     brings_norm: ClassVar[bool] = False
+    part_options: ClassVar[tuple[str, ...]] = ()
+    unordered: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def canonical_options(cls, options: Any, dims: tuple[int, ...], height: int, width: int) -> Any:
@@ -331,24 +335,7 @@ def complete(arch: Architecture) -> Architecture:
     Raises:
         InputError: an unknown part or option, or a value that is not allowed.
     """
-    return Architecture(
-        in_channels=arch.in_channels,
-        num_classes=arch.num_classes,
-        resolution=arch.resolution,
-        stages=tuple(
-            Stage(
-                width=stage.width,
-                embedding=complete_part("embedding", stage.embedding),
-                blocks=tuple(
-                    Block(**{slot: complete_part(slot, getattr(block, slot)) for slot in SLOTS})
-                    for block in stage.blocks
-                ),
-                position_bias=stage.position_bias and complete_part("position_bias", stage.position_bias),
-            )
-            for stage in arch.stages
-        ),
-        head=complete_part("head", arch.head),
-    )
+    return arch.mapped(complete_part)
 
 
 def axes(rule: Axes, name: str) -> tuple[int, ...]:

@@ -8,12 +8,12 @@ import dataclasses
 
 from torch import nn
 
-from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.architecture import Architecture, Part
 from search_spaces.network import Network
 from search_spaces.registry import PartModule, complete, lookup, options
 
 
-def _part(kind: str, part: Part) -> Part:
+def _merged(kind: str, part: Part) -> Part:
     merged = lookup(kind, part.name).reparameterised_options(options(kind, part))
     return part if merged is None else Part(part.name, tuple(dataclasses.asdict(merged).items()))
 
@@ -24,12 +24,7 @@ def reparameterised(arch: Architecture) -> Architecture:
     Raises:
         InputError: an unknown part or option, or a value that is not allowed.
     """
-    arch = complete(arch)
-    stages = []
-    for stage in arch.stages:
-        blocks = tuple(Block(**{slot: _part(slot, getattr(block, slot)) for slot in SLOTS}) for block in stage.blocks)
-        stages.append(dataclasses.replace(stage, embedding=_part("embedding", stage.embedding), blocks=blocks))
-    return dataclasses.replace(arch, stages=tuple(stages), head=_part("head", arch.head))
+    return complete(arch).mapped(_merged)
 
 
 def reparameterise(network: Network) -> Network:

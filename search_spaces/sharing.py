@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from search_spaces.genes import GeneMatrix, SlotGenes
+from search_spaces.priors import Prior, SlotPrior, StagePrior
 from search_spaces.space import SearchSpace
-from search_spaces.tilting import Prior, SlotPrior, StagePrior
 
 
 class Shared(NamedTuple):

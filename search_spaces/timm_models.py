@@ -14,13 +14,9 @@ HAT-Net has norms that nothing reads, as in its authors' code and counts. Here t
 one for every parameter (timm's tests, distributed training) finds it.
 """
 
-import math
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate
 from typing import Any, cast
 
 import torch
@@ -29,7 +25,6 @@ from jaxtyping import Float
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, register_notrace_module
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from search_spaces.architecture import Architecture, Part
 from search_spaces.errors import InputError
@@ -37,8 +32,10 @@ from search_spaces.heads.conv_head import ConvHead
 from search_spaces.heads.linear_head import LinearHead
 from search_spaces.network import Network, StagePieces, call, decays
 from search_spaces.papers import PaperNetwork, paper_networks
-from search_spaces.position_biases.dense_table import DenseTable
-from search_spaces.registry import PartModule, complete, complete_part, lookup, make, options
+from search_spaces.registry import PartModule, complete, complete_part, make
+from search_spaces.timm_recomputing import call_checkpointed
+from search_spaces.timm_sizes import for_image_size, reductions, with_grids
+from search_spaces.timm_weights import checkpoint_filter_fn
 
 register_notrace_module(
     PartModule
@@ -46,102 +43,6 @@ register_notrace_module(
 
 CROP_PCT = {"transxnet_tiny": 0.9, "transxnet_small": 0.9, "transxnet_base": 0.95}
 """Share of the resized image that its authors evaluate on; timm's default for the others, whose papers do not say."""
-
-
-def stride(embedding: Part) -> int:
-    """By its option, or of its class."""
-    own = options("embedding", embedding)
-    return own.stride if hasattr(own, "stride") else cast(Any, lookup("embedding", embedding.name)).stride
-
-
-def reductions(arch: Architecture) -> list[int]:
-    """Pixels of the image to a side of one position of the map, by stage."""
-    return list(accumulate((stride(stage.embedding) for stage in arch.stages), operator.mul))
-
-
-def for_image_size(arch: Architecture, img_size: int | Sequence[int]) -> Architecture:
-    """The same network, its position tables made for square images of this side.
-
-    Raises:
-        InputError: not a square, or no size.
-    """
-    sides = {img_size} if isinstance(img_size, int) else set(img_size)
-    if len(sides) != 1 or min(sides) < 1:
-        raise InputError(
-            f"img_size is {img_size}",
-            "the side of a square; a network takes images of every size and shape, whatever it is made for",
-            "img_size=224",
-        )
-    side = sides.pop()
-    stages = []
-    for stage, reduction in zip(arch.stages, reductions(arch), strict=True):
-        bias = stage.position_bias
-        if bias is not None:
-            bias = Part.of(bias.name, **(dict(bias.options) | {"map_size": -(-side // reduction)}))
-        stages.append(replace(stage, position_bias=bias))
-    return replace(arch, stages=tuple(stages), resolution=side)
-
-
-def with_grids(arch: Architecture, option: str, sizes: Sequence[int] | None) -> Architecture:
-    """The same network, H-MHSA with other windows ("window_size") or pooled cells ("pool_size"), which own no weights: HAT-Net takes
-    windows 8, 8, 8 and cells 16, 8, 4 for dense prediction.
-
-    Args:
-        sizes: one for each stage whose H-MHSA has windows, first to last; None for those that it has.
-
-    Raises:
-        InputError: the network has no H-MHSA, or another number of such stages; or a size is not allowed.
-    """
-    if sizes is None:
-        return arch
-    found = [s for s, stage in enumerate(arch.stages) if any(_has_windows(block.mixer) for block in stage.blocks)]
-    if len(sizes) != len(found) or not all(type(size) is int and size > (option == "window_size") for size in sizes):
-        raise InputError(
-            f"{option}s are {tuple(sizes)}",
-            f"a whole number from {1 + (option == 'window_size')} up for each of {len(found)} stages whose H-MHSA has windows",
-            f"{option}s=({', '.join(['8'] * len(found))})" if found else "a HAT-Net",
-        )
-    stages = list(arch.stages)
-    for s, size in zip(found, sizes, strict=True):
-        blocks = tuple(
-            replace(block, mixer=Part.of(block.mixer.name, **(block.mixer.values() | {option: size})))
-            if _has_windows(block.mixer)
-            else block
-            for block in stages[s].blocks
-        )
-        stages[s] = replace(stages[s], blocks=blocks)
-    return replace(arch, stages=tuple(stages))
-
-
-def _has_windows(mixer: Part) -> bool:
-    return mixer.name == "h_mhsa" and mixer.values().get("window_size") != 1
-
-
-@contextmanager
-def discarded_statistics(module: nn.Module) -> Iterator[None]:
-    """What running statistics gather in here is thrown away: a block that is computed again sees the same images again."""
-    kept = [(child, dict(child._buffers)) for child in module.modules()]
-    for child, buffers in kept:
-        child._buffers.update({name: None if buffer is None else buffer.clone() for name, buffer in buffers.items()})
-    try:
-        yield
-    finally:
-        for child, buffers in kept:
-            child._buffers.update(buffers)
-
-
-def call_checkpointed(name: str, module: nn.Module, *inputs: Tensor) -> Tensor:
-    """Runs a piece, and a block so that it is computed again for its gradients instead of kept in memory."""
-    if ".blocks." not in name:
-        return module(*inputs)
-    if torch.compiler.is_compiling():  # which gathers statistics once by itself, and takes no contexts
-        return cast(Tensor, checkpoint(module, *inputs, use_reentrant=False))
-    contexts = partial(_contexts, module)
-    return cast(Tensor, checkpoint(module, *inputs, use_reentrant=False, context_fn=contexts))
-
-
-def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), discarded_statistics(module)
 
 
 class TimmNetwork(Network):
@@ -378,31 +279,6 @@ def take(count: int, indices: int | Sequence[int] | None) -> list[int]:
             f"out_indices={tuple(range(count))}",
         )
     return [index % count for index in asked]
-
-
-def checkpoint_filter_fn(state: Mapping[str, Tensor], model: TimmNetwork) -> dict[str, Tensor]:
-    """Weights for a model of another `img_size`: position tables are resized once, as the network resizes them in each pass."""
-    state = dict(state)
-    for s, stage in enumerate(cast("list[StagePieces]", model.stages)):
-        table = stage.position_bias
-        if not isinstance(table, DenseTable):
-            continue
-        place = f"stages.{s}.position_bias.tables."
-        for key in [key for key in state if key.startswith(place) and key != place + table.name]:
-            values = state.pop(key)
-            other = DenseTable(
-                DenseTable.Options(
-                    num_heads=values.shape[0],
-                    map_size=math.isqrt(values.shape[1]),
-                    sr_ratio=table.sr_ratio,
-                    resize=table.resize,
-                )
-            )
-            other.load_state_dict({f"tables.{other.name}": values})
-            with torch.no_grad():
-                resized = other(values.new_zeros(1, 1, table.map_size, table.map_size))
-            state[place + table.name] = resized.reshape(values.shape[0], table.map_size**2, table.keys**2)
-    return state
 
 
 # The models

@@ -32,7 +32,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import OutsideBudget
 from search_spaces.feasible import FeasibleSampler
 from search_spaces.limits import Limits, above, below, outside
-from search_spaces.space import Excess, Genes, SearchSpace, is_kind
+from search_spaces.space import Excess, Genes, SearchSpace
 
 FULL = 0.02
 """A network within this share below its limit is full: it is raised no further."""
@@ -141,18 +141,18 @@ class Fit:
         return tuple(len(gene.choices) - 1 for gene in self.space.genes)
 
     @cached_property
-    def _is_kind(self) -> tuple[bool, ...]:
-        return tuple(is_kind(gene) for gene in self.space.genes)
+    def _chooses_part(self) -> tuple[bool, ...]:
+        return tuple(gene.chooses_part for gene in self.space.genes)
 
     def _with_sizes(self, operators: Genes, sizes: Genes, least: Genes) -> Genes:
         """Operators of one, sizes of another network, which are at least those of a third."""
         return tuple(
-            low if kind else max(low, size) for kind, low, size in zip(self._is_kind, least, sizes, strict=True)
+            low if kind else max(low, size) for kind, low, size in zip(self._chooses_part, least, sizes, strict=True)
         )
 
     def _smallest(self, drawn: Genes, rng: random.Random) -> Genes:
         """The smallest sizes with the operators of `drawn` where that fits; a repaired network where it does not."""
-        genes = tuple(index if kind else 0 for kind, index in zip(self._is_kind, drawn, strict=True))
+        genes = tuple(index if kind else 0 for kind, index in zip(self._chooses_part, drawn, strict=True))
         if self._below(self.space.decode(genes)) > 0:
             chain = Chain(genes, self._with_sizes(genes, self._ends, genes), rng)
             genes = chain.at(chain.last(lambda found: -self._below(self.space.decode(found))) + 1)

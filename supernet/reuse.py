@@ -114,7 +114,7 @@ class PrefixCache:
         owned: dict[str, list[str]] = {}
         for name in self.supernet.weights(arch, buffers=True):
             place = next(place for place in _parents(name) if place in specs)
-            if specs[place][0] == "block":
+            if specs[place].kind == "block":
                 place = f"{place}.{_OWNERS.get(name.removeprefix(place + '.').partition('.')[0], 'ffn')}"
             owned.setdefault(place, []).append(name)
         links, prefix = [], 0

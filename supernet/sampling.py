@@ -11,7 +11,7 @@ Under a budget the same draw says which operators and sizes are wanted, and `sup
 import random
 
 from search_spaces.architecture import Architecture
-from search_spaces.space import SearchSpace, is_kind
+from search_spaces.space import SearchSpace
 from supernet.fitting import Fit
 
 
@@ -37,7 +37,7 @@ def sandwich(space: SearchSpace, rng: random.Random, random_paths: int, fit: Fit
     columns = []
     for gene in space.genes:
         count = len(gene.choices)
-        if is_kind(gene):
+        if gene.chooses_part:
             columns.append(deal(count, paths, rng))
         else:
             columns.append([count - 1, 0, *(rng.randrange(count) for _ in range(random_paths))])

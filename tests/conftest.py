@@ -18,8 +18,10 @@ CHECKER = 'beartype.beartype(conf=__import__("beartype").BeartypeConf(is_pep484_
 def checked_modules() -> list[str]:
     """Everything that handles tensors: search_spaces' folders of parts, its layers, networks and models, and all of supernet."""
     root = Path(__file__).parent.parent / "search_spaces"
-    folders = sorted(path.parent.name for path in root.glob("*/__init__.py"))
-    return [f"search_spaces.{name}" for name in ("layers", "network", "timm_models", *folders)] + ["supernet"]
+    folders = sorted({path.parent.name for path in root.glob("*/__init__.py")} - {"space"})
+    return [f"search_spaces.{name}" for name in ("layers", "network", "dynamic_convs", "timm_models", *folders)] + [
+        "supernet"
+    ]
 
 
 # Counts of parts are remembered on disk, but not in the user's folder; commands that tests start inherit this.

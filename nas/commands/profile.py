@@ -15,7 +15,8 @@ from nas.runtimes import Setting, make_runtime
 from nas.weights import read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.checking import check_parts
-from search_spaces.costs.latency import LATENCY, DeviceModel, read_model
+from search_spaces.costs.latency import LATENCY, DeviceModel
+from search_spaces.costs.profile_files import read_model
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from search_spaces.registry import complete

@@ -6,7 +6,8 @@ import numpy as np
 
 from nas.latency.features import unit_features
 from nas.latency.learned import UnitModel, fit_units
-from search_spaces.costs.latency import DeviceModel, UnitTimes
+from search_spaces.costs.latency import DeviceModel
+from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.errors import InputError
 from search_spaces.units import Unit
 

@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 from sklearn.linear_model import LinearRegression
 
-from search_spaces.costs.latency import UnitTimes, quantity
+from search_spaces.costs.latency import quantity
+from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.units import PARTS_OF, Unit
 
 Array = np.ndarray

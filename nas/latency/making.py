@@ -29,8 +29,10 @@ from nas.runtimes import Setting, make_runtime
 from nas.store import RunStore, offering
 from nas.timing import Timing, pooled
 from search_spaces.architecture import Architecture
-from search_spaces.costs.latency import FORMAT, DeviceModel, UnitTimes, model_of, read_model, representatives, text_of
+from search_spaces.costs.latency import DeviceModel
 from search_spaces.costs.pieces import cost
+from search_spaces.costs.profile_files import FORMAT, model_of, read_model, text_of
+from search_spaces.costs.unit_times import UnitTimes, representatives
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
 from search_spaces.space_units import space_units

@@ -8,7 +8,8 @@ from nas.latency.unit_tables import is_unit_table, read_unit_table
 from nas.log import say
 from nas.runtimes import Setting
 from search_spaces.costs import BUILT_IN, Cost, cost_named, cost_names
-from search_spaces.costs.latency import LATENCY, DeviceModel, add_model, read_model
+from search_spaces.costs.latency import LATENCY, DeviceModel, add_model
+from search_spaces.costs.profile_files import read_model
 from search_spaces.errors import InputError
 from search_spaces.named import claim_names, space_names
 from search_spaces.space import SearchSpace

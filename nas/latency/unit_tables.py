@@ -28,9 +28,10 @@ import numpy as np
 
 from search_spaces.architecture import Architecture
 from search_spaces.costs import is_cost_name
-from search_spaces.costs.latency import LATENCY, DeviceModel, UnitTimes
+from search_spaces.costs.latency import LATENCY, DeviceModel
 from search_spaces.costs.pieces import unit_cost
 from search_spaces.costs.table import number_in, read_csv
+from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.errors import InputError
 from search_spaces.registry import complete
 from search_spaces.space import SearchSpace

@@ -227,9 +227,10 @@ def piece_need(spec: PieceSpec, layout: Layout, bias: Layout | None = None) -> N
     Args:
         bias: of the stage's position bias, for a block.
     """
-    kind, what, dim, dim2 = spec
+    what, dim = spec.what, spec.dim
     if not isinstance(what, Block):
-        return part_need(kind, what, () if kind == "position_bias" else (dim, dim2), (layout,))
+        (part,) = spec.parts()
+        return part_need(part.kind, part.part, part.dims, (layout,))
     position = part_need("position", what.position, (dim,), (layout,))
     # What the position encoding gives is held while the first branch runs, and the sum behind that while the second one does.
     held, peak = (0 if position.source >= 0 else position.nbytes), position.peak
@@ -280,16 +281,15 @@ def activations(arch: Architecture) -> int:
     bias: tuple[list[int], Layout] | None = None
     peak = image[0]
     for _, spec in pieces(arch):
-        kind, what = spec[0], spec[1]
-        if kind in ("embedding", "head"):
+        if spec.kind in ("embedding", "head"):
             stage, bias = x, None
-        taken = bias[1] if bias and isinstance(what, Block) else None
+        taken = bias[1] if bias and spec.kind == "block" else None
         need = piece_need(spec, layout, taken)
         held = {id(memory): memory[0] for memory in (image, stage, x, *([bias[0]] if bias else ()))}
         peak = max(peak, sum(held.values()) + need.peak)
         inputs = (x,) if bias is None else (x, bias[0])
         given = [need.nbytes] if need.source < 0 else inputs[need.source]
-        if kind == "position_bias":
+        if spec.kind == "position_bias":
             bias = given, need.layout
         else:
             x, layout = given, need.layout

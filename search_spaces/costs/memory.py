@@ -9,11 +9,11 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.architecture import Architecture, Part
 from search_spaces.costs import register_cost
 from search_spaces.costs.activations import activations
 from search_spaces.costs.remembered import key_of, memory_for
-from search_spaces.network import PieceSpec, children, pieces
+from search_spaces.network import PieceSpec, pieces
 from search_spaces.registry import SkipInit, make
 
 
@@ -45,15 +45,7 @@ def part_bytes(kind: str, part: Part, dims: tuple[int, ...]) -> int:
 @lru_cache(maxsize=100_000)
 def piece_bytes(spec: PieceSpec) -> int:
     """The same of a piece: the sum over its parts."""
-    kind, what, dim, dim2 = spec
-    if isinstance(what, Block):
-        owned = children(what)
-        return sum(
-            len(owned[slot]) * part_bytes(slot, part, (dim,))
-            for slot, part in zip(SLOTS, what.parts(), strict=True)
-            if owned[slot]
-        )
-    return part_bytes(kind, what, () if kind == "position_bias" else (dim, dim2))
+    return sum(len(children) * part_bytes(kind, part, dims) for kind, part, dims, children in spec.parts())
 
 
 @register_cost("memory", unit="bytes", about="weights, and feature maps held at once, at most, for one image")

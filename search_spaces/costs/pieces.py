@@ -4,15 +4,15 @@ and remembered.
 
 import copy
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
 
-from search_spaces.architecture import SLOTS, Architecture, Block, Part
+from search_spaces.architecture import Architecture, Part
 from search_spaces.costs.operators import Counter, meta
 from search_spaces.costs.remembered import key_of, memory_for
-from search_spaces.network import Network, PieceSpec, children, pieces
+from search_spaces.network import Network, PieceSpec, pieces
 from search_spaces.registry import SkipInit, TokenMixer, make
 
 if TYPE_CHECKING:  # it imports this module
@@ -42,21 +42,15 @@ def piece_cost(spec: PieceSpec, height: int, width: int) -> PieceCost:
     Raises:
         NotImplementedError: a part has an operator whose cost is not known.
     """
-    kind, what, dim, dim2 = spec
-    if kind == "position_bias":
-        found = part_cost(kind, cast(Part, what), (), height, width)
-        return PieceCost(found.params, found.macs, height, width)
-    if not isinstance(what, Block):
-        return part_cost(kind, what, (dim, dim2), height, width)
     params = macs = 0
-    for slot, part in zip(SLOTS, what.parts(), strict=True):
-        times = len(children(what)[slot])
-        if not times:
-            continue
-        found = part_cost(slot, part, (dim,), height, width)
-        params += times * found.params
-        macs += times * found.macs
-    return PieceCost(params, macs, height, width)
+    after = height, width
+    for kind, part, dims, children in spec.parts():
+        found = part_cost(kind, part, dims, height, width)
+        params += len(children) * found.params
+        macs += len(children) * found.macs
+        if kind in ("embedding", "head"):
+            after = found.height, found.width
+    return PieceCost(params, macs, *after)
 
 
 @lru_cache(maxsize=100_000)
@@ -119,9 +113,9 @@ def cost(arch: Architecture) -> ParamsAndMacs:
     height = width = arch.resolution
     for _, spec in pieces(arch):
         piece = piece_cost(spec, height, width)
-        params += piece[0]
-        macs += piece[1]
-        height, width = piece[2], piece[3]
+        params += piece.params
+        macs += piece.macs
+        height, width = piece.height, piece.width
     return ParamsAndMacs(params, macs)
 
 

@@ -35,6 +35,8 @@ class ConvDownsampling(Embedding):
             check_positive(stride=self.stride)
 
     examples = (Options(kernel_size=1), Options(norm="layer_norm"), Options(kernel_size=7, stride=4))
+    unordered = ("kernel_size", "stride")
+    part_options = ("norm",)
     variants = (Options(kernel_size=2), Options(kernel_size=4, stride=4))
     centred = {"conv.weight": (2, 3)}
 

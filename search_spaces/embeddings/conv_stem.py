@@ -1,4 +1,9 @@
-"""A convolutional stem of two convolutions, for small images too (the papers' have files of their own)."""
+"""A convolutional stem of two convolutions, for small images too.
+
+The papers' stems are other networks, and files of architectures name them: `ems_stem` has all channels in the middle, `hat_stem` has 16
+there and a norm behind the first convolution only, `mat_stem` has a depthwise convolution between the two, and TransXNet's is one
+convolution, which is what `conv_downsampling` is between stages too. As options of one part they would be options that exclude one another.
+"""
 
 from dataclasses import dataclass
 
@@ -33,6 +38,8 @@ class ConvStem(Embedding):
                 raise InputError(f"stride is {self.stride}", "1, 2 or 4", "stride = 4")
 
     examples = (Options(stride=1), Options(stride=2, norm="layer_norm"), Options())
+    unordered = ("stride",)
+    part_options = ("norm",)
 
     def __init__(self, in_dim: int, dim: int, options: Options) -> None:
         super().__init__(in_dim, dim, options)

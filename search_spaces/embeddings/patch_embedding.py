@@ -38,6 +38,8 @@ class PatchEmbedding(Embedding):
             check_positive(stride=self.stride, eps=self.eps)
 
     examples = (Options(norm="batch_norm"), Options(norm="group_norm"), Options(kernel_size=7, stride=4))
+    unordered = ("kernel_size", "stride", "eps")
+    part_options = ("norm",)
     variants = (Options(kernel_size=2), Options(kernel_size=4, stride=4))
     centred = {"conv.weight": (2, 3)}
 

@@ -71,6 +71,7 @@ class RPCPEFFN(ChannelMixer):
         Options(ratio=1.5, kernel_size=5, num_branches=2),
         Options(),
     )
+    unordered = ("skip",)
     variants = (Options(ratio=1.0, kernel_size=5, num_branches=4, diverse=True),)
     centred = {"branches.*.conv.weight": (2, 3)}
 

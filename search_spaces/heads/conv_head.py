@@ -31,6 +31,7 @@ class ConvHead(Head):
             check_norm(self.norm)
 
     examples = (Options(hidden=8, norm="none"), Options(hidden=20))
+    part_options = ("norm",)
 
     def __init__(self, dim: int, num_classes: int, options: Options) -> None:
         super().__init__(dim, num_classes, options)

@@ -31,6 +31,8 @@ class LinearHead(Head):
                 raise InputError(f"dropout is {self.dropout}", "from 0 up to, not including, 1", "dropout = 0.2")
 
     examples = (Options(norm="none"), Options(norm="group_norm"), Options(dropout=0.2))
+    unordered = ("dropout",)
+    part_options = ("norm",)
 
     def __init__(self, dim: int, num_classes: int, options: Options) -> None:
         super().__init__(dim, num_classes, options)

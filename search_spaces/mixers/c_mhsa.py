@@ -134,6 +134,7 @@ class CMHSAMixer(TokenMixer):
         Options(patch_size=2, head_dim=16),
         Options(patch_size=3),
     )
+    unordered = ("patch_size",)
 
     @classmethod
     def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:

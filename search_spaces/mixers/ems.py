@@ -242,6 +242,7 @@ class EMS(TokenMixer):
         Options(operators="whiten"),
         Options(operators="identity"),
     )
+    unordered = ("split",)
     variants = (
         Options(dynamic_ratio=0.25, local_head_dim=4, global_head_dim=2),
         Options(global_ratio=0.25, local_head_dim=4, global_head_dim=2, local_kernel_size=5),

@@ -57,6 +57,7 @@ class GMHSAMixer(TokenMixer):
             check_positive(patch_size=self.patch_size, head_dim=self.head_dim)
 
     examples = (Options(patch_size=1, head_dim=4), Options(patch_size=2, head_dim=8), Options(patch_size=3))
+    unordered = ("patch_size",)
 
     @classmethod
     def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:

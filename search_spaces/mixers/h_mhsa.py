@@ -76,6 +76,7 @@ class HMHSA(TokenMixer):
         Options(head_dim=4, window_size=3),
         Options(head_dim=8, pool_size=4),
     )
+    unordered = ("pool_size",)
 
     @classmethod
     def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:

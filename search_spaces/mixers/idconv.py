@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from search_spaces.dynamic_convs import IDConv
 from search_spaces.errors import InputError
 from search_spaces.layers import check_odd
-from search_spaces.mixers.d_mixer import IDConv
 from search_spaces.registry import TokenMixer, register
 
 

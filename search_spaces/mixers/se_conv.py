@@ -33,6 +33,7 @@ class SEConv(TokenMixer):
             check_positive(reduction=self.reduction)
 
     examples = (Options(reduction=8), Options(kernel_size=5))
+    unordered = ("reduction",)
     centred = {"conv.weight": (2, 3)}
 
     def __init__(self, dim: int, options: Options) -> None:

@@ -53,6 +53,7 @@ class SpatialReductionAttention(TokenMixer):
             check_positive(head_dim=self.head_dim, sr_ratio=self.sr_ratio)
 
     examples = (Options(head_dim=4, sr_ratio=1), Options(head_dim=8), Options(head_dim=8, sr_ratio=4))
+    unordered = ("sr_ratio",)
 
     @classmethod
     def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:

@@ -26,6 +26,7 @@ class GroupNorm(Norm):
             check_positive(eps=self.eps)
 
     examples = (Options(),)
+    unordered = ("eps",)
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -23,6 +23,7 @@ class LayerNorm(Norm):
             check_positive(eps=self.eps)
 
     examples = (Options(),)
+    unordered = ("eps",)
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -1,22 +1,12 @@
 """No norm."""
 
-from dataclasses import dataclass
-
-from jaxtyping import Float
-from torch import Tensor
-
 from search_spaces.registry import Norm, register
+from search_spaces.unchanged import NoOptions, Unchanged
 
 
 @register("none")
-class NoNorm(Norm):
+class NoNorm(Unchanged, Norm):
     """Leaves its input as it is."""
 
-    @dataclass(frozen=True, kw_only=True, slots=True)
-    class Options:
-        pass
-
-    examples = (Options(),)
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x
+    Options = NoOptions
+    examples = (NoOptions(),)

@@ -45,6 +45,7 @@ class DenseTable(PositionBias):
                 raise unknown("resize", self.resize, RESIZE, 'resize = "{}"')
 
     examples = (Options(map_size=4), Options(num_heads=2, map_size=4, resize="flat"), Options(num_heads=3, map_size=7))
+    unordered = ("map_size", "sr_ratio")
 
     trailing = {"tables.*": (0,)}
 

@@ -10,7 +10,8 @@ from search_spaces.registry import register
 class PEG(DPE):
     """x + DWConv(x) with bias and zero padding, which is where positions come from; CPVT's kernel is 3.
 
-    The same map as `dpe`, which comes from another paper with kernel 7; MAT and PartialFormer have this one before each attention.
+    The same map as `dpe`, which comes from another paper with kernel 7; MAT and PartialFormer have this one before each attention. It has
+    a name of its own since files of architectures name it, and a supernet that offers both trains weights for each.
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)

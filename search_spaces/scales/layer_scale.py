@@ -27,6 +27,7 @@ class LayerScale(Scale):
             check_positive(init=self.init)
 
     examples = (Options(bias=False), Options(init=0.5))
+    unordered = ("init",)
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

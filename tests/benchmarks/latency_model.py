@@ -41,7 +41,7 @@ from nas.latency.making import ALL, NETWORKS, NONE, Plan, make_profile, prepare_
 from nas.log import say
 from nas.measuring import NoisyMachine
 from nas.runtimes import Setting, make_runtime
-from search_spaces.costs.latency import read_model
+from search_spaces.costs.profile_files import read_model
 from search_spaces.named import load_space
 
 HEADINGS = (

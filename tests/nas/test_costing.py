@@ -14,7 +14,8 @@ from nas.records import SAMPLER
 from nas.searches import read_search
 from nas.store import RunStore
 from search_spaces.costs import costs_of, temporary_costs
-from search_spaces.costs.latency import add_model, model_of
+from search_spaces.costs.latency import add_model
+from search_spaces.costs.profile_files import model_of
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from tests.command_line import Commands

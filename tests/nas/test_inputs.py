@@ -11,7 +11,7 @@ import pytest
 
 from nas.config import SearchConfig
 from nas.inputs import check_unchanged, digests_of
-from search_spaces.costs.latency import model_of
+from search_spaces.costs.profile_files import model_of
 from search_spaces.errors import InputError
 from search_spaces.named import check
 from search_spaces.space import SearchSpace

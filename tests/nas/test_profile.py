@@ -28,9 +28,11 @@ from nas.store import RunStore
 from nas.timing import Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, temporary_costs
-from search_spaces.costs.latency import DeviceModel, UnitTimes, read_model
+from search_spaces.costs.latency import DeviceModel
 from search_spaces.costs.macs import macs
 from search_spaces.costs.pieces import unit_cost
+from search_spaces.costs.profile_files import read_model
+from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from search_spaces.space_units import space_units

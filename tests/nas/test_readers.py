@@ -1,14 +1,15 @@
 """Reports, checks and copies of a run only read it: in a folder that cannot be written, and while another process writes it."""
 
 import errno
-import fcntl
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import lock_descriptor
 
 from nas import load_network
 from nas.store import RunStore
@@ -102,7 +103,7 @@ def test_what_cannot_be_written_either(nas: Commands, after: After) -> None:
 def test_a_run_that_is_being_written(nas: Commands, after: After) -> None:
     place = after("report")
     with open(place / "run" / "work" / "lock") as held, untouched(place / "run"):
-        fcntl.flock(held, fcntl.LOCK_EX)
+        assert lock_descriptor(held.fileno(), blocking=False)
         with open(place / "run" / SEARCH / "evaluations.jsonl", "ab") as lines:
             lines.write(b'{"n": 99, "origin": {"kind"')  # a line that is not yet whole
         check_readers(nas, place, "run")
@@ -129,10 +130,10 @@ def test_a_file_system_without_locks(
 ) -> None:
     """The run works, and a line says what nobody takes care of."""
 
-    def flock(*_: object) -> None:
+    def refuse(*_: object, blocking: bool) -> bool:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr("filelock.lock_descriptor", refuse)
     stores = [RunStore(tmp_path / "run"), RunStore(tmp_path / "run")]
     for store in stores:
         store.lock()
@@ -142,10 +143,41 @@ def test_a_file_system_without_locks(
     assert stores[1].read_text("note") == "kept"
 
 
+def test_the_lock_file_keeps_its_content(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "run")
+    (tmp_path / "run" / "work").mkdir(parents=True)
+    store.path("work/lock").write_text("a note")
+    store.lock()
+    assert store.path("work/lock").read_text() == "a note"
+
+
+def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
+    """Its target, somebody else's file, stays what it is."""
+    (tmp_path / "run" / "work").mkdir(parents=True)
+    (tmp_path / "precious").write_text("content")
+    (tmp_path / "run" / "work" / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(ValueError, match="is a link"):
+        RunStore(tmp_path / "run").lock()
+    assert (tmp_path / "precious").read_text() == "content"
+
+
+def test_a_killed_holder_frees_the_run(tmp_path: Path) -> None:
+    holding = "import sys, time; from nas.store import RunStore; s = RunStore(sys.argv[1]); s.lock(); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, tmp_path / "run"], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="in use by another process"):
+            RunStore(tmp_path / "run").lock()
+        holder.kill()
+    RunStore(tmp_path / "run").lock()
+
+
 def test_a_lock_that_fails_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def flock(*_: object) -> None:
+    def refuse(*_: object, blocking: bool) -> bool:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr("filelock.lock_descriptor", refuse)
     with pytest.raises(ValueError, match="cannot be written"):
         RunStore(tmp_path / "run").lock()

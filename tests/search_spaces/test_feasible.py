@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search_spaces import feasible, tilting
+from search_spaces import feasible, proposals, tilting
 from search_spaces.costs import Additive, cost_named, register_cost, temporary_costs
 from search_spaces.costs.bulk import SpaceCosts
 from search_spaces.errors import InputError, OutsideBudget
@@ -207,7 +207,7 @@ def test_equal_numbers_in_equal_bands() -> None:
 
 
 def test_costs_that_do_not_add_up_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasible, "CHECKS", 100)
+    monkeypatch.setattr(proposals, "CHECKS", 100)
     space = load_space("digits")
     activations = cost_named("activations")
     values = sorted(activations(space.sample(Random(seed))) for seed in range(20))  # type: ignore[type-var]

@@ -25,7 +25,8 @@ from search_spaces.narrowing import narrowed
 from search_spaces.network import Network, children, own_norms
 from search_spaces.papers import paper_networks
 from search_spaces.registry import SkipInit, complete, complete_part, lookup
-from search_spaces.space import SearchSpace, _Neighbours
+from search_spaces.space import SearchSpace
+from search_spaces.space.neighbours import Neighbours
 from search_spaces.writing import to_toml
 from tests.contracts import no_shape_checks, noise
 
@@ -307,7 +308,7 @@ def test_size_counts_functions(space: SearchSpace) -> None:
 @small
 def test_genes_decoded_after_similar_ones(space: SearchSpace) -> None:
     """What a descent remembers of a stage holds beside shared choices and for the map that the stage gets."""
-    near, rng, seen = _Neighbours(space), random.Random(0), dict[Architecture, tuple[int, ...]]()
+    near, rng, seen = Neighbours(space), random.Random(0), dict[Architecture, tuple[int, ...]]()
     for _ in range(200):
         genes = tuple(rng.randrange(len(gene.choices)) for gene in space.genes)
         arch = space.decode(genes)

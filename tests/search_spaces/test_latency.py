@@ -10,18 +10,11 @@ import pytest
 
 from search_spaces.architecture import Architecture, Part
 from search_spaces.costs import Additive, cost_named, cost_names, temporary_costs
-from search_spaces.costs.latency import (
-    FORMAT,
-    DeviceModel,
-    UnitTimes,
-    add_model,
-    model_of,
-    read_model,
-    representatives,
-    text_of,
-)
+from search_spaces.costs.latency import DeviceModel, add_model
 from search_spaces.costs.macs import macs
 from search_spaces.costs.pieces import unit_cost
+from search_spaces.costs.profile_files import FORMAT, model_of, read_model, text_of
+from search_spaces.costs.unit_times import UnitTimes, representatives
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from search_spaces.space_units import space_units

@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.architecture import SLOTS, Architecture, Part
+from search_spaces.completing import completed
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.named import check, load_space, read_space, space_file, space_names
-from search_spaces.space import SearchSpace, _Neighbours
+from search_spaces.space import SearchSpace
+from search_spaces.space.neighbours import Neighbours
 from tests.contracts import SEEDS, Excess, SpaceLaws, name_of, named_spaces
 
 HEADER = """
@@ -125,11 +127,11 @@ mixer = [
 ]
 per_stage = ["mixer.d_mixer.sr_ratio"]
 """,
-    # Values in no order: the cheapest member is not where the choices begin.
+    # Parts and unordered values, costly ones first: the cheapest member is not where the choices begin.
     "turned": BLOCK
     + """
 mixer = { part = "depthwise_conv", kernel_size = 3 }
-ffn = [{ part = "mlp", ratio = 2 }, { part = "ms_ffn", ratio = [4, 1], scales = [[1, 3, 5], [1]] }]
+ffn = [{ part = "ms_ffn", ratio = [1, 4], scales = [[3, 5], [1, 9]] }, { part = "mlp", ratio = 2 }]
 [[stages]]
 width = [8, 16]
 depth = [1, 2]
@@ -207,7 +209,7 @@ def test_mutation_reaches_every_neighbour() -> None:
 @pytest.mark.parametrize("space", SMALL.values(), ids=SMALL)
 def test_genes_decoded_after_similar_ones(space: SearchSpace) -> None:
     """What a descent remembers of one stage is right beside any other, and equal networks share their stages."""
-    near, rng = _Neighbours(space), random.Random(0)
+    near, rng = Neighbours(space), random.Random(0)
     seen: dict[Architecture, tuple[int, ...]] = {}
     for _ in range(200):
         genes = tuple(rng.randrange(len(gene.choices)) for gene in space.genes)
@@ -248,6 +250,21 @@ def test_ties_hold_in_every_member() -> None:
         assert len(ratios) <= 1
     for arch in enumerate_members(SMALL["slots"]):
         assert all(len({block.mixer for block in stage.blocks}) <= 1 for stage in arch.stages)
+
+
+def test_genes_know_what_they_choose() -> None:
+    """Whatever they are called: an option that is called like a slot is an option, and one that names parts chooses a part."""
+    text = BASE.replace('mixer = [{ part = "depthwise_conv"', 'mixer = [{ part = "p" }, { part = "q", mixer = [1, 2]')
+    space = dataclasses.replace(
+        SearchSpace.from_toml(text.replace("ratio = 2", "ratio = [1, 2]")), per_network=("ffn",)
+    )
+    assert {gene.name: (gene.chosen, gene.stage) for gene in space.genes} == {
+        "s0.width": ("width", 0), "s0.depth": ("depth", 0), "s0.mixer": ("part", 0), "s0.mixer.q.mixer": ("option", 0),
+        "s0.mixer.q.kernel_size": ("option", 0), "ffn.mlp.ratio": ("option", None), "head.linear_head.norm": ("option", 1),
+    }  # fmt: skip
+    known = {gene.name: gene.chosen for gene in check(SearchSpace.from_toml(BASE)).genes}
+    assert known["head.linear_head.norm"] == "part"
+    assert known["s0.mixer.depthwise_conv.kernel_size"] == "option"
 
 
 def test_a_broken_tie_is_refused() -> None:
@@ -439,6 +456,10 @@ WRONG = [
     ("width = [8, 16]", "width = true", "width is True", "whole numbers"),
     ("width = [8, 16]", "width = [8, 8.5]", "width is [8, 8.5]", "whole numbers"),
     ("depth = [1, 2]", "depth = -1", "depth is -1", "from 0"),
+    ("ratio = 2", "ratio = [4, 1]", "mlp.ratio is [4, 1]", "ratio = [1, 4]"),
+    ("ratio = 2", "ratio = [1, 4, 2.5]", "mlp.ratio is [1, 4, 2.5]", "ratio = [1, 2.5, 4]"),
+    ('"mlp", ratio = 2', '"ms_ffn", scales = [[1, 3], [3]]', "scales is [[1, 3], [3]]", "scales = [[3], [1, 3]]"),
+    ('"mlp", ratio = 2', '"rp_cpe_ffn", diverse = [true, false]', "[true, false]", "diverse = [false, true]"),
     ("depth = [1, 2]", 'depth = "two"', "depth is 'two'", "depth ="),
     ('ffn = [{ part = "mlp", ratio = 2 }]', "", "lacks ffn", "ffn"),
     ('ffn = [{ part = "mlp", ratio = 2 }]', "ffn = []", "ffn offers []", "at least one part"),
@@ -486,6 +507,20 @@ def test_wrong_files(before: str, after: str, given: str, help_: str) -> None:
     assert help_ in f"{error.value.allowed}\n{error.value.instead}"
     assert error.value.allowed
     assert error.value.instead
+
+
+@pytest.mark.parametrize(
+    "mixer",
+    [
+        '"d_mixer", head_dim = 2, local = ["idconv", "depthwise"]',  # words have no order
+        '"d_mixer", head_dim = 2, sr_ratio = [4, 2], overlap = [true, false]',  # a larger number is no larger network
+        '"ems", static_split = [[0.25, 0.5, 0.25], [0.25, 0.25, 0.5]]',  # lists of one length
+    ],
+)
+def test_what_has_no_order_is_listed_in_any(mixer: str) -> None:
+    space = SearchSpace.from_toml(BASE.replace('"depthwise_conv", kernel_size = [3, 5]', mixer))
+    given, found = (dict(s.stages[0].blocks[SLOTS.index("mixer")][0].options) for s in (space, completed(space)))
+    assert given == {key: found[key] for key in given}
 
 
 @pytest.mark.parametrize(

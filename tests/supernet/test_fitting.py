@@ -17,8 +17,9 @@ from search_spaces.limits import Limits, outside
 from search_spaces.named import load_space
 from search_spaces.narrowing import narrowed
 from search_spaces.space import Genes, SearchSpace
+from supernet.activation_memory import activations, sampled_activations
 from supernet.fitting import FULL, Chain, Fit
-from supernet.memory import activations, sampled_activations, training_need
+from supernet.memory import training_need
 from supernet.sampling import sandwich
 from supernet.training import sandwich_paths
 

@@ -7,7 +7,8 @@ import torch
 
 from search_spaces.named import load_space
 from search_spaces.network import Network
-from supernet.memory import activations, bank_elements, in_words, training_need
+from supernet.activation_memory import activations
+from supernet.memory import bank_elements, in_words, training_need
 from supernet.sampling import sandwich
 from supernet.supernet import Supernet
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.named import check, load_space
-from search_spaces.space import Gene, SearchSpace
+from search_spaces.space import SearchSpace
 from supernet.optimisation import MAX_SKIPPED, Optimisation, Schedule, soft_cross_entropy
-from supernet.sampling import deal, is_kind, sandwich
+from supernet.sampling import deal, sandwich
 from supernet.seeding import derive_seed
 from supernet.supernet import Supernet
 from supernet.training import autocast, sandwich_paths, train_step
@@ -76,15 +76,6 @@ def test_dealing_has_no_favourites() -> None:
         assert all(900 < first[choice] < 1100 for choice in range(3))
 
 
-def test_kinds_are_the_choices_between_parts() -> None:
-    assert is_kind(Gene("s0.b1.mixer", ("a", "b")))
-    assert is_kind(Gene("s0.embedding", ("a", "b")))
-    assert is_kind(Gene("head", ("a", "b")))
-    assert not is_kind(Gene("s0.b1.mixer.d_mixer.head_dim", (1, 2)))
-    assert not is_kind(Gene("s0.width", (1, 2)))
-    assert not is_kind(Gene("s0.depth", (1, 2)))
-
-
 @pytest.mark.parametrize("space", named_spaces(), ids=name_of)
 @pytest.mark.parametrize("random_paths", [0, 1, 2, 5])
 def test_sandwich(space: SearchSpace, random_paths: int) -> None:
@@ -101,10 +92,10 @@ def test_sandwich(space: SearchSpace, random_paths: int) -> None:
             code = space.encode(arch)
             for position in space.active(code):
                 gene = space.genes[position]
-                if not is_kind(gene):  # an end that is the same function as another value is written as that one
+                if not gene.chooses_part:  # an end that is the same function as another value is written as that one
                     ends = (*code[:position], len(gene.choices) - 1 if pick else 0, *code[position + 1 :])
                     assert space.decode(ends) == arch, gene.name
-    drawn = random_paths > 0 or any(map(is_kind, space.genes))  # or there is nothing to draw
+    drawn = random_paths > 0 or any(gene.chooses_part for gene in space.genes)  # or there is nothing to draw
     assert (archs != sandwich(space, random.Random(99), random_paths)) == drawn
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from nas.latency.fitting import BY_PART, Calibration
 from nas.profiling import calibrating, spread_networks
-from search_spaces.costs.latency import DeviceModel, UnitTimes
+from search_spaces.costs.latency import DeviceModel
 from search_spaces.costs.pieces import unit_cost
+from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.named import load_space
 from search_spaces.units import units
 

@@ -16,8 +16,9 @@ from nas.latency.encoding import SIMILARITIES, Encoder, similarities
 from nas.latency.features import Features, unit_features
 from nas.latency.filling import FilledTimes, filled
 from nas.latency.learned import FEWEST, NetworkModel, choose, fit_networks, fit_units
-from search_spaces.costs.latency import DeviceModel, UnitTimes
+from search_spaces.costs.latency import DeviceModel
 from search_spaces.costs.pieces import unit_cost
+from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from search_spaces.space import SearchSpace
