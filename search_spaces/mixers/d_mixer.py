@@ -392,7 +392,12 @@ class DMixer(TokenMixer):
         Options(attention_ratio=0.0, head_dim=2, kernel_size=3, local="window", enhancer="conv1x1"),
     )
     takes_position_bias = True
-    centred = {"idconv.kernels": (2, 3), "dynamic.kernels": (2, 3), "predicted.expand": (1, 2), "depthwise.weight": (2, 3)}
+    centred = {
+        "idconv.kernels": (2, 3),
+        "dynamic.kernels": (2, 3),
+        "predicted.expand": (1, 2),
+        "depthwise.weight": (2, 3),
+    }
     trailing = {
         "osra.query.*": (0, 1), "osra.key.*": (0, 1), "osra.value.*": (0, 1),
         "osra.refine.*": (0,), "osra.reductions.*": (0,),
@@ -421,6 +426,20 @@ class DMixer(TokenMixer):
             found = replace(found, overlap=default.overlap)
         in_windows = dim - attended if options.local == "window" else 0
         return replace(found, head_dim=same_heads(options.head_dim, [n for n in (attended, in_windows) if n]))
+
+    @classmethod
+    def unmoved(cls, options: Options) -> dict[str, str]:
+        same_scores = "softmax does not change when one number is added to all scores of a query"
+        return {
+            "osra.key.bias": same_scores,
+            "window.key.bias": same_scores,
+            "ste.expand.bias": "the batch norm behind it takes the mean away",
+            "ste.norm2.bias": "the batch norm behind the convolution behind it takes the mean away",
+        }
+
+    @classmethod
+    def mixes_kernels(cls, options: Options) -> bool:
+        return options.attention_ratio < 1 and options.local in ("idconv", "dynamic", "predicted")
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

@@ -47,6 +47,7 @@ class DenseTable(PositionBias):
     examples = (Options(map_size=4), Options(num_heads=2, map_size=4, resize="flat"), Options(num_heads=3, map_size=7))
 
     trailing = {"tables.*": (0,)}
+    undecayed = ("tables.*",)
 
     @classmethod
     def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:

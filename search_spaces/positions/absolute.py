@@ -29,6 +29,7 @@ class Absolute(Position):
             check_positive(map_size=self.map_size)
 
     examples = (Options(map_size=4), Options(map_size=7))
+    undecayed = ("tables.*",)
 
     @classmethod
     def resized_options(cls, options: Options, side: int, new_side: int) -> Options:

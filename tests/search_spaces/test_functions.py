@@ -26,8 +26,8 @@ from search_spaces.network import Network, children, own_norms
 from search_spaces.papers import paper_networks
 from search_spaces.registry import SkipInit, complete, complete_part, lookup
 from search_spaces.space import SearchSpace, _Neighbours
+from search_spaces.testing import no_shape_checks, noise
 from search_spaces.writing import to_toml
-from tests.contracts import no_shape_checks, noise
 
 NEIGHBOURS = 15
 """Random pairs of each named space that differ in one gene, of a run of all tests."""

@@ -24,8 +24,8 @@ from nas.runtimes.onnx import Onnx
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from search_spaces.network import build
+from search_spaces.testing import no_shape_checks, noise, tame
 from search_spaces.units import Unit, make_unit, unit_inputs, units
-from tests.contracts import no_shape_checks, noise, tame
 
 SPACE = load_space("images32")
 

@@ -1,0 +1,47 @@
+"""MACs by fvcore, a counter that has nothing to do with ours."""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.testing.comparing import no_shape_checks
+
+
+def _count_attention(inputs: list[Any], outputs: list[Any]) -> int:
+    """Both products of fused attention, which fvcore does not know."""
+    from fvcore.nn.jit_handles import get_shape
+
+    query, key, value = (get_shape(tensor) for tensor in inputs[:3])
+    return math.prod(query[:-2]) * query[-2] * key[-2] * (query[-1] + value[-1])
+
+
+HANDLERS: dict[str, Callable[[list[Any], list[Any]], int]] = {
+    "aten::scaled_dot_product_attention": _count_attention,
+}
+"""fvcore handlers for operators that it would miss."""
+
+
+def fvcore_macs(module: nn.Module, *inputs: Tensor) -> int:
+    """What fvcore counts in evaluation mode."""
+    training = module.training
+    fvcore_log = logging.getLogger("fvcore.nn.jit_analysis")
+    level = fvcore_log.level
+    fvcore_log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), no_shape_checks(), torch.no_grad():
+            warnings.simplefilter("ignore")  # deprecations inside fvcore, sizes that become constants under tracing
+            from fvcore.nn import FlopCountAnalysis
+
+            analysis = FlopCountAnalysis(module.eval(), inputs)
+            for operator, handler in HANDLERS.items():
+                analysis.set_op_handle(operator, handler)
+            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+            return int(analysis.total())
+    finally:
+        fvcore_log.setLevel(level)
+        module.train(training)
