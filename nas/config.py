@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from nas.budget import LARGEST, Budget
+from nas.dotted import file_names, is_dotted
 from nas.executors import check_executor
 from nas.objectives import parse_objectives
 from nas.runtimes import check_runtime
@@ -91,7 +92,7 @@ class DataConfig:
 
     name: str = key(
         "digits",
-        "digits, fashion_mnist, folder, or timm/NAME for whatever timm's create_dataset reaches (timm/hfds/user/set, timm/wds/set, timm/tfds/set)",
+        "digits, fashion_mnist, folder, or timm/NAME for whatever timm's create_dataset reaches (timm/hfds/user/set, timm/wds/set, timm/tfds/set), or a class of yours such as my_package.MySource",
     )
     root: str = key("", "folder of the files; empty for digits, and for fashion_mnist where Debian's package puts them")
     resolution: int = key(16, "side of the square image that networks see, in pixels")
@@ -120,8 +121,10 @@ class DataConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.name not in ("digits", "fashion_mnist", "folder") and not self.name.startswith("timm/"):
-            raise unknown("data set", self.name, ("digits", "fashion_mnist", "folder", "timm/NAME"), "data={}")
+        names = [name for name in file_names("data/sources") if name != "timm"]
+        if self.name not in names and not self.name.startswith("timm/") and not is_dotted(self.name):
+            instead = "data={}, or a class of yours as my_package.MySource"
+            raise unknown("data set", self.name, [*names, "timm/NAME"], instead)
         if self.name == "folder" and not self.root:
             raise InputError(
                 "data=folder without a folder", "a folder with one sub-folder of images per class", "data.root=PATH"

@@ -12,7 +12,8 @@ from nas.data import augment as augmentation
 from nas.data.decoder import Decoder, gather
 from nas.data.item import Item
 from nas.data.source import Source
-from nas.data.split import PARTS, Split, source_of
+from nas.data.sources import source_of
+from nas.data.split import PARTS, Split
 from search_spaces.errors import InputError, unknown
 
 MEMORY_LIMIT = 2**30

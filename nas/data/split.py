@@ -13,12 +13,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from nas.config import DataConfig
-from nas.data.arrays import digits, fashion_mnist
-from nas.data.files import Folder
 from nas.data.item import Item
 from nas.data.reading import LISTED
 from nas.data.source import Source
-from nas.data.timm_sets import Timm
+from nas.data.sources import source_of
 from search_spaces.errors import InputError
 from supernet.seeding import derive_seed
 
@@ -136,12 +134,6 @@ def _damaged(how: str) -> InputError:
     return InputError(
         f"split.json is damaged: {how}", "a split as nas wrote it", "a copy of it, or a new run: run=runs/new"
     )
-
-
-def source_of(config: DataConfig) -> Source:
-    if config.name.startswith("timm/"):
-        return Timm(config)
-    return {"digits": digits, "fashion_mnist": fashion_mnist, "folder": Folder}[config.name](config)
 
 
 def make_split(config: DataConfig, seed: int) -> Split:

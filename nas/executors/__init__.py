@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
 
-from nas.dotted import check_name, found_at
+from nas.dotted import check_name, found_at, path_of
 from nas.executors.guard import Words as Words
 from nas.executors.guard import check_guarded as check_guarded
 from search_spaces.errors import InputError
@@ -84,24 +84,16 @@ def make_executor(
     if workers < 1:
         raise ValueError(f"workers is {workers}")
     check_executor(name, key)
-    if name == "here" or (name == "auto" and workers == 1):
-        from nas.executors.here import Here
-
-        return Here(workers)
-    if name == "auto":
+    if name == "auto" and workers > 1:
         from nas.executors.growing import Growing
 
         return Growing(workers, words=words, patience=patience)
+    found = _class_of("here" if name == "auto" else name, key)
     if name == "processes":
-        from nas.executors.processes import Processes
-
-        return Processes(workers, words=words)
+        return found(workers, words=words)
     if name == "ray":
-        check_ray(key)
-        from nas.executors.ray import Ray
-
-        return Ray(workers, words=words, gpus=gpus)
-    return _class_of(name, key)(workers=workers)
+        return found(workers, words=words, gpus=gpus)
+    return found(workers=workers)
 
 
 def workers_of(name: str, jobs: int, *, cores: int, gpus: bool = False, key: str = "executor") -> int:
@@ -148,10 +140,14 @@ def check_executor(name: str, key: str = "executor") -> None:
 
 
 def _class_of(path: str, key: str) -> Any:
-    """The class of an executor by its dotted path."""
+    """The class of an executor by its name."""
     contract = "a class with map(setup, work, jobs, *, weight=None) and close(), made with workers="
     class_name = path.rpartition(".")[2]
-    found: Any = found_at(path, NAMES, key, "executor", "map")
+    if path == "ray":
+        check_ray(key)
+    found: Any = found_at(path_of(path, NAMES, "nas.executors"), NAMES, key, "executor", "map")
+    if path in NAMES:
+        return found
     lacks = [name for name in ("map", "close") if not callable(getattr(found, name, None))]
     if not isinstance(found, type) or lacks:
         what = "has no " + " and no ".join(lacks) if lacks else "is no class"

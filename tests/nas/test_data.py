@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from nas.config import DataConfig
-from nas.data import FASHION_FOLDER, PARTS, Part, Split, content_hash, load_part, make_split, timm_sets
+from nas.data import FASHION_FOLDER, PARTS, Part, Split, content_hash, load_part, make_split
 from nas.data import augment as augmentation
 from nas.data import part as part_module
+from nas.data.sources import timm as timm_source
 from search_spaces.errors import InputError
 from supernet.seeding import derive_seed
 
@@ -940,4 +941,4 @@ def test_a_corrupt_image_is_not_replaced_by_its_neighbour(tmp_path: Path):
 
 def test_sets_that_do_not_fit_into_memory_are_refused():
     with pytest.raises(InputError, match="GiB at resolution"):
-        timm_sets._fits_memory(2**60, DataConfig(name="timm/wds/set"))
+        timm_source._fits_memory(2**60, DataConfig(name="timm/wds/set"))
