@@ -376,6 +376,13 @@ class ReportConfig:
     """What `nas report` does."""
 
     out: str = key("", "folder that gets the files of the report; empty for the run's own. The run is then only read")
+    sections: tuple[str, ...] = key((), "sections of your own for the page, as my_package.MySection")
+
+    def __post_init__(self) -> None:
+        for name in self.sections:
+            if not is_dotted(name):
+                allowed = "dotted paths of classes; the sections that come with nas are there anyway"
+                raise InputError(f"report.sections={name}", allowed, "report.sections=my_package.MySection")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ def _count_attention(inputs: list[Any], outputs: list[Any]) -> int:
     """Both products of fused attention, which fvcore does not know."""
     from fvcore.nn.jit_handles import get_shape
 
-    query, key, value = (get_shape(tensor) for tensor in inputs[:3])
+    query, key, value = (get_shape(tensor) or [] for tensor in inputs[:3])
     return math.prod(query[:-2]) * query[-2] * key[-2] * (query[-1] + value[-1])
 
 

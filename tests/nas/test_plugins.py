@@ -37,7 +37,7 @@ class OwnMixer(TokenMixer):
 BODY = "        return self.scale * x\n"
 
 FAULTS = {
-    "an operator of unknown cost": ("        return self.scale * torch.fft.fft2(x).real\n", "uses torch.fft.fft2, whose cost is not known (for aten._fft_r2c in it)"),
+    "an operator of unknown cost": ("        return self.scale * torch.fft.fft2(x).real\n", "uses torch.fft.fft2, whose cost is not known (for aten._fft_"),
     "a branch on values": ("        return x if x.mean() > 0 else -x\n", "cannot be called on meta tensors, line "),
     "another shape": ("        return self.scale * x[..., 1:]\n", "gives (2, 16, 4, 3) for an input of (2, 16, 4, 4)"),
     "another type": ("        return (self.scale * x).double()\n", "gives torch.float64 for an input of torch.float32"),
