@@ -21,8 +21,8 @@ from search_spaces.space import Gene, SearchSpace
 from supernet.optimisation import MAX_SKIPPED, Optimisation, Schedule, soft_cross_entropy
 from supernet.sampling import deal, is_kind, sandwich
 from supernet.seeding import derive_seed
+from supernet.steps import autocast
 from supernet.supernet import Supernet
-from supernet.training import autocast, sandwich_paths, train_step
 from tests.contracts import (
     assert_same,
     members,
@@ -34,6 +34,7 @@ from tests.contracts import (
     small,
     state_of,
 )
+from tests.supernet.steps import sandwich_paths, train_step
 
 DIGITS = small(load_space("digits"), resolution=8)
 TINY = check(
