@@ -14,15 +14,15 @@ from torch import nn
 
 from nas import machine
 from nas.config import Config
-from nas.limiting import fit_of
 from nas.log import say
 from nas.store import RunStore
+from nas.strategies import strategy_of
 from search_spaces.errors import InputError
 from search_spaces.named import check as check_space
 from search_spaces.named import read_space, space_names
 from search_spaces.space import SearchSpace
 from supernet.memory import Activations, MemoryNeed, in_words, sampled_activations, training_need
-from supernet.training import sandwich_paths
+from supernet.steps import Moment
 
 SLACK = 0.95
 """Share of the memory that an offered setting may need: free memory changes from one command to the next."""
@@ -126,8 +126,8 @@ def need_of(config: Config, space: SearchSpace, device: torch.device) -> MemoryN
     """What training needs with the settings of a configuration, in a space that is bound to the data."""
     train = config.train
     return training_need(
-        space, train.batch_size, ema=train.ema > 0, paths=2 + train.random_paths, on_cpu=device.type == "cpu",
-        kept=_within_budget(config, space),
+        space, train.batch_size, ema=train.ema > 0, paths=strategy_of(train, space, config.seed).paths,
+        on_cpu=device.type == "cpu", kept=_within_budget(config, space),
     )  # fmt: skip
 
 
@@ -137,11 +137,10 @@ DRAWS = 8
 
 def _within_budget(config: Config, space: SearchSpace) -> Activations | None:
     """The activations of training under a budget; None without one."""
-    fit = fit_of(config.train, space)
-    if fit is None:
+    strategy = strategy_of(config.train, space, config.seed)
+    if strategy.fit is None:
         return None
-    paths = sandwich_paths(space, config.seed, config.train.random_paths, fit=fit)
-    return sampled_activations([paths(step)[0] for step in range(DRAWS)])
+    return sampled_activations([strategy.draw(Moment(step, DRAWS, 1))[0] for step in range(DRAWS)])
 
 
 def check(config: Config, space: SearchSpace, device: torch.device, *, started: bool = False) -> None:
@@ -201,7 +200,8 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
     A smaller space is looked for only when nothing milder helps, because each takes a while to measure.
     """
     train = config.train
-    on_cpu, paths, kept = device.type == "cpu", 2 + train.random_paths, _within_budget(config, space)
+    on_cpu, kept = device.type == "cpu", _within_budget(config, space)
+    paths = strategy_of(train, space, config.seed).paths
 
     def fits(bound: SearchSpace, batch_size: int, ema: bool) -> bool:
         return training_need(bound, batch_size, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept).total <= room

@@ -9,10 +9,10 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, overload
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from nas import machine
@@ -33,9 +33,10 @@ from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from search_spaces.network import build
 from supernet.calibration import recompute
-from supernet.optimisation import Optimisation, Schedule
+from supernet.loop import Batches, Report, fit
+from supernet.optimisation import Optimisation
 from supernet.seeding import derive_seed
-from supernet.training import autocast
+from supernet.steps import LabelStep
 
 LOGGED = 10
 """Steps between two scalars of the loss."""
@@ -308,55 +309,44 @@ def _train(job: Job | ReferenceJob, store: RunStore, split: Split, device: torch
     Returns:
         The network, and how many steps were skipped.
     """
-    config, settings = job.config, job.config.retrain
+    config, recipe = job.config, job.config.retrain
     part = load_part(config.data, split, "train")
     seed = derive_seed(config.seed, "retrain", job.seed)  # the same images in the same order for every network
     network = job.initial(store, seed).to(device)
-    batch_size = min(settings.batch_size, len(part))
-    per_epoch = len(part) // batch_size
-    total = per_epoch * settings.epochs
-    schedule = Schedule(lr=settings.lr, warmup_steps=round(settings.warmup_epochs * per_epoch), total_steps=total)
-    optimisation = Optimisation(
-        network, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
+    passes = partial(part.batches, seed=seed, augment=config.data.augment, device=str(device))
+    size = min(recipe.batch_size, len(part))
+    batches = Batches(
+        size, len(part) // size, lambda epoch, first: passes(size, epoch=epoch, first=first, drop_last=True)
     )
-    load_checkpoint(store, job.work("pt"), optimisation)
-    progress = Progress(f"retrain {job.name}", total, optimisation.step_count, every=30)
-    scalars = Scalars(
-        config.tensorboard, store, f"retrain/{job.search}/{job.name}".replace(":", "_"), optimisation.step_count
-    )
-    seen = 0
-    while optimisation.step_count < total:
-        epoch, batch = divmod(optimisation.step_count, per_epoch)
-        batches = part.batches(
-            batch_size,
-            seed=seed,
-            epoch=epoch,
-            first=batch,
-            augment=config.data.augment,
-            drop_last=True,
-            device=str(device),
-        )
-        for images, labels in batches:
-            torch.manual_seed(derive_seed(seed, "step", optimisation.step_count))
-            network.train()
-            with autocast(device, settings.amp):
-                logits = network(images)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
-            loss.backward()
-            optimisation.step()
-            seen += len(labels)
-            progress.update(optimisation.step_count, seen, loss=float(loss.detach()))
-            if optimisation.step_count % LOGGED == 0 or optimisation.step_count == total:
-                scalars.add(optimisation.step_count, {"loss": float(loss.detach())})
-            if optimisation.step_count % settings.checkpoint_steps == 0 and optimisation.step_count < total:
-                scalars.flush()
-                save_checkpoint(store, job.work("pt"), optimisation.state_dict())
-    scalars.close()
-    if settings.ema:
-        optimisation.use_averaged()
+    watcher = _Watcher(job, store)
+    optimisation = fit(network, batches, LabelStep(recipe), recipe, seed=seed, watcher=watcher)
+    watcher.scalars.close()
+    if recipe.ema:
         size = min(256, len(part))
-        fresh = part.batches(size, seed=seed, epoch=settings.epochs, augment=config.data.augment, device=str(device))
-        recompute(
-            network, (images for images, _ in itertools.islice(fresh, max(1, RECOMPUTE // size)) if len(images) > 1)
-        )
+        fresh = itertools.islice(passes(size, epoch=recipe.epochs), max(1, RECOMPUTE // size))
+        recompute(network, (images for images, _ in fresh if len(images) > 1))
     return network, optimisation.skipped
+
+
+class _Watcher:
+    """Shows the training of a job, and writes its checkpoints and the scalars of its loss."""
+
+    def __init__(self, job: Job | ReferenceJob, store: RunStore) -> None:
+        self.job, self.store = job, store
+
+    def begin(self, optimisation: Optimisation, total: int) -> None:
+        load_checkpoint(self.store, self.job.work("pt"), optimisation)
+        done = optimisation.step_count
+        folder = f"retrain/{self.job.search}/{self.job.name}".replace(":", "_")
+        self.total = total
+        self.progress = Progress(f"retrain {self.job.name}", total, done, every=30)
+        self.scalars = Scalars(self.job.config.tensorboard, self.store, folder, done)
+
+    def report(self, report: Report) -> None:
+        self.progress.update(report.step, report.images, **report.losses)
+        if report.step % LOGGED == 0 or report.step == self.total:
+            self.scalars.add(report.step, report.losses)
+
+    def save(self, optimisation: Optimisation) -> None:
+        self.scalars.flush()
+        save_checkpoint(self.store, self.job.work("pt"), optimisation.state_dict())

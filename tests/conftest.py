@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import jaxtyping
-import pytest
 import torch
 
 CHECKER = 'beartype.beartype(conf=__import__("beartype").BeartypeConf(is_pep484_tower=True))'
@@ -37,5 +36,4 @@ early = [name for name in sys.modules if name.startswith(("search_spaces.", "sup
 if early:
     raise RuntimeError(f"{early[0]} is imported before its shape checks are installed")
 jaxtyping.install_import_hook(checked_modules(), CHECKER)
-pytest.register_assert_rewrite("supernet.testing")
 torch.set_num_threads(1)  # the networks are small, and bitwise laws hold for any one number of threads

@@ -98,6 +98,7 @@ def resident(key: str) -> int:
 def train(options: argparse.Namespace, images: Path, budget: str, networks: list[str], place: Path) -> dict[str, Any]:
     """Trains in this process, once: its peak is that of the whole process."""
     import torch
+    from supernet.training import sandwich_paths, train_step
 
     from nas import load_config
     from nas.evaluation import Evaluator
@@ -110,7 +111,6 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
     from supernet.optimisation import Optimisation, Schedule
     from supernet.seeding import derive_seed
     from supernet.supernet import Supernet
-    from supernet.training import sandwich_paths, train_step
 
     config = load_config(None, arguments_of(options, images, str(place / "run"), budget))
     run = start_run(config)

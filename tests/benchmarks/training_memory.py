@@ -28,13 +28,13 @@ def measure(name: str, batch_size: int, steps: int = STEPS, ema: float = 0.99, a
     import io
 
     import torch
+    from supernet.training import sandwich_paths, train_step
 
     from nas import machine
     from search_spaces.named import load_space
     from supernet.memory import training_need
     from supernet.optimisation import Optimisation, Schedule
     from supernet.supernet import Supernet
-    from supernet.training import sandwich_paths, train_step
 
     machine.prepare(1, "cpu")
     space = load_space(name)

@@ -20,7 +20,7 @@ from search_spaces.space import Genes, SearchSpace
 from supernet.fitting import FULL, Chain, Fit
 from supernet.memory import activations, sampled_activations, training_need
 from supernet.sampling import sandwich
-from supernet.training import sandwich_paths
+from tests.supernet.steps import sandwich_paths
 
 DIGITS = load_space("digits")
 SEEDS = range(30)

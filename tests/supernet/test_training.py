@@ -22,9 +22,10 @@ from search_spaces.testing import assert_same, members, name_of, named_spaces, n
 from supernet.optimisation import MAX_SKIPPED, Optimisation, Schedule, soft_cross_entropy
 from supernet.sampling import deal, is_kind, sandwich
 from supernet.seeding import derive_seed
+from supernet.steps import autocast
 from supernet.supernet import Supernet
 from supernet.testing import state_of
-from supernet.training import autocast, sandwich_paths, train_step
+from tests.supernet.steps import sandwich_paths, train_step
 
 DIGITS = small(load_space("digits"), resolution=8)
 TINY = check(

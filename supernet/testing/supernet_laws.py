@@ -1,9 +1,4 @@
-"""The laws of supernets, as a test class to inherit beside those of `search_spaces.testing`.
-
-@pytest.mark.parametrize("space", [elastic_space("mixer", "my_mixer")], ids=name_of)
-class TestMyMixerShared(SpaceLaws, CostLaws, SupernetLaws):
-    pass
-"""
+"""What the supernet of every space promises."""
 
 import copy
 import math
