@@ -18,6 +18,7 @@ A space: the second class with `[load_space("my_space.toml")]`.
     spaces.py           a space around a part, and members of spaces
     space_laws.py       SpaceLaws
     cost_laws.py        CostLaws
+    registered_costs.py RegisteredCostLaws
     reference_count.py  MACs by fvcore
 
 It needs pytest, hypothesis and fvcore: `pip install "hybrid-mixer-nas[testing]"`.
@@ -37,7 +38,7 @@ import pytest
 
 # What an assertion of a law compares is shown, as in a test file; pytest does so for files that it is told of before their import.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("comparing", "part_laws", "space_laws", "cost_laws"))
+    *(f"{__name__}.{name}" for name in ("comparing", "part_laws", "space_laws", "cost_laws", "registered_costs"))
 )
 
 from search_spaces.testing.cases import CLASSES, DIM, IN_DIM, SIZES, Case, cases
@@ -45,6 +46,7 @@ from search_spaces.testing.comparing import assert_same, no_shape_checks, noise,
 from search_spaces.testing.cost_laws import CostLaws
 from search_spaces.testing.part_laws import PartLaws
 from search_spaces.testing.reference_count import fvcore_macs
+from search_spaces.testing.registered_costs import RegisteredCostLaws
 from search_spaces.testing.space_laws import SEEDS, Excess, SpaceLaws, few
 from search_spaces.testing.spaces import (
     elastic_space,
@@ -57,7 +59,7 @@ from search_spaces.testing.spaces import (
 )
 
 __all__ = [
-    "CLASSES", "DIM", "IN_DIM", "SEEDS", "SIZES", "Case", "CostLaws", "Excess", "PartLaws", "SpaceLaws", "assert_same", "cases",
+    "CLASSES", "DIM", "IN_DIM", "SEEDS", "SIZES", "Case", "CostLaws", "Excess", "PartLaws", "RegisteredCostLaws", "SpaceLaws", "assert_same", "cases",
     "elastic_space", "elastic_spaces", "few", "fvcore_macs", "members", "name_of", "named_spaces", "no_shape_checks", "noise", "randomise",
     "shared_out", "small", "tame",
 ]  # fmt: skip
