@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import CONFIG, ROOT, SPACE, Commands, environment
+from tests.foreign_parts import PARTS
 
 KINDS = {"gated_conv", "parallel", "climber", "pairs", "threads", "stripes", "cheapest"}
 """The files: a mixer, a cost, a sampler, a strategy, an executor, a data source and a section."""
@@ -46,6 +47,7 @@ def write(place: Path) -> Path:
     package.mkdir(parents=True)
     (place / "pyproject.toml").write_text(PROJECT)
     (package / "__init__.py").write_text("")
+    (package / "foreign.py").write_text(PARTS)
     for name, text in files().items():
         (package / f"{name}.py").write_text(text)
     return place
@@ -56,7 +58,8 @@ def prepare(place: Path) -> Path:
     place.mkdir()
     mixer = '{ part = "global_attention", head_dim = 8 }'
     assert mixer in SPACE
-    (place / "tiny.toml").write_text(SPACE.replace(mixer, '{ part = "gated_conv", kernel_size = [3, 5] }'))
+    ours = '{ part = "gated_conv", kernel_size = [3, 5] }, { part = "einsum_window", side = [2, 4] }, { part = "running_sum" }'
+    (place / "tiny.toml").write_text(SPACE.replace(mixer, ours))
     config = CONFIG.format(data='name = "my_plugins.stripes.Stripes"', batch_size=64)
     config = config.replace("random_paths = 1\n", "").replace(
         "[train]\n", '[train]\nstrategy = "my_plugins.pairs.Pairs"\n'
@@ -65,7 +68,7 @@ def prepare(place: Path) -> Path:
         "[search]\n",
         '[search]\nsamplers = ["my_plugins.climber.Climber"]\nobjectives = ["top1", "steps"]\nbudget = "steps=4"\n',
     )
-    top = 'plugins = ["my_plugins.gated_conv", "my_plugins.parallel"]\nexecutor = "my_plugins.threads.Threads"\n'
+    top = 'plugins = ["my_plugins.gated_conv", "my_plugins.foreign", "my_plugins.parallel"]\nexecutor = "my_plugins.threads.Threads"\n'
     (place / "config.toml").write_text(top + config + '\n[report]\nsections = ["my_plugins.cheapest.Cheapest"]\n')
     return place
 
@@ -91,7 +94,8 @@ def check_run(nas: Commands, place: Path, path: Path) -> None:
     climbed = [line for line in evaluated if line["origin"]["name"] == "my_plugins.climber.Climber"]
     assert len(climbed) == 4
     assert all(line["costs"]["steps"] <= 4 for line in climbed)
-    assert "gated_conv" in json.dumps(evaluated)
+    for mixer in ("gated_conv", "einsum_window", "running_sum"):
+        assert mixer in (run / "space.toml").read_text()
     page = (run / "report.html").read_text()
     assert "<h2>The cheapest network of the front</h2>" in page
     assert page.index("<h2>Networks</h2>") < page.index("<h2>The cheapest network") < page.index("<h2>How fast each")
@@ -109,7 +113,7 @@ def test_an_installed_package_takes_part_in_a_run(nas: Commands, tmp_path: Path)
     offline = ["--no-build-isolation", "--no-deps", "--no-index", "--target", str(target), str(source)]
     done = subprocess.run([*pip, *offline], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {path.stem for path in (target / "my_plugins").glob("*.py")} - {"__init__"} == KINDS
+    assert {path.stem for path in (target / "my_plugins").glob("*.py")} - {"__init__", "foreign"} == KINDS
     check_run(nas, prepare(tmp_path / "place"), target)
 
 
