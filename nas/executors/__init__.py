@@ -7,8 +7,24 @@
 `setup` makes what all jobs share, once in each worker, and `work(state, job)` does one job. Results come in the order of the jobs,
 and so does the first error: whatever the executor, the caller sees the results of all earlier jobs, then the error itself.
 
-An executor of your own is a class with `map` and `close` as below, made with `workers=`; it is named by its dotted path, such
-as `my_package.MyExecutor`. Only the standard library is imported here.
+An executor of your own is a class with `map` and `close` as below, made with `workers=`; it is named by its dotted path,
+executor=my_package.Reversed:
+
+    class Reversed:
+        def __init__(self, workers):
+            self.made = (None, None)
+
+        def map(self, setup, work, jobs, *, weight=None):
+            jobs = list(jobs)
+            if jobs and self.made[0] is not setup:
+                self.made = (setup, setup())
+            results = [work(self.made[1], job) for job in reversed(jobs)]
+            yield from reversed(results)
+
+        def close(self):
+            self.made = (None, None)
+
+`nas.testing.executors` has the laws of executors, as tests to inherit. Only the standard library is imported here.
 """
 
 import inspect

@@ -1,5 +1,20 @@
 """Who proposes architectures: Optuna's samplers by name, one of our own, or any that can be imported.
 
+A sampler of your own is any of Optuna's kind, in one file, named by its dotted path, search.samplers=my_package.Stubborn:
+
+    from optuna.samplers import RandomSampler
+
+    class Stubborn(RandomSampler):
+        def __init__(self, *, seed=None, share: float = 0.5):  # search.options=my_package.Stubborn.share=0.8
+            super().__init__(seed=seed)
+            self.share = share
+
+        def sample_independent(self, study, trial, param_name, param_distribution):
+            found = super().sample_independent(study, trial, param_name, param_distribution)
+            return param_distribution.choices[0] if trial.number % 10 < 10 * self.share else found
+
+`nas.testing.samplers` has the laws of samplers, as tests to inherit.
+
 Only the modules of this package import optuna, and this one does so when a sampler is made: the names are checked by a command
 line that has no use for optuna.
 """

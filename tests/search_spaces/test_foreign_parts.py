@@ -1,5 +1,6 @@
 """Parts of somebody else's, in a file outside the checkout: what they need to be costed, trained and tested is said by them."""
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces import registry
+from search_spaces import registry, testing
 from search_spaces.costs import pieces
 from search_spaces.network import decayed
 from search_spaces.testing import Case, cases, elastic_space, fvcore_macs
@@ -89,3 +90,10 @@ def test_they_keep_all_laws(place: Path) -> None:
     env = environment(PYTHONPATH=str(place))
     done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_what_the_laws_need_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(testing.__file__).read_text()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "hypothesis" else object())
+    with pytest.raises(ImportError, match=r'need hypothesis: pip install "hybrid-mixer-nas\[testing\]"'):
+        exec(compile(source, "testing", "exec"), {"__name__": "testing"})
