@@ -192,7 +192,7 @@ class PartLaws:
     def test_jit_trace(self, case: Case) -> None:
         module, inputs = case.make(), case.inputs(7, 5, batch=2)
         with torch.no_grad(), no_shape_checks():
-            traced = torch.jit.trace(module, inputs)
+            traced: Any = torch.jit.trace(module, inputs)
             # The number of images may be another, but where it is the number of groups of a convolution.
             batches = (2,) if case.mixes_kernels else (2, 3)
             for inputs in (case.inputs(7, 5, batch=batch) for batch in batches):

@@ -4,7 +4,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ def _count_einsum(inputs: list[Any], outputs: list[Any]) -> int:
     words = inputs[0].toIValue().replace(" ", "").partition("->")[0].split(",")
     shapes = [get_shape(factor) or [] for factor in inputs[1].node().inputs()]
     if len(words) != 2 or any("." in word for word in words):
-        return einsum_flop_jit(inputs, outputs)
+        return cast(int, einsum_flop_jit(inputs, outputs))
     return math.prod(
         {
             index: size
