@@ -122,13 +122,31 @@ def _number(path: Path) -> int | None:
 # Before training
 
 
+PROCESS = 320 * 2**20
+"""What each process beside the first takes before it trains: Python, torch and the modules of this project. Measured: 300 MiB that it
+shares with no other process."""
+
+
 def need_of(config: Config, space: SearchSpace, device: torch.device) -> MemoryNeed:
-    """What training needs with the settings of a configuration, in a space that is bound to the data."""
+    """What each process of the training needs with the settings of a configuration, in a space that is bound to the data."""
     train = config.train
     return training_need(
-        space, train.batch_size, ema=train.ema > 0, paths=strategy_of(train, space, config.seed).paths,
+        space, _shard(train.batch_size, train.processes), ema=train.ema > 0, paths=strategy_of(train, space, config.seed).paths,
         on_cpu=device.type == "cpu", kept=_within_budget(config, space),
     )  # fmt: skip
+
+
+def _shard(batch_size: int, processes: int) -> int:
+    """Images of the largest shard of a batch."""
+    return -(-batch_size // max(1, processes))
+
+
+def _in_all(need: MemoryNeed, processes: int, on_cpu: bool) -> int:
+    """Bytes that all processes of a training need of the memory that they share; on GPUs they share none."""
+    if processes <= 1 or not on_cpu:
+        return need.total
+    # One of them writes the checkpoints.
+    return processes * need.total - (processes - 1) * (need.checkpoint - PROCESS)
 
 
 DRAWS = 8
@@ -153,21 +171,20 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
     Raises:
         InputError: it does not fit; what fits is offered.
     """
-    need = need_of(config, space, device)
+    need, processes = need_of(config, space, device), config.train.processes
+    total = _in_all(need, processes, device.type == "cpu")
+    words = need.describe() if processes <= 1 else f"{in_words(total)} in {processes} processes, each {need.describe()}"
     _load_what_is_loaded_late()
     has = available(device)
     if has is None:
-        say(f"memory: training needs {need.describe()}")
+        say(f"memory: training needs {words}")
         return
-    say(f"memory: training needs about {need.describe()}; {in_words(has.size)} are {has.bound}")
-    if need.total <= has.size:
+    say(f"memory: training needs about {words}; {in_words(has.size)} are {has.bound}")
+    if total <= has.size:
         return
-    given = (
-        f"training the supernet of space {space.name} needs about {need.describe()}, "
-        f"and {in_words(has.size)} are {has.bound}"
-    )
+    given = f"training the supernet of space {space.name} needs about {words}, and {in_words(has.size)} are {has.bound}"
     offers = fitting(config, space, device, int(SLACK * has.size))
-    more = f"a machine with {in_words(need.total)} of free memory"
+    more = f"a machine with {in_words(total)} of free memory"
     if started:
         anew = f", or a new run with other settings: run=runs/new {offers[0]}" if offers else ""
         raise InputError(
@@ -203,8 +220,10 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
     on_cpu, kept = device.type == "cpu", _within_budget(config, space)
     paths = strategy_of(train, space, config.seed).paths
 
-    def fits(bound: SearchSpace, batch_size: int, ema: bool) -> bool:
-        return training_need(bound, batch_size, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept).total <= room
+    def fits(bound: SearchSpace, batch_size: int, ema: bool, processes: int = train.processes) -> bool:
+        shard = _shard(batch_size, processes)
+        need = training_need(bound, shard, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept)
+        return _in_all(need, processes, on_cpu) <= room
 
     def largest_batch(bound: SearchSpace, ema: bool) -> int:
         """The largest batch size up to the configured one; 0 when not even two images fit."""
@@ -225,13 +244,14 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
         words += ["train.ema=0"] if train.ema and not ema else []
         return [" ".join(words)]
 
-    offers = typed(space, train.ema > 0)
+    alone = train.processes > 1 and fits(space, train.batch_size, train.ema > 0, 1)
+    offers = (["train.processes=1"] if alone else []) + typed(space, train.ema > 0)
     if train.ema and (not offers or fits(space, train.batch_size, False)):
         offers += typed(space, False)
     if kept is not None:  # another space, or the same at another resolution, would have to be narrowed anew
         return offers
     need = need_of(config, space, device)
-    images_need_it = need.total - need.activations - need.temporaries <= room
+    images_need_it = _in_all(need, train.processes, on_cpu) - need.activations - need.temporaries <= room
     for resolution in sorted({config.data.resolution * share // 4 // 4 * 4 for share in (1, 2, 3)}, reverse=True):
         # Weights do not depend on the resolution: where they alone are too much, smaller images do not help.
         if images_need_it and resolution >= 4:
