@@ -57,7 +57,7 @@ def arguments_of(options: argparse.Namespace, images: Path, run: str, budget: st
     """The settings of a run."""
     return [
         f"run={run}", f"space={options.space}", "data=folder", f"data.root={images}", f"data.resolution={SIDE}",
-        f"train.batch_size={options.batch_size}", f"train.budget={budget}", "search.batch_size=32", f"seed={options.seed}",
+        f"train.batch_size={options.batch_size}", "train.processes=1", f"train.budget={budget}", "search.batch_size=32", f"seed={options.seed}",
     ]  # fmt: skip
 
 
@@ -109,6 +109,7 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
     from search_spaces.registry import complete
     from supernet.optimisation import Optimisation, Schedule
     from supernet.seeding import derive_seed
+    from supernet.steps import Moment
     from supernet.supernet import Supernet
 
     config = load_config(None, arguments_of(options, images, str(place / "run"), budget))

@@ -33,6 +33,9 @@ def measure(name: str, batch_size: int, steps: int = STEPS, ema: float = 0.99, a
     from search_spaces.named import load_space
     from supernet.memory import training_need
     from supernet.optimisation import Optimisation, Schedule
+    from supernet.recipe import Recipe
+    from supernet.steps import Moment
+    from supernet.strategies.sandwich import Sandwich
     from supernet.supernet import Supernet
 
     machine.prepare(1, "cpu")
