@@ -185,10 +185,12 @@ def test_how_many_processes_pay(monkeypatch: pytest.MonkeyPatch) -> None:
         config = Config(train=TrainConfig(**train))  # type: ignore[arg-type]
         return settled(config, load_space(space), cpu).train.processes
 
-    assert number("images32", batch_size=64) == 4
-    assert number("images32", batch_size=4) <= 2  # each has two images
-    assert number("digits", batch_size=8) == 1
-    assert number("digits", batch_size=8, processes=3) == 3
+    assert number("digits", batch_size=64) == 1
+    assert number("digits", batch_size=64, processes=3) == 3
+    assert 1 < number("images32", batch_size=64) < 4
+    assert number("images32", batch_size=256) == 4
+    assert number("transxnet", batch_size=6) == 3  # each has two images
+    assert number("transxnet", batch_size=2) == 1
 
 
 def test_an_environment_of_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
