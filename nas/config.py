@@ -169,7 +169,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig(Recipe):
-    """How the supernet is trained: by the sandwich rule with in-place distillation (arXiv:2003.11142), or by another strategy."""
+    """How the supernet is trained: by the sandwich rule (arXiv:2003.11142), or by another strategy."""
 
     epochs: int = key(40, "passes over the supernet-train images")
     label_smoothing: float = key(0.1, "for the loss of labels; under strategy sandwich for that of the largest network")

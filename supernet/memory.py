@@ -26,7 +26,7 @@ from search_spaces.architecture import SLOTS, Architecture, Part
 from search_spaces.network import CHILDREN, children
 from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot
 from search_spaces.units import takes_bias
-from supernet.supernet import bank_groups
+from supernet.bank import bank_groups
 
 FLOAT = 4
 """Bytes of one element."""

@@ -76,7 +76,7 @@ class DistributedRanks(Ranks):
         yield logged
         with torch.no_grad():
             # Changes are averaged, not values: a buffer that no step changes stays bitwise what it is.
-            changes = torch._foreach_sub(statistics, before) if statistics else []
+            changes = [new - old for new, old in zip(statistics, before, strict=True)]
             gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
             values = [value.detach().clone() for value in logged.values()]
             weighted_mean([*gradients, *changes, *values], share)
@@ -108,4 +108,5 @@ def weighted_mean(tensors: Sequence[Tensor], share: float) -> None:
         except RuntimeError as error:
             raise LostRankError(str(error).splitlines()[0]) from error
         parts = flat.split([tensor.numel() for tensor in group])
-        torch._foreach_copy_(group, [part.view(tensor.shape) for part, tensor in zip(parts, group, strict=True)])
+        for tensor, part in zip(group, parts, strict=True):
+            tensor.copy_(part.view(tensor.shape))

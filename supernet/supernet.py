@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from search_spaces import registry
 from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.costs.macs import macs
-from search_spaces.network import CHILDREN, Network, PieceSpec, children, make_piece, pieces
+from search_spaces.network import Network, PieceSpec, children, make_piece, pieces
 from search_spaces.space import SearchSpace
+from supernet.bank import bank_groups, tensors_of
 from supernet.slicing import slice_like
 
 
@@ -41,13 +42,6 @@ class Entry:
     centred: tuple[int, ...]
     trailing: tuple[int, ...]
     is_buffer: bool
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:
-    for name, parameter in module.named_parameters():
-        yield name, parameter, False
-    for name, buffer in module.named_buffers():
-        yield name, buffer, True
 
 
 class Skeleton(nn.Module):
@@ -65,7 +59,7 @@ class Skeleton(nn.Module):
         self.train(training)
         # For each of `entries(spec)`: the module's own table of tensors, the key in it, and the meta tensor that stands there.
         self.tables: list[tuple[dict[str, Tensor | None], str, Tensor | None]] = []
-        for name, _, is_buffer in _tensors(self.piece):
+        for name, _, is_buffer in tensors_of(self.piece):
             owner, _, key = name.rpartition(".")
             module = self.piece.get_submodule(owner)
             table = cast("dict[str, Tensor | None]", module._buffers if is_buffer else module._parameters)
@@ -105,7 +99,7 @@ def entries(spec: PieceSpec) -> tuple[Entry, ...]:
     if isinstance(what, Block):
         owners = {child: (slot, getattr(what, slot)) for slot in SLOTS for child in children(what)[slot]}
     found = []
-    for name, tensor, is_buffer in _tensors(skeleton(spec, True).piece):
+    for name, tensor, is_buffer in tensors_of(skeleton(spec, True).piece):
         child, _, inner = name.partition(".") if isinstance(what, Block) else ("", "", name)
         slot, part = owners[child]
         module = registry.lookup(slot, part.name)
@@ -126,69 +120,6 @@ def entries(spec: PieceSpec) -> tuple[Entry, ...]:
 def network_skeleton(arch: Architecture, training: bool) -> Network:
     """A network whose pieces are shared skeletons."""
     return Network(arch, lambda spec: skeleton(spec, training)).train(training)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Group:
-    """What the bank holds of one part in one place, as shapes; nothing is allocated.
-
-    Args:
-        place, copies: a piece, or "stages.S.blocks" and the number of those blocks.
-        kind, name: of the part.
-        shapes: of the bank tensors by name, each as large as the largest option value and width needs.
-        buffers: the names of those that are no parameters.
-        builders: the options and sizes that are really built for the initial values, in this order.
-    """
-
-    place: str
-    copies: int
-    kind: str
-    name: str
-    shapes: Mapping[str, tuple[int, ...]]
-    buffers: frozenset[str]
-    builders: tuple[tuple[Part, tuple[int, ...]], ...]
-
-    def places(self) -> Iterator[str]:
-        """Where in the bank the tensors stand: once for each piece, and in blocks for each child that the part makes."""
-        is_block = self.kind in SLOTS and self.place.endswith(".blocks")
-        for copy in range(self.copies):
-            for child in CHILDREN[self.kind] if is_block else ("",):
-                yield ".".join(filter(None, (self.place, str(copy) if is_block else "", child)))
-
-
-@lru_cache(maxsize=8)
-def bank_groups(space: SearchSpace) -> tuple[Group, ...]:
-    """The groups of a space's bank, in the order in which they are filled.
-
-    For each place and part, all option values and widths are built on the meta device for their shapes. The result is
-    remembered, because the estimate of the memory needs it before the supernet does.
-    """
-    members_of: dict[tuple[str, int, str, str], list[tuple[Part, tuple[int, ...]]]] = {}
-    for place, copies, kind, part, dims in space.part_specs():
-        members_of.setdefault((place, copies, kind, part.name), []).append((part, dims))
-    groups = []
-    for (place, copies, kind, name), members in members_of.items():
-        shapes: dict[str, list[tuple[int, ...]]] = {}
-        users: dict[str, list[int]] = {}
-        buffers: set[str] = set()
-        with torch.device("meta"), registry.SkipInit():
-            for index, (part, dims) in enumerate(members):
-                for key, tensor, is_buffer in _tensors(registry.make(kind, part, *dims)):
-                    shapes.setdefault(key, []).append(tuple(tensor.shape))
-                    users.setdefault(key, []).append(index)
-                    if is_buffer:
-                        buffers.add(key)
-        full = {key: tuple(map(max, zip(*found, strict=True))) for key, found in shapes.items()}
-        needed: set[int] = set()
-        for key, found in shapes.items():
-            # Slices nest, so the shapes that no other shape contains cover all of them; mostly it is one, the whole tensor.
-            for shape in _maximal(set(found)):
-                whole = [index for index, other in zip(users[key], found, strict=True) if other == shape]
-                if not needed.intersection(whole):
-                    needed.add(whole[0])
-        builders = tuple(members[index] for index in sorted(needed, key=lambda i: sum(members[i][1])))
-        groups.append(Group(place, copies, kind, name, full, frozenset(buffers), builders))
-    return tuple(groups)
 
 
 class Supernet(nn.Module):
@@ -220,7 +151,7 @@ class Supernet(nn.Module):
             for where in group.places():
                 bank = {key: torch.zeros(shape) for key, shape in group.shapes.items()}
                 for part, dims in group.builders:
-                    for key, tensor, _ in _tensors(registry.make(group.kind, part, *dims)):
+                    for key, tensor, _ in tensors_of(registry.make(group.kind, part, *dims)):
                         cut = registry.axes(module.centred, key), registry.axes(module.trailing, key)
                         slice_like(bank[key], tensor.shape, *cut).copy_(tensor.detach())
                 for key, tensor in bank.items():
@@ -252,7 +183,7 @@ class Supernet(nn.Module):
     def bank(self) -> dict[str, Tensor]:
         """All shared tensors by name, parameters and buffers."""
         if self._bank is None:
-            self._bank = {name: tensor for name, tensor, _ in _tensors(self)}
+            self._bank = {name: tensor for name, tensor, _ in tensors_of(self)}
         return self._bank
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Supernet":
@@ -346,13 +277,6 @@ class Supernet(nn.Module):
     def largest(self) -> Architecture:
         """The member of the space with the most MACs."""
         return _extreme(self.space, True)
-
-
-def _maximal(shapes: set[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The shapes that fit into no other, sorted."""
-    return sorted(
-        shape for shape in shapes if not any(other != shape and all(map(int.__le__, shape, other)) for other in shapes)
-    )
 
 
 def _cut(tensor: Tensor, entry: Entry) -> Tensor:

@@ -1,6 +1,7 @@
 """Training by several processes is training by one, up to rounding; it resumes, and ends when one of them is gone."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from nas.config import Config, TrainConfig
-from nas.ranks import launched, settled
+from nas.ranks import launched, settled, started_group
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
+from supernet.ranks import ALONE, Ranks
 from tests.command_line import SPACE, Commands, contents, environment, prepare
 
 PLAIN = SPACE.replace('"conv_stem", stride = 2', '"conv_stem", stride = 2, norm = "layer_norm"').replace(
@@ -59,6 +62,82 @@ def test_two_processes_are_one(nas: Commands, tmp_path: Path) -> None:
     assert (
         "the supernet is trained" in nas("train", "config.toml", cwd=places[1]).ok().out
     )  # 0 is the number of the run
+
+
+class Module(nn.Module):
+    """Weights of two types, running statistics, a buffer that nothing changes, and a weight without a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3, affine=False)
+        self.wide = nn.Parameter(torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64))
+        self.narrow, self.unused = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))
+        self.register_buffer("constant", torch.tensor([0.1, 1 / 3]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.norm(x)  # whose outputs would depend on the shard
+        return (x * self.narrow).double() @ self.wide
+
+
+IMAGES = torch.arange(24.0).reshape(8, 3).sin()
+
+
+def step_of(ranks: Ranks, first: int, end: int) -> dict[str, torch.Tensor]:
+    """One step on some of eight images: gradients, buffers, and what it logs."""
+    module = Module().train()
+    with ranks.together(module, (end - first) / 8) as logged:
+        loss = module(IMAGES[first:end]).square().mean()
+        loss.backward()
+        logged["loss"] = loss.detach()
+    gradients = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    return {**gradients, **dict(module.named_buffers()), "loss": logged["loss"]}
+
+
+def second(path: Path, ranks: Ranks) -> None:
+    """What the other process does: a shard of five images, then an error."""
+    torch.save(step_of(ranks, 3, 8), path)
+    raise InputError("an image of this shard", "images", "another image")
+
+
+def test_a_step_of_two_processes_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    """Shards of three and five images. Afterwards the other process fails, and this one says why."""
+    there = tmp_path / "second.pt"
+    found: dict[str, torch.Tensor] = {}
+
+    def train() -> None:
+        with started_group(2, torch.device("cpu"), second, there) as ranks:
+            assert (ranks.rank, ranks.size) == (0, 2)
+            found.update(step_of(ranks, 0, 3))
+            ranks.wait()
+
+    with pytest.raises(InputError, match="an image of this shard"):
+        train()
+    assert not multiprocessing.active_children()
+    other = torch.load(there, weights_only=True)
+    whole = step_of(ALONE, 0, 8)
+    assert found.keys() == other.keys() == whole.keys() >= {"wide", "narrow", "loss"}
+    assert "unused" not in found
+    for name, tensor in found.items():
+        assert torch.equal(tensor, other[name]), name  # bitwise: nothing drifts apart
+        if name != "norm.running_var":
+            torch.testing.assert_close(tensor, whole[name], msg=lambda text, name=name: f"{name}: {text}")
+    assert torch.equal(found["constant"], Module().constant)
+    variance = 0.9 + 0.1 * (3 / 8 * IMAGES[:3].var(0) + 5 / 8 * IMAGES[3:].var(0))
+    torch.testing.assert_close(found["norm.running_var"], variance)
+
+
+@pytest.mark.slow
+def test_batch_norms_see_their_shard(tmp_path: Path) -> None:
+    """The loss curve of two processes stays near that of one where batch norms normalise by 64 images in place of 128."""
+    curves = []
+    for size in (1, 2):
+        place = prepare(tmp_path / f"p{size}")
+        out, err = start(place, f"processes={size}", "train.epochs=50").communicate()
+        assert (place / "run/supernet.safetensors").exists(), out + err
+        curves.append(losses(place))
+    assert len(curves[0]) == len(curves[1]) > 5
+    for (one, _), (two, _) in zip(*curves, strict=True):
+        assert two == pytest.approx(one, rel=0.05)
 
 
 def start(place: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -185,10 +264,12 @@ def test_how_many_processes_pay(monkeypatch: pytest.MonkeyPatch) -> None:
         config = Config(train=TrainConfig(**train))  # type: ignore[arg-type]
         return settled(config, load_space(space), cpu).train.processes
 
-    assert number("images32", batch_size=64) == 4
-    assert number("images32", batch_size=4) <= 2  # each has two images
-    assert number("digits", batch_size=8) == 1
-    assert number("digits", batch_size=8, processes=3) == 3
+    assert number("digits", batch_size=64) == 1
+    assert number("digits", batch_size=64, processes=3) == 3
+    assert 1 < number("images32", batch_size=64) < 4
+    assert number("images32", batch_size=256) == 4
+    assert number("transxnet", batch_size=6) == 3  # each has two images
+    assert number("transxnet", batch_size=2) == 1
 
 
 def test_an_environment_of_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
