@@ -28,7 +28,7 @@ from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.costs.macs import macs
 from search_spaces.network import Network, PieceSpec, children, make_piece, pieces
 from search_spaces.space import SearchSpace
-from supernet.bank import bank_groups, tensors_of
+from supernet.bank import Group, bank_groups, tensors_of
 from supernet.slicing import slice_like
 
 

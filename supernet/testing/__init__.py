@@ -23,10 +23,11 @@ import pytest
 
 pytest.register_assert_rewrite(f"{__name__}.supernet_laws", f"{__name__}.strategy_laws")
 
-from supernet.testing.strategy_laws import StrategyLaws, batches, moments, small_space
+from supernet.testing.strategy_laws import Memory, StrategyLaws, batches, moments, same, small_space
 from supernet.testing.supernet_laws import SupernetLaws, borrowed, images, repeated, state_of, supernet_of
 
 __all__ = [
+    "Memory",
     "StrategyLaws",
     "SupernetLaws",
     "batches",
@@ -34,6 +35,7 @@ __all__ = [
     "images",
     "moments",
     "repeated",
+    "same",
     "small_space",
     "state_of",
     "supernet_of",

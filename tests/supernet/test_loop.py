@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.testing import noise, randomise
 from supernet.loop import Batches, fit
 from supernet.optimisation import Optimisation
 from supernet.recipe import Recipe
 from supernet.seeding import derive_seed
 from supernet.steps import LabelStep, Moment
 from supernet.testing import Memory, same
-from tests.contracts import noise, randomise
 
 RECIPE = Recipe(epochs=3, batch_size=4, lr=0.01, warmup_epochs=0.5, ema=0.9, checkpoint_steps=2)
 PER_EPOCH = 3
