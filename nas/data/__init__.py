@@ -10,6 +10,7 @@
     decoder.py    image files of a part, decoded on threads or in worker processes
     source.py     what every data set can do
     arrays.py     data sets that are small enough to be read at once
+    timm_reader.py  images of timm's data sets, one by one
     sources/      the data sets, one file each, and how to add one
 
 Loading train or validation never opens, decodes or hashes an image of the test part; loading any part fails if an image
