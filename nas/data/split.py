@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -193,22 +193,29 @@ def make_split(config: DataConfig, seed: int) -> Split:
         hashes={part: tuple(item.hash for item in items) for part, items in parts.items()},
         dropped=dropped,
         decoding=source.decoding,
-        reading={
-            "origins": {
-                part: "cut from train"
-                if pools[part] is None
-                else f"from {source.folders[part]}"
-                if part in source.folders
-                else ""
-                for part in PARTS
-            },
-            "counts": {
-                part: [count[label] for label in range(len(source.classes))]
-                for part, count in ((part, Counter(item.label for item in items)) for part, items in parts.items())
-            },
-            "left_out": [asdict(entry) for entry in source.tally.entries()],
-        },
+        reading=_reading(source, pools, parts),
     )
+
+
+def _reading(
+    source: Source, pools: Mapping[str, list[Item] | None], parts: Mapping[str, Sequence[Item]]
+) -> dict[str, Any]:
+    """Where the images of each part come from, how many each class has, and what was left out: see `make_split`."""
+    return {
+        "origins": {
+            part: "cut from train"
+            if pools[part] is None
+            else f"from {source.folders[part]}"
+            if part in source.folders
+            else ""
+            for part in PARTS
+        },
+        "counts": {
+            part: [count[label] for label in range(len(source.classes))]
+            for part, count in ((part, Counter(item.label for item in items)) for part, items in parts.items())
+        },
+        "left_out": [asdict(entry) for entry in source.tally.entries()],
+    }
 
 
 def _one_label_each(pools: dict[str, list[Item] | None], source: Source, conflicts: str) -> None:
