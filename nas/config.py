@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from nas.budget import LARGEST, Budget
+from nas.dotted import check_name, file_names, is_dotted
 from nas.executors import check_executor
 from nas.objectives import parse_objectives
 from nas.runtimes import check_runtime
 from nas.samplers import check_sampler
 from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError, unknown
+from supernet.recipe import Recipe
+from supernet.strategies import NAMES as STRATEGIES
 
 Value = TypeVar("Value")
 
@@ -68,6 +71,12 @@ def _fraction(section: Any, *keys: str) -> None:
             raise InputError(f"{name} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{name}=0.2")
 
 
+def _check_recipe(section: Recipe) -> None:
+    _at_least(section, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0, clip=0, checkpoint_steps=1)
+    _fraction(section, "ema", "label_smoothing")
+    _one_of(section, amp=("none", "bf16"))
+
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
 
 _FIXED = re.compile(r"[\w*-]+(\.[\w*-]+)*=.+")
@@ -76,6 +85,8 @@ PAPERS, FRONT = "papers", "front:"
 """Starts of a search that are no files: the papers' networks, and the Pareto front of a search of the run."""
 
 _OPTION = re.compile(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*=.+")
+
+_STRATEGY_OPTION = re.compile(r"[A-Za-z_]\w*=.+")
 
 
 def typed(value: Any) -> str:
@@ -91,7 +102,7 @@ class DataConfig:
 
     name: str = key(
         "digits",
-        "digits, fashion_mnist, folder, or timm/NAME for whatever timm's create_dataset reaches (timm/hfds/user/set, timm/wds/set, timm/tfds/set)",
+        "digits, fashion_mnist, folder, or timm/NAME for whatever timm's create_dataset reaches (timm/hfds/user/set, timm/wds/set, timm/tfds/set), or a class of yours such as my_package.MySource",
     )
     root: str = key("", "folder of the files; empty for digits, and for fashion_mnist where Debian's package puts them")
     resolution: int = key(16, "side of the square image that networks see, in pixels")
@@ -120,8 +131,10 @@ class DataConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.name not in ("digits", "fashion_mnist", "folder") and not self.name.startswith("timm/"):
-            raise unknown("data set", self.name, ("digits", "fashion_mnist", "folder", "timm/NAME"), "data={}")
+        names = [name for name in file_names("data/sources") if name != "timm"]
+        if self.name not in names and not self.name.startswith("timm/") and not is_dotted(self.name):
+            instead = "data={}, or a class of yours as my_package.MySource"
+            raise unknown("data set", self.name, [*names, "timm/NAME"], instead)
         if self.name == "folder" and not self.root:
             raise InputError(
                 "data=folder without a folder", "a folder with one sub-folder of images per class", "data.root=PATH"
@@ -155,9 +168,12 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """How the supernet is trained (sandwich rule with in-place distillation; arXiv:2003.11142)."""
+class TrainConfig(Recipe):
+    """How the supernet is trained: by the sandwich rule (arXiv:2003.11142), or by another strategy."""
 
+    epochs: int = key(40, "passes over the supernet-train images")
+    label_smoothing: float = key(0.1, "for the loss of labels; under strategy sandwich for that of the largest network")
+    ema: float = key(0.99, "decay of the averaged weights that search evaluates, with a warm-up; 0 for none")
     budget: str = key(
         "none",
         "what the networks may cost for which the supernet is made, written as search.budget: choices that no such network has are left out "
@@ -166,31 +182,40 @@ class TrainConfig:
     largest: float = key(
         1.0, "multiple of the budget that the largest network of a step may cost; the others are within the budget"
     )
-    epochs: int = key(40, "passes over the supernet-train images")
-    batch_size: int = key(64, "images per step")
-    lr: float = key(2e-3, "peak learning rate of AdamW; linear warm-up, then cosine to zero")
-    warmup_epochs: float = key(2.0, "epochs of linear warm-up")
-    weight_decay: float = key(0.05, "decay of weights with two or more axes")
-    clip: float = key(1.0, "largest gradient norm; 0 for none")
-    random_paths: int = key(2, "sub-networks drawn per step beside the largest and the smallest")
-    largest_only_epochs: float = key(0.0, "epochs at the start that train the largest network alone")
-    distill: float = key(
-        0.5, "share of the soft loss for all but the largest network, reached linearly by half of the run"
+    strategy: str = key(
+        "sandwich",
+        "which sub-networks a step trains and what they learn from: sandwich, single_path (one uniformly drawn network a step, "
+        "arXiv:1904.00420), or the dotted path of a strategy",
     )
-    label_smoothing: float = key(0.1, "for the largest network's loss")
-    ema: float = key(0.99, "decay of the averaged weights that search evaluates, with a warm-up; 0 for none")
-    amp: str = key("none", "none or bf16 (autocast)")
-    checkpoint_steps: int = key(100, "steps between checkpoints")
+    options: tuple[str, ...] = key((), "options of a strategy of yours, such as temperature=2")
+    random_paths: int = key(2, "of sandwich: sub-networks drawn per step beside the largest and the smallest")
+    largest_only_epochs: float = key(0.0, "of sandwich: epochs at the start that train the largest network alone")
+    distill: float = key(
+        0.5, "of sandwich: share of the soft loss for all but the largest network, reached linearly by half of the run"
+    )
+    processes: int = key(
+        0,
+        "processes that train together, each with a shard of every batch; 0 takes the number of cores where that pays, and one on a GPU. "
+        "A run keeps the number that it was begun with; what it finds depends on it by rounding, and by batch norms, which normalise by their shard",
+    )
 
     def __post_init__(self) -> None:
         # Equal budgets are equal settings: 2000K is 2M.
         object.__setattr__(self, "budget", str(Budget.parse(self.budget, "train.budget")))
-        _at_least(self, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0, clip=0, random_paths=0)
-        _at_least(self, largest_only_epochs=0, checkpoint_steps=1, largest=1)
-        _fraction(self, "ema", "label_smoothing")
+        _check_recipe(self)
+        _at_least(self, random_paths=0, largest_only_epochs=0, largest=1, processes=0)
         if not 0 <= self.distill <= 1:
             raise InputError(f"train.distill is {self.distill}", "from 0 to 1", "train.distill=0.5")
-        _one_of(self, amp=("none", "bf16"))
+        check_name(self.strategy, STRATEGIES, "train.strategy", "MyStrategy")
+        for option in self.options:
+            if not _STRATEGY_OPTION.fullmatch(option):
+                raise InputError(f"train.options has {option!r}", "OPTION=VALUE", "train.options=temperature=2")
+        if self.processes > self.batch_size // 2:
+            raise InputError(
+                f"train.processes is {self.processes} and train.batch_size is {self.batch_size}",
+                f"1 to {self.batch_size // 2} processes: each has at least two images of every step",
+                f"train.processes={self.batch_size // 2}",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -307,9 +332,11 @@ class SearchConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RetrainConfig:
+class RetrainConfig(Recipe):
     """How winners and baselines are trained as stand-alone networks: one recipe for all of them."""
 
+    ema: float = key(0.99, "decay of the averaged weights that are tested, with a warm-up; 0 for none")
+    checkpoint_steps: int = key(200, "steps between checkpoints")
     points: int = key(
         5, "networks of the Pareto front that are retrained, spread over its costs; the best of them is always included"
     )
@@ -322,23 +349,12 @@ class RetrainConfig:
         "models of timm that are trained from fresh weights by the same recipe and shown beside the Pareto front: timm/resnet18",
     )
     jobs: int = key(0, "networks trained at once, each with one thread; 0 takes the number of cores")
-    epochs: int = key(30, "passes over the training images")
-    batch_size: int = key(64, "images per step")
-    lr: float = key(2e-3, "peak learning rate of AdamW; linear warm-up, then cosine to zero")
-    warmup_epochs: float = key(2.0, "epochs of linear warm-up")
-    weight_decay: float = key(0.05, "decay of weights with two or more axes")
-    clip: float = key(1.0, "largest gradient norm; 0 for none")
-    label_smoothing: float = key(0.1, "of the loss")
     drop_path: float = key(0.0, "stochastic depth of the last block, rising linearly from 0 at the first")
-    ema: float = key(0.99, "decay of the averaged weights that are tested, with a warm-up; 0 for none")
-    amp: str = key("none", "none or bf16 (autocast)")
-    checkpoint_steps: int = key(200, "steps between checkpoints")
 
     def __post_init__(self) -> None:
-        _at_least(self, points=1, seeds=1, jobs=0, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0)
-        _at_least(self, clip=0, checkpoint_steps=1)
-        _fraction(self, "label_smoothing", "drop_path", "ema")
-        _one_of(self, amp=("none", "bf16"))
+        _check_recipe(self)
+        _at_least(self, points=1, seeds=1, jobs=0)
+        _fraction(self, "drop_path")
         for name in self.inits:
             if name not in ("scratch", "inherited"):
                 raise unknown("init", name, ("scratch", "inherited"), "retrain.inits={}")
@@ -373,6 +389,13 @@ class ReportConfig:
     """What `nas report` does."""
 
     out: str = key("", "folder that gets the files of the report; empty for the run's own. The run is then only read")
+    sections: tuple[str, ...] = key((), "sections of your own for the page, as my_package.MySection")
+
+    def __post_init__(self) -> None:
+        for name in self.sections:
+            if not is_dotted(name):
+                allowed = "dotted paths of classes; the sections that come with nas are there anyway"
+                raise InputError(f"report.sections={name}", allowed, "report.sections=my_package.MySection")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas.config import SECTIONS, Config
 from nas.log import say
-from nas.parsing import config_from, load_config
+from nas.parsing import load_config, recorded_config
 from nas.searches import FREE, absolute, different, otherwise, read_search, search_names
 from nas.store import RunStore
 from search_spaces.errors import InputError
@@ -51,7 +51,7 @@ def run_config(store: RunStore, run: str) -> Config:
     Args:
         run: its folder as it was typed.
     """
-    return config_from({**store.read_json("run.json")["config"], "run": run})
+    return recorded_config(store.read_json("run.json"), run)
 
 
 def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Config]) -> list[Config]:

@@ -35,6 +35,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def shared(threads: int, processes: int) -> int:
+    """Threads of each of several processes.
+
+    Args:
+        threads: as they are asked for; 0 shares out the cores.
+    """
+    return threads or max(1, cores() // processes)
+
+
 def prepare(threads: int, device: str) -> Any:
     """Sets threads, allocator and determinism for this process, and returns the torch device.
 

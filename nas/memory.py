@@ -5,131 +5,54 @@ import functools
 import math
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from nas import machine
+from nas.available import address_space_is_limited, available
 from nas.config import Config
-from nas.limiting import fit_of
 from nas.log import say
 from nas.store import RunStore
+from nas.strategies import strategy_of
 from search_spaces.errors import InputError
 from search_spaces.named import check as check_space
 from search_spaces.named import read_space, space_names
 from search_spaces.space import SearchSpace
 from supernet.activation_memory import Activations, sampled_activations
 from supernet.memory import MemoryNeed, in_words, training_need
-from supernet.training import sandwich_paths
+from supernet.steps import Moment
 
 SLACK = 0.95
 """Share of the memory that an offered setting may need: free memory changes from one command to the next."""
 
 
-ADDRESSES = 288 * 2**20
-"""Address space that training takes beyond the memory it uses: the heap grows by 64 MiB at a time, and compiled kernels, libraries and
-the stacks of threads come on top. Measured in fresh processes: 160 to 280 MiB."""
-
-
-# The machine
-
-
-@dataclass(frozen=True, slots=True)
-class Available:
-    """Memory that may still be taken: bytes, and what bounds them."""
-
-    size: int
-    bound: str
-
-
-def available(
-    device: torch.device, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
-) -> Available | None:
-    """The memory that this process can still get on a device; None where nothing says so.
-
-    On the CPU it is the least of what the kernel has, what the control group leaves, and what the limit of the address space
-    leaves (`ulimit -v`). On a GPU it is what the driver reports as free, and what torch holds there without using it.
-
-    Args:
-        proc, cgroups: where the kernel tells.
-    """
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return Available(free + unused, f"free on {torch.cuda.get_device_name(device)}")
-    if device.type != "cpu":
-        return None
-    found = [*_of_the_kernel(proc), *_of_control_groups(proc, cgroups), *_of_the_address_space(proc)]
-    return min(found, key=lambda bound: bound.size, default=None)
-
-
-def _of_the_kernel(proc: Path) -> Iterator[Available]:
-    for line in _lines(proc / "meminfo"):
-        if line.startswith("MemAvailable:"):
-            yield Available(int(line.split()[1]) * 1024, "available on this machine")
-
-
-def _of_control_groups(proc: Path, root: Path) -> Iterator[Available]:
-    """Of the group of this process and of those around it, by version 2 and by version 1."""
-    for line in _lines(proc / "self" / "cgroup"):
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if controllers == "":
-            base, limit, usage, reclaimable = root, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            base, limit, usage, reclaimable = (
-                root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
-            )  # fmt: skip
-        else:
-            continue
-        inner = Path(path.lstrip("/"))
-        # In a container the path may be that of the host, which is not there; its own group is then the root.
-        for folder in (base / inner, *(base / parent for parent in inner.parents)):
-            size, used = _number(folder / limit), _number(folder / usage)
-            if size is None or used is None:
-                continue
-            # Cached files count as used, and the kernel gives them up when memory is short.
-            cached = [int(row.split()[1]) for row in _lines(folder / "memory.stat") if row.split()[0] == reclaimable]
-            yield Available(max(0, size - used + sum(cached)), "left by the limit of the control group")
-
-
-def _of_the_address_space(proc: Path) -> Iterator[Available]:
-    try:
-        import resource
-    except ImportError:  # not on this system
-        return
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    pages = [line.split()[0] for line in _lines(proc / "self" / "statm")]
-    if limit != resource.RLIM_INFINITY and pages:
-        used = int(pages[0]) * resource.getpagesize()
-        yield Available(max(0, limit - used - ADDRESSES), "left by the limit of the address space (ulimit -v)")
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line for line in path.read_text().splitlines() if line.strip()]
-    except OSError:
-        return []
-
-
-def _number(path: Path) -> int | None:
-    """The number in a file; None without one, such as "max"."""
-    text = "".join(_lines(path)).strip()
-    return int(text) if text.isdigit() else None
-
-
-# Before training
+PROCESS = 320 * 2**20
+"""What each process beside the first takes before it trains: Python, torch and the modules of this project. Measured: 300 MiB that it
+shares with no other process."""
 
 
 def need_of(config: Config, space: SearchSpace, device: torch.device) -> MemoryNeed:
-    """What training needs with the settings of a configuration, in a space that is bound to the data."""
+    """What each process of the training needs with the settings of a configuration, in a space that is bound to the data."""
     train = config.train
     return training_need(
-        space, train.batch_size, ema=train.ema > 0, paths=2 + train.random_paths, on_cpu=device.type == "cpu",
-        kept=_within_budget(config, space),
+        space, _shard(train.batch_size, train.processes), ema=train.ema > 0, paths=strategy_of(train, space, config.seed).paths,
+        on_cpu=device.type == "cpu", kept=_within_budget(config, space),
     )  # fmt: skip
+
+
+def _shard(batch_size: int, processes: int) -> int:
+    """Images of the largest shard of a batch."""
+    return -(-batch_size // max(1, processes))
+
+
+def _in_all(need: MemoryNeed, processes: int, on_cpu: bool) -> int:
+    """Bytes that all processes of a training need of the memory that they share; on GPUs they share none."""
+    if processes <= 1 or not on_cpu:
+        return need.total
+    # One of them writes the checkpoints.
+    return processes * need.total - (processes - 1) * (need.checkpoint - PROCESS)
 
 
 DRAWS = 8
@@ -138,11 +61,10 @@ DRAWS = 8
 
 def _within_budget(config: Config, space: SearchSpace) -> Activations | None:
     """The activations of training under a budget; None without one."""
-    fit = fit_of(config.train, space)
-    if fit is None:
+    strategy = strategy_of(config.train, space, config.seed)
+    if strategy.fit is None:
         return None
-    paths = sandwich_paths(space, config.seed, config.train.random_paths, fit=fit)
-    return sampled_activations([paths(step)[0] for step in range(DRAWS)])
+    return sampled_activations([strategy.draw(Moment(step, DRAWS, 1))[0] for step in range(DRAWS)])
 
 
 def check(config: Config, space: SearchSpace, device: torch.device, *, started: bool = False) -> None:
@@ -155,21 +77,20 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
     Raises:
         InputError: it does not fit; what fits is offered.
     """
-    need = need_of(config, space, device)
+    need, processes = need_of(config, space, device), config.train.processes
+    total = _in_all(need, processes, device.type == "cpu")
+    words = need.describe() if processes <= 1 else f"{in_words(total)} in {processes} processes, each {need.describe()}"
     _load_what_is_loaded_late()
     has = available(device)
     if has is None:
-        say(f"memory: training needs {need.describe()}")
+        say(f"memory: training needs {words}")
         return
-    say(f"memory: training needs about {need.describe()}; {in_words(has.size)} are {has.bound}")
-    if need.total <= has.size:
+    say(f"memory: training needs about {words}; {in_words(has.size)} are {has.bound}")
+    if total <= has.size:
         return
-    given = (
-        f"training the supernet of space {space.name} needs about {need.describe()}, "
-        f"and {in_words(has.size)} are {has.bound}"
-    )
+    given = f"training the supernet of space {space.name} needs about {words}, and {in_words(has.size)} are {has.bound}"
     offers = fitting(config, space, device, int(SLACK * has.size))
-    more = f"a machine with {in_words(need.total)} of free memory"
+    more = f"a machine with {in_words(total)} of free memory"
     if started:
         anew = f", or a new run with other settings: run=runs/new {offers[0]}" if offers else ""
         raise InputError(
@@ -183,7 +104,7 @@ def _load_what_is_loaded_late() -> None:
     """Runs one tiny step where the address space is limited: libraries that torch loads when they are first used take some
     hundred megabytes of it, which would else count as free.
     """
-    if not any(_of_the_address_space(Path("/proc"))):
+    if not address_space_is_limited():
         return
     with torch.random.fork_rng(devices=[]):
         module = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.Flatten(), nn.Linear(144, 2))
@@ -202,10 +123,13 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
     A smaller space is looked for only when nothing milder helps, because each takes a while to measure.
     """
     train = config.train
-    on_cpu, paths, kept = device.type == "cpu", 2 + train.random_paths, _within_budget(config, space)
+    on_cpu, kept = device.type == "cpu", _within_budget(config, space)
+    paths = strategy_of(train, space, config.seed).paths
 
-    def fits(bound: SearchSpace, batch_size: int, ema: bool) -> bool:
-        return training_need(bound, batch_size, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept).total <= room
+    def fits(bound: SearchSpace, batch_size: int, ema: bool, processes: int = train.processes) -> bool:
+        shard = _shard(batch_size, processes)
+        need = training_need(bound, shard, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept)
+        return _in_all(need, processes, on_cpu) <= room
 
     def largest_batch(bound: SearchSpace, ema: bool) -> int:
         """The largest batch size up to the configured one; 0 when not even two images fit."""
@@ -226,13 +150,14 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
         words += ["train.ema=0"] if train.ema and not ema else []
         return [" ".join(words)]
 
-    offers = typed(space, train.ema > 0)
+    alone = train.processes > 1 and fits(space, train.batch_size, train.ema > 0, 1)
+    offers = (["train.processes=1"] if alone else []) + typed(space, train.ema > 0)
     if train.ema and (not offers or fits(space, train.batch_size, False)):
         offers += typed(space, False)
     if kept is not None:  # another space, or the same at another resolution, would have to be narrowed anew
         return offers
     need = need_of(config, space, device)
-    images_need_it = need.total - need.activations - need.temporaries <= room
+    images_need_it = _in_all(need, train.processes, on_cpu) - need.activations - need.temporaries <= room
     for resolution in sorted({config.data.resolution * share // 4 // 4 * 4 for share in (1, 2, 3)}, reverse=True):
         # Weights do not depend on the resolution: where they alone are too much, smaller images do not help.
         if images_need_it and resolution >= 4:

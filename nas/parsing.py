@@ -69,6 +69,21 @@ def config_from(data: Mapping[str, Any]) -> Config:
     return Config(**{key: SECTIONS[key](**value) if key in SECTIONS else value for key, value in values.items()})
 
 
+def recorded_config(identity: Mapping[str, Any], run: str) -> Config:
+    """The configuration in a run.json, with the defaults of keys that are newer.
+
+    Args:
+        run: its folder as it was typed.
+
+    Raises:
+        InputError: see `config_from`.
+    """
+    config = dict(identity["config"])
+    if isinstance(config.get("train"), Mapping):  # a run from before there was a choice has one process
+        config["train"] = {"processes": 1, **config["train"]}
+    return config_from({**config, "run": run})
+
+
 def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any]:
     """One `key=value` of the command line as (path, value).
 

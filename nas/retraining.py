@@ -7,186 +7,38 @@ import itertools
 import math
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any, overload
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from nas import machine
-from nas.config import Config
 from nas.data import Split, load_part
-from nas.evaluation import Accuracy, evaluate
+from nas.evaluation import evaluate
 from nas.executors import Executor
 from nas.log import Progress
 from nas.plugins import import_plugins
 from nas.records import Reference, Retraining
-from nas.references import make_reference
+from nas.retraining_jobs import Job, ReferenceJob
 from nas.scalars import Scalars
 from nas.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_search, search_names
 from nas.store import RunStore
-from nas.weights import load_checkpoint, load_network, load_tensors, save_checkpoint, save_tensors
-from search_spaces.architecture import Architecture
-from search_spaces.costs.macs import macs
+from nas.weights import load_checkpoint, save_checkpoint, save_tensors
 from search_spaces.errors import InputError
-from search_spaces.network import build
 from supernet.calibration import recompute
-from supernet.optimisation import Optimisation, Schedule
+from supernet.loop import Batches, Report, fit
+from supernet.optimisation import Optimisation
 from supernet.seeding import derive_seed
-from supernet.training import autocast
+from supernet.steps import LabelStep
 
 LOGGED = 10
 """Steps between two scalars of the loss."""
 
 RECOMPUTE = 2048
 """Training images behind the running statistics of averaged weights."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One network to train in a search of a run.
-
-    Args:
-        config: the run's, with the recipe in `retrain`.
-        search: the name of the search.
-    """
-
-    config: Config
-    search: str
-    digest: str
-    roles: tuple[str, ...]
-    architecture: Architecture
-    costs: Mapping[str, float]
-    init: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Its key in the search."""
-        return f"{self.digest}-{self.init}-{self.seed}"
-
-    @property
-    def folder(self) -> str:
-        """The network's folder in the run."""
-        return f"searches/{self.search}/networks/{self.digest}"
-
-    @property
-    def weights(self) -> str:
-        """The file of its trained weights in that folder."""
-        return f"retrained-{self.init}-{self.seed}.safetensors"
-
-    @property
-    def size(self) -> int:
-        """MACs: the largest network starts first."""
-        return macs(self.architecture)
-
-    def work(self, ending: str) -> str:
-        """A file of its own that only an unfinished run has."""
-        return f"work/retrain/{self.search}/{self.name}.{ending}"
-
-    def initial(self, store: RunStore, seed: int) -> nn.Module:
-        """The network before training.
-
-        Args:
-            seed: of fresh weights.
-        """
-        if self.init == "inherited":
-            network = load_network(store.path(self.folder))
-        else:
-            network = build(self.architecture, derive_seed(seed, self.digest))
-        network.set_drop_path(self.config.retrain.drop_path)
-        return network
-
-    def trained(self, store: RunStore) -> nn.Module:
-        """The network as it was stored behind training."""
-        return load_network(store.path(self.folder), self.weights)
-
-    def record(self, skipped: int, validation: Accuracy, test: Accuracy) -> Retraining:
-        """What is written down of it.
-
-        Args:
-            skipped: steps whose gradients were not finite.
-        """
-        return Retraining(
-            digest=self.digest, roles=self.roles, init=self.init, seed=self.seed, architecture=self.architecture,
-            costs=self.costs, epochs=self.config.retrain.epochs, skipped_steps=skipped,
-            validation_top1=validation.top1, test_top1=test.top1, test_loss=test.loss, test_images=test.images,
-        )  # fmt: skip
-
-    @staticmethod
-    def read(line: Any) -> Retraining:
-        """The inverse of the record's `to_dict`."""
-        return Retraining.from_dict(line)
-
-
-@dataclass(frozen=True)
-class ReferenceJob:
-    """One of timm's networks to train from fresh weights in a search of a run, as a `Job` of it is trained.
-
-    Args:
-        model: its name in timm.
-        times: as of `nas.records.Reference`.
-    """
-
-    config: Config
-    search: str
-    model: str
-    costs: Mapping[str, float]
-    seed: int
-    init: str = "scratch"
-    times: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return f"timm-{self.model}-{self.seed}"
-
-    @property
-    def digest(self) -> str:
-        return f"timm/{self.model}"
-
-    @property
-    def folder(self) -> str:
-        return f"searches/{self.search}/references/{self.model}"
-
-    @property
-    def weights(self) -> str:
-        return f"retrained-scratch-{self.seed}.safetensors"
-
-    @property
-    def size(self) -> int:
-        return int(self.costs.get("macs", 0))
-
-    def work(self, ending: str) -> str:
-        return f"work/retrain/{self.search}/{self.name}.{ending}"
-
-    def _make(self, store: RunStore) -> nn.Module:
-        data = self.config.data
-        split = Split.from_dict(store.read_json("split.json"))
-        return make_reference(
-            self.model, split.in_channels, len(split.classes), data.resolution, self.config.retrain.drop_path
-        )
-
-    def initial(self, store: RunStore, seed: int) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, self.digest))
-            return self._make(store)
-
-    def trained(self, store: RunStore) -> nn.Module:
-        network = self._make(store)
-        load_tensors(store, f"{self.folder}/{self.weights}", network)
-        return network
-
-    def record(self, skipped: int, validation: Accuracy, test: Accuracy) -> Reference:
-        return Reference(
-            model=self.model, seed=self.seed, costs=self.costs, epochs=self.config.retrain.epochs, skipped_steps=skipped,
-            validation_top1=validation.top1, test_top1=test.top1, test_loss=test.loss, test_images=test.images, times=self.times,
-        )  # fmt: skip
-
-    @staticmethod
-    def read(line: Any) -> Reference:
-        return Reference.from_dict(line)
 
 
 def _same_recipe(search: Search) -> Iterator[Search]:
@@ -308,55 +160,44 @@ def _train(job: Job | ReferenceJob, store: RunStore, split: Split, device: torch
     Returns:
         The network, and how many steps were skipped.
     """
-    config, settings = job.config, job.config.retrain
+    config, recipe = job.config, job.config.retrain
     part = load_part(config.data, split, "train")
     seed = derive_seed(config.seed, "retrain", job.seed)  # the same images in the same order for every network
     network = job.initial(store, seed).to(device)
-    batch_size = min(settings.batch_size, len(part))
-    per_epoch = len(part) // batch_size
-    total = per_epoch * settings.epochs
-    schedule = Schedule(lr=settings.lr, warmup_steps=round(settings.warmup_epochs * per_epoch), total_steps=total)
-    optimisation = Optimisation(
-        network, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
+    passes = partial(part.batches, seed=seed, augment=config.data.augment, device=str(device))
+    size = min(recipe.batch_size, len(part))
+    batches = Batches(
+        size, len(part) // size, lambda epoch, first: passes(size, epoch=epoch, first=first, drop_last=True)
     )
-    load_checkpoint(store, job.work("pt"), optimisation)
-    progress = Progress(f"retrain {job.name}", total, optimisation.step_count, every=30)
-    scalars = Scalars(
-        config.tensorboard, store, f"retrain/{job.search}/{job.name}".replace(":", "_"), optimisation.step_count
-    )
-    seen = 0
-    while optimisation.step_count < total:
-        epoch, batch = divmod(optimisation.step_count, per_epoch)
-        batches = part.batches(
-            batch_size,
-            seed=seed,
-            epoch=epoch,
-            first=batch,
-            augment=config.data.augment,
-            drop_last=True,
-            device=str(device),
-        )
-        for images, labels in batches:
-            torch.manual_seed(derive_seed(seed, "step", optimisation.step_count))
-            network.train()
-            with autocast(device, settings.amp):
-                logits = network(images)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
-            loss.backward()
-            optimisation.step()
-            seen += len(labels)
-            progress.update(optimisation.step_count, seen, loss=float(loss.detach()))
-            if optimisation.step_count % LOGGED == 0 or optimisation.step_count == total:
-                scalars.add(optimisation.step_count, {"loss": float(loss.detach())})
-            if optimisation.step_count % settings.checkpoint_steps == 0 and optimisation.step_count < total:
-                scalars.flush()
-                save_checkpoint(store, job.work("pt"), optimisation.state_dict())
-    scalars.close()
-    if settings.ema:
-        optimisation.use_averaged()
+    watcher = _Watcher(job, store)
+    optimisation = fit(network, batches, LabelStep(recipe), recipe, seed=seed, watcher=watcher)
+    watcher.scalars.close()
+    if recipe.ema:
         size = min(256, len(part))
-        fresh = part.batches(size, seed=seed, epoch=settings.epochs, augment=config.data.augment, device=str(device))
-        recompute(
-            network, (images for images, _ in itertools.islice(fresh, max(1, RECOMPUTE // size)) if len(images) > 1)
-        )
+        fresh = itertools.islice(passes(size, epoch=recipe.epochs), max(1, RECOMPUTE // size))
+        recompute(network, (images for images, _ in fresh if len(images) > 1))
     return network, optimisation.skipped
+
+
+class _Watcher:
+    """Shows the training of a job, and writes its checkpoints and the scalars of its loss."""
+
+    def __init__(self, job: Job | ReferenceJob, store: RunStore) -> None:
+        self.job, self.store = job, store
+
+    def begin(self, optimisation: Optimisation, total: int) -> None:
+        load_checkpoint(self.store, self.job.work("pt"), optimisation)
+        done = optimisation.step_count
+        folder = f"retrain/{self.job.search}/{self.job.name}".replace(":", "_")
+        self.total = total
+        self.progress = Progress(f"retrain {self.job.name}", total, done, every=30)
+        self.scalars = Scalars(self.job.config.tensorboard, self.store, folder, done)
+
+    def report(self, report: Report) -> None:
+        self.progress.update(report.step, report.images, **report.losses)
+        if report.step % LOGGED == 0 or report.step == self.total:
+            self.scalars.add(report.step, report.losses)
+
+    def save(self, optimisation: Optimisation) -> None:
+        self.scalars.flush()
+        save_checkpoint(self.store, self.job.work("pt"), optimisation.state_dict())

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nas import machine, memory
+from nas import machine, memory, ranks
 from nas.budget import Budget
 from nas.config import Config, typed
 from nas.costing import check_feasible, needed, prepare_costs
@@ -18,7 +18,7 @@ from nas.inputs import check_unchanged, digests_of
 from nas.latency.profiles import check_covered
 from nas.limiting import KEY, budget_of, check_search, costs_of_training, narrow
 from nas.objectives import parse_objectives
-from nas.parsing import config_from
+from nas.parsing import recorded_config
 from nas.plugins import import_plugins
 from nas.searches import absolute
 from nas.store import RunStore
@@ -175,6 +175,7 @@ def start_run(config: Config) -> Run:
             f"train.batch_size is {config.train.batch_size} and there are {images} supernet-train images",
             f"2 to {images}", f"train.batch_size={max(2, images // 8)}",
         )  # fmt: skip
+    config = ranks.settled(config, bound, device)
     with costs_of_training(config):
         memory.check(config, bound, device)
     files = _files_of_training(config)
@@ -236,7 +237,10 @@ def open_run(config: Config, *, writes: bool = True) -> Run:
     if writes:
         store.lock()
     identity = store.read_json("run.json")
-    before = kept(config_from({**identity["config"], "run": config.run}))  # with the defaults of keys that are newer
+    recorded = recorded_config(identity, config.run)
+    if not config.train.processes:  # as many as the run was begun with
+        config = replace(config, train=replace(config.train, processes=recorded.train.processes))
+    before = kept(recorded)
     for key in ("space", "seed", "data", "train"):
         was, now = (_bound(key, settings[key]) for settings in (before, kept(config)))
         if (

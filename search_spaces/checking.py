@@ -127,9 +127,10 @@ def _try(kind: str, part: Part, dims: tuple[int, ...], size: Size, channels: int
             part_cost(kind, part, (), *size)
     except UnknownOperatorError as error:
         raise _fault(
-            kind, part, f"uses {error.operator}, whose cost is not known",
-            "operators that search_spaces.costs counts (COUNTED) or knows to have no multiply-adds (FREE)",
-            f"in {_file(kind, part)}: search_spaces.costs.operators.FREE.add({error.name!r}), or an entry of search_spaces.costs.operators.COUNTED",
+            kind, part, f"uses {error.operator}, whose cost is not known" + (f" (for {error.within} in it)" if error.within else ""),
+            "operators that search_spaces.costs or torch's FLOP counter counts or knows to be free, and those that the part itself counts",
+            f"in class {lookup(kind, part.name).__name__} of {_file(kind, part)}: operators = {{{error.name!r}: lambda result, *inputs, "
+            "**options: 0}, with the multiply-adds of a call in the place of 0",
         ) from error  # fmt: skip
     except MemoryError:
         raise

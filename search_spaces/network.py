@@ -5,6 +5,7 @@ borrowed slices, by passing its own `run`; the cost counter and activation check
 """
 
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeAlias, cast
 
 import torch
@@ -153,14 +154,22 @@ class ResidualBlock(nn.Module):
         return x + self.drop_path(self.scale2(self.ffn(self.norm2(x))))
 
 
-def decays(name: str, parameter: Tensor) -> bool:
-    """Whether weight decay is for this parameter of a network or supernet: for weights of two or more axes, but neither biases nor
-    position tables nor the norm of patch merging, some of which have as many.
+def decayed(module: nn.Module) -> set[str]:
+    """The names of the parameters of a network or supernet that weight decay is for: weights of two or more axes, but neither biases, of
+    which some have as many, nor what their part leaves out (`PartModule.undecayed`).
     """
-    last = name.rpartition(".")[2]
-    return parameter.dim() > 1 and not (
-        "bias" in last or ".position_bias." in name or ".position.tables." in name or last == "norm_weight"
-    )
+    left_out = {
+        f"{place}.{name}".lstrip(".")
+        for place, child in module.named_modules()
+        if (patterns := getattr(child, "undecayed", ()))
+        for name, _ in child.named_parameters()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+    return {
+        name
+        for name, parameter in module.named_parameters()
+        if parameter.dim() > 1 and "bias" not in name.rpartition(".")[2] and name not in left_out
+    }
 
 
 def pieces(arch: Architecture) -> Iterator[tuple[str, PieceSpec]]:

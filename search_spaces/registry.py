@@ -51,6 +51,10 @@ class PartModule(nn.Module):
         brings_norm: whether a token mixer or FFN normalises its input itself; a block then leaves its own norm out of that branch.
         part_options: options whose values are names of parts; training treats them as the choice of a part, not of a size.
         unordered: options of which a larger number is no larger network; spaces list their values in any order.
+        undecayed: parameter names (shell patterns) that weight decay leaves out although they have two axes or more. It always leaves
+            out parameters of fewer axes, and those whose last name has "bias" in it.
+        operators: multiply-adds of operators that search_spaces.costs and torch's FLOP counter do not know, by the name that the message
+            about them says: a function of the result of a call and its arguments, such as {"cumsum": lambda result, *inputs: 0}.
     """
 
     kind: ClassVar[str]
@@ -62,6 +66,24 @@ class PartModule(nn.Module):
     brings_norm: ClassVar[bool] = False
     part_options: ClassVar[tuple[str, ...]] = ()
     unordered: ClassVar[tuple[str, ...]] = ()
+    undecayed: ClassVar[tuple[str, ...]] = ()
+    operators: ClassVar[Mapping[str, Callable[..., int]]] = {}
+
+    @classmethod
+    def unmoved(cls, options: Any) -> Mapping[str, str]:
+        """Parameters that no training can move, for a law finds weights without a gradient: name pattern, and why that is meant.
+
+        A bias in front of a batch norm is one: the norm takes the mean away.
+        """
+        return {}
+
+    @classmethod
+    def mixes_kernels(cls, options: Any) -> bool:
+        """Whether kernels are mixed for each image, by a norm that sees one position and a convolution of as many groups as images.
+
+        Such a part cannot train on one image, and a traced one runs on its number of images only.
+        """
+        return False
 
     @classmethod
     def canonical_options(cls, options: Any, dims: tuple[int, ...], height: int, width: int) -> Any:

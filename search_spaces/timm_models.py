@@ -30,7 +30,7 @@ from search_spaces.architecture import Architecture, Part
 from search_spaces.errors import InputError
 from search_spaces.heads.conv_head import ConvHead
 from search_spaces.heads.linear_head import LinearHead
-from search_spaces.network import Network, StagePieces, call, decays
+from search_spaces.network import Network, StagePieces, call, decayed
 from search_spaces.papers import PaperNetwork, paper_networks
 from search_spaces.registry import PartModule, complete, complete_part, make
 from search_spaces.timm_recomputing import call_checkpointed
@@ -259,8 +259,9 @@ class TimmNetwork(Network):
         return {"stem": r"^stages\.0\.embedding\.", "blocks": r"^stages\.(\d+)\." if coarse else blocks}
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that should not decay although they have two or more axes (`search_spaces.network.decays`)."""
-        return {name for name, p in self.named_parameters() if p.dim() > 1 and not decays(name, p)}
+        """Names of the parameters that should not decay although they have two or more axes (`search_spaces.network.decayed`)."""
+        decay = decayed(self)
+        return {name for name, p in self.named_parameters() if p.dim() > 1 and name not in decay}
 
 
 def take(count: int, indices: int | Sequence[int] | None) -> list[int]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from search_spaces.network import decays
+from search_spaces.network import decayed
 
 MAX_SKIPPED = 50
 """Steps in a row whose gradients may be non-finite before training is given up."""
@@ -39,7 +39,7 @@ class Schedule:
 class Optimisation:
     """AdamW on a module, with everything around a step.
 
-    What decays is `search_spaces.network.decays`. Averaged weights (EMA) follow with a decay of
+    What decays is `search_spaces.network.decayed`. Averaged weights (EMA) follow with a decay of
     min(ema, (1 + step) / (10 + step)), so that early weights are forgotten.
 
     A step whose gradients are not all finite is skipped and counted; running statistics go back to the last good ones.
@@ -52,10 +52,10 @@ class Optimisation:
     def __init__(self, module: nn.Module, schedule: Schedule, *, weight_decay: float, clip: float, ema: float) -> None:
         self.module, self.schedule, self.clip, self.ema = module, schedule, clip, ema
         self.parameters = dict(module.named_parameters())
-        decayed = {name for name, p in self.parameters.items() if decays(name, p)}
+        weights = decayed(module)
         groups = [
-            {"params": [p for name, p in self.parameters.items() if name in decayed], "weight_decay": weight_decay},
-            {"params": [p for name, p in self.parameters.items() if name not in decayed], "weight_decay": 0.0},
+            {"params": [p for name, p in self.parameters.items() if name in weights], "weight_decay": weight_decay},
+            {"params": [p for name, p in self.parameters.items() if name not in weights], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.lr, foreach=True)
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()} if ema else {}

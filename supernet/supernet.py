@@ -28,7 +28,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.network import Network, PieceSpec, make_piece, pieces
 from search_spaces.space import SearchSpace
-from supernet.bank import bank_groups, tensors_of
+from supernet.bank import Group, bank_groups, tensors_of
 from supernet.slicing import slice_like
 
 
@@ -153,6 +153,17 @@ class Supernet(nn.Module):
                         slice_like(bank[key], tensor.shape, *cut).copy_(tensor.detach())
                 for key, tensor in bank.items():
                     self._put(".".join(filter(None, (where, group.name, key))), tensor, key in group.buffers)
+                self._keep_undecayed(f"{where}.{group.name}", group)
+
+    def _keep_undecayed(self, place: str, group: Group) -> None:
+        """Notes beside the tensors of a part what weight decay leaves out of it, as the part and the parts inside it say."""
+        for part, dims in group.builders:
+            with torch.device("meta"), registry.SkipInit():
+                made = registry.make(group.kind, part, *dims)
+            for inner, module in made.named_modules():
+                if isinstance(module, registry.PartModule) and module.undecayed:
+                    owner: nn.Module = self.get_submodule(f"{place}.{inner}".rstrip("."))
+                    owner.undecayed = module.undecayed  # type: ignore[assignment]
 
     def _put(self, name: str, tensor: Tensor, is_buffer: bool) -> None:
         *path, last = name.split(".")

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import jaxtyping
-import pytest
 import torch
 
 CHECKER = 'beartype.beartype(conf=__import__("beartype").BeartypeConf(is_pep484_tower=True))'
@@ -16,12 +15,16 @@ CHECKER = 'beartype.beartype(conf=__import__("beartype").BeartypeConf(is_pep484_
 
 
 def checked_modules() -> list[str]:
-    """Everything that handles tensors: search_spaces' folders of parts, its layers, networks and models, and all of supernet."""
-    root = Path(__file__).parent.parent / "search_spaces"
-    folders = sorted({path.parent.name for path in root.glob("*/__init__.py")} - {"space"})
-    return [f"search_spaces.{name}" for name in ("layers", "network", "dynamic_convs", "timm_models", *folders)] + [
-        "supernet"
-    ]
+    """Everything that handles tensors: search_spaces' folders of parts, its layers, networks and models, and all of supernet.
+
+    But for the laws (`testing`), whose assertions pytest rewrites.
+    """
+    root = Path(__file__).parent.parent
+    folders = {path.parent.name for path in (root / "search_spaces").glob("*/__init__.py")} - {"space", "testing"}
+    training = {path.stem for path in (root / "supernet").iterdir()} - {"__init__", "__pycache__", "testing"}
+    first = ("layers", "network", "dynamic_convs", "timm_models")
+    names = [f"search_spaces.{name}" for name in (*first, *sorted(folders))]
+    return names + [f"supernet.{name}" for name in sorted(training)]
 
 
 # Counts of parts are remembered on disk, but not in the user's folder; commands that tests start inherit this.
@@ -34,5 +37,4 @@ early = [name for name in sys.modules if name.startswith(("search_spaces.", "sup
 if early:
     raise RuntimeError(f"{early[0]} is imported before its shape checks are installed")
 jaxtyping.install_import_hook(checked_modules(), CHECKER)
-pytest.register_assert_rewrite("tests.contracts")
 torch.set_num_threads(1)  # the networks are small, and bitwise laws hold for any one number of threads

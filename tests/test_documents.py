@@ -1,17 +1,24 @@
 """The documents say what the code does."""
 
+import importlib
 import os
+import random
 import re
 import subprocess
 import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 
 from nas.cli import VERBS
-from nas.config import SECTIONS
+from nas.config import SECTIONS, DataConfig
 from nas.parsing import config_from, load_config
 from nas.reporting import FRONT_COLUMNS, TRIAL_COLUMNS
+from search_spaces.costs import cost_named, temporary_costs
 from search_spaces.named import load_space, space_names
 from search_spaces.registry import KINDS, parts
 
@@ -85,6 +92,44 @@ def test_adding_a_part_is_one_file(tmp_path: Path) -> None:
     passed = re.search(r"(\d+) passed", result.stdout)
     assert passed
     assert int(passed[1]) >= 50
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("nas.data.sources", "Stripes"),
+        ("nas.executors", "Reversed"),
+        ("nas.reporting.sections", "Cheapest"),
+        ("nas.samplers", "Stubborn"),
+        ("search_spaces.costs", "energy"),
+    ],
+)
+def test_the_example_in_a_docstring_runs(module: str, name: str) -> None:
+    """The indented lines of the package's docstring from its first import to the end of the example."""
+    text = importlib.import_module(module).__doc__ or ""
+    blocks = re.findall(r"^(?:    .*\n|\n)+", text, flags=re.MULTILINE)
+    (block,) = (block for block in blocks if f"class {name}" in block or f"def {name}" in block)
+    assert len(block.strip().splitlines()) < 25
+    found: dict[str, object] = {"__name__": f"example_of_{name.lower()}"}
+    with temporary_costs():
+        exec(textwrap.dedent(block), found)
+        CHECKS[name](found[name])
+
+
+CHECKS: dict[str, Callable[[Any], object]] = {
+    "Stripes": lambda source: source(DataConfig(name="digits", resolution=8)).pools()["train"][399],
+    "Reversed": lambda executor: check_executor_class(executor),
+    "Cheapest": lambda section: section().order + len(section().title),
+    "Stubborn": lambda sampler: optuna.create_study(sampler=sampler(seed=1)).ask().suggest_categorical("x", (1, 2)),
+    "energy": lambda cost: cost_named("energy_mj")(load_space("digits").sample(random.Random(0))) + 0.0,
+}
+"""What makes something of each example."""
+
+
+def check_executor_class(executor: Any) -> None:
+    done = executor(workers=2)
+    assert list(done.map(lambda: 10, lambda state, job: state + job, range(3))) == [10, 11, 12]
+    done.close()
 
 
 def test_decisions_are_numbered_and_short() -> None:

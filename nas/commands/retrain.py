@@ -11,7 +11,8 @@ from nas.log import say
 from nas.memory import explained
 from nas.records import Reference, Retraining
 from nas.references import reference_costs, reference_latencies, reference_model
-from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_elsewhere, run_jobs
+from nas.retraining import references_elsewhere, retrained_elsewhere, run_jobs
+from nas.retraining_jobs import Job, ReferenceJob
 from nas.run import Run, open_run
 from nas.scalars import Scalars, check_scalars
 from nas.searches import REFERENCES, RETRAINED, Search, chosen_searches, settle_retraining

@@ -8,14 +8,10 @@
     picture.py    an image file as a viewer shows it, in RGB
     reading.py    all images of a data set read once, on all cores, and all faults listed at once
     decoder.py    image files of a part, decoded on threads or in worker processes
-    source.py     what every data set can do; and each kind of data set:
-    arrays.py     digits         scikit-learn's 1797 grey digits of 8x8, resized bilinearly to the resolution
-                  fashion_mnist  the four idx files of Fashion-MNIST; 28x28, zero-padded to the resolution, or resized
-                                 below 28
-    files.py      folder         ROOT/CLASS/**/IMAGE, or ROOT/train/CLASS/**/IMAGE with ROOT/val and ROOT/test if there
-                                 are such; an image is what Pillow reads, whatever its suffix
-    timm_sets.py  timm/NAME      what timm.data.create_dataset reaches: hfds/, hfids/, tfds/, wds/ and torch/, or timm/
-                                 alone for a folder or tar file as timm reads it
+    source.py     what every data set can do
+    arrays.py     data sets that are small enough to be read at once
+    timm_reader.py  images of timm's data sets, one by one
+    sources/      the data sets, one file each, and how to add one
 
 Loading train or validation never opens, decodes or hashes an image of the test part; loading any part fails if an image
 is not the one that was split. An image that is identical to one of the test part trains and chooses nothing, and
@@ -24,9 +20,9 @@ identical images stay in one part.
 scikit-learn, torchvision and timm are imported by the functions that need them.
 """
 
-from nas.data.arrays import FASHION_CLASSES, FASHION_FOLDER
 from nas.data.item import content_hash
 from nas.data.part import Part, check_part, load_part
+from nas.data.sources.fashion_mnist import FASHION_CLASSES, FASHION_FOLDER
 from nas.data.split import PARTS, Split, make_split
 
 __all__ = [

@@ -75,6 +75,10 @@ class Draws(NamedTuple):
     flip: Bool[Tensor, " b"]
     box: Int64[Tensor, "b 4"]
 
+    def part(self, which: slice) -> "Draws":
+        """Those of some of the images."""
+        return Draws(self.crop[which], self.flip[which], self.box[which])
+
 
 def padding(resolution: int) -> int:
     """Pixels of padding on each side that crops are taken from."""

@@ -12,7 +12,8 @@ from nas.data import augment as augmentation
 from nas.data.decoder import Decoder, gather
 from nas.data.item import Item
 from nas.data.source import Source
-from nas.data.split import PARTS, Split, source_of
+from nas.data.sources import source_of
+from nas.data.split import PARTS, Split
 from search_spaces.errors import InputError, unknown
 
 MEMORY_LIMIT = 2**30
@@ -63,6 +64,7 @@ class Part:
         augment: str = "none",
         drop_last: bool = False,
         device: str | torch.device = "cpu",
+        shard: tuple[int, int] = (0, 1),
     ) -> Iterator[tuple[Float[Tensor, "b c r r"], Int[Tensor, " b"]]]:
         """One pass: normalised images in channels_last memory format, and their labels.
 
@@ -76,14 +78,18 @@ class Part:
                 black; rectangles are erased to the mean colour.
             drop_last: leaves out a last batch that is not full.
             device: where the batches go.
+            shard: number and count of the shards that each batch is cut into; only this one is read and augmented, with the values that
+                it has in the whole batch. Sizes of shards differ by one image at most.
 
         Raises:
             InputError: augment is unknown or not possible here, or drop_last leaves nothing; while iterating, an image
                 cannot be read or has changed since the split.
-            ValueError: batch_size below 1, or first below 0.
+            ValueError: batch_size below 1, first below 0, or no such shard.
         """
         if batch_size < 1 or first < 0:
             raise ValueError(f"batch_size is {batch_size} and first is {first}")
+        if not 0 <= shard[0] < shard[1] <= batch_size:
+            raise ValueError(f"shard is {shard} of a batch of {batch_size} images")
         if augment not in ("none", "light", "standard", "timm"):
             raise unknown("value for augment:", augment, ("none", "light", "standard", "timm"), "data.augment={}")
         if augment == "timm" and self._decoder is None:
@@ -98,7 +104,7 @@ class Part:
                 f"at most {len(self)}",
                 f"batch_size={len(self)}",
             )
-        return self._batches(batch_size, seed, epoch, first, augment, drop_last, torch.device(device))
+        return self._batches(batch_size, seed, epoch, first, augment, drop_last, torch.device(device), shard)
 
     def _batches(
         self,
@@ -109,6 +115,7 @@ class Part:
         augment: str,
         drop_last: bool,
         device: torch.device,
+        shard: tuple[int, int],
     ) -> Iterator[tuple[Tensor, Tensor]]:
         count = len(self)
         order = torch.arange(count)
@@ -118,12 +125,15 @@ class Part:
         scale, shift = (1 / (255 * self._std)).to(device), (-self._mean / self._std).to(device)
         fill = (self._mean * 255).round().to(torch.uint8).to(device)
         batched = seed is not None and augment in ("light", "standard")
-        stream = self._stream(chunks, None if seed is None or augment != "timm" else (seed, epoch))
-        for number, (chunk, pixels) in enumerate(zip(chunks, stream, strict=True), first):
+        cuts = [_cut(len(chunk), *shard) for chunk in chunks]
+        own = [chunk[cut] for chunk, cut in zip(chunks, cuts, strict=True)]
+        stream = self._stream(own, None if seed is None or augment != "timm" else (seed, epoch))
+        for number, (whole, cut, chunk, pixels) in enumerate(zip(chunks, cuts, own, stream, strict=True), first):
             pixels = pixels.to(device)
             if batched:
                 source = augmentation.generator("augment", seed or 0, epoch, number)
-                draws = augmentation.draw(augment, len(chunk), self.resolution, source)
+                # Drawn for the whole batch, so that an image is augmented alike however the batch is cut.
+                draws = augmentation.draw(augment, len(whole), self.resolution, source).part(cut)
                 pixels = augmentation.apply(pixels, draws, fill)
             images = pixels.to(torch.float32).mul_(scale).add_(shift)
             yield images.permute(0, 3, 1, 2), self.labels[chunk].to(device)
@@ -141,6 +151,11 @@ class Part:
         if self._pixels is not None:
             for chunk in chunks:
                 yield self._pixels[chunk]
+
+
+def _cut(count: int, number: int, shards: int) -> slice:
+    """Where one shard of a batch of `count` images is."""
+    return slice(count * number // shards, count * (number + 1) // shards)
 
 
 def _lists(chunks: Sequence[Tensor]) -> list[list[int]]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,12 +13,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from nas.config import DataConfig
-from nas.data.arrays import digits, fashion_mnist
-from nas.data.files import Folder
 from nas.data.item import Item
 from nas.data.reading import LISTED
 from nas.data.source import Source
-from nas.data.timm_sets import Timm
+from nas.data.sources import source_of
 from search_spaces.errors import InputError
 from supernet.seeding import derive_seed
 
@@ -138,12 +136,6 @@ def _damaged(how: str) -> InputError:
     )
 
 
-def source_of(config: DataConfig) -> Source:
-    if config.name.startswith("timm/"):
-        return Timm(config)
-    return {"digits": digits, "fashion_mnist": fashion_mnist, "folder": Folder}[config.name](config)
-
-
 def make_split(config: DataConfig, seed: int) -> Split:
     """Which images train, choose and test.
 
@@ -201,22 +193,29 @@ def make_split(config: DataConfig, seed: int) -> Split:
         hashes={part: tuple(item.hash for item in items) for part, items in parts.items()},
         dropped=dropped,
         decoding=source.decoding,
-        reading={
-            "origins": {
-                part: "cut from train"
-                if pools[part] is None
-                else f"from {source.folders[part]}"
-                if part in source.folders
-                else ""
-                for part in PARTS
-            },
-            "counts": {
-                part: [count[label] for label in range(len(source.classes))]
-                for part, count in ((part, Counter(item.label for item in items)) for part, items in parts.items())
-            },
-            "left_out": [asdict(entry) for entry in source.tally.entries()],
-        },
+        reading=_reading(source, pools, parts),
     )
+
+
+def _reading(
+    source: Source, pools: Mapping[str, list[Item] | None], parts: Mapping[str, Sequence[Item]]
+) -> dict[str, Any]:
+    """Where the images of each part come from, how many each class has, and what was left out: see `make_split`."""
+    return {
+        "origins": {
+            part: "cut from train"
+            if pools[part] is None
+            else f"from {source.folders[part]}"
+            if part in source.folders
+            else ""
+            for part in PARTS
+        },
+        "counts": {
+            part: [count[label] for label in range(len(source.classes))]
+            for part, count in ((part, Counter(item.label for item in items)) for part, items in parts.items())
+        },
+        "left_out": [asdict(entry) for entry in source.tally.entries()],
+    }
 
 
 def _one_label_each(pools: dict[str, list[Item] | None], source: Source, conflicts: str) -> None:

@@ -7,8 +7,24 @@
 `setup` makes what all jobs share, once in each worker, and `work(state, job)` does one job. Results come in the order of the jobs,
 and so does the first error: whatever the executor, the caller sees the results of all earlier jobs, then the error itself.
 
-An executor of your own is a class with `map` and `close` as below, made with `workers=`; it is named by its dotted path, such
-as `my_package.MyExecutor`. Only the standard library is imported here.
+An executor of your own is a class with `map` and `close` as below, made with `workers=`; it is named by its dotted path,
+executor=my_package.Reversed:
+
+    class Reversed:
+        def __init__(self, workers):
+            self.made = (None, None)
+
+        def map(self, setup, work, jobs, *, weight=None):
+            jobs = list(jobs)
+            if jobs and self.made[0] is not setup:
+                self.made = (setup, setup())
+            results = [work(self.made[1], job) for job in reversed(jobs)]
+            yield from reversed(results)
+
+        def close(self):
+            self.made = (None, None)
+
+`nas.testing.executors` has the laws of executors, as tests to inherit. Only the standard library is imported here.
 """
 
 import inspect
@@ -16,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
 
-from nas.dotted import check_name, found_at
+from nas.dotted import check_name, found_at, path_of
 from nas.executors.guard import Words as Words
 from nas.executors.guard import check_guarded as check_guarded
 from search_spaces.errors import InputError
@@ -84,24 +100,16 @@ def make_executor(
     if workers < 1:
         raise ValueError(f"workers is {workers}")
     check_executor(name, key)
-    if name == "here" or (name == "auto" and workers == 1):
-        from nas.executors.here import Here
-
-        return Here(workers)
-    if name == "auto":
+    if name == "auto" and workers > 1:
         from nas.executors.growing import Growing
 
         return Growing(workers, words=words, patience=patience)
+    found = _class_of("here" if name == "auto" else name, key)
     if name == "processes":
-        from nas.executors.processes import Processes
-
-        return Processes(workers, words=words)
+        return found(workers, words=words)
     if name == "ray":
-        check_ray(key)
-        from nas.executors.ray import Ray
-
-        return Ray(workers, words=words, gpus=gpus)
-    return _class_of(name, key)(workers=workers)
+        return found(workers, words=words, gpus=gpus)
+    return found(workers=workers)
 
 
 def workers_of(name: str, jobs: int, *, cores: int, gpus: bool = False, key: str = "executor") -> int:
@@ -148,10 +156,14 @@ def check_executor(name: str, key: str = "executor") -> None:
 
 
 def _class_of(path: str, key: str) -> Any:
-    """The class of an executor by its dotted path."""
+    """The class of an executor by its name."""
     contract = "a class with map(setup, work, jobs, *, weight=None) and close(), made with workers="
     class_name = path.rpartition(".")[2]
-    found: Any = found_at(path, NAMES, key, "executor", "map")
+    if path == "ray":
+        check_ray(key)
+    found: Any = found_at(path_of(path, NAMES, "nas.executors"), NAMES, key, "executor", "map")
+    if path in NAMES:
+        return found
     lacks = [name for name in ("map", "close") if not callable(getattr(found, name, None))]
     if not isinstance(found, type) or lacks:
         what = "has no " + " and no ".join(lacks) if lacks else "is no class"

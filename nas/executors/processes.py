@@ -44,7 +44,7 @@ class _Worker:
             target=serve, args=(theirs, os.getpid(), packed.block), name=f"nas-worker-{number}"
         )
         try:
-            with _no_interrupts():
+            with no_interrupts():
                 self.process.start()
         except BaseException:
             self.connection.close()
@@ -54,7 +54,7 @@ class _Worker:
 
 
 @contextmanager
-def _no_interrupts() -> Iterator[None]:
+def no_interrupts() -> Iterator[None]:
     """Processes that are started meanwhile do not get Ctrl-C until they ask for it: one traceback is enough."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -36,7 +36,7 @@ def serve(connection: Connection, parent: int, block: Block | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pool gets it too, and ends its workers
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    _end_with(parent)
+    end_with(parent)
     os.environ.pop(VARIABLE, None)
     # One thread each, where torch is not loaded yet and where it is; a setup may take another number.
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
@@ -95,7 +95,7 @@ def _no_work(state: Any, job: Any) -> Any:
     raise AssertionError("a job came before its work")
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Ends this process when its parent is gone: a killed run must not go on writing."""
     known = multiprocessing.parent_process()
 

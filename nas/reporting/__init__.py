@@ -5,7 +5,10 @@
     terminal.py   the text that `nas report` ends with
     chart.py      what a chart is: layers of marks on two axes; charts.py and curves.py make them
     drawing.py    a chart drawn twice: as SVG into the page, by matplotlib into front.png
-    page.py       report.html, with report.css, from a file a section in sections/; markup.py is HTML, mixers.py blocks as cells
+    page.py       report.html: the skeleton page.html.jinja, the style report.css, and the sections
+    sections/     the sections of the page, one file each, and how to add one; section.py says what one is
+    lead.py       what stands above the sections; overview.py, all searches side by side; place.py, a search and its place on the page
+    markup.py     HTML without injections; mixers.py, blocks as cells
     words.py      how numbers and names are written
     write.py      write_report: all of these, into a folder
 

@@ -1,15 +1,20 @@
 """HTML in which no text from a file can become markup."""
 
 import html
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from nas.reporting.words import plain
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is HTML already; templates leave it as it is."""
 
     __slots__ = ()
+
+    def __html__(self) -> str:
+        return self
 
 
 _OWN_LINE = {"body", "section", "figure", "tr", "p", "h1", "h2", "h3", "li", "div", "svg", "g", "path", "line", "text"}
@@ -49,3 +54,12 @@ def headings(*names: str) -> list[Html]:
 def number_cell(value: object, small: str = "", title: str | None = None) -> Html:
     """A table cell with a number."""
     return h("td", value, h("small", small) if small else "", class_="num", title=title)
+
+
+def settings_listing(settings: Mapping[str, Any]) -> Html:
+    """Settings as a file of configuration says them."""
+    lines = []
+    for key, value in settings.items():
+        pairs = {f"{key}.{name}": v for name, v in value.items()} if isinstance(value, Mapping) else {key: value}
+        lines += [f"{name} = {json.dumps(v, ensure_ascii=False, default=str)}" for name, v in pairs.items()]
+    return h("pre", h("code", "\n".join(lines)), tabindex=0)

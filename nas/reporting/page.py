@@ -1,75 +1,112 @@
-"""report.html: one file, no script, nothing loaded; its sections in the order in which they are read."""
+"""report.html: one file, no script, nothing loaded; its sections in the order in which they are read. Its skeleton is page.html.jinja."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
 
 from nas.reporting.drawing import COLOURS
 from nas.reporting.findings import Findings
+from nas.reporting.lead import all_lead, all_tiles, lead, tiles
 from nas.reporting.markup import Html, h, join
 from nas.reporting.mixers import CELLS, Mixers
-from nas.reporting.sections.charts import charts
-from nas.reporting.sections.choices import choices
-from nas.reporting.sections.commands import commands
-from nas.reporting.sections.conditions import conditions, search_conditions
-from nas.reporting.sections.images import images
-from nas.reporting.sections.lead import all_lead, all_tiles, lead, tiles
-from nas.reporting.sections.meanings import meanings
-from nas.reporting.sections.networks import networks
-from nas.reporting.sections.overview import overview
-from nas.reporting.sections.place import Place
-from nas.reporting.sections.predictions import predictions
-from nas.reporting.sections.samplers import samplers
-from nas.reporting.sections.times import times
-
-OF_A_SEARCH = (charts, networks, predictions, times, samplers, choices, commands)
-OF_THE_RUN = (meanings, images, conditions)
+from nas.reporting.overview import overview
+from nas.reporting.place import Place
+from nas.reporting.section import RunSection, SearchSection
+from nas.reporting.sections import sections
+from nas.reporting.words import plain
+from search_spaces.errors import InputError
 
 _FILES = {"front.csv": "the networks", "trials.csv": "every evaluation", "front.png": "the first chart"}
 
+_FOLDER = Path(__file__).parent
 
-def page_html(found: Findings, folder: str) -> str:
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A section with its heading."""
+
+    title: str
+    html: Html
+
+
+@dataclass(frozen=True, slots=True)
+class _SearchShown:
+    """A search: its result in a paragraph and a row of numbers, where it is one of several, and its sections."""
+
+    place: Place
+    top: Html
+    sections: list[_Shown]
+
+
+def page_html(found: Findings, folder: str, more: Sequence[str] = ()) -> str:
     """The whole page.
 
     Args:
         folder: of the run, as commands are to name it.
+        more: dotted paths of sections of the user.
+
+    Raises:
+        InputError: one of them cannot be imported, is no section, or fails.
     """
-    mixers = Mixers.of(found.architectures)
+    mixers, every = Mixers.of(found.architectures), sections(more)
     places = [Place(found, search, mixers, folder, number) for number, search in enumerate(found.searches, 1)]
     if not places:
         top = [h("p", "This run has no search yet.", class_="lead")]
-        parts: list[Html] = []
     elif found.several:
         top = [all_lead(found), all_tiles(found)]
-        parts = [overview(found, places), *map(_search, places)]
     else:
         top = [lead(places[0]), tiles(places[0])]
-        parts = [part(places[0]) for part in OF_A_SEARCH]
-    parts += [part(found) for part in OF_THE_RUN]
-    beside = join(join([", " * bool(k), h("a", n, href=n), f" ({_FILES[n]})"]) for k, n in enumerate(_FILES))
-    head = h(
-        "head",
-        Html('<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'),
-        h("title", f"Pareto report: {found.title}"),
-        Html(f"\n<style>\n{_style()}</style>\n"),
+    of_searches = [section for section in every if isinstance(section, SearchSection)]
+    of_run = [section for section in every if isinstance(section, RunSection)]
+    searches = [_SearchShown(place, join([lead(place), tiles(place)]), _shown(of_searches, place)) for place in places]
+    # Without a script there is nothing to escape but text, and text is made fit for UTF-8 here as `markup` does.
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),
     )
-    body = h(
-        "body",
-        h("header", h("p", "Pareto report", class_="kicker"), h("h1", found.title), *top),
-        h("main", *parts),
-        h("footer", h("p", "Beside this file: ", beside, ".")),
+    template = environment.from_string((_FOLDER / "page.html.jinja").read_text(encoding="utf-8"))
+    return template.render(
+        title=found.title,
+        style=Html(_style()),
+        top=join(top),
+        overview=_Shown("Searches", join(overview(found, places))) if found.several else None,
+        searches=searches,
+        run_sections=_shown(of_run, found),
+        beside=_FILES,
     )
-    return "<!DOCTYPE html>\n" + h("html", head, body, lang="en") + "\n"
 
 
-def _search(place: Place) -> Html:
-    """One search of several, under its name."""
-    title = h("h2", h("span", "Search ", class_="kicker"), place.search.name)
-    parts = (*(part(place) for part in OF_A_SEARCH), search_conditions(place))
-    return h("section", title, lead(place), tiles(place), *parts, class_="search", id=place.anchor)
+def _shown(sections: Sequence[SearchSection] | Sequence[RunSection], about: Place | Findings) -> list[_Shown]:
+    """The sections that have something to say.
+
+    Raises:
+        InputError: one of the user's fails.
+    """
+    shown = []
+    for section in sections:
+        try:
+            parts = section.parts(about)  # type: ignore[arg-type]
+        except Exception as error:
+            path = f"{type(section).__module__}.{type(section).__qualname__}"
+            if path.startswith("nas."):
+                raise
+            raise InputError(
+                f"section {path} fails ({type(error).__name__}: {error})",
+                "a section that gives HTML for whatever was found, or nothing",
+                f"mend {path}, or nas report without it",
+            ) from error
+        if parts:
+            shown.append(_Shown(section.title, join(parts)))
+    return shown
 
 
 def _style() -> str:
     """report.css with the colours of the charts and cells."""
-    sheet = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    sheet = (_FOLDER / "report.css").read_text(encoding="utf-8")
     colours = [";".join(f"--{name}:{pair[k]}" for name, pair in COLOURS.items()) for k in (0, 1)]
     rules = [f".{name}{{--c:var(--{name})}}" for name in COLOURS]
     rules += [f".k{number}{{background-color:{colour}}}" for number, colour in enumerate(CELLS)]

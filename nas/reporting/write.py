@@ -1,5 +1,6 @@
 """Writes the files of a report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.reporting.chart import EMPTY, Chart
@@ -27,7 +28,9 @@ def first_chart(found: Findings) -> Chart:
     return EMPTY
 
 
-def write_report(found: Findings, out: RunStore, folder: str | Path | None = None) -> Path:
+def write_report(
+    found: Findings, out: RunStore, folder: str | Path | None = None, sections: Sequence[str] = ()
+) -> Path:
     """Writes front.csv, trials.csv, front.png and, last, report.html into `out`, each atomically.
 
     It can be called at any time, whatever the searches have reached. CSV and HTML are the same bytes for equal findings; the
@@ -35,14 +38,16 @@ def write_report(found: Findings, out: RunStore, folder: str | Path | None = Non
 
     Args:
         folder: the run folder as the commands on the page are to name it; `out` by default.
+        sections: dotted paths of sections of the user, for the page.
 
     Returns:
         The path of report.html.
 
     Raises:
-        InputError: the folder cannot be written, or the disk is full.
+        InputError: the folder cannot be written, or the disk is full; or a section of the user cannot be used.
     """
+    page = page_html(found, str(out.folder if folder is None else folder), sections)
     out.write_text("front.csv", front_csv(found))
     out.write_text("trials.csv", trials_csv(found))
     out.write_bytes("front.png", png(first_chart(found), shorten(found.title, 90)))
-    return out.write_text("report.html", page_html(found, str(out.folder if folder is None else folder)))
+    return out.write_text("report.html", page)

@@ -13,11 +13,10 @@ named by its dotted path, such as `my_package.MyRuntime`.
 Standard library only; a runtime's own module, and with it torch, is imported when it is made.
 """
 
-import importlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from nas.dotted import check_name, found_at
+from nas.dotted import check_name, found_at, made_of, path_of
 from search_spaces.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -36,7 +35,9 @@ ABOUT = {
 }
 """What each of `NAMES` is."""
 
-_CLASSES = {"eager": "Eager", "compiled": "Compiled", "onnx": "Onnx"}
+_CONTRACT = (
+    "a class with name, settled(setting), prepare(module, inputs, setting) and versions(), made without arguments"
+)
 
 DTYPES = ("float32", "bfloat16", "float16")
 LAYOUTS = ("channels_last", "contiguous")
@@ -133,9 +134,13 @@ def make_runtime(name: str, key: str = "runtime") -> Runtime:
         InputError: there is no such runtime, or the class is none.
     """
     check_runtime(name, key)
-    if name in _CLASSES:
-        return getattr(importlib.import_module(f"nas.runtimes.{name}"), _CLASSES[name])()
-    return _class_of(name, key)
+    found: Any = found_at(path_of(name, NAMES, "nas.runtimes"), NAMES, key, "runtime", "prepare")
+    runtime = made_of(found, f"{key}={name}", _CONTRACT)
+    if not isinstance(runtime, Runtime):
+        lacks = [method for method in ("name", "settled", "prepare", "versions") if not hasattr(runtime, method)]
+        what = f"{name.rpartition('.')[2]} has no {' and no '.join(lacks)}"
+        raise InputError(f"{key}={name}: {what}", _CONTRACT, f"{key}=eager, or mend {name}")
+    return runtime
 
 
 def prepare_all(
@@ -180,24 +185,3 @@ def check_runtime(name: str, key: str = "runtime") -> None:
         InputError: neither.
     """
     check_name(name, NAMES, key, "MyRuntime")
-
-
-def _class_of(path: str, key: str) -> Runtime:
-    """The runtime of a dotted path."""
-    contract = (
-        "a class with name, settled(setting), prepare(module, inputs, setting) and versions(), made without arguments"
-    )
-    class_name = path.rpartition(".")[2]
-    found: Any = found_at(path, NAMES, key, "runtime", "prepare")
-    try:
-        runtime = found()
-    except Exception as error:  # whatever the class does
-        raise InputError(
-            f"{key}={path} cannot be made ({type(error).__name__}: {error})", contract, f"{key}=eager, or mend {path}"
-        ) from error
-    if not isinstance(runtime, Runtime):
-        lacks = [name for name in ("name", "settled", "prepare", "versions") if not hasattr(runtime, name)]
-        raise InputError(
-            f"{key}={path}: {class_name} has no {' and no '.join(lacks)}", contract, f"{key}=eager, or mend {path}"
-        )
-    return runtime

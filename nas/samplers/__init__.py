@@ -1,19 +1,32 @@
 """Who proposes architectures: Optuna's samplers by name, one of our own, or any that can be imported.
 
+A sampler of your own is any of Optuna's kind, in one file, named by its dotted path, search.samplers=my_package.Stubborn:
+
+    from optuna.samplers import RandomSampler
+
+    class Stubborn(RandomSampler):
+        def __init__(self, *, seed=None, share: float = 0.5):  # search.options=my_package.Stubborn.share=0.8
+            super().__init__(seed=seed)
+            self.share = share
+
+        def sample_independent(self, study, trial, param_name, param_distribution):
+            found = super().sample_independent(study, trial, param_name, param_distribution)
+            return param_distribution.choices[0] if trial.number % 10 < 10 * self.share else found
+
+`nas.testing.samplers` has the laws of samplers, as tests to inherit.
+
 Only the modules of this package import optuna, and this one does so when a sampler is made: the names are checked by a command
 line that has no use for optuna.
 """
 
-import importlib
 import inspect
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nas.dotted import is_dotted
-from search_spaces.errors import InputError, nearest, unknown
+from nas.dotted import check_name, found_at
+from search_spaces.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -73,12 +86,7 @@ def check_sampler(name: str, key: str = "search.samplers") -> None:
     Raises:
         InputError: neither.
     """
-    if name not in _KNOWN and not is_dotted(name):
-        raise InputError(
-            f"unknown sampler {name!r}",
-            f"{', '.join(NAMES)}, or the dotted path of an Optuna sampler such as my_package.MySampler",
-            f"{key}={nearest(name, NAMES)}",
-        )
+    check_name(name, NAMES, key, "MySampler")
 
 
 def make_sampler(
@@ -156,42 +164,10 @@ def _found(path: str) -> Callable[..., Any]:
     Raises:
         InputError: it cannot be imported, or cannot be called.
     """
-    module_name, _, attribute = path.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except SyntaxError as error:
-        raise InputError(
-            f"sampler {path}: module {module_name} is not Python ({error.filename}, line {error.lineno}: {error.msg})",
-            "a module that can be imported",
-            f"mend line {error.lineno} of {error.filename}",
-        ) from None
-    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
-            raise InputError(
-                f"sampler {path}: there is no module {error.name}",
-                f"the dotted path of a sampler that Python can import, or {', '.join(NAMES)}",
-                f"PYTHONPATH=FOLDER nas ... with the folder that has {error.name.split('.')[0]}",
-            ) from None
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        raise InputError(
-            f"sampler {path}: module {module_name} fails ({last.filename}, line {last.lineno}: "
-            f"{type(error).__name__}: {error})",
-            "a module that can be imported",
-            f"mend line {last.lineno} of {last.filename}",
-        ) from error
-    found = getattr(module, attribute, None)
+    found = found_at(path, NAMES, "search.samplers", "sampler", "sample_relative")
     if not callable(found):
-        names = [
-            name
-            for name, value in vars(module).items()
-            if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
-        ]
-        if found is None and names:
-            raise unknown(f"sampler of module {module_name}:", attribute, names, f"{module_name}.{{}}")
         raise InputError(
-            f"sampler {path}: module {module_name} has no class {attribute}"
-            if found is None
-            else f"sampler {path} is {type(found).__name__}",
+            f"sampler {path} is {type(found).__name__}",
             "a class that inherits optuna.samplers.BaseSampler, or a function that gives one",
             f"one of {', '.join(NAMES)}",
         )

@@ -1,9 +1,12 @@
 """What a network costs: named functions of an architecture, built in, registered by a plugin or read from a table.
 
-    @register_cost("energy_mj", unit="mJ", about="by my simulator")
-    def energy(arch: Architecture) -> float | None: ...
+    from search_spaces.costs import costs_of, register_cost
 
-makes `search.budget=energy_mj=3` and `search.objectives=top1,energy_mj` mean something. A cost that gives None is not known for that
+    @register_cost("energy_mj", unit="mJ", about="by my formula")
+    def energy(arch):
+        return 4e-9 * costs_of(arch, ["macs"])["macs"] + 2e-7 * costs_of(arch, ["activations"])["activations"]
+
+in a module that `plugins=` names makes `search.budget=energy_mj=3` and `search.objectives=top1,energy_mj` mean something. A cost that gives None is not known for that
 network. Built in are `params`, `macs`, `activations` and `memory`. table.py reads costs that were measured elsewhere from a CSV file, and
 latency.py predicts the latency of a network on a device from a profile of that device.
 

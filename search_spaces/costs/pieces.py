@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from search_spaces.architecture import Architecture, Part
-from search_spaces.costs.operators import Counter, meta
+from search_spaces.costs.operators import Counter, meta, operators_of
 from search_spaces.costs.remembered import key_of, memory_for
 from search_spaces.network import Network, PieceSpec, pieces
 from search_spaces.registry import SkipInit, TokenMixer, make
@@ -95,7 +95,7 @@ def unit_cost(unit: "Unit") -> ParamsAndMacs:
 
 
 def _count(module: nn.Module, inputs: int, channels: int, height: int, width: int) -> PieceCost:
-    with torch.no_grad(), Counter() as counter:
+    with torch.no_grad(), Counter(operators_of(module)) as counter:
         y = module(*(meta(1, channels, height, width) for _ in range(inputs)))
     shape = tuple(y.shape)
     params = sum(p.numel() for p in module.parameters())

@@ -25,6 +25,10 @@ class MATStem(Embedding):
     examples = (Options(),)
     stride = 4
 
+    @classmethod
+    def unmoved(cls, options: Options) -> dict[str, str]:
+        return {"conv?.bias": "the batch norm behind it takes the mean away"}
+
     def __init__(self, in_dim: int, dim: int, options: Options) -> None:
         super().__init__(in_dim, dim, options)
         middle = max(1, dim // 2)

@@ -48,6 +48,10 @@ class PatchEmbedding(Embedding):
         """Where the norm has no eps, that of the options has no effect."""
         return options if _has_eps(options.norm) else replace(options, eps=cls.Options().eps)
 
+    @classmethod
+    def unmoved(cls, options: Options) -> dict[str, str]:
+        return {"conv.bias": "the batch norm behind it takes the mean away"} if options.norm == "batch_norm" else {}
+
     def __init__(self, in_dim: int, dim: int, options: Options) -> None:
         super().__init__(in_dim, dim, options)
         # A kernel without a middle is no slice of a larger one, so it has weights of its own.

@@ -20,6 +20,7 @@ class PatchMerging(Embedding):
         pass
 
     examples = (Options(),)
+    undecayed = ("norm_weight",)
     stride = 2
 
     def __init__(self, in_dim: int, dim: int, options: Options) -> None:

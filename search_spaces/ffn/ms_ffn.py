@@ -87,6 +87,10 @@ class MSFFN(ChannelMixer):
         Options(),
     )
 
+    @classmethod
+    def unmoved(cls, options: Options) -> dict[str, str]:
+        return {"branches.*.norm2.bias": "behind the next convolution is a batch norm, which takes the mean away"}
+
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         hidden = int(options.ratio * dim)

@@ -33,6 +33,13 @@ class ConvHead(Head):
     examples = (Options(hidden=8, norm="none"), Options(hidden=20))
     part_options = ("norm",)
 
+    @classmethod
+    def unmoved(cls, options: Options) -> dict[str, str]:
+        found = {"conv.bias": "the batch norm behind it takes the mean away"}
+        if options.norm != "none":
+            found["norm.bias"] = "the batch norm behind the convolution behind it takes the mean away"
+        return found
+
     def __init__(self, dim: int, num_classes: int, options: Options) -> None:
         super().__init__(dim, num_classes, options)
         self.norm = make("norm", Part(options.norm), dim)

@@ -287,6 +287,20 @@ class DMixer(TokenMixer):
         in_windows = dim - attended if options.local == "window" else 0
         return replace(found, head_dim=same_heads(options.head_dim, [n for n in (attended, in_windows) if n]))
 
+    @classmethod
+    def unmoved(cls, options: Options) -> dict[str, str]:
+        same_scores = "softmax does not change when one number is added to all scores of a query"
+        return {
+            "osra.key.bias": same_scores,
+            "window.key.bias": same_scores,
+            "ste.expand.bias": "the batch norm behind it takes the mean away",
+            "ste.norm2.bias": "the batch norm behind the convolution behind it takes the mean away",
+        }
+
+    @classmethod
+    def mixes_kernels(cls, options: Options) -> bool:
+        return options.attention_ratio < 1 and options.local in ("idconv", "dynamic", "predicted")
+
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         attended = round(options.attention_ratio * dim)

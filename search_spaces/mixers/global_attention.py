@@ -33,6 +33,10 @@ class GlobalAttention(TokenMixer):
         """With the size that heads have."""
         return replace(options, head_dim=split_heads(dims[0], options.head_dim)[1])
 
+    @classmethod
+    def unmoved(cls, options: Options) -> dict[str, str]:
+        return {"key.bias": "softmax does not change when one number is added to all scores of a query"}
+
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         heads, _ = split_heads(dim, options.head_dim)

@@ -84,6 +84,14 @@ class HMHSA(TokenMixer):
         pool = 1 if options.window_size == 1 else min(options.pool_size, max(height, width))
         return replace(options, head_dim=split_heads(dims[0], options.head_dim)[1], pool_size=pool)
 
+    @classmethod
+    def unmoved(cls, options: Options) -> dict[str, str]:
+        names = ("local", "pooled") if options.window_size > 1 else ("whole",)
+        return dict.fromkeys(
+            (f"{name}.key.bias" for name in names),
+            "softmax does not change when one number is added to all scores of a query",
+        )
+
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         heads, _ = split_heads(dim, options.head_dim)

@@ -35,6 +35,10 @@ class IDConvMixer(TokenMixer):
     examples = (Options(kernel_size=3), Options(kernel_size=5, num_groups=3), Options())
     centred = {"conv.kernels": (2, 3)}
 
+    @classmethod
+    def mixes_kernels(cls, options: Options) -> bool:
+        return True
+
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         self.conv = IDConv(dim, options.kernel_size, options.num_groups)

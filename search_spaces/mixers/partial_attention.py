@@ -118,6 +118,13 @@ class PartialAttention(TokenMixer):
         share = roundest(options.foreground_ratio, lambda other: foreground(other, n) == count)
         return replace(options, head_dim=head_dim, foreground_ratio=share)
 
+    @classmethod
+    def unmoved(cls, options: Options) -> dict[str, str]:
+        found = {"head_mlps.*.bias1": "it adds one number to all scores of a query, before the softmax"}
+        if options.foreground_ratio == 1:
+            found["channel_mlp.*"] = "there is no background whose tokens would go through it"
+        return found
+
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)
         heads, head_dim = split_heads(dim, options.head_dim)

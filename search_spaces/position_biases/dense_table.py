@@ -48,6 +48,7 @@ class DenseTable(PositionBias):
     unordered = ("map_size", "sr_ratio")
 
     trailing = {"tables.*": (0,)}
+    undecayed = ("tables.*",)
 
     @classmethod
     def canonical_options(cls, options: Options, dims: tuple[int, ...], height: int, width: int) -> Options:

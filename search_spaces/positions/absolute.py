@@ -30,6 +30,7 @@ class Absolute(Position):
 
     examples = (Options(map_size=4), Options(map_size=7))
     unordered = ("map_size",)
+    undecayed = ("tables.*",)
 
     @classmethod
     def resized_options(cls, options: Options, side: int, new_side: int) -> Options:

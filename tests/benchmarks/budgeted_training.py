@@ -57,7 +57,7 @@ def arguments_of(options: argparse.Namespace, images: Path, run: str, budget: st
     """The settings of a run."""
     return [
         f"run={run}", f"space={options.space}", "data=folder", f"data.root={images}", f"data.resolution={SIDE}",
-        f"train.batch_size={options.batch_size}", f"train.budget={budget}", "search.batch_size=32", f"seed={options.seed}",
+        f"train.batch_size={options.batch_size}", "train.processes=1", f"train.budget={budget}", "search.batch_size=32", f"seed={options.seed}",
     ]  # fmt: skip
 
 
@@ -101,23 +101,22 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
 
     from nas import load_config
     from nas.evaluation import Evaluator
-    from nas.limiting import fit_of
     from nas.memory import need_of
     from nas.run import start_run
+    from nas.strategies import strategy_of
     from search_spaces.architecture import Architecture
     from search_spaces.counting import worded
     from search_spaces.registry import complete
     from supernet.optimisation import Optimisation, Schedule
     from supernet.seeding import derive_seed
+    from supernet.steps import Moment
     from supernet.supernet import Supernet
-    from supernet.training import sandwich_paths, train_step
 
     config = load_config(None, arguments_of(options, images, str(place / "run"), budget))
     run = start_run(config)
     settings, part = config.train, run.part("train")
     per_epoch = len(part) // settings.batch_size
-    fit = fit_of(settings, run.space)
-    paths = sandwich_paths(run.space, config.seed, settings.random_paths, fit=fit)
+    strategy = strategy_of(settings, run.space, config.seed)
 
     def begin(total: int) -> tuple[Supernet, Optimisation]:
         supernet = Supernet(run.space, config.seed)
@@ -137,10 +136,9 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
             )  # fmt: skip
             for images, labels in batches:
                 clock, step = time.monotonic(), len(found)
-                train_step(
-                    supernet, images, labels, paths(step), optimisation, distill=settings.distill * min(1.0, 2 * step / total),
-                    label_smoothing=settings.label_smoothing, seed=derive_seed(config.seed, "step", step),
-                )  # fmt: skip
+                torch.manual_seed(derive_seed(config.seed, "step", step))
+                strategy.step(supernet.train(), images, labels, Moment(step, total, per_epoch))
+                optimisation.step()
                 found.append(time.monotonic() - clock)
                 if len(found) == total or time.monotonic() >= until:
                     break

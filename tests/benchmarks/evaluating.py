@@ -39,12 +39,12 @@ from torch.utils.data import DataLoader, Dataset
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas import machine
+from nas.available import available
 from nas.config import Config
 from nas.configuring import run_config
 from nas.data import load_part
 from nas.evaluation import Accuracy, Evaluator, Raced, evaluate
 from nas.log import Progress
-from nas.memory import available
 from nas.pareto import front
 from nas.racing import Contest, Race, Rival
 from nas.records import Evaluation

@@ -33,8 +33,10 @@ def measure(name: str, batch_size: int, steps: int = STEPS, ema: float = 0.99, a
     from search_spaces.named import load_space
     from supernet.memory import training_need
     from supernet.optimisation import Optimisation, Schedule
+    from supernet.recipe import Recipe
+    from supernet.steps import Moment
+    from supernet.strategies.sandwich import Sandwich
     from supernet.supernet import Supernet
-    from supernet.training import sandwich_paths, train_step
 
     machine.prepare(1, "cpu")
     space = load_space(name)
@@ -43,14 +45,14 @@ def measure(name: str, batch_size: int, steps: int = STEPS, ema: float = 0.99, a
     supernet = Supernet(space, 0)
     schedule = Schedule(lr=1e-3, warmup_steps=1, total_steps=steps)
     optimisation = Optimisation(supernet, schedule, weight_decay=0.05, clip=1.0, ema=ema)
-    paths = sandwich_paths(supernet.space, 0, 2)
+    strategy = Sandwich(space, Sandwich.Options(), recipe=Recipe(amp=amp), seed=0)
     labels = torch.arange(batch_size) % space.num_classes
     for step in range(steps):
         images = torch.randn(batch_size, space.in_channels, space.resolution, space.resolution)
         images = images.contiguous(memory_format=torch.channels_last)
-        train_step(
-            supernet, images, labels, paths(step), optimisation, distill=0.5, label_smoothing=0.1, seed=step, amp=amp
-        )
+        torch.manual_seed(step)
+        strategy.step(supernet.train(), images, labels, Moment(step + steps, 2 * steps, steps))
+        optimisation.step()
     step_peak = _peak() - before
     buffer = io.BytesIO()
     torch.save(optimisation.state_dict(), buffer)

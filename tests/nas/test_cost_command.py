@@ -34,8 +34,8 @@ from search_spaces.named import load_space
 from search_spaces.network import build
 from search_spaces.papers import paper_network
 from search_spaces.registry import complete
+from search_spaces.testing import no_shape_checks
 from tests.command_line import HEAVY, Commands, cold, contents
-from tests.contracts import no_shape_checks
 
 ARCH = load_space("digits").decode((0,) * len(load_space("digits").genes))
 

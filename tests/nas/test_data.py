@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from nas.config import DataConfig
-from nas.data import FASHION_FOLDER, PARTS, Part, Split, content_hash, load_part, make_split, timm_sets
+from nas.data import FASHION_FOLDER, PARTS, Part, Split, content_hash, load_part, make_split
 from nas.data import augment as augmentation
 from nas.data import part as part_module
+from nas.data.sources import timm as timm_source
 from search_spaces.errors import InputError
 from supernet.seeding import derive_seed
 
@@ -397,11 +398,29 @@ def test_erased_and_padded_pixels_have_their_colours(tmp_path: Path):
     assert 0 < is_mean.flatten(1).any(1).float().mean() < 1
 
 
+@pytest.mark.parametrize("augment", ["none", "light", "standard"])
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_shards_are_the_batch(digits: Split, augment: str, shards: int):
+    """Without overlap, in order, each image as it is in the whole batch; also a batch that is not full, and a resumed pass."""
+    part = load_part(digits_config(), digits, "validation", limit=67)
+    options = {"seed": 7, "epoch": 2, "augment": augment, "first": 1}
+    whole = list(part.batches(10, **options))
+    cut = [list(part.batches(10, **options, shard=(number, shards))) for number in range(shards)]
+    for (images, labels), *parts in zip(whole, *cut, strict=True):
+        sizes = [len(found) for _, found in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert torch.equal(torch.cat([found for found, _ in parts]), images)
+        assert torch.equal(torch.cat([found for _, found in parts]), labels)
+
+
 def test_requests_that_make_no_sense(digits: Split):
     part = load_part(digits_config(), digits, "test", limit=9)
     for options in ({"batch_size": 0}, {"batch_size": 2, "first": -1}):
         with pytest.raises(ValueError, match="batch_size is"):
             part.batches(**options)
+    for shard in ((2, 2), (-1, 2), (0, 3)):
+        with pytest.raises(ValueError, match="shard is"):
+            part.batches(2, shard=shard)
     with pytest.raises(InputError, match="fill no batch"):
         part.batches(10, drop_last=True)
     with pytest.raises(InputError, match=r"data\.augment=standard"):
@@ -763,6 +782,9 @@ def test_timm_augmentation_depends_on_neither_workers_nor_global_random_numbers(
             assert torch.equal(images, images2)
             assert torch.equal(labels, labels2)
     assert not torch.equal(everything(alone, epoch=1, **options)[0], torch.cat([images for images, _ in whole]))
+    shards = zip(*(alone.batches(4, **options, shard=(number, 3)) for number in range(3)), strict=True)
+    for (images, _), parts in zip(whole, shards, strict=True):
+        assert torch.equal(torch.cat([found for found, _ in parts]), images)
     (first_image, first_label), *_ = alone.batches(1, **options)
     assert torch.equal(first_image[0], whole[0][0][0])  # content depends on no batch size either
     assert first_label[0] == whole[0][1][0]
@@ -940,4 +962,4 @@ def test_a_corrupt_image_is_not_replaced_by_its_neighbour(tmp_path: Path):
 
 def test_sets_that_do_not_fit_into_memory_are_refused():
     with pytest.raises(InputError, match="GiB at resolution"):
-        timm_sets._fits_memory(2**60, DataConfig(name="timm/wds/set"))
+        timm_source._fits_memory(2**60, DataConfig(name="timm/wds/set"))

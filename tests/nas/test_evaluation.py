@@ -8,9 +8,9 @@ import torch
 
 import nas.evaluation
 from nas import load_config
+from nas.available import Available
 from nas.data import Split
 from nas.evaluation import ROOM, EvaluatorSetup, evaluate
-from nas.memory import Available
 from search_spaces.named import read_space
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas import memory
+from nas import available, memory
 from nas.configuring import configure
 from search_spaces.named import load_space
 from tests.command_line import SEARCH, SPACE, Commands, Runs, cold, contents, make_images, results
@@ -16,7 +16,7 @@ from tests.command_line import SEARCH, SPACE, Commands, Runs, cold, contents, ma
 MIB = 2**20
 CPU = torch.device("cpu")
 
-BESIDE = memory.ADDRESSES - 96 * MIB
+BESIDE = available.ADDRESSES - 96 * MIB
 """Address space that is set aside for a fresh process; those of the tests have most of it behind them."""
 
 WIDE = SPACE.replace("width = [16, 32]", "width = [16, 512]").replace("ratio = [1, 2]", "ratio = [1, 8]")
@@ -314,7 +314,9 @@ def files(root: Path, **texts: str) -> tuple[Path, Path]:
 
 
 def available(root: Path, **texts: str) -> tuple[int, str]:
-    found = memory.available(CPU, *files(root, **{"proc__meminfo": "MemTotal: 9 kB\nMemAvailable:  8192 kB\n"} | texts))
+    found = available.available(
+        CPU, *files(root, **{"proc__meminfo": "MemTotal: 9 kB\nMemAvailable:  8192 kB\n"} | texts)
+    )
     assert found is not None
     return found.size, found.bound
 
@@ -324,7 +326,7 @@ def test_the_kernel_is_asked(tmp_path: Path) -> None:
 
 
 def test_nobody_says_anything(tmp_path: Path) -> None:
-    assert memory.available(CPU, tmp_path, tmp_path) is None
+    assert available.available(CPU, tmp_path, tmp_path) is None
 
 
 def group(folder: str, limit: str, used: int, cached: int) -> dict[str, str]:
@@ -367,6 +369,6 @@ def test_the_address_space_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     import resource
 
     pages = 1000
-    limit = pages * resource.getpagesize() + memory.ADDRESSES + MIB
+    limit = pages * resource.getpagesize() + available.ADDRESSES + MIB
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit if kind == resource.RLIMIT_AS else -1, -1))
     assert available(tmp_path, proc__self__statm=f"{pages} 5 5 1 0 5 0\n")[0] == MIB

@@ -17,7 +17,7 @@ from search_spaces.costs import costs_of
 from search_spaces.costs.activations import Memory, activations, forget, whole
 from search_spaces.network import build
 from search_spaces.space import SearchSpace
-from tests.contracts import members, name_of, named_spaces, noise
+from search_spaces.testing import members, name_of, named_spaces, noise
 
 PLAIN = Block(
     position=Part.of("none"),

@@ -9,7 +9,7 @@ import torch
 from search_spaces.named import claim_names, load_space, space_names
 from search_spaces.network import Network, make_piece
 from search_spaces.registry import SkipInit, complete
-from tests.contracts import noise
+from search_spaces.testing import noise
 
 SIZES = {
     "transxnet_ratio": 5**3,

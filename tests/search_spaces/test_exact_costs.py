@@ -13,7 +13,7 @@ from search_spaces.named import load_space
 from search_spaces.network import Network, build
 from search_spaces.registry import SkipInit
 from search_spaces.space import SearchSpace
-from tests.contracts import members, name_of, named_spaces, no_shape_checks
+from search_spaces.testing import members, name_of, named_spaces, no_shape_checks
 
 SHARE = 250
 """Architectures per test of the 1,000: four tests, which several processes share."""

@@ -27,8 +27,8 @@ from search_spaces.papers import paper_networks
 from search_spaces.registry import SkipInit, complete, complete_part, lookup
 from search_spaces.space import SearchSpace
 from search_spaces.space.neighbours import Neighbours
+from search_spaces.testing import no_shape_checks, noise
 from search_spaces.writing import to_toml
-from tests.contracts import no_shape_checks, noise
 
 NEIGHBOURS = 8
 """Random pairs of each named space that differ in one gene, of a run of all tests."""

@@ -14,7 +14,7 @@ from search_spaces.network import Network
 from search_spaces.papers import paper_network
 from search_spaces.registry import complete, make
 from search_spaces.scales.layer_scale import LayerScale
-from tests.contracts import noise, tame
+from search_spaces.testing import noise, tame
 
 NAMES = ("emsnet_xxtiny", "hat_net_tiny", "linglo_b0", "mat_1", "partialformer_b0", "transxnet_tiny")
 

@@ -16,9 +16,9 @@ from search_spaces.limits import Limits, above, below, outside, shortfall, viola
 from search_spaces.named import check, load_space, read_space, space_names
 from search_spaces.narrowing import narrowed, removed
 from search_spaces.space import NO_BIAS, SearchSpace
+from search_spaces.testing import name_of, named_spaces
 from search_spaces.units import Unit, units
 from search_spaces.writing import to_toml
-from tests.contracts import name_of, named_spaces
 from tests.search_spaces.test_space import SMALL, enumerate_members
 
 TIED = {"slots", "options", "strides"}

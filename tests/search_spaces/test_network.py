@@ -11,7 +11,7 @@ from search_spaces.architecture import Architecture, Block, Part, Stage
 from search_spaces.errors import InputError
 from search_spaces.network import DropPath, Network, ResidualBlock, build, pieces
 from search_spaces.registry import complete
-from tests.contracts import assert_same, members, name_of, named_spaces, noise, randomise
+from search_spaces.testing import assert_same, members, name_of, named_spaces, noise, randomise
 
 
 def block(mixer: str = "depthwise_conv", **options: Any) -> Block:

@@ -18,7 +18,7 @@ from search_spaces.network import Network
 from search_spaces.papers import PaperNetwork, paper_network, paper_networks
 from search_spaces.registry import complete
 from search_spaces.reparameterisation import reparameterise, reparameterised
-from tests.contracts import noise, randomise
+from search_spaces.testing import noise, randomise
 
 PARAMS = {
     "hat_net_tiny": 12_655_912, "hat_net_small": 25_747_784, "hat_net_medium": 42_942_472, "hat_net_large": 63_132_488,

@@ -5,7 +5,7 @@ import pytest
 from search_spaces import registry
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError
-from tests.contracts import PartLaws, cases
+from search_spaces.testing import PartLaws, cases
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)

@@ -18,7 +18,7 @@ from search_spaces import registry
 from search_spaces.architecture import Part
 from search_spaces.costs.pieces import part_cost
 from search_spaces.mixers.c_mhsa import Propagation, Sample
-from tests.contracts import Case, cases, noise, randomise
+from search_spaces.testing import Case, cases, noise, randomise
 
 Weights = dict[str, Tensor]
 

@@ -13,7 +13,7 @@ from search_spaces import registry
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError
 from search_spaces.registry import TokenMixer, register
-from tests.contracts import cases
+from search_spaces.testing import cases
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,7 @@ from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.named import check, load_space, read_space, space_file, space_names
 from search_spaces.space import SearchSpace
 from search_spaces.space.neighbours import Neighbours
-from tests.contracts import SEEDS, Excess, SpaceLaws, name_of, named_spaces
+from search_spaces.testing import SEEDS, Excess, SpaceLaws, name_of, named_spaces
 
 HEADER = """
 name = "{name}"

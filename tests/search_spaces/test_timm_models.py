@@ -37,8 +37,8 @@ from search_spaces.network import DropPath, Network, ResidualBlock, build
 from search_spaces.papers import paper_network, paper_networks
 from search_spaces.registry import complete
 from search_spaces.reparameterisation import reparameterise
+from search_spaces.testing import no_shape_checks, noise, randomise
 from tests.command_line import environment
-from tests.contracts import no_shape_checks, noise, randomise
 
 NAMES = [network.name for network in paper_networks()]
 SMALLEST = ["emsnet_xxtiny", "hat_net_tiny", "linglo_b0", "mat_1", "partialformer_b0", "transxnet_tiny"]

@@ -16,8 +16,8 @@ from search_spaces.named import load_space
 from search_spaces.network import build
 from search_spaces.papers import paper_network
 from search_spaces.registry import complete
+from search_spaces.testing import noise, tame
 from search_spaces.units import UnitModule, make_unit, output_size, unit_for_inference, unit_inputs, units
-from tests.contracts import noise, tame
 
 
 def members() -> list[Any]:

@@ -8,20 +8,10 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
+from search_spaces.testing import assert_same, elastic_space, members, name_of, named_spaces, noise
 from supernet.calibration import batch_statistics, calibrate, recompute
 from supernet.supernet import Supernet, network_skeleton
-from tests.contracts import (
-    assert_same,
-    elastic_space,
-    images,
-    members,
-    name_of,
-    named_spaces,
-    noise,
-    repeated,
-    state_of,
-    supernet_of,
-)
+from supernet.testing import images, repeated, state_of, supernet_of
 
 NORMED = [space for space in named_spaces() if space.name != "hat_net"]
 """HAT-Net has no batch norm, and so nothing to recompute."""

@@ -21,7 +21,7 @@ from supernet.activation_memory import activations, sampled_activations
 from supernet.fitting import FULL, Chain, Fit
 from supernet.memory import training_need
 from supernet.sampling import sandwich
-from supernet.training import sandwich_paths
+from tests.supernet.steps import sandwich_paths
 
 DIGITS = load_space("digits")
 SEEDS = range(30)

@@ -8,20 +8,11 @@ from torch import Tensor
 
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
+from search_spaces.testing import assert_same, elastic_spaces, members, name_of, named_spaces
 from supernet.calibration import calibrate
 from supernet.reuse import PrefixCache
 from supernet.supernet import Supernet, network_skeleton
-from tests.contracts import (
-    assert_same,
-    elastic_spaces,
-    images,
-    members,
-    name_of,
-    named_spaces,
-    repeated,
-    state_of,
-    supernet_of,
-)
+from supernet.testing import images, repeated, state_of, supernet_of
 
 ROOM = 2**30
 

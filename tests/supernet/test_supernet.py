@@ -21,29 +21,25 @@ from search_spaces.costs.params import params
 from search_spaces.named import check, load_space
 from search_spaces.network import build
 from search_spaces.space import SearchSpace
-from supernet import supernet as supernet_module
-from supernet.calibration import calibrate
-from supernet.slicing import slice_like
-from supernet.supernet import Supernet, network_skeleton
-from tests.contracts import (
-    SupernetLaws,
+from search_spaces.testing import (
     assert_same,
     elastic_space,
     elastic_spaces,
-    images,
     members,
     name_of,
     named_spaces,
     no_shape_checks,
     noise,
     randomise,
-    repeated,
     shared_out,
     small,
-    state_of,
-    supernet_of,
     tame,
 )
+from supernet import supernet as supernet_module
+from supernet.calibration import calibrate
+from supernet.slicing import slice_like
+from supernet.supernet import Supernet, network_skeleton
+from supernet.testing import SupernetLaws, images, repeated, state_of, supernet_of
 
 
 @pytest.mark.parametrize("space", named_spaces(), ids=name_of)

@@ -18,22 +18,14 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture
 from search_spaces.named import check, load_space
 from search_spaces.space import SearchSpace
+from search_spaces.testing import assert_same, members, name_of, named_spaces, no_shape_checks, noise, randomise, small
 from supernet.optimisation import MAX_SKIPPED, Optimisation, Schedule, soft_cross_entropy
 from supernet.sampling import deal, sandwich
 from supernet.seeding import derive_seed
+from supernet.steps import autocast
 from supernet.supernet import Supernet
-from supernet.training import autocast, sandwich_paths, train_step
-from tests.contracts import (
-    assert_same,
-    members,
-    name_of,
-    named_spaces,
-    no_shape_checks,
-    noise,
-    randomise,
-    small,
-    state_of,
-)
+from supernet.testing import state_of
+from tests.supernet.steps import sandwich_paths, train_step
 
 DIGITS = small(load_space("digits"), resolution=8)
 TINY = check(

@@ -4,25 +4,31 @@ from collections import Counter
 
 from nas.records import Evaluation
 from nas.reporting.markup import Html, h
-from nas.reporting.sections.place import Place, section
+from nas.reporting.place import Place
+from nas.reporting.section import SearchSection
 from nas.reporting.words import plural, sampler_name
 from nas.roles import RANDOM
 
 
-def choices(place: Place) -> Html:
+class Choices(SearchSection):
     """Nothing before a sampler has evaluated a network. Each network counts once."""
-    search = place.search
-    if not search.candidates:
-        return section("", [], place.level)
-    text = "Per cent of a stage's blocks that use each token mixer; every network counts once."
-    text += " Random search shows what sampling alone offers." * (RANDOM in search.candidates)
-    groups: dict[str, tuple[Evaluation, ...]] = {"front": search.front}
-    if len(search.candidates) > 1:
-        groups["all trials"] = tuple(trial for trials in search.candidates.values() for trial in trials)
-    groups |= {f"{sampler_name(name)} trials": trials for name, trials in search.candidates.items()}
-    stages = max(len(trial.architecture.stages) for trials in groups.values() for trial in trials)
-    cards = [_stage(stage, groups, place) for stage in range(stages)]
-    return section("What the front chose", [h("p", text), place.mixers.legend(), *cards], place.level)
+
+    title = "What the front chose"
+    order = 60
+
+    def parts(self, place: Place) -> list[Html]:
+        search = place.search
+        if not search.candidates:
+            return []
+        text = "Per cent of a stage's blocks that use each token mixer; every network counts once."
+        text += " Random search shows what sampling alone offers." * (RANDOM in search.candidates)
+        groups: dict[str, tuple[Evaluation, ...]] = {"front": search.front}
+        if len(search.candidates) > 1:
+            groups["all trials"] = tuple(trial for trials in search.candidates.values() for trial in trials)
+        groups |= {f"{sampler_name(name)} trials": trials for name, trials in search.candidates.items()}
+        stages = max(len(trial.architecture.stages) for trials in groups.values() for trial in trials)
+        cards = [_stage(stage, groups, place) for stage in range(stages)]
+        return [h("p", text), place.mixers.legend(), *cards]
 
 
 def _stage(stage: int, groups: dict[str, tuple[Evaluation, ...]], place: Place) -> Html:

@@ -4,18 +4,24 @@ import shlex
 
 from nas.reporting.findings import Network
 from nas.reporting.markup import Html, h
-from nas.reporting.sections.place import Place, section
+from nas.reporting.place import Place
+from nas.reporting.section import SearchSection
 from nas.reporting.words import amount, plain, spoken
 
 
-def commands(place: Place) -> Html:
+class Commands(SearchSection):
     """Nothing where there is no network."""
-    if not place.search.networks:
-        return section("", [], place.level)
-    folder = " is where the run lay when this was written; type its present path if it has moved."
-    about = h("p", "One click selects a command. ", h("code", "run="), folder)
-    cards = h("div", *(_card(network, place) for network in place.search.networks), class_="grid")
-    return section("Take a network", [about, cards], place.level)
+
+    title = "Take a network"
+    order = 70
+
+    def parts(self, place: Place) -> list[Html]:
+        if not place.search.networks:
+            return []
+        folder = " is where the run lay when this was written; type its present path if it has moved."
+        about = h("p", "One click selects a command. ", h("code", "run="), folder)
+        cards = h("div", *(_card(network, place) for network in place.search.networks), class_="grid")
+        return [about, cards]
 
 
 def _card(network: Network, place: Place) -> Html:

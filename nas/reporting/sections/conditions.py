@@ -1,57 +1,46 @@
 """The conditions of the run, and the settings of each search."""
 
-import json
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
 from nas.reporting.findings import Findings, SearchFindings
-from nas.reporting.markup import Html, boxed_table, h, join
-from nas.reporting.sections.place import Place, big, section
+from nas.reporting.markup import Html, boxed_table, h, join, settings_listing
+from nas.reporting.place import big
+from nas.reporting.section import RunSection
 from nas.reporting.words import plural
 
 
-def conditions(found: Findings) -> Html:
+class Conditions(RunSection):
     """Data, space, machine, versions and configuration; that of the search too, where there is one alone."""
-    run = found.run
-    config, splits, machine = run["config"], run["split_sizes"], run["machine"]
-    classes = ", ".join(map(str, run["classes"][:20]))
-    more = f" and {len(run['classes']) - 20:,} more" if len(run["classes"]) > 20 else ""
-    rows: dict[str, object] = {
-        "data": f"{config['data']['name']}, {config['data']['resolution']} × {config['data']['resolution']} pixels",
-        "split": f"{splits['train']:,} train, {splits['validation']:,} search-validation, {splits['test']:,} test",
-        "split digest": h("code", run["split_digest"]),
-        "classes": classes + more,
-        "space": join(
-            [run["space_name"], ", ", h("code", run["space_digest"]), ", ", _whole(run["space_size"]), " networks"]
-        ),
-        "seeds": _seeds(found),
-        "machine": f"{machine['cpu']}; {plural(machine['cores'], 'core')}, {plural(machine['threads'], 'thread')} used; "
-        + (f"{machine['memory_gib']:g} GiB" if machine["memory_gib"] else "memory unknown"),
-        "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
-        "commit": h("code", run["commit"] or "unknown"),
-        "command": h("code", shlex.join(run["command"]), class_="copy"),
-    }
-    listing = (h("tr", h("th", name, scope="row"), h("td", value)) for name, value in rows.items())
-    box = boxed_table("Conditions", h("tbody", *listing), class_="conditions")
-    settings = {key: value for key, value in config.items() if key != "search"}
-    if len(found.searches) == 1:
-        settings["search"] = dict(found.searches[0].view.settings)
-    return section("Conditions", [box, h("h3", "Configuration"), _listing(settings)])
 
+    title = "Conditions"
+    order = 30
 
-def search_conditions(place: Place) -> Html:
-    """The settings of one search of several."""
-    settings = {"search": dict(place.search.view.settings)}
-    return section("Settings of this search", [_listing(settings)], place.level)
-
-
-def _listing(settings: Mapping[str, Any]) -> Html:
-    lines = []
-    for key, value in settings.items():
-        pairs = {f"{key}.{name}": v for name, v in value.items()} if isinstance(value, Mapping) else {key: value}
-        lines += [f"{name} = {json.dumps(v, ensure_ascii=False, default=str)}" for name, v in pairs.items()]
-    return h("pre", h("code", "\n".join(lines)), tabindex=0)
+    def parts(self, found: Findings) -> list[Html]:
+        run = found.run
+        config, splits, machine = run["config"], run["split_sizes"], run["machine"]
+        classes = ", ".join(map(str, run["classes"][:20]))
+        more = f" and {len(run['classes']) - 20:,} more" if len(run["classes"]) > 20 else ""
+        rows: dict[str, object] = {
+            "data": f"{config['data']['name']}, {config['data']['resolution']} × {config['data']['resolution']} pixels",
+            "split": f"{splits['train']:,} train, {splits['validation']:,} search-validation, {splits['test']:,} test",
+            "split digest": h("code", run["split_digest"]),
+            "classes": classes + more,
+            "space": join(
+                [run["space_name"], ", ", h("code", run["space_digest"]), ", ", _whole(run["space_size"]), " networks"]
+            ),
+            "seeds": _seeds(found),
+            "machine": f"{machine['cpu']}; {plural(machine['cores'], 'core')}, {plural(machine['threads'], 'thread')} used; "
+            + (f"{machine['memory_gib']:g} GiB" if machine["memory_gib"] else "memory unknown"),
+            "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
+            "commit": h("code", run["commit"] or "unknown"),
+            "command": h("code", shlex.join(run["command"]), class_="copy"),
+        }
+        listing = (h("tr", h("th", name, scope="row"), h("td", value)) for name, value in rows.items())
+        box = boxed_table("Conditions", h("tbody", *listing), class_="conditions")
+        settings = {key: value for key, value in config.items() if key != "search"}
+        if len(found.searches) == 1:
+            settings["search"] = dict(found.searches[0].view.settings)
+        return [box, h("h3", "Configuration"), settings_listing(settings)]
 
 
 def _seeds(found: Findings) -> str:

@@ -3,15 +3,20 @@
 from nas.objectives import Objective
 from nas.reporting.findings import CostInfo, Findings
 from nas.reporting.markup import Html, h, join
-from nas.reporting.sections.place import section
+from nas.reporting.section import RunSection
 from nas.reporting.words import axis_name
 
 
-def meanings(found: Findings) -> Html:
+class Meanings(RunSection):
     """Definitions of all words of the page, of its costs too."""
-    items = _costs(found) | _scores(found) | _words(found)
-    listing = h("dl", *(join([h("dt", name), h("dd", text)]) for name, text in items.items()))
-    return section("What each number means", [listing])
+
+    title = "What each number means"
+    order = 10
+
+    def parts(self, found: Findings) -> list[Html]:
+        items = _costs(found) | _scores(found) | _words(found)
+        listing = h("dl", *(join([h("dt", name), h("dd", text)]) for name, text in items.items()))
+        return [listing]
 
 
 def _costs(found: Findings) -> dict[str, str]:

@@ -6,23 +6,27 @@ from nas.objectives import Objective
 from nas.records import OVER, PREDICTED, DeviceTime, Reference
 from nas.reporting.findings import Network, Result, SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
-from nas.reporting.sections.place import Place, section
+from nas.reporting.place import Place
+from nas.reporting.section import SearchSection
 from nas.reporting.words import amount, axis_name, compact, cost_name, exactly, plural, spoken
 from nas.roles import ROLES
 
 
-def networks(place: Place) -> Html:
+class Networks(SearchSection):
     """Every network that matters, with its costs, its results and its blocks."""
-    search = place.search
-    if not search.networks:
-        return section("Networks", [h("p", "No network has been evaluated yet.")], place.level)
-    text = (
-        "Per stage: blocks × channels, and a cell for each block with its token mixer; options and FFN show on hover."
-    )
-    others = [cost for cost in search.costs if cost not in {cost.name for cost in search.matters}]
-    text += " Further costs show on hover over the digest." * bool(others)
-    text += " A dash: not retrained." * bool(search.inits)
-    return section("Networks", [h("p", text), place.mixers.legend(), _table(place, others)], place.level)
+
+    title = "Networks"
+    order = 20
+
+    def parts(self, place: Place) -> list[Html]:
+        search = place.search
+        if not search.networks:
+            return [h("p", "No network has been evaluated yet.")]
+        text = "Per stage: blocks × channels, and a cell for each block with its token mixer; options and FFN show on hover."
+        others = [cost for cost in search.costs if cost not in {cost.name for cost in search.matters}]
+        text += " Further costs show on hover over the digest." * bool(others)
+        text += " A dash: not retrained." * bool(search.inits)
+        return [h("p", text), place.mixers.legend(), _table(place, others)]
 
 
 def _table(place: Place, others: list[str]) -> Html:

@@ -5,29 +5,37 @@ from nas.reporting.chart import Chart, Layer, Line, Mark, Scale, extent
 from nas.reporting.drawing import chart_figure
 from nas.reporting.findings import SearchFindings
 from nas.reporting.markup import Html, h
-from nas.reporting.sections.place import Place, section
+from nas.reporting.place import Place
+from nas.reporting.section import SearchSection
 from nas.reporting.words import compact, plain, plural
 
 TOLERANCE = 0.1
 """Where the error of a model on held-out networks is not known, the lines beside the diagonal are so far from it."""
 
 
-def predictions(place: Place) -> Html:
+class Predictions(SearchSection):
     """A chart for each device whose predictions were checked; nothing where nothing was measured."""
-    search, parts = place.search, []
-    for number, (cost, found) in enumerate(_by_device(search).items(), 1):
-        device = search.view.devices.get(cost, {}).get("device") or cost
-        both = [m for m in found if m.measured is not None and m.predicted]
-        if not both:
-            text = f"{plain(device)} is not the device that searched: the times of {plural(len(found), 'network')} are {PREDICTED}."
-            parts.append(h("p", text))
-            continue
-        if not parts or len(_by_device(search)) > 1:
-            parts.append(h("p", _said(search, cost, device, both)))
-        chart = _chart(search, cost, both)
-        caption = "Bars: 95 % confidence interval of the measurement. Above the diagonal a network takes longer than predicted."
-        parts.append(chart_figure(chart, f"{place.id('predicted')}{'' if number == 1 else f'-{number}'}", caption, 400))
-    return section("Predicted against measured", parts, place.level)
+
+    title = "Predicted against measured"
+    order = 30
+
+    def parts(self, place: Place) -> list[Html]:
+        search, parts = place.search, []
+        for number, (cost, found) in enumerate(_by_device(search).items(), 1):
+            device = search.view.devices.get(cost, {}).get("device") or cost
+            both = [m for m in found if m.measured is not None and m.predicted]
+            if not both:
+                text = f"{plain(device)} is not the device that searched: the times of {plural(len(found), 'network')} are {PREDICTED}."
+                parts.append(h("p", text))
+                continue
+            if not parts or len(_by_device(search)) > 1:
+                parts.append(h("p", _said(search, cost, device, both)))
+            chart = _chart(search, cost, both)
+            caption = "Bars: 95 % confidence interval of the measurement. Above the diagonal a network takes longer than predicted."
+            parts.append(
+                chart_figure(chart, f"{place.id('predicted')}{'' if number == 1 else f'-{number}'}", caption, 400)
+            )
+        return parts
 
 
 def _by_device(search: SearchFindings) -> dict[str, list[DeviceTime]]:

@@ -4,25 +4,31 @@ from nas.reporting.curves import Box, box, hypervolume_chart, hypervolume_curves
 from nas.reporting.drawing import chart_figure
 from nas.reporting.findings import SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
-from nas.reporting.sections.place import Place, section
+from nas.reporting.place import Place
+from nas.reporting.section import SearchSection
 from nas.reporting.words import SCORE_NAMES, amount, listed, sampler_name
 from nas.roles import best_of
 
 
-def samplers(place: Place) -> Html:
+class Samplers(SearchSection):
     """Nothing before a sampler has evaluated a network."""
-    search = place.search
-    if not search.candidates:
-        return section("", [], place.level)
-    parts, curves = [], {}
-    if len(search.objectives) > 1:  # with one, the chart of the best so far says it all
-        ends = box([search])
-        curves = hypervolume_curves(search, ends)
-        parts.append(chart_figure(hypervolume_chart(curves), place.id("volume"), _caption(search, ends), 340))
-    else:
-        parts.append(h("p", "One run of each sampler: a small difference may be luck."))
-    parts.append(_table(place, curves))
-    return section("How fast each sampler found it", parts, place.level)
+
+    title = "How fast each sampler found it"
+    order = 50
+
+    def parts(self, place: Place) -> list[Html]:
+        search = place.search
+        if not search.candidates:
+            return []
+        parts, curves = [], {}
+        if len(search.objectives) > 1:  # with one, the chart of the best so far says it all
+            ends = box([search])
+            curves = hypervolume_curves(search, ends)
+            parts.append(chart_figure(hypervolume_chart(curves), place.id("volume"), _caption(search, ends), 340))
+        else:
+            parts.append(h("p", "One run of each sampler: a small difference may be luck."))
+        parts.append(_table(place, curves))
+        return parts
 
 
 def _caption(search: SearchFindings, ends: Box) -> str:

@@ -6,25 +6,31 @@ from nas.reporting.charts import cost_info, said_of
 from nas.reporting.drawing import chart_figure
 from nas.reporting.findings import SearchFindings
 from nas.reporting.markup import Html, h
-from nas.reporting.sections.place import Place, section
+from nas.reporting.place import Place
+from nas.reporting.section import SearchSection
 from nas.reporting.words import amount, axis_name, compact, plain, plural
 
 ALIKE = 0.05
 """Two networks have about the same MACs where they differ by no more than this share."""
 
 
-def times(place: Place) -> Html:
+class Times(SearchSection):
     """A chart for each cost in milliseconds that matters to the search; nothing where there is none."""
-    search, parts = place.search, []
-    for cost in search.matters:
-        known = _known(search, cost.name)
-        if cost.unit != "ms" or len(known) < 3:
-            continue
-        parts.append(h("p", _said(search, cost.name, known)))
-        name = f"{place.id('times')}{'' if len(parts) == 1 else f'-{len(parts)}'}"
-        caption = "Every evaluated network once. If MACs stood in for time, the points would lie on one line."
-        parts.append(chart_figure(_chart(search, cost.name, known), name, caption, 400))
-    return section("MACs against milliseconds", parts, place.level)
+
+    title = "MACs against milliseconds"
+    order = 40
+
+    def parts(self, place: Place) -> list[Html]:
+        search, parts = place.search, []
+        for cost in search.matters:
+            known = _known(search, cost.name)
+            if cost.unit != "ms" or len(known) < 3:
+                continue
+            parts.append(h("p", _said(search, cost.name, known)))
+            name = f"{place.id('times')}{'' if len(parts) == 1 else f'-{len(parts)}'}"
+            caption = "Every evaluated network once. If MACs stood in for time, the points would lie on one line."
+            parts.append(chart_figure(_chart(search, cost.name, known), name, caption, 400))
+        return parts
 
 
 def _known(search: SearchFindings, cost: str) -> list[Evaluation]:

@@ -3,9 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,8 @@ from nas.executors import NAMES, Executor, check_executor, make_executor
 from nas.executors.growing import Growing
 from nas.executors.here import Here
 from nas.executors.processes import Processes
+from nas.testing import jobs
+from nas.testing.executors import ExecutorLaws, Make
 from search_spaces.errors import InputError
 from tests.command_line import HEAVY, environment
 from tests.nas.executors import light
@@ -55,7 +56,6 @@ class NoWorkers(Backwards):
 
 number = 3
 """
-Make = Callable[[int], Executor]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,80 +68,29 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(
-    params=["here", "processes", pytest.param("ray", marks=pytest.mark.slow), "growing", "their_executors.Backwards"]
-)
-def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    made = []
-    if request.param == "ray":
-        request.getfixturevalue("ray_cluster")
+class TestEveryExecutor(ExecutorLaws):
+    @pytest.fixture(
+        params=[
+            "here",
+            "processes",
+            pytest.param("ray", marks=pytest.mark.slow),
+            "growing",
+            "their_executors.Backwards",
+        ]
+    )
+    def make(self, request: pytest.FixtureRequest) -> Iterator[Make]:
+        made = []
+        if request.param == "ray":
+            request.getfixturevalue("ray_cluster")
 
-    def of(workers: int) -> Executor:
-        growing = request.param == "growing"
-        made.append(Growing(workers, patience=0.05) if growing else make_executor(request.param, workers))
-        return made[-1]
+        def of(workers: int) -> Executor:
+            growing = request.param == "growing"
+            made.append(Growing(workers, patience=0.05) if growing else make_executor(request.param, workers))
+            return made[-1]
 
-    yield of
-    for executor in made:
-        executor.close()
-
-
-def test_results_come_in_the_order_of_the_jobs(make: Make, tmp_path: Path) -> None:
-    """Whichever ends first; the state is made once per worker, and kept from map to map."""
-    setup = light.Counted(tmp_path / "log", 10)
-    with closing(make(3)) as executor:
-        assert list(executor.map(light.nothing, light.later_first, range(4))) == [0, 1, 2, 3]
-        for jobs in (range(7), range(2, 5), [3]):
-            assert list(executor.map(setup, light.square, jobs)) == [10 + job**2 for job in jobs]
-        assert len(setup.made_by) == len(set(setup.made_by)) <= 3
-        other = light.Counted(tmp_path / "other", 20)
-        assert list(executor.map(other, light.square, range(3))) == [20, 21, 24]
-        assert len(other.made_by) == len(set(other.made_by)) <= 3
-
-
-def test_no_jobs_one_job_and_a_generator_of_jobs(make: Make, tmp_path: Path) -> None:
-    setup = light.Counted(tmp_path / "log")
-    executor = make(2)
-    assert list(executor.map(setup, light.square, [])) == []
-    assert setup.made_by == []
-    assert list(executor.map(setup, light.square, [5], weight=float)) == [25]
-    assert list(executor.map(setup, light.square, (job for job in range(3)), weight=float)) == [0, 1, 4]
-
-
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_the_same_results_with_any_number_of_workers(make: Make, workers: int) -> None:
-    with closing(make(workers)) as executor:
-        found = list(executor.map(light.nothing, light.square, range(9), weight=lambda job: job % 4))
-    assert found == [job**2 for job in range(9)]
-
-
-def test_errors_arrive_as_themselves_and_in_order(make: Make) -> None:
-    """After the results of all earlier jobs, however long they take; the executor works on afterwards."""
-    executor = make(3)
-    got = []
-    with pytest.raises(InputError) as caught:
-        got.extend(executor.map(light.nothing, light.fail, ["slow", 2, "input", "value", 3]))
-    assert got == ["slow", 2]
-    assert (caught.value.given, caught.value.allowed, caught.value.instead) == ("given", "allowed", "instead")
-    with pytest.raises(ValueError, match="as itself") as failed:
-        list(executor.map(light.nothing, light.fail, ["value"]))
-    assert failed.value.args == ("as itself", 3)
-    with pytest.raises(SystemExit, match="enough"):
-        list(executor.map(light.nothing, light.fail, ["exit"]))
-    with pytest.raises(InputError, match="the setup"):
-        list(executor.map(light.bad_setup, light.fail, [1, 2]))
-    assert list(executor.map(light.nothing, light.fail, [1, 2])) == [1, 2]
-
-
-def test_an_iterator_may_be_left_and_an_executor_closed_twice(make: Make) -> None:
-    executor = make(2)
-    started = executor.map(light.nothing, light.later_first, range(6))
-    assert next(started) == 0
-    assert list(executor.map(light.nothing, light.square, range(3))) == [0, 1, 4]
-    never = executor.map(light.nothing, light.square, range(3))
-    executor.close()
-    executor.close()
-    del started, never
+        yield of
+        for executor in made:
+            executor.close()
 
 
 def test_names() -> None:
@@ -149,7 +98,7 @@ def test_names() -> None:
     assert isinstance(make_executor("here", 4), Here)
     with closing(make_executor("auto", 2)) as two, closing(make_executor("processes", 1)) as one:
         assert isinstance(two, Growing)
-        assert os.getpid() not in set(two.map(light.nothing, light.pid, range(4)))  # others at once, without patience
+        assert os.getpid() not in set(two.map(jobs.nothing, light.pid, range(4)))  # others at once, without patience
         assert isinstance(one, Processes)
     for name in (*NAMES, "their_executors.Backwards"):
         check_executor(name)
@@ -162,7 +111,7 @@ def test_names() -> None:
     [
         ("proceses", "unknown search.executor 'proceses'", "search.executor=processes, or a class of yours"),
         ("their_module.Missing", "module 'their_module' cannot be imported", "PYTHONPATH=FOLDER nas ... search.exec"),
-        ("their_broken.Any", "module 'their_broken' fails (ZeroDivisionError: division by zero)", "mend their_broken"),
+        ("their_broken.Any", "their_broken.py, line 1: ZeroDivisionError: division by zero", "mend line 1 of "),
         ("their_executors.Backward", "unknown executor in their_executors 'Backward'", "=their_executors.Backwards"),
         ("their_executors.Lacking", "Lacking has no close", "search.executor=processes"),
         ("their_executors.number", "number has no map and no close", "search.executor=processes"),
@@ -197,8 +146,8 @@ def test_naming_executors_imports_nothing_heavy() -> None:
 
 def test_processes_are_started_for_long_work_only() -> None:
     with closing(Growing(2, patience=0.15)) as executor:
-        first = list(executor.map(light.nothing, light.pid, range(3)))
+        first = list(executor.map(jobs.nothing, light.pid, range(3)))
         assert set(first) == {os.getpid()}
-        later = list(executor.map(light.nothing, light.pid, range(40)))
+        later = list(executor.map(jobs.nothing, light.pid, range(40)))
         assert later[0] == os.getpid()
         assert os.getpid() not in later[-20:]

@@ -16,6 +16,7 @@ import pytest
 
 from nas.executors.guard import Words
 from nas.executors.processes import Processes
+from nas.testing import jobs
 from search_spaces.errors import InputError
 from tests.command_line import environment
 from tests.nas.executors import light
@@ -48,7 +49,7 @@ def gone(pids: list[int] | tuple[int, ...], seconds: float = 5.0) -> bool:
 
 @linux
 def test_workers_are_kept_while_the_setup_is_the_same(pool: Processes, tmp_path: Path) -> None:
-    setup = light.Counted(tmp_path / "log")
+    setup = jobs.Counted(tmp_path / "log")
     assert list(pool.map(setup, light.pid, [0])) == list(pool.pids)  # no more than there are jobs
     first = pool.pids
     assert len(set(pool.map(setup, light.meet, [(tmp_path / "here", 2)] * 2))) == 2
@@ -56,7 +57,7 @@ def test_workers_are_kept_while_the_setup_is_the_same(pool: Processes, tmp_path:
     assert both[:1] == first
     assert set(pool.map(setup, light.pid, range(8))) <= set(both)
     assert sorted(setup.made_by) == sorted(both)
-    other = light.Counted(tmp_path / "log")  # equal, and another object
+    other = jobs.Counted(tmp_path / "log")  # equal, and another object
     assert not set(pool.map(other, light.pid, range(8))) & set(both)
     assert not any(map(alive, both))
     last = pool.pids
@@ -67,10 +68,10 @@ def test_workers_are_kept_while_the_setup_is_the_same(pool: Processes, tmp_path:
 
 def test_workers_are_kept_for_a_caller_that_stops_at_the_last_result(pool: Processes, tmp_path: Path) -> None:
     """Who knows how many results there are does not ask whether there is another one."""
-    setup = light.Counted(tmp_path / "log")
+    setup = jobs.Counted(tmp_path / "log")
     left = []
     for _ in range(3):
-        left.append(pool.map(setup, light.square, range(4)))
+        left.append(pool.map(setup, jobs.square, range(4)))
         assert [next(left[-1]) for _ in range(4)] == [0, 1, 4, 9]
     assert len(setup.made_by) == len(set(setup.made_by)) <= 2
 
@@ -111,17 +112,17 @@ def touch_or_fail(folder: Path, job: int) -> int:
 def test_errors_say_where_they_come_from(pool: Processes) -> None:
     """The worker's traceback is a note; what cannot be sent arrives in words."""
     with pytest.raises(ValueError, match="as itself") as caught:
-        list(pool.map(light.nothing, light.fail, ["value"]))
+        list(pool.map(jobs.nothing, light.fail, ["value"]))
     assert "light.py" in caught.value.__notes__[0]
     with pytest.raises(InputError) as told:
-        list(pool.map(light.nothing, light.fail, ["input"]))
+        list(pool.map(jobs.nothing, light.fail, ["input"]))
     assert not hasattr(told.value, "__notes__")
     with pytest.raises(RuntimeError, match="Unreadable: first words"):
-        list(pool.map(light.nothing, light.fail, ["unreadable"]))
+        list(pool.map(jobs.nothing, light.fail, ["unreadable"]))
     with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
-        list(pool.map(light.nothing, light.fail, ["result"]))
-    jobs: list[Any] = [1, lambda: None, 2]
-    got = pool.map(light.nothing, light.fail, jobs, weight=callable)
+        list(pool.map(jobs.nothing, light.fail, ["result"]))
+    mixed: list[Any] = [1, lambda: None, 2]
+    got = pool.map(jobs.nothing, light.fail, mixed, weight=callable)
     assert next(got) == 1
     with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
         next(got)
@@ -131,10 +132,10 @@ def test_errors_say_where_they_come_from(pool: Processes) -> None:
 @pytest.mark.parametrize("words", [WORDS, Words("play", "game.players=1")], ids=["of the caller", "composed"])
 def test_a_worker_that_is_killed(words: Words) -> None:
     with closing(Processes(2, words=words)) as pool:
-        list(pool.map(light.nothing, light.pid, range(8)))
+        list(pool.map(jobs.nothing, light.pid, range(8)))
         pids = pool.pids
         with pytest.raises(InputError) as caught:
-            list(pool.map(light.nothing, light.fail, [1, 2, "kill", "slow", "slow"]))
+            list(pool.map(jobs.nothing, light.fail, [1, 2, "kill", "slow", "slow"]))
         assert caught.value.instead.endswith("game.players=1")
         assert caught.value.given == (
             "a player was ended"
@@ -142,16 +143,16 @@ def test_a_worker_that_is_killed(words: Words) -> None:
             else "one of the processes that play was ended from outside, most often because memory ran out"
         )
         assert not any(map(alive, pids))
-        assert list(pool.map(light.nothing, light.fail, [1, 2])) == [1, 2]
+        assert list(pool.map(jobs.nothing, light.fail, [1, 2])) == [1, 2]
         os.kill(pool.pids[0], signal.SIGKILL)  # while it waits
         with pytest.raises(InputError):
-            list(pool.map(light.nothing, light.fail, ["slow"] * 4))
+            list(pool.map(jobs.nothing, light.fail, ["slow"] * 4))
 
 
 @linux
 def test_leaving_and_closing_end_what_runs(pool: Processes, tmp_path: Path) -> None:
     (tmp_path / "go").touch()
-    results = pool.map(light.nothing, light.wait_for, [(n, tmp_path) for n in range(50)])
+    results = pool.map(jobs.nothing, light.wait_for, [(n, tmp_path) for n in range(50)])
     assert next(results) == 0
     (tmp_path / "go").unlink()  # whatever is begun now takes forever
     pids = pool.pids
@@ -159,7 +160,7 @@ def test_leaving_and_closing_end_what_runs(pool: Processes, tmp_path: Path) -> N
     gc.collect()
     assert pool.pids == ()
     assert not any(map(alive, pids))
-    results = pool.map(light.nothing, light.square, range(3))
+    results = pool.map(jobs.nothing, jobs.square, range(3))
     assert next(results) == 0
     pool.close()
     with pytest.raises(RuntimeError, match="these results ended"):
@@ -171,6 +172,7 @@ import signal
 import sys
 from pathlib import Path
 from nas.executors.processes import Processes
+from nas.testing import jobs
 from tests.nas.executors import light
 
 {fault}
@@ -178,7 +180,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it starts in the background
     place = Path("place")
     pool = Processes(2)
-    for _ in pool.map(light.nothing, light.wait_for, [(n, place) for n in range(2)]):
+    for _ in pool.map(jobs.nothing, light.wait_for, [(n, place) for n in range(2)]):
         pass
     print("done")
     {end}
@@ -223,7 +225,7 @@ def test_ctrl_c_ends_everything_with_one_traceback(tmp_path: Path) -> None:
 
 
 @linux
-@pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "next(pool.map(light.nothing, light.square, range(99)))"])
+@pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "next(pool.map(jobs.nothing, jobs.square, range(99)))"])
 def test_a_pool_that_nobody_closes(end: str, tmp_path: Path) -> None:
     process, pids = begin(tmp_path, end=end, go=True)
     out, err = process.communicate(timeout=60)

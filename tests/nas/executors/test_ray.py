@@ -17,6 +17,7 @@ import torch
 import nas.executors
 from nas.executors import make_executor, workers_of
 from nas.executors.guard import Words
+from nas.testing import jobs
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space
 from supernet.supernet import Supernet
@@ -78,14 +79,14 @@ def test_how_many_work() -> None:
 @pytest.mark.slow
 def test_a_job_that_ends_every_actor(two: Any) -> None:
     """It is given up, after the results of the jobs before it; the executor works on."""
-    found = two.map(light.nothing, light.fail, [1, 2, "kill", 3])
+    found = two.map(jobs.nothing, light.fail, [1, 2, "kill", 3])
     assert [next(found), next(found)] == [1, 2]
     with pytest.raises(InputError) as caught:
         next(found)
     assert "the processes that play were ended from outside" in caught.value.given
     assert "5 workers of the cluster in turn" in caught.value.given
     assert "game.players=1" in caught.value.instead
-    assert list(two.map(light.nothing, light.fail, [1, 2])) == [1, 2]
+    assert list(two.map(jobs.nothing, light.fail, [1, 2])) == [1, 2]
 
 
 def die() -> None:
@@ -95,8 +96,8 @@ def die() -> None:
 @pytest.mark.slow
 def test_a_setup_that_ends_every_actor(two: Any) -> None:
     with pytest.raises(InputError, match="were ended from outside"):
-        list(two.map(die, light.square, range(4)))
-    assert list(two.map(light.nothing, light.square, range(4))) == [0, 1, 4, 9]
+        list(two.map(die, jobs.square, range(4)))
+    assert list(two.map(jobs.nothing, jobs.square, range(4))) == [0, 1, 4, 9]
 
 
 @pytest.mark.slow
@@ -142,7 +143,7 @@ def test_nodes_that_differ(two: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "identity", lambda: {"torch": "1.0"})
     with pytest.raises(InputError, match=r"has torch .*, and this process has 1\.0"):
-        list(two.map(light.nothing, light.square, [1]))
+        list(two.map(jobs.nothing, jobs.square, [1]))
     monkeypatch.undo()
     about = {"pid": 1, "host": "elsewhere", "missing": "No module named 'nas'", "identity": {}}
     actor = module._Actor(two._actors[0].handle)
@@ -196,11 +197,12 @@ SCRIPT = """\
 import signal
 from pathlib import Path
 from nas.executors.ray import Ray
+from nas.testing import jobs
 from tests.nas.executors import light
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it starts in the background
 place = Path("place")
-for _ in Ray(2).map(light.nothing, light.wait_for, [(n, place) for n in range(2)]):
+for _ in Ray(2).map(jobs.nothing, light.wait_for, [(n, place) for n in range(2)]):
     pass
 """
 
@@ -249,6 +251,7 @@ def test_an_address_of_nothing(address: str, what: str) -> None:
 STARTS = """\
 from contextlib import closing
 from nas.executors import cluster, make_executor, workers_of
+from nas.testing import jobs
 from tests.nas.executors import light
 
 starts = []
@@ -258,7 +261,7 @@ for jobs in (range(2), ()):
     workers = workers_of("ray", 0, cores=1)
     assert workers_of("ray", 0, cores=1) == workers
     with closing(make_executor("ray", workers)) as executor:
-        print("found", list(executor.map(light.nothing, light.square, jobs)), len(starts))
+        print("found", list(executor.map(jobs.nothing, jobs.square, jobs)), len(starts))
     assert not cluster.ray.is_initialized()
 """
 

@@ -58,8 +58,8 @@ def test_the_seed_decides() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "given", "allowed"),
     [
-        ("nsga4", {}, "unknown sampler 'nsga4'", "nsga2, nsga3"),
-        ("a..b", {}, "unknown sampler 'a..b'", "my_package.MySampler"),
+        ("nsga4", {}, "unknown search.samplers 'nsga4'", "nsga2, nsga3"),
+        ("a..b", {}, "unknown search.samplers 'a..b'", "nsga2, nsga3"),
         ("nsga2", {"populations": 3}, "unknown option of sampler nsga2: 'populations'", "population_size"),
         ("nsga2", {"seed": 3}, "unknown option of sampler nsga2: 'seed'", "mutation_prob"),
         ("gp", {"n_startup_trials": "many"}, "option n_startup_trials of sampler gp is 'many'", "int"),
@@ -67,8 +67,8 @@ def test_the_seed_decides() -> None:
         ("nsga2", {"population_size": True}, "option population_size of sampler nsga2 is True", "int"),
         ("nsga2", {"mutation_prob": 2.0}, "mutation_prob is 2.0", "what its documentation allows"),
         ("nsga2", {"population_size": 1}, "sampler nsga2 cannot be made of", "what its documentation allows"),
-        ("nowhere.Sampler", {}, "there is no module nowhere", "the dotted path"),
-        ("optuna.samplers.RandomSample", {}, "RandomSample", "class"),
+        ("nowhere.Sampler", {}, "No module named 'nowhere'", "the dotted path"),
+        ("optuna.samplers.RandomSample", {}, "unknown sampler in optuna.samplers 'RandomSample'", "RandomSampler"),
         ("optuna.samplers.nsgaii", {}, "is module", "a class"),
         ("collections.OrderedDict", {}, "gives OrderedDict, which is no Optuna sampler", "BaseSampler"),
     ],
@@ -113,7 +113,7 @@ def test_a_sampler_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert vars(mine)["given"] == 5
     assert vars(make_sampler("foreign_samplers.factory", seed=6, population=9, options={"size": 2}))["given"] == 6
     assert isinstance(make_sampler("foreign_samplers.Unseeded", seed=5, population=9), RandomSampler)
-    with pytest.raises(InputError, match=r"unknown sampler of module foreign_samplers: 'Yours'"):
+    with pytest.raises(InputError, match=r"unknown sampler in foreign_samplers 'Yours'"):
         make_sampler("foreign_samplers.Yours", seed=5, population=9)
     with pytest.raises(InputError, match=r"foreign_broken.py, line 3: AttributeError"):
         make_sampler("foreign_broken.Mine", seed=5, population=9)

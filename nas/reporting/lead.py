@@ -4,7 +4,7 @@ from nas.objectives import Objective
 from nas.records import INITS, SAMPLER, Evaluation
 from nas.reporting.findings import Findings, SearchFindings
 from nas.reporting.markup import Html, h, join
-from nas.reporting.sections.place import Place, big
+from nas.reporting.place import Place, big
 from nas.reporting.words import (
     SCORE_NAMES,
     amount,

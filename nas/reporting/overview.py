@@ -5,12 +5,12 @@ from nas.reporting.curves import Box, box, share
 from nas.reporting.drawing import chart_figure
 from nas.reporting.findings import Findings, SearchFindings, shared
 from nas.reporting.markup import Html, boxed_table, h, number_cell
-from nas.reporting.sections.place import Place, section
+from nas.reporting.place import Place
 from nas.reporting.sections.samplers import box_in_words
 from nas.reporting.words import SCORE_NAMES, amount, limits, objective_name, sampler_name
 
 
-def overview(found: Findings, places: list[Place]) -> Html:
+def overview(found: Findings, places: list[Place]) -> list[Html]:
     """A chart for each group of searches that one chart can show, and a table of all."""
     parts = []
     for number, ((_, cost), group) in enumerate(shared(found.searches).items(), 1):
@@ -22,7 +22,7 @@ def overview(found: Findings, places: list[Place]) -> Html:
             )
             parts.append(chart_figure(chart, f"searches-{number}", caption))
     parts.append(_table(places))
-    return section("Searches", parts)
+    return parts
 
 
 def _boxes(places: list[Place]) -> dict[tuple[str, ...], tuple[list[SearchFindings], Box]]:

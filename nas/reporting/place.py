@@ -1,9 +1,9 @@
-"""Where a section of a search stands on the page."""
+"""A search and its place on the page, for what is written about it there."""
 
 from dataclasses import dataclass
 
 from nas.reporting.findings import Findings, Network, SearchFindings
-from nas.reporting.markup import Html, h, join
+from nas.reporting.markup import Html, h
 from nas.reporting.mixers import Mixers
 from search_spaces.counting import scientific
 
@@ -42,11 +42,6 @@ class Place:
     def link(self, network: Network) -> Html:
         """The digest of a network, which leads to its commands."""
         return h("a", h("code", network.digest), href=f"#{self.id('commands')}-{network.digest}")
-
-
-def section(title: str, parts: list[Html], level: int = 2) -> Html:
-    """A section with its heading, or nothing without parts."""
-    return h("section", h(f"h{level}", title), *parts) if parts else join([])
 
 
 def big(value: object) -> Html:

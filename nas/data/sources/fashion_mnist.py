@@ -1,0 +1,84 @@
+"""Fashion-MNIST: four idx files, of 28 x 28 grey pixels; zero-padded to the resolution, or resized below 28."""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from nas.data.arrays import Arrays
+from search_spaces.errors import InputError
+
+FASHION_FOLDER = "/usr/share/datasets/fashion-mnist"
+"""Where Debian's package dataset-fashion-mnist puts the files."""
+
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+)  # fmt: skip
+
+
+class FashionMnist(Arrays):
+    """The parts train and test of the data set itself."""
+
+    names = FASHION_CLASSES
+    pads = True
+
+    def read(self, part: str) -> tuple[np.ndarray, np.ndarray] | None:
+        if part == "validation":
+            return None
+        folder = Path(self.config.root or FASHION_FOLDER)
+        prefix = {"train": "train", "test": "t10k"}[part]
+        image_file, images = _read_idx(folder, f"{prefix}-images-idx3-ubyte", (28, 28))
+        label_file, labels = _read_idx(folder, f"{prefix}-labels-idx1-ubyte", ())
+        if len(images) != len(labels):
+            raise InputError(
+                f"{image_file} has {len(images)} images and {label_file} has {len(labels)} labels",
+                "one label for each image",
+                _FASHION_AGAIN,
+            )
+        if labels.max() >= len(FASHION_CLASSES):
+            raise InputError(f"{label_file} has a label {labels.max()}", "labels from 0 to 9", _FASHION_AGAIN)
+        return images, labels
+
+
+_FASHION_AGAIN = "apt-get install --reinstall dataset-fashion-mnist, or data.root=PATH of whole files"
+
+
+def _read_idx(folder: Path, name: str, shape: tuple[int, ...]) -> tuple[Path, np.ndarray]:
+    """An idx file of unsigned bytes, plain or as .gz, whose items have the given shape.
+
+    Raises:
+        InputError: missing, damaged, or of another shape.
+    """
+    path = next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    if path is None:
+        raise InputError(
+            f"{folder / name} does not exist, nor does it with .gz",
+            "the four files of Fashion-MNIST, plain or .gz",
+            "apt-get install dataset-fashion-mnist, or data.root=PATH of a folder with the files",
+        )
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read ({error})", "a whole idx file", _FASHION_AGAIN) from None
+    axes = 1 + len(shape)
+    magic = 0x0800 + axes
+    header = np.frombuffer(data[: 4 * (1 + axes)], dtype=">u4") if len(data) >= 4 * (1 + axes) else None
+    if header is None or header[0] != magic:
+        found = data[:4].hex() or "nothing"
+        raise InputError(f"{path} begins with {found}", f"an idx file, which begins with {magic:08x}", _FASHION_AGAIN)
+    sizes = tuple(map(int, header[1:]))
+    if sizes[1:] != shape or sizes[0] == 0:
+        wanted = " x ".join(["count", *map(str, shape)])
+        raise InputError(
+            f"{path} holds {' x '.join(map(str, sizes))} values", f"{wanted}, with a count above 0", _FASHION_AGAIN
+        )
+    body = len(data) - 4 * (1 + axes)
+    if body != math.prod(sizes):
+        raise InputError(
+            f"{path} has {body} bytes of values, but its header announces {math.prod(sizes)}",
+            "a whole idx file",
+            _FASHION_AGAIN,
+        )
+    return path, np.frombuffer(data, dtype=np.uint8, offset=4 * (1 + axes)).reshape(sizes)
