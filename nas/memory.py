@@ -27,7 +27,6 @@ from supernet.steps import Moment
 SLACK = 0.95
 """Share of the memory that an offered setting may need: free memory changes from one command to the next."""
 
-
 PROCESS = 320 * 2**20
 """What each process beside the first takes before it trains: Python, torch and the modules of this project. Measured: 300 MiB that it
 shares with no other process."""

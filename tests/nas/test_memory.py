@@ -313,7 +313,7 @@ def files(root: Path, **texts: str) -> tuple[Path, Path]:
     return root / "proc", root / "cgroup"
 
 
-def available(root: Path, **texts: str) -> tuple[int, str]:
+def left(root: Path, **texts: str) -> tuple[int, str]:
     found = available.available(
         CPU, *files(root, **{"proc__meminfo": "MemTotal: 9 kB\nMemAvailable:  8192 kB\n"} | texts)
     )
@@ -322,7 +322,7 @@ def available(root: Path, **texts: str) -> tuple[int, str]:
 
 
 def test_the_kernel_is_asked(tmp_path: Path) -> None:
-    assert available(tmp_path) == (8 * MIB, "available on this machine")
+    assert left(tmp_path) == (8 * MIB, "available on this machine")
 
 
 def test_nobody_says_anything(tmp_path: Path) -> None:
@@ -341,16 +341,16 @@ def group(folder: str, limit: str, used: int, cached: int) -> dict[str, str]:
 
 def test_control_groups_of_version_2(tmp_path: Path) -> None:
     own = {"proc__self__cgroup": "0::/user/job\n"}
-    size, bound = available(tmp_path / "a", **own, **group("user__job__", "4194304", 3 * MIB, MIB))
+    size, bound = left(tmp_path / "a", **own, **group("user__job__", "4194304", 3 * MIB, MIB))
     assert (size, "control group" in bound) == (2 * MIB, True)
     # An outer group bounds as well, and "max" is none.
     outer = group("user__", str(2 * MIB), MIB, 0) | group("user__job__", "max", MIB, 0)
-    assert available(tmp_path / "b", **own, **outer)[0] == MIB
-    assert available(tmp_path / "c", **own, **group("user__job__", "max", MIB, 0))[0] == 8 * MIB
+    assert left(tmp_path / "b", **own, **outer)[0] == MIB
+    assert left(tmp_path / "c", **own, **group("user__job__", "max", MIB, 0))[0] == 8 * MIB
     # In a container the root is the group's own, whatever the path says.
-    assert available(tmp_path / "d", **own, **group("", str(3 * MIB), MIB, 0))[0] == 2 * MIB
+    assert left(tmp_path / "d", **own, **group("", str(3 * MIB), MIB, 0))[0] == 2 * MIB
     # Full is full, and not less than nothing.
-    assert available(tmp_path / "e", **own, **group("", str(MIB), 2 * MIB, 0))[0] == 0
+    assert left(tmp_path / "e", **own, **group("", str(MIB), 2 * MIB, 0))[0] == 0
 
 
 def test_control_groups_of_version_1(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_control_groups_of_version_1(tmp_path: Path) -> None:
         "cgroup__memory__memory.limit_in_bytes": "9223372036854771712",
         "cgroup__memory__memory.usage_in_bytes": "3145728",
     }
-    assert available(tmp_path, **texts)[0] == MIB + 524288
+    assert left(tmp_path, **texts)[0] == MIB + 524288
 
 
 def test_the_address_space_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,4 +371,4 @@ def test_the_address_space_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     pages = 1000
     limit = pages * resource.getpagesize() + available.ADDRESSES + MIB
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit if kind == resource.RLIMIT_AS else -1, -1))
-    assert available(tmp_path, proc__self__statm=f"{pages} 5 5 1 0 5 0\n")[0] == MIB
+    assert left(tmp_path, proc__self__statm=f"{pages} 5 5 1 0 5 0\n")[0] == MIB

@@ -240,7 +240,7 @@ def test_a_launcher_is_taken_as_it_is(tmp_path: Path) -> None:
         cwd=launched_, env=environment(), text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("in 2 processes") == 1
+    assert done.stdout.count("images in 2 processes") == 1
     for name in ("supernet.safetensors", "train.jsonl"):
         assert (own / "run" / name).read_bytes() == (launched_ / "run" / name).read_bytes(), name
     shutil.rmtree(launched_ / "run")
