@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from nas.config import Config
-from nas.helping import help_of, help_of_networks
+from nas.config.helping import help_of, help_of_networks
+from nas.config.parsing import load_config
 from nas.log import say
-from nas.parsing import load_config
-from nas.subjects import Asked, Networks, Timed
-from nas.subjects import parse as parse_networks
+from nas.networks.asked import Asked, Networks, Timed
+from nas.networks.asked import parse as parse_networks
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import claim_names, read_space, space_file, space_names
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"nas: {error}", sys.stderr)
         return 2
     except (MemoryError, ImportError) as error:
-        # While torch is imported, want of memory is an error of the loader. What a verb needs later is said by nas.memory.
+        # While torch is imported, want of memory is an error of the loader. What a verb needs later is said by nas.machine.memory.
         if isinstance(error, ImportError) and "failed to map segment" not in str(error):
             raise
         refusal = InputError(
@@ -137,7 +137,7 @@ def run(arguments: list[str]) -> int:
         return 0
     if verb in ABOUT_NETWORKS:
         return about_networks(verb, rest)
-    for config in importlib.import_module("nas.configuring").configure(verb, rest):
+    for config in importlib.import_module("nas.config.effective").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
 

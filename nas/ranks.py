@@ -27,10 +27,10 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 
 from nas import machine
 from nas.config import Config
-from nas.environment import variable
 from nas.executors.guard import VARIABLE, Words, importable_by_others, is_command_line, new_mark, told
 from nas.executors.processes import PATIENCE, no_interrupts
 from nas.executors.worker import ERROR, attempt, end_with
+from nas.machine.environment import variable
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace

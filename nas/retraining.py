@@ -17,16 +17,16 @@ from torch import nn
 
 from nas import machine
 from nas.data import Split, load_part
-from nas.evaluation import evaluate
 from nas.executors import Executor
 from nas.log import Progress
 from nas.plugins import import_plugins
 from nas.records import Reference, Retraining
 from nas.retraining_jobs import Job, ReferenceJob
-from nas.scalars import Scalars
-from nas.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_search, search_names
-from nas.store import RunStore
-from nas.weights import load_checkpoint, save_checkpoint, save_tensors
+from nas.runs.scalars import Scalars
+from nas.runs.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_search, search_names
+from nas.runs.store import RunStore
+from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
+from nas.searching.evaluation import evaluate
 from search_spaces.errors import InputError
 from supernet.calibration import recompute
 from supernet.loop import Batches, Report, fit

@@ -9,11 +9,11 @@ from torch import nn
 
 from nas.config import Config
 from nas.data import Split
-from nas.evaluation import Accuracy
+from nas.networks.references import make_reference
 from nas.records import Reference, Retraining
-from nas.references import make_reference
-from nas.store import RunStore
-from nas.weights import load_network, load_tensors
+from nas.runs.store import RunStore
+from nas.runs.weights import load_network, load_tensors
+from nas.searching.evaluation import Accuracy
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.network import build

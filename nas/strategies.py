@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from nas.config import TrainConfig
 from nas.dotted import found_at
-from nas.limiting import fit_of
+from nas.goals.limiting import fit_of
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
 from supernet.strategies import NAMES, class_of

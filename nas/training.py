@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from nas.config import Config
-from nas.limiting import costs_of_training
+from nas.goals.limiting import costs_of_training
 from nas.log import Progress, say
-from nas.run import Run, open_run
-from nas.scalars import Scalars
+from nas.runs.run import Run, open_run
+from nas.runs.scalars import Scalars
+from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
 from nas.strategies import strategy_of
-from nas.weights import load_checkpoint, save_checkpoint, save_tensors
 from search_spaces.counting import worded
 from supernet.loop import Batches, Report, Watcher, fit
 from supernet.optimisation import Optimisation
@@ -28,7 +28,7 @@ LOGGED = 50
 def train_supernet(run: Run, ranks: Ranks) -> None:
     """Trains the supernet of a run, resuming from its checkpoint. The process of rank 0 writes it.
 
-    The costs that the budget of training limits must be known: see `nas.limiting.costs_of_training`.
+    The costs that the budget of training limits must be known: see `nas.goals.limiting.costs_of_training`.
 
     Raises:
         FloatingPointError: it diverged.

@@ -16,7 +16,7 @@ import pytest
 
 from nas.cli import VERBS
 from nas.config import SECTIONS, DataConfig
-from nas.parsing import config_from, load_config
+from nas.config.parsing import config_from, load_config
 from nas.reporting import FRONT_COLUMNS, TRIAL_COLUMNS
 from search_spaces.costs import cost_named, temporary_costs
 from search_spaces.named import load_space, space_names

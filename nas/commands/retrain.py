@@ -3,21 +3,21 @@
 from contextlib import closing
 
 from nas import machine
-from nas.budget import worded
 from nas.config import Config
-from nas.delivery import targets_of
 from nas.executors import Executor, Words, make_executor, workers_of
+from nas.goals.budget import worded
+from nas.goals.selection import selected
 from nas.log import say
-from nas.memory import explained
+from nas.machine.memory import explained
+from nas.measuring.delivery import targets_of
+from nas.networks.references import reference_costs, reference_latencies, reference_model
 from nas.records import Reference, Retraining
-from nas.references import reference_costs, reference_latencies, reference_model
 from nas.retraining import references_elsewhere, retrained_elsewhere, run_jobs
 from nas.retraining_jobs import Job, ReferenceJob
-from nas.run import Run, open_run
-from nas.scalars import Scalars, check_scalars
-from nas.searches import REFERENCES, RETRAINED, Search, chosen_searches, settle_retraining
-from nas.selection import selected
-from nas.weights import WEIGHTS
+from nas.runs.run import Run, open_run
+from nas.runs.scalars import Scalars, check_scalars
+from nas.runs.searches import REFERENCES, RETRAINED, Search, chosen_searches, settle_retraining
+from nas.runs.weights import WEIGHTS
 from search_spaces.errors import InputError
 
 

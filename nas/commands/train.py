@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from nas import machine
 from nas.config import Config
+from nas.goals.limiting import costs_of_training
 from nas.images import lines
-from nas.limiting import costs_of_training
 from nas.log import say
-from nas.memory import explained
+from nas.machine.memory import explained
 from nas.ranks import Launched, launched, launched_group, started_group
-from nas.run import Run, open_run, start_run
-from nas.scalars import check_scalars
+from nas.runs.run import Run, open_run, start_run
+from nas.runs.scalars import check_scalars
 from nas.training import follow, train_supernet
 from search_spaces.counting import worded
 

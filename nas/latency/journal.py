@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nas.measuring import Noise
-from nas.store import RunStore, offering
-from nas.timing import Timing
+from nas.measuring.noise import Noise
+from nas.measuring.timing import Timing
+from nas.runs.store import RunStore, offering
 from search_spaces.errors import InputError
 from search_spaces.units import Unit
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nas.objectives import parse_objectives
+from nas.goals.objectives import parse_objectives
 from nas.samplers import make_sampler
 from nas.samplers.proposer import Proposer
 from search_spaces.costs import costs_of

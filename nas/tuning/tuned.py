@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any, Self
 
-from nas.configuring import configure
+from nas.config.effective import configure
 from nas.executors import check_ray
-from nas.run import open_run
-from nas.scalars import check_scalars
-from nas.searches import absolute
-from nas.searching import setup_of
+from nas.runs.run import open_run
+from nas.runs.scalars import check_scalars
+from nas.runs.searches import absolute
+from nas.searching.searching import setup_of
 from search_spaces.errors import InputError
 
 

@@ -74,8 +74,8 @@ def draw_networks(options: argparse.Namespace, budget: str) -> list[str]:
     """JSON texts of feasible networks, different ones."""
     import random
 
-    from nas.budget import Budget
-    from nas.limiting import limits_of, narrow
+    from nas.goals.budget import Budget
+    from nas.goals.limiting import limits_of, narrow
     from search_spaces.limits import outside
     from search_spaces.named import load_space
 
@@ -100,9 +100,9 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
     import torch
 
     from nas import load_config
-    from nas.evaluation import Evaluator
-    from nas.memory import need_of
-    from nas.run import start_run
+    from nas.machine.memory import need_of
+    from nas.runs.run import start_run
+    from nas.searching.evaluation import Evaluator
     from nas.strategies import strategy_of
     from search_spaces.architecture import Architecture
     from search_spaces.counting import worded

@@ -41,16 +41,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from nas import machine
 from nas.available import available
 from nas.config import Config
-from nas.configuring import run_config
+from nas.config.effective import run_config
 from nas.data import load_part
-from nas.evaluation import Accuracy, Evaluator, Raced, evaluate
+from nas.goals.pareto import front
 from nas.log import Progress
-from nas.pareto import front
-from nas.racing import Contest, Race, Rival
 from nas.records import Evaluation
-from nas.run import open_run
-from nas.searches import read_search, search_names
-from nas.store import RunStore
+from nas.runs.run import open_run
+from nas.runs.searches import read_search, search_names
+from nas.runs.store import RunStore
+from nas.searching.evaluation import Accuracy, Evaluator, Raced, evaluate
+from nas.searching.racing import Contest, Race, Rival
 from search_spaces.inference import inference_form
 from supernet.supernet import Supernet
 

@@ -22,11 +22,11 @@ import pytest
 from filelock import lock_descriptor
 
 from nas import extract, load_config, report, retrain, search, train
-from nas.budget import Budget
 from nas.cli import VERBS
 from nas.config import SECTIONS
-from nas.configuring import configure
-from nas.store import RunStore
+from nas.config.effective import configure
+from nas.goals.budget import Budget
+from nas.runs.store import RunStore
 from search_spaces.counting import decimal, worded
 from search_spaces.named import load_space, space_names
 from tests.command_line import (

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from nas import load_config
-from nas.budget import Budget
-from nas.limiting import check_search, limits_of
-from nas.memory import need_of
-from nas.parsing import config_from
+from nas.config.parsing import config_from
+from nas.goals.budget import Budget
+from nas.goals.limiting import check_search, limits_of
+from nas.machine.memory import need_of
 from search_spaces.costs import cost_named
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError

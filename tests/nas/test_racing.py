@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from nas.pareto import front
-from nas.racing import (
+from nas.goals.pareto import front
+from nas.searching.racing import (
     BEST,
     FINE,
     LATEST,

@@ -12,7 +12,7 @@ import pytest
 from filelock import lock_descriptor
 
 from nas import load_network
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from tests.command_line import SEARCH, Commands, Runs, contents, results
 from tests.nas.reporting.pages import OUTPUTS
 from tests.nas.test_command_line import untouched
@@ -162,7 +162,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_killed_holder_frees_the_run(tmp_path: Path) -> None:
-    holding = "import sys, time; from nas.store import RunStore; s = RunStore(sys.argv[1]); s.lock(); print('held', flush=True); time.sleep(60)"
+    holding = "import sys, time; from nas.runs.store import RunStore; s = RunStore(sys.argv[1]); s.lock(); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", holding, tmp_path / "run"], stdout=subprocess.PIPE, text=True
     ) as holder:

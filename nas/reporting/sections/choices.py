@@ -2,12 +2,12 @@
 
 from collections import Counter
 
+from nas.goals.roles import RANDOM
 from nas.records import Evaluation
 from nas.reporting.markup import Html, h
 from nas.reporting.place import Place
 from nas.reporting.section import SearchSection
 from nas.reporting.words import plural, sampler_name
-from nas.roles import RANDOM
 
 
 class Choices(SearchSection):

@@ -1,5 +1,6 @@
 """How fast each sampler found it: hypervolume, and a table of the samplers."""
 
+from nas.goals.roles import best_of
 from nas.reporting.curves import Box, box, hypervolume_chart, hypervolume_curves
 from nas.reporting.drawing import chart_figure
 from nas.reporting.findings import SearchFindings
@@ -7,7 +8,6 @@ from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
 from nas.reporting.place import Place
 from nas.reporting.section import SearchSection
 from nas.reporting.words import SCORE_NAMES, amount, listed, sampler_name
-from nas.roles import best_of
 
 
 class Samplers(SearchSection):

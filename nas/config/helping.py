@@ -1,0 +1,112 @@
+"""What `nas VERB --help` says: the keys of that verb, each with its default, its type and its meaning. Standard library only."""
+
+import dataclasses
+import textwrap
+import typing
+
+from nas.config import SECTIONS, Config, typed
+from nas.networks.asked import ALLOWED, Networks
+
+GENERAL = {
+    "train": ("run", "space", "seed", "device", "threads", "tensorboard", "plugins"),
+    "search": ("run", "device", "threads", "executor", "tensorboard", "plugins"),
+    "extract": ("run", "digest", "device", "threads", "plugins"),
+    "retrain": ("run", "digest", "device", "executor", "tensorboard", "plugins"),
+    "report": ("run",),
+    "profile": ("space", "seed", "device", "threads", "plugins"),
+    "demo": ("run", "space", "seed", "device", "threads", "executor", "tensorboard", "plugins"),
+}
+"""Keys without a section that each verb reads."""
+
+SECTIONS_OF = {
+    "train": ("data", "train"),
+    "search": ("search",),
+    "extract": ("extract",),
+    "retrain": ("retrain",),
+    "report": ("report",),
+    "profile": ("profile",),
+    "demo": (),
+}
+"""Sections whose keys each verb reads."""
+
+ALSO = {
+    "train": (("search", "budget"), ("search", "objectives")),
+    "extract": (("search", "name"), ("retrain", "points")),
+    "retrain": (("search", "name"),),
+    "report": (("search", "name"),),
+}
+"""Keys of other sections that a verb reads too."""
+
+NOTES = {
+    "train": "What is given of search and retrain (search.budget=3M) becomes the default of the run's searches. A run whose budget no network "
+    "keeps is refused before it trains.",
+    "search": "One supernet, any number of searches: each has a name, and what one has evaluated another takes over. `search=NAME` with an "
+    "existing name resumes that search; with close=true it is finished as it stands. search=NAME is short for search.name=NAME. Under a limit "
+    "on the latency of this device (search.profiles), networks are measured before they are called feasible, and those that take too long are "
+    "replaced by the next ones.",
+    "extract": "Without search=NAME, all searches of the run.",
+    "retrain": "Without search=NAME, all searches of the run.",
+    "report": "Without search=NAME, one page with all searches of the run.",
+    "profile": "Measures every unit of a space and a few whole networks on this device, and writes a model of it: search.profiles=FILE then "
+    "makes latency_ms a cost, and latency_ms@NAME anywhere. The error printed is that on networks that the model has not seen.",
+    "demo": "Without a file, and without data= or space=, it takes nas/demo.toml. It reads the keys of all verbs: write those of data, train, "
+    "search, extract, retrain and report with their section (train.epochs=20), or see nas train --help, nas search --help and so on.",
+}
+
+_TYPES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def _key(name: str, field: "dataclasses.Field[object]", annotation: object) -> str:
+    words = "a list: a,b" if typing.get_origin(annotation) is tuple else _TYPES[annotation]  # type: ignore[index]
+    meaning = f"{field.metadata['meaning']} ({words})"
+    lines = textwrap.wrap(meaning, 100, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join((f"  {name}={typed(field.default)}", *lines))
+
+
+def _keys(kind: type, prefix: str, names: typing.Iterable[str]) -> list[str]:
+    hints = typing.get_type_hints(kind)
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    return [_key(prefix + name, known[name], hints[name]) for name in names]
+
+
+def help_of(verb: str, about: str) -> str:
+    """The help of one verb.
+
+    Args:
+        about: what it does, in a line.
+    """
+    parts = [f"nas {verb}: {about}", f"usage: nas {verb} [CONFIG.toml] [key=value ...]"]
+    if verb in NOTES:
+        parts.append("\n".join(textwrap.wrap(NOTES[verb], 106)))
+    for section in SECTIONS_OF[verb]:
+        kind = SECTIONS[section]
+        own = "" if section == verb else f"{section}."
+        written = f"[{section}] in a TOML file; {kind.__doc__}"
+        parts.append("\n".join((written, *_keys(kind, own, (f.name for f in dataclasses.fields(kind))))))
+    general = _keys(Config, "", GENERAL[verb])
+    for section, name in ALSO.get(verb, ()):
+        general += _keys(SECTIONS[section], f"{section}.", (name,))
+    parts.append("\n".join(("general keys", *general)))
+    others = [other for other in GENERAL if other != verb]
+    more = f"The keys of the other verbs: nas VERB --help with {', '.join(others)}. All verbs: nas --help."
+    parts.append("\n".join(textwrap.wrap(more, 106)))
+    return "\n\n".join(parts)
+
+
+def help_of_networks(verb: str, about: str, kind: type[Networks]) -> str:
+    """The help of a verb about networks.
+
+    Args:
+        about: what it does, in a line.
+        kind: its options.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    return "\n\n".join(
+        (
+            f"nas {verb}: {about}",
+            f"usage: nas {verb} [NETWORK ...] [key=value ...]",
+            "\n".join(textwrap.wrap(f"A network is {ALLOWED}.", 106)),
+            "\n".join(("keys", *_keys(kind, "", names))),
+            f"examples:\n  nas {verb} transxnet_tiny timm/resnet50 models/DIGEST\n  nas {verb} space=images32 sample=5 seed=0",
+        )
+    )

@@ -1,0 +1,365 @@
+"""The schema of what is known of a network: evaluations, measurements and retrainings, where networks come from, and which may win.
+
+Search writes these records; extraction, retraining and the report read them. Standard library only.
+"""
+
+import math
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective
+from search_spaces.architecture import Architecture
+
+SAMPLER, BASELINE, GIVEN = "sampler", "baseline", "given"
+
+KINDS = {
+    SAMPLER: "proposed by a sampler of the search",
+    BASELINE: "evaluated for comparison: the smallest, the largest and the hand-designed network",
+    GIVEN: "given by the user (search.networks)",
+}
+"""Kinds of origin. Only what a sampler proposed may win."""
+
+BASELINES = ("smallest", "hand_designed", "largest")
+
+CHANGED = 0.05
+"""Change of a device's speed from which on it is said."""
+
+INITS = {"scratch": "fresh weights", "inherited": "weights extracted from the supernet"}
+"""Where retraining starts from."""
+
+
+class RecordError(ValueError):
+    """A line that is no record of this version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a network comes from: a kind of `KINDS`, and the sampler, the baseline or the file."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """A line of evaluations.jsonl: a sub-network with inherited weights on the search-validation images.
+
+    Args:
+        n: number of the line in its search, from 0.
+        trial: number of the proposal of its sampler, which counts proposals that were not evaluated too; else of the network
+            among those of the same origin.
+        costs: all that are known.
+        top1: in [0, 1]. loss: mean cross-entropy in nats. images: how many of them.
+        against: where candidates are raced, the digest of the network that this one lost against, or "" where it was validated in
+            full. Of one that lost, top1 and loss are estimates from `images` images. None where candidates are not raced.
+    """
+
+    n: int
+    origin: Origin
+    trial: int
+    digest: str
+    architecture: Architecture
+    costs: Mapping[str, float]
+    top1: float
+    loss: float
+    images: int
+    against: str | None = None
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether it was dropped before all images had been seen; it may not win."""
+        return bool(self.against)
+
+    @property
+    def error(self) -> float:
+        """Binomial standard error of `top1`, in units of top-1."""
+        return math.sqrt(self.top1 * (1 - self.top1) / self.images)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written; `Evaluation.from_dict(e.to_dict()) == e`."""
+        values = _plain(self) | {"origin": {"kind": self.origin.kind, "name": self.origin.name}}
+        if self.against is None:  # lines of searches without races are those of earlier versions
+            del values["against"]
+        return values
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any], known: dict[str, Architecture] | None = None) -> Self:
+        """
+        Args:
+            known: architectures by digest; lines of one digest share one.
+
+        Raises:
+            RecordError: a key is missing or of another type.
+        """
+        values: dict[str, Any] = _values(cls, {"against": None, **line}, known)
+        if not isinstance(values["against"], str | None):
+            raise RecordError("against")
+        origin = values["origin"]
+        if (
+            not isinstance(origin, Mapping)
+            or origin.get("kind") not in KINDS
+            or not isinstance(origin.get("name"), str)
+        ):
+            raise RecordError("origin")
+        values["origin"] = Origin(origin["kind"], origin["name"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retraining:
+    """A line of retrained.jsonl: one network trained by itself, from one initialisation of `INITS`, with one seed.
+
+    Args:
+        roles: why it was retrained.
+        skipped_steps: steps whose gradients were not finite.
+    """
+
+    digest: str
+    roles: tuple[str, ...]
+    init: str
+    seed: int
+    architecture: Architecture
+    costs: Mapping[str, float]
+    epochs: int
+    skipped_steps: int
+    validation_top1: float
+    test_top1: float
+    test_loss: float
+    test_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written; `Retraining.from_dict(r.to_dict()) == r`."""
+        return _plain(self) | {"roles": list(self.roles)}
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any], known: dict[str, Architecture] | None = None) -> Self:
+        """As `Evaluation.from_dict`."""
+        values = _values(cls, line, known)
+        if not isinstance(values["roles"], list | tuple) or values["init"] not in INITS:
+            raise RecordError("roles" if values["init"] in INITS else "init")
+        values["roles"] = tuple(values["roles"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A line of references.jsonl: one of timm's networks, trained on the run's images by the recipe of `Retraining`, with one seed.
+
+    Args:
+        model: its name in timm.
+        costs: counted or measured on the network itself; it has no architecture of ours.
+        times: by those of the costs that were measured on this device, the median (ms), its 95 % confidence interval (low, high), the
+            rounds behind it, and whether the machine was too noisy (noisy).
+    """
+
+    model: str
+    seed: int
+    costs: Mapping[str, float]
+    epochs: int
+    skipped_steps: int
+    validation_top1: float
+    test_top1: float
+    test_loss: float
+    test_images: int
+    times: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written; `Reference.from_dict(r.to_dict()) == r`."""
+        plain = {"costs": dict(self.costs), "times": {cost: dict(time) for cost, time in self.times.items()}}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | plain
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any], known: Any = None) -> Self:
+        """
+        Raises:
+            RecordError: a key is missing or of another type.
+        """
+        values = _fields(cls, {"times": {}, **line})  # which earlier versions did not write
+        if not isinstance(values["model"], str):
+            raise RecordError("model")
+        _check_costs(values["costs"])
+        times = values["times"]
+        if not isinstance(times, Mapping) or not all(isinstance(time, Mapping) for time in times.values()):
+            raise RecordError("times")
+        return cls(**values)
+
+
+def _plain(record: Evaluation | Retraining) -> dict[str, Any]:
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return values | {"architecture": record.architecture.to_dict(), "costs": dict(record.costs)}
+
+
+_NUMBERS = {"n": int, "trial": int, "images": int, "seed": int, "epochs": int, "skipped_steps": int, "test_images": int}
+_NUMBERS |= dict.fromkeys(("top1", "loss", "validation_top1", "test_top1", "test_loss"), float)
+
+
+def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] | None) -> dict[str, Any]:
+    """The fields of a record from its line, with its Architecture."""
+    known = {} if known is None else known
+    values = _fields(kind, line)
+    digest = values["digest"]
+    if not isinstance(digest, str):
+        raise RecordError("digest")
+    _check_costs(values["costs"])
+    if digest not in known:
+        known[digest] = Architecture.from_dict(values["architecture"])
+        if known[digest].digest != digest:
+            raise RecordError("digest, which is not the architecture's")
+    return values | {"architecture": known[digest]}
+
+
+def _fields(kind: type, line: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record from its line, with numbers checked."""
+    values: dict[str, Any] = {}
+    for entry in fields(kind):
+        if entry.name not in line:
+            raise RecordError(entry.name)
+        value = values[entry.name] = line[entry.name]
+        wanted = _NUMBERS.get(entry.name)
+        if entry.name.endswith("top1") and isinstance(value, int | float) and not 0 <= value <= 1:
+            raise RecordError(entry.name)
+        if wanted and (isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else int)):
+            raise RecordError(entry.name)
+    return values
+
+
+def _check_costs(costs: Any) -> None:
+    if not isinstance(costs, Mapping) or any(
+        isinstance(c, bool) or not isinstance(c, int | float) for c in costs.values()
+    ):
+        raise RecordError("costs")
+
+
+PREDICTED, WITHIN, OVER = "predicted only", "within budget when measured", "over budget when measured"
+"""What is known of a network's time on a device: nothing was measured, or the measurement keeps the budget, or it does not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceTime:
+    """A line of measured.jsonl: the time of a whole network on a device, beside what the model of the device predicts.
+
+    Args:
+        digest: of the network.
+        cost: its name, such as latency_ms@laptop.
+        predicted: by the model of the device; None where it does not know all parts of the network.
+        measured: median in the unit of the cost; None where the device is not the one that searched.
+        low, high: 95 % confidence interval of the median.
+        rounds: behind the median.
+        device: digest of the device's fingerprint.
+        noisy: whether the machine was too noisy and was measured all the same.
+        time: when, in ISO 8601 and UTC.
+        speed: the time that networks of the device's profile took beside it, over the time that they took when the device was profiled: 1.1
+            is a device that has become 10 % slower. None where the profile has no networks, and in records of older versions.
+    """
+
+    digest: str
+    cost: str
+    predicted: float | None
+    measured: float | None
+    low: float | None
+    high: float | None
+    rounds: int
+    device: str
+    noisy: bool
+    time: str
+    speed: float | None = None
+
+    def within(self, budget: Budget) -> bool:
+        """Whether the whole confidence interval is within the budget's limits on this cost. True where nothing was measured."""
+        if self.low is None or self.high is None:
+            return True
+        least, most = budget.floor(self.cost), budget.limit(self.cost)
+        return (most is None or self.high <= most) and (least is None or self.low >= least)
+
+    def said(self, budget: Budget) -> str:
+        """`PREDICTED`, `WITHIN` or `OVER`."""
+        return PREDICTED if self.measured is None else WITHIN if self.within(budget) else OVER
+
+    @property
+    def ratio(self) -> float | None:
+        """Measured over predicted; None where one of them is not known."""
+        return self.measured / self.predicted if self.measured and self.predicted else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written; `DeviceTime.from_dict(m.to_dict()) == m`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any], _: object = None) -> Self:
+        """
+        Raises:
+            RecordError: a key is missing or of another type.
+        """
+        line = {"speed": None, **line}
+        for entry in fields(cls):
+            if entry.name not in line or not _fits(entry.name, line[entry.name]):
+                raise RecordError(entry.name)
+        return cls(**{field.name: line[field.name] for field in fields(cls)})
+
+
+_TIMES = ("predicted", "measured", "low", "high", "speed")
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name in _TIMES:
+        return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
+    if name == "rounds":
+        return type(value) is int and value >= 0
+    return isinstance(value, bool if name == "noisy" else str)
+
+
+def latest(measurements: Iterable[DeviceTime]) -> dict[tuple[str, str], DeviceTime]:
+    """By digest and cost, the last measurement, which counts."""
+    return {(measurement.digest, measurement.cost): measurement for measurement in measurements}
+
+
+def changed_speed(measurements: Iterable[DeviceTime]) -> str:
+    """How much slower or faster the device was than when it was profiled, in words; empty where that is at most `CHANGED`, or unknown."""
+    speeds = [m.speed for m in measurements if m.speed is not None]
+    if not speeds or abs(change := statistics.median(speeds) - 1) <= CHANGED:
+        return ""
+    more = "more" if change > 0 else "less"
+    return (
+        f"the networks of its profile take {abs(change):.0%} {more} time than when it was profiled: its speed has changed, and nas profile "
+        "measures it anew"
+    )
+
+
+def refuted(measurements: Iterable[DeviceTime], budget: Budget) -> frozenset[str]:
+    """Digests of the networks that were found outside of the budget when they were measured."""
+    return frozenset(m.digest for m in latest(measurements).values() if not m.within(budget))
+
+
+def eligible(
+    evaluations: Iterable[Evaluation],
+    budget: Budget,
+    objectives: Sequence[Objective],
+    refuted: Collection[str] = (),
+    *,
+    estimates: bool = False,
+) -> list[Evaluation]:
+    """Those that may win, each architecture once, in order of evaluation.
+
+    A network may win when a sampler proposed it, it was validated in full, it is within the budget, no measurement says otherwise, and
+    every objective has a value.
+    Whether it is that of one sampler or of another does not matter; baselines and networks that the user gave are shown beside the Pareto
+    front.
+
+    Args:
+        refuted: digests of networks that were found outside of the budget when they were measured: see `refuted`.
+        estimates: also those that lost a race, as a statement about all networks of a sampler needs them.
+    """
+    found: dict[str, Evaluation] = {}
+    for evaluation in evaluations:
+        if (
+            evaluation.origin.kind == SAMPLER
+            and (estimates or not evaluation.is_estimate)
+            and budget.allows(evaluation.costs)
+            and evaluation.digest not in refuted
+            and all(objective.of(evaluation) is not None for objective in objectives)
+        ):
+            found.setdefault(evaluation.digest, evaluation)
+    return list(found.values())

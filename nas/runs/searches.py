@@ -1,0 +1,421 @@
+"""The searches of a run: each has a name, settings, records, networks and retrainings of its own.
+
+    searches/NAME/search.json        settings, costs, conditions, and whether it has finished
+    searches/NAME/evaluations.jsonl  one line per evaluated network: the truth of the search
+    searches/NAME/measured.jsonl     one line per network and device: its time, predicted and measured
+    searches/NAME/retrained.jsonl    one line per retrained network
+    searches/NAME/references.jsonl   one line per trained model of timm
+    searches/NAME/*.damaged          damaged lines that were set aside, unread
+    searches/NAME/networks/DIGEST/   arch.json and the files of weights of an extracted network
+
+All searches of a run share its supernet. What one has evaluated, another with equal settings of evaluation takes over.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+from nas import machine
+from nas.config import FRONT, PAPERS, Config, RetrainConfig, SearchConfig, typed
+from nas.config.parsing import values_of
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective, parse_objectives
+from nas.log import say
+from nas.records import DeviceTime, Evaluation, RecordError, Reference, Retraining, refuted
+from nas.runs.inputs import check_unchanged, digests_of
+from nas.runs.store import OLDER_FOLDER, DamagedLine, RunStore
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError, unknown
+from search_spaces.textfiles import expanded
+
+FOLDER = "searches"
+
+FREE = frozenset({"name", "evaluations", "networks", "jobs", "close", "noisy"})
+"""Settings that may change while a search has results: they say how much is searched and where, not what comes out."""
+
+RETRAIN_FREE = frozenset({"points", "seeds", "inits", "references", "jobs", "checkpoint_steps"})
+"""The same for retraining: how many networks are retrained, and how often."""
+
+TAKEN_FROM = {"plain": ("plain",), "exact": ("plain", "exact"), "fast": ("plain", "exact")}
+"""By the evaluation of a search, that of the searches whose results it may take over: plain is what the others are compared with."""
+
+EVALUATED_BY = ("calibration_images", "batch_size")
+"""Settings that the result of an evaluation depends on."""
+
+RUNNING, FINISHED, CLOSED = "running", "finished", "closed"
+
+Record = TypeVar("Record", Evaluation, Retraining, Reference, DeviceTime)
+
+EVALUATIONS, MEASURED, RETRAINED, REFERENCES = (
+    "evaluations.jsonl",
+    "measured.jsonl",
+    "retrained.jsonl",
+    "references.jsonl",
+)
+
+MADE_BY = {EVALUATIONS: "search", MEASURED: "search", RETRAINED: "retrain", REFERENCES: "retrain"}
+"""The verb that writes each file of records, and makes a record again that is damaged."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search of a run, as it stands on the disk when it is read.
+
+    Args:
+        settings: those that it was started with; `evaluations` and `networks` as they were last asked for.
+        retraining: the recipe that its networks are retrained with, once retraining has started.
+        state: running (or interrupted), finished, or closed before it had all evaluations.
+        costs: name, unit and meaning of every cost that its records have.
+    """
+
+    store: RunStore
+    name: str
+    number: int
+    settings: SearchConfig
+    retraining: RetrainConfig | None
+    state: str
+    costs: tuple[Mapping[str, str], ...]
+    conditions: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        return f"{FOLDER}/{self.name}"
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The costs that matter to it: objectives and limits, or else MACs."""
+        names = (*(objective.name for objective in self.objectives if objective.is_cost), *self.budget.names)
+        return tuple(dict.fromkeys(names)) or ("macs",)
+
+    def over(self, base: Config) -> Config:
+        """A run's configuration with the settings and plugins of this search."""
+        plugins = tuple(dict.fromkeys((*base.plugins, *self.conditions.get("plugins", ()))))
+        asked = {
+            key: getattr(base.retrain, key) for key in RETRAIN_FREE
+        }  # how much is retrained is asked for each time
+        recipe = replace(self.retraining, **asked) if self.retraining else base.retrain
+        return replace(base, search=self.settings, retrain=recipe, plugins=plugins)
+
+    @property
+    def budget(self) -> Budget:
+        return Budget.parse(self.settings.budget)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return parse_objectives(self.settings.objectives)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it can be extracted from."""
+        return self.state in (FINISHED, CLOSED)
+
+    def path(self, name: str) -> str:
+        """`name` in the search's folder, as its store takes it."""
+        return f"{self.folder}/{name}"
+
+    def evaluations(self) -> list[Evaluation]:
+        """By their numbers, which is the order of evaluation; a record that was made again lies at the end of the file.
+
+        Raises:
+            InputError: a line is damaged, or of another version.
+        """
+        return sorted(self._records(EVALUATIONS, Evaluation.from_dict), key=lambda evaluation: evaluation.n)
+
+    def retrainings(self) -> list[Retraining]:
+        """
+        Raises:
+            InputError: a line is damaged, or of another version.
+        """
+        return self._records(RETRAINED, Retraining.from_dict)
+
+    def references(self) -> list[Reference]:
+        """
+        Raises:
+            InputError: a line is damaged, or of another version.
+        """
+        return self._records(REFERENCES, Reference.from_dict)
+
+    def measurements(self) -> list[DeviceTime]:
+        """Times of networks on devices, oldest first.
+
+        Raises:
+            InputError: a line is damaged, or of another version.
+        """
+        return self._records(MEASURED, DeviceTime.from_dict)
+
+    def refuted(self) -> frozenset[str]:
+        """Digests of the networks that were found outside of the budget when they were measured."""
+        return refuted(self.measurements(), self.budget)
+
+    def _records(self, name: str, read: Callable[[Any, dict[str, Architecture]], Record]) -> list[Record]:
+        known: dict[str, Architecture] = {}
+        found = []
+        try:
+            lines = self.store.records(self.path(name))
+        except DamagedLine as error:
+            verb = f"nas {MADE_BY[name]} run={self.store.folder} search={self.name}"
+            instead = f"{verb}, which sets it aside and makes its record again; or a copy of the file"
+            raise InputError(error.given, error.allowed, instead) from None
+        for number, line in enumerate(lines, 1):
+            try:
+                found.append(read(line, known))
+            except (RecordError, InputError, TypeError) as error:
+                raise InputError(
+                    f"line {number} of {self.store.path(self.path(name))} is not a record of this version (at {error})",
+                    "lines as nas wrote them",
+                    f"a copy of the file, or rm -r {self.store.path(self.folder)}, which discards this search",
+                ) from None
+        return found
+
+    def set_damage_aside(self, verb: str) -> None:
+        """Moves damaged lines of the files that a verb writes out of its way, and says so. What they said is then unknown, and made again.
+
+        Raises:
+            InputError: the disk is full, or a file cannot be read or written. Nothing is lost.
+        """
+        for name in (name for name, writer in MADE_BY.items() if writer == verb):
+            path = self.path(name)
+            if numbers := self.store.set_aside(path):
+                several = len(numbers) > 1
+                say(
+                    f"line{'s' * several} {', '.join(map(str, numbers))} of {self.store.path(path)} {'are' if several else 'is'} damaged: set "
+                    f"aside in {self.store.path(path).name}.damaged. Every sound record is kept, and what is missing is made again"
+                )
+
+    def write(self, **changes: Any) -> "Search":
+        """Itself with other fields, written to search.json where they differ from what is there."""
+        search = replace(self, **changes)
+        about = {
+            "number": search.number,
+            "state": search.state,
+            "search": kept(search.settings),
+            "retrain": None if search.retraining is None else kept(search.retraining),
+            "costs": list(map(dict, search.costs)),
+            **search.conditions,
+        }
+        path = search.path("search.json")
+        if not search.store.exists(path) or search.store.read_json(path) != about:
+            search.store.write_json(path, about)
+        return search
+
+    def check_finished(self, run: str) -> None:
+        """
+        Raises:
+            InputError: it has not finished.
+        """
+        if not self.finished:
+            raise InputError(
+                f"search {self.name} of {run} has not finished",
+                "a search that has finished, or was closed as it stood",
+                f"nas search run={run} search={self.name}, which resumes it, or the same with close=true",
+            )
+
+
+def kept(settings: SearchConfig | RetrainConfig) -> dict[str, Any]:
+    """The settings that are written down: those of what was asked for, not of one command."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    if isinstance(settings, SearchConfig):
+        values["budget"] = str(Budget.parse(settings.budget))
+        for key in ("name", "jobs", "close", "noisy"):
+            del values[key]
+    else:
+        del values["jobs"]
+    return json.loads(json.dumps(values))
+
+
+def different(was: SearchConfig | RetrainConfig, now: SearchConfig | RetrainConfig, free: frozenset[str]) -> str | None:
+    """The first setting that differs as a value (2000K is 2M) and may not, or None."""
+    one, other = kept(was), kept(now)
+    return next((key for key in one if key not in free and one[key] != other[key]), None)
+
+
+def absolute(settings: SearchConfig) -> SearchConfig:
+    """With the paths of files as absolute ones, which mean the same wherever later commands are typed."""
+
+    def paths(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(os.path.abspath(expanded(name)) for name in names)
+
+    named = {key: paths(getattr(settings, key)) for key in ("measured", "profiles", "learned", "networks")}
+    known = [name if name == PAPERS or name.startswith(FRONT) else paths((name,))[0] for name in settings.starts]
+    return replace(settings, **named, starts=tuple(known))
+
+
+def search_names(store: RunStore) -> list[str]:
+    """The names of a run's searches, oldest first."""
+    folder = store.path(FOLDER)
+    names = [path.parent.name for path in folder.glob("*/search.json")] if folder.is_dir() else []
+    return sorted(names, key=lambda name: (_number(store, name), name))
+
+
+def _number(store: RunStore, name: str) -> int:
+    try:
+        about = store.read_json(f"{FOLDER}/{name}/search.json")
+    except InputError:  # which is said to whoever asks for this search
+        return 0
+    return about["number"] if isinstance(about, dict) and isinstance(about.get("number"), int) else 0
+
+
+def read_search(store: RunStore, name: str) -> Search:
+    """
+    Raises:
+        InputError: the run has no search of this name, or its search.json is damaged.
+    """
+    path = f"{FOLDER}/{name}/search.json"
+    if not store.exists(path):
+        names = search_names(store)
+        if not names:
+            raise no_search(store)
+        raise unknown(f"search of {store.folder}:", name, names, "search={}")
+    discard = f"a copy of it, or rm -r {store.path(path).parent}, which discards this search"
+    try:
+        about = store.read_json(path)
+    except InputError as error:
+        raise InputError(error.given, error.allowed, discard) from None
+    try:
+        if about["state"] not in (RUNNING, FINISHED, CLOSED) or not isinstance(about["number"], int):
+            raise KeyError("state" if isinstance(about["number"], int) else "number")
+        return Search(
+            store=store,
+            name=name,
+            number=about["number"],
+            settings=SearchConfig(**values_of(SearchConfig, about["search"], "search."), name=name),
+            retraining=None if about["retrain"] is None else RetrainConfig(**values_of(RetrainConfig, about["retrain"], "retrain.")),
+            state=about["state"],
+            costs=tuple(about["costs"]),
+            conditions={key: about[key] for key in about if key not in ("number", "state", "search", "retrain", "costs")},
+        )  # fmt: skip
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(
+            f"{store.path(path)} is damaged (at {error})",
+            "the file as nas wrote it",
+            discard,
+        ) from None
+
+
+def no_search(store: RunStore) -> InputError:
+    """The error of a verb that needs a search, in a run without one."""
+    if store.exists("evaluations.jsonl") or store.exists(f"{OLDER_FOLDER}/evaluations.jsonl"):
+        return InputError(
+            f"{store.folder} was searched by an older version of nas, whose records are laid out otherwise",
+            "searches of this version, in searches/",
+            f"nas search run={store.folder}, which takes the trained supernet and moves the old search into {OLDER_FOLDER}/",
+        )
+    return InputError(f"{store.folder} has no search", "a searched run", f"nas search run={store.folder}")
+
+
+def chosen_searches(store: RunStore, settings: SearchConfig, every: bool = False) -> list[Search]:
+    """The search that the settings name, or whose settings they are; with settings that nobody has changed, all searches of the run.
+
+    Args:
+        every: all of them, whatever the settings.
+
+    Raises:
+        InputError: the run has no search, or none of the given name.
+    """
+    names = search_names(store)
+    if not names or (not every and (settings.name or settings != SearchConfig())):
+        return [read_search(store, settings.title)]
+    return [read_search(store, name) for name in names]
+
+
+def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str], ...]) -> Search:
+    """The search that a configuration names, made if the run does not have it.
+
+    Raises:
+        InputError: it has results with other settings.
+    """
+    settings = config.search
+    name = settings.title
+    files = {} if settings.close else digests_of(settings)  # a search that is closed reads none
+    if not store.exists(f"{FOLDER}/{name}/search.json"):
+        store.renew()
+        number = max((_number(store, other) + 1 for other in search_names(store)), default=0)
+        conditions = {
+            "plugins": list(config.plugins),
+            "versions": machine.versions(), "machine": machine.describe(config.threads), "commit": machine.commit(), "command": machine.command(),
+            "files": files,
+        }  # fmt: skip
+        search = Search(store, name, number, replace(settings, name=name), None, RUNNING, costs, conditions)
+        return search.write()
+    search = read_search(store, name)
+    key = different(search.settings, settings, FREE)
+    if key and store.exists(search.path(EVALUATIONS)):
+        raise otherwise(search, key, settings)
+    if store.exists(search.path(EVALUATIONS)):
+        check_unchanged(
+            search.conditions.get("files"), files, f"search {name} of {store.folder}", _ended_or_another(name)
+        )
+    elif not settings.close:
+        search = replace(search, conditions={**search.conditions, "files": files})
+    if key:  # nothing has come out yet that depends on them
+        search = replace(search, settings=replace(settings, name=name), costs=costs)
+    known = {cost["name"] for cost in search.costs}
+    more = tuple(cost for cost in costs if cost["name"] not in known)
+    return search.write(
+        settings=replace(search.settings, evaluations=settings.evaluations, networks=settings.networks),
+        costs=(*search.costs, *more),
+    )
+
+
+def _ended_or_another(name: str) -> str:
+    return f"the same command with close=true, which ends search {name} with what it has, or with search.name=another"
+
+
+def otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
+    """The error of settings that are not those that a search has results with."""
+    was, now = kept(search.settings)[key], kept(settings)[key]
+    return InputError(
+        f"search {search.name} of {search.store.folder} has search.{key}={json.dumps(was)}, not {json.dumps(now)}",
+        "the same settings, to resume it, or another search of the same supernet",
+        f"search.{key}={typed(was)}, or search.name=another",
+    )
+
+
+def evaluated_before(store: RunStore, settings: SearchConfig) -> dict[str, Evaluation]:
+    """By digest, what the searches of a run have evaluated with equal settings of evaluation; nothing of those that race candidates.
+
+    A search with evaluation=plain takes over nothing that was evaluated with shared maps, so that a comparison of the two is one.
+    """
+    found: dict[str, Evaluation] = {}
+    for search, evaluations in sound_searches(store):
+        if search.settings.evaluation in TAKEN_FROM[settings.evaluation] and all(
+            getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY
+        ):
+            for evaluation in evaluations:
+                found.setdefault(evaluation.digest, evaluation)
+    return found
+
+
+def sound_searches(store: RunStore) -> list[tuple[Search, list[Evaluation]]]:
+    """The searches of a run whose evaluations can be read, with them. Damage in one is said, and does not keep others from working."""
+    found = []
+    for name in search_names(store):
+        try:
+            search = read_search(store, name)
+            found.append((search, search.evaluations()))
+        except InputError as error:
+            say(f"search {name} is left out: {error.given}")
+    return found
+
+
+def settle_retraining(search: Search, recipe: RetrainConfig, started: bool) -> Search:
+    """Records the recipe of a search's retraining, or checks it against the one that it started with.
+
+    Args:
+        started: whether any network is trained, or being trained.
+
+    Raises:
+        InputError: another recipe than retraining started with.
+    """
+    key = different(search.retraining, recipe, RETRAIN_FREE) if started and search.retraining else None
+    if key and search.retraining:
+        was, now = kept(search.retraining)[key], kept(recipe)[key]
+        raise InputError(
+            f"search {search.name} of {search.store.folder} has networks retrained with retrain.{key}={json.dumps(was)}, not "
+            f"{json.dumps(now)}",
+            "the same recipe, to resume it, or another search",
+            f"retrain.{key}={typed(was)}",
+        )
+    return search.write(retraining=recipe)

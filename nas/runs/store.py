@@ -1,0 +1,443 @@
+"""The run folder, and the only writer of it.
+
+Whoever writes a run holds its lock. Readers take no lock and write nothing: they work while another process writes the run, and in a
+folder that cannot be written.
+
+    run.json             what the run is: configuration, space, data, versions, machine, commit, command
+    space.toml           the space as it was searched
+    whole_space.toml     the space as it was given, where a budget of training has narrowed it to space.toml
+    split.json           which images train, choose and test, with content hashes
+    train.jsonl          one line per report of supernet training
+    supernet.safetensors the trained shared weights
+    searches/NAME/       one folder per search: settings, evaluations, measurements, retrainings and extracted networks (`nas.runs.searches`)
+    front.csv, trials.csv, report.html, front.png
+    study.db             a copy of all searches for Optuna's own tools, brought up to date while a search runs
+    tensorboard/         scalars, where tensorboard=true asks for them (`nas.runs.scalars`)
+    older/               the search of a run that an older version made, unread
+    work/                checkpoints and clocks: what a resumed run needs and a finished one does not
+
+Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole and
+flushed, and end with a checksum (`nas.runs.lines`). A line cut off by a kill, or not yet whole, is no line for readers, and is dropped when the
+file is next opened for writing. A line that is whole and damaged is an error for readers; a command that can make its record again sets
+it aside, into NAME.damaged.
+"""
+
+import codecs
+import errno
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from nas.locks import Lock
+from nas.runs.lines import is_sealed, line_of, record_of, whole_parts
+from search_spaces.errors import InputError
+from search_spaces.textfiles import decode, expanded, read_text
+
+FORMAT = 2
+"""Version of the folder's layout; a folder of another version is refused."""
+
+OLDER_FOLDER = "older"
+"""Gets the search of a run of the older layout."""
+
+OLDER = 1
+"""The layout of runs with one search, at the top of the folder. Their supernets are searched as any other."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+"""A file that is being written, with the process that writes it."""
+
+
+def _alive(process: int) -> bool:
+    if sys.platform == "win32":
+        return True  # there os.kill ends the process, whatever the signal
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+class DamagedFile(InputError):
+    """A file as a whole is not what nas wrote."""
+
+
+def _damaged(path: Path, how: str) -> DamagedFile:
+    return DamagedFile(
+        f"{path} is damaged ({how})", "the file as nas wrote it", "a copy of it, or a new folder: run=runs/new"
+    )
+
+
+class DamagedLine(InputError):
+    """A whole line of a file is damaged, and can be set aside."""
+
+
+class Unwritable(InputError):
+    """A file or folder cannot be written, for another reason than a full disk."""
+
+
+@contextmanager
+def offering(instead: str) -> Iterator[None]:
+    """Lets an error about what cannot be written offer `instead`: what is typed depends on the command."""
+    try:
+        yield
+    except Unwritable as error:
+        raise InputError(error.given, "a folder that can be written", instead) from None
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read ({error.strerror})", "files that you may read", "make it readable")
+
+
+@contextmanager
+def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    """Turns a full disk, and a path that cannot be written, into an error that says so; `but` not this error."""
+    try:
+        yield
+    except but:
+        raise
+    except OSError as error:
+        if error.errno in _FULL:
+            raise InputError(
+                f"no room to write {path} ({error.strerror}); the previous file, if any, is intact",
+                "a disk with free space",
+                "free some space, then run the same command again: it resumes where it stopped",
+            ) from None
+        raise Unwritable(
+            f"{path} cannot be written ({error.strerror or error})",
+            "a run in a folder that can be written",
+            "run=PATH of such a folder",
+        ) from None
+
+
+_LOCKS: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
+"""Of this process, by path: it may open a run that it holds already."""
+
+
+class RunStore:
+    """A run folder.
+
+    Use `RunStore.create` from the verb that starts a run and `RunStore.open` from those that continue one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = expanded(folder)
+        self._lock: Lock | None = None
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "RunStore":
+        """An existing run.
+
+        Raises:
+            InputError: no run there, an unreadable one, or one of another version.
+        """
+        store = cls(folder)
+        path = store.folder / "run.json"
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be read ({error.strerror})", "a run that you may read", "run=PATH of such a folder"
+            ) from None
+        if not there:
+            raise InputError(
+                f"{folder} holds no run (run.json is missing)",
+                "a folder that `nas train` made",
+                f"nas train run={folder}",
+            )
+        identity = store.read_json("run.json")
+        if not isinstance(identity, dict) or (
+            identity.get("format") in (FORMAT, OLDER)
+            and not {"config", "space_digest", "split_digest"} <= identity.keys()
+        ):
+            raise _damaged(path, "it does not say what the run is")
+        if identity.get("format") not in (FORMAT, OLDER):
+            raise InputError(
+                f"{folder} was made by another version of nas (layout {identity.get('format')!r})",
+                f"layout {FORMAT}",
+                "a new folder: run=runs/new",
+            )
+        return store
+
+    @classmethod
+    def create(cls, folder: str | Path) -> "RunStore":
+        """A new run's folder, locked; `begin` makes it a run.
+
+        Raises:
+            InputError: the folder holds a run, or files that are no run's.
+        """
+        store = cls(folder)
+        store.check_new()
+        store.lock()
+        store.check_new()  # no other process has made it a run in between
+        return store
+
+    def check_new(self) -> None:
+        """
+        Raises:
+            InputError: the folder holds a run, or files that are no run's.
+        """
+        made_first = {
+            "split.json",
+            "space.toml",
+            "whole_space.toml",
+            "work",
+        }  # a run killed while it was made has these and no run.json
+        with _disk(self.folder):
+            used = self.folder.exists() and (
+                not self.folder.is_dir()
+                or any(p.name not in made_first and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
+            )
+        if used:
+            raise InputError(f"{self.folder} is not empty and holds no run", "a new or empty folder", "run=runs/new")
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Writes run.json, last of what a run starts with."""
+        self.write_json("run.json", {"format": FORMAT, **identity})
+
+    def renew(self) -> None:
+        """Makes a run of the older layout one of this layout, before the first search of this version is written into it. What its own
+        search has written goes into a folder of its own, unread.
+        """
+        identity = self.read_json("run.json")
+        if identity["format"] != FORMAT:
+            for name in (
+                "networks",
+                "study.db",
+                "report.html",
+                "front.csv",
+                "trials.csv",
+                "front.png",
+                "retrained.jsonl",
+                "evaluations.jsonl",
+            ):
+                if self.exists(name):
+                    with _disk(self.path(name)):
+                        self.path(OLDER_FOLDER).mkdir(exist_ok=True)
+                        os.replace(self.path(name), self.path(f"{OLDER_FOLDER}/{name}"))
+            self.write_json("run.json", {**identity, "format": FORMAT})
+
+    def path(self, name: str) -> Path:
+        """Where `name` lies in the folder."""
+        return self.folder / name
+
+    def exists(self, name: str) -> bool:
+        """
+        Raises:
+            InputError: nobody can tell, because a folder on the way cannot be read.
+        """
+        try:
+            os.stat(self.path(name))
+        except PermissionError as error:
+            raise _unreadable(self.path(name), error) from None
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def lock(self) -> None:
+        """Holds the folder for this process, as long as this store lives, and removes what killed ones left half-written.
+
+        Raises:
+            InputError: another process holds it.
+        """
+        path = self.path("work/lock")
+        try:
+            with _disk(path, but=BlockingIOError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                held = _LOCKS.get(path.resolve())
+                self._lock = held if held and not held.removed() else Lock(path)
+                _LOCKS[path.resolve()] = self._lock
+        except BlockingIOError:
+            raise InputError(
+                f"{self.folder} is in use by another process",
+                "one process a run folder",
+                "wait for it, or run=runs/new",
+            ) from None
+        for left in self.folder.rglob(".*.tmp"):
+            found = _TEMPORARY.fullmatch(left.name)
+            if found and not _alive(int(found[1])):
+                left.unlink(missing_ok=True)
+
+    # Whole files
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Writes a whole file atomically.
+
+        Raises:
+            InputError: the disk is full. The previous file is intact.
+        """
+        path = self.path(name)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with _disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(temporary, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return path
+
+    def write_text(self, name: str, text: str) -> Path:
+        return self.write_bytes(name, text.encode())
+
+    def write_json(self, name: str, data: Any) -> Path:
+        return self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+    def read_text(self, name: str) -> str:
+        """
+        Raises:
+            InputError: not there, or not UTF-8 text.
+        """
+        try:
+            return read_text(self.path(name))
+        except PermissionError as error:
+            raise _unreadable(self.path(name), error) from None
+        except OSError as error:
+            raise _damaged(self.path(name), error.strerror or str(error)) from None
+        except UnicodeError as error:
+            raise _damaged(self.path(name), str(error)) from None
+
+    def read_json(self, name: str) -> Any:
+        """
+        Raises:
+            InputError: not there, or not JSON.
+        """
+        text = self.read_text(name)
+        try:
+            return json.loads(text)
+        except ValueError as error:  # no JSON, or a number of thousands of digits
+            raise _damaged(self.path(name), str(error)) from None
+
+    # Lines
+
+    def append(self, name: str, record: Mapping[str, Any]) -> None:
+        """Appends one JSON line with its checksum and flushes it to disk.
+
+        Raises:
+            InputError: the disk is full. The lines before are intact.
+        """
+        path = self.path(name)
+        line = line_of(record)
+        with _disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "ab+", buffering=0) as file:
+                self._drop_torn_line(file)
+                start = file.seek(0, os.SEEK_END)
+                try:
+                    if file.write(line) != len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.ftruncate(file.fileno(), start)
+                    raise
+
+    @staticmethod
+    def _drop_torn_line(file: Any) -> None:
+        size = file.seek(0, os.SEEK_END)
+        while size:
+            step = min(size, 1 << 16)
+            file.seek(size - step)
+            chunk = file.read(step)
+            if step == size or b"\n" in chunk:
+                keep = size - step + chunk.rfind(b"\n") + 1
+                break
+            size -= step
+        else:
+            return
+        if keep != os.fstat(file.fileno()).st_size:
+            file.truncate(keep)
+
+    def records(self, name: str, alike: bool = True) -> list[dict[str, Any]]:
+        """All whole lines of a file, oldest first, without their checksums; empty when there is none.
+
+        Args:
+            alike: whether a line with other keys than the first is an error.
+
+        Raises:
+            DamagedLine: a whole line is not JSON, has another checksum than its own, or none and other keys than the line before it
+                that has one.
+            DamagedFile: the file is saved in another encoding, or begins with zeros.
+            InputError: a line has other keys than the first, or the file cannot be read.
+        """
+        path = self.path(name)
+        found: list[dict[str, Any]] = []
+        for number, (_, record) in enumerate(self._read_lines(name), 1):
+            if record is None:
+                raise DamagedLine(
+                    f"line {number} of {path} is damaged",
+                    "JSON lines as nas wrote them",
+                    "a copy of it, or a new folder: run=runs/new",
+                )
+            found.append(record)
+            if alike and record.keys() != found[0].keys():
+                key = min(record.keys() ^ found[0].keys())
+                raise InputError(
+                    f"line {number} of {path} {'has' if key in record else 'lacks'} {key!r}, unlike line 1",
+                    "JSON lines as nas wrote them",
+                    "a copy of it, or a new folder: run=runs/new",
+                )
+        return found
+
+    def set_aside(self, name: str) -> list[int]:
+        """Moves the damaged lines of a file into NAME.damaged, and leaves the others as they are. A line that was cut off and has a
+        whole one behind it loses the cut-off part only.
+
+        Returns:
+            The numbers of the lines that were damaged, from 1; empty for a sound file, which is not written.
+
+        Raises:
+            InputError: the disk is full, or a file cannot be read or written. No line is lost.
+        """
+        lines = self._read_lines(name)
+        damaged = {number: line for number, (line, record) in enumerate(lines, 1) if record is None}
+        if damaged:
+            aside = f"{name}.damaged"
+            before = self.path(aside).read_bytes() if self.exists(aside) else b""
+            new = b"".join(line + b"\n" for line in damaged.values() if line + b"\n" not in before)
+            self.write_bytes(aside, before + new)
+            kept = [part for line, record in lines for part in (whole_parts(line) if record is None else [line])]
+            self.write_bytes(name, b"".join(part + b"\n" for part in kept))
+        return list(damaged)
+
+    def _read_lines(self, name: str) -> list[tuple[bytes, dict[str, Any] | None]]:
+        """Every whole line of a file without its line break, and its record; None where the line is damaged."""
+        path = self.path(name)
+        if not path.exists():
+            return []
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        if (
+            content[:4].count(0) > 1 or content[:1] > b"\x7f"
+        ):  # as UTF-16 begins; anything else is damage in a line, which is named
+            try:
+                decode(content)
+            except UnicodeDecodeError:
+                pass
+            except UnicodeError as error:
+                raise _damaged(path, str(error)) from None
+        found: list[tuple[bytes, dict[str, Any] | None]] = []
+        content = content.removeprefix(codecs.BOM_UTF8)
+        keys = None  # of the lines with a checksum, once there is one
+        for line in content.split(b"\n")[:-1]:
+            line = line.rstrip(b"\r")
+            record = record_of(line)
+            if record is not None:
+                if is_sealed(line):
+                    keys = record.keys()
+                elif keys is not None and record.keys() != keys:
+                    record = None
+            found.append((line, record))
+        return found

@@ -1,0 +1,139 @@
+"""Files of weights: networks, supernets and checkpoints, read and written through a store."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from nas.machine import memory
+from nas.runs.store import RunStore
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+from search_spaces.network import Network, build
+from supernet.optimisation import Optimisation
+
+ARCH, WEIGHTS = "arch.json", "weights.safetensors"
+
+
+def load_network(folder: str | Path, weights: str = WEIGHTS) -> Network:
+    """A network that `nas extract`, `nas retrain` or `nas convert` wrote, in evaluation mode, on the CPU.
+
+    Args:
+        weights: the file in the folder; `nas retrain` writes retrained-INIT-SEED.safetensors beside weights.safetensors.
+
+    Raises:
+        InputError: no network there, or a damaged one.
+    """
+    store = RunStore(folder)
+    if not store.exists(ARCH):
+        raise InputError(
+            f"{folder} holds no network ({ARCH} is missing)", "a folder that `nas extract` wrote", "nas extract run=RUN"
+        )
+    network = build(read_architecture(store.path(ARCH)))
+    load_tensors(store, weights, network)
+    return network.eval()
+
+
+def read_architecture(path: Path) -> Architecture:
+    """The architecture in an arch.json.
+
+    Raises:
+        InputError: it cannot be read, or is none.
+    """
+    text = RunStore(path.parent).read_text(path.name)
+    try:
+        return Architecture.from_json(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
+
+
+def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], about: dict[str, str]) -> None:
+    """Writes tensors as a safetensors file, atomically; `about` goes into its metadata, as JSON under "nas"."""
+    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    # One entry only: safetensors writes several in an order that changes from run to run.
+    store.write_bytes(name, save_safetensors(plain, {"nas": json.dumps(about, sort_keys=True)}))
+
+
+def read_tensors(store: RunStore, name: str) -> dict[str, Tensor]:
+    """
+    Raises:
+        InputError: the file is missing or damaged; it is left as it is.
+    """
+    try:
+        return load_safetensors(store.path(name).read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{store.path(name)} cannot be read ({error})",
+            "a whole safetensors file",
+            "restore it from a copy, or delete it and run the command that made it",
+        ) from None
+
+
+def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
+    """Loads a safetensors file into a module whose names and shapes it must have.
+
+    Raises:
+        InputError: damaged, or made for another network; the first difference is named.
+    """
+    tensors = read_tensors(store, name)
+    _check_shapes(store, name, tensors, module)
+    module.load_state_dict(tensors)
+
+
+def _check_shapes(store: RunStore, name: str, tensors: dict[str, Tensor], module: torch.nn.Module) -> None:
+    """
+    Raises:
+        InputError: the module has other names or shapes.
+    """
+    own = module.state_dict()
+    different = [
+        key
+        for key in own.keys() | tensors.keys()
+        if key not in own or key not in tensors or own[key].shape != tensors[key].shape
+    ]
+    if different:
+        key = min(different)
+        shapes = [list(t[key].shape) if key in t else "missing" for t in (tensors, own)]
+        raise InputError(
+            f"{store.path(name)} does not fit: {key} is {shapes[0]} in the file and {shapes[1]} here ({len(different)} such)",
+            "a file made for this architecture or space", "the run folder and version that made it",
+        )  # fmt: skip
+
+
+def save_checkpoint(store: RunStore, name: str, state: dict[str, Any]) -> None:
+    """Writes a checkpoint atomically. It is made in memory first: nothing half-written, whatever the disk does."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    store.write_bytes(name, buffer.getvalue())
+
+
+def load_checkpoint(store: RunStore, name: str, optimisation: Optimisation) -> None:
+    """Resumes from a checkpoint, if there is one.
+
+    Raises:
+        InputError: it is damaged, or was made for another network; it is left as it is.
+    """
+    path = store.path(name)
+    if not path.exists():
+        return
+    try:
+        # Onto the CPU: `load_state_dict` moves what belongs on the device, and Adam's step counts stay where they are read.
+        # From the file and not from its bytes in memory, which would be there beside the tensors.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what its zip reader, its unpickler or its storages raise
+        if memory.ran_out(error):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"checkpoint {path} is damaged ({reason[:120]})",
+            "a whole checkpoint",
+            f"rm {path} to train from the start, or restore it from a copy",
+        ) from None
+    _check_shapes(store, name, state["module"], optimisation.module)
+    optimisation.load_state_dict(state)
