@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from nas.commands.search import search as search
     from nas.commands.train import train as train
     from nas.config import Config as Config
-    from nas.parsing import load_config as load_config
+    from nas.config.parsing import load_config as load_config
     from nas.weights import load_network as load_network
 
 _WHERE = {
     "Config": "nas.config",
-    "load_config": "nas.parsing",
+    "load_config": "nas.config.parsing",
     "train": "nas.commands.train",
     "search": "nas.commands.search",
     "extract": "nas.commands.extract",

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from nas.config import Config
-from nas.helping import help_of, help_of_networks
+from nas.config.helping import help_of, help_of_networks
+from nas.config.parsing import load_config
 from nas.log import say
-from nas.parsing import load_config
 from nas.subjects import Asked, Networks, Timed
 from nas.subjects import parse as parse_networks
 from search_spaces.counting import worded
@@ -137,7 +137,7 @@ def run(arguments: list[str]) -> int:
         return 0
     if verb in ABOUT_NETWORKS:
         return about_networks(verb, rest)
-    for config in importlib.import_module("nas.configuring").configure(verb, rest):
+    for config in importlib.import_module("nas.config.effective").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
 

@@ -111,7 +111,9 @@ def for_resolution(arch: Architecture, resolution: int) -> Architecture:
         dims = (dim, stage.width)
         side, new = size_after(stage.embedding, dims, side, side)[0], size_after(stage.embedding, dims, new, new)[0]
         bias = stage.position_bias and resized("position_bias", stage.position_bias, side, new)
-        blocks = tuple(replace(block, position=resized("position", block.position, side, new)) for block in stage.blocks)
+        blocks = tuple(
+            replace(block, position=resized("position", block.position, side, new)) for block in stage.blocks
+        )
         stages.append(replace(stage, blocks=blocks, position_bias=bias))
         dim = stage.width
     return Architecture(

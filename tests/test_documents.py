@@ -10,7 +10,7 @@ import pytest
 
 from nas.cli import VERBS
 from nas.config import SECTIONS
-from nas.parsing import config_from, load_config
+from nas.config.parsing import config_from, load_config
 from nas.reporting import FRONT_COLUMNS, TRIAL_COLUMNS
 from search_spaces.named import load_space, space_names
 from search_spaces.registry import KINDS, parts

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Self
 
-from nas.configuring import configure
+from nas.config.effective import configure
 from nas.executors import check_ray
 from nas.run import open_run
 from nas.scalars import check_scalars

@@ -392,7 +392,12 @@ class DMixer(TokenMixer):
         Options(attention_ratio=0.0, head_dim=2, kernel_size=3, local="window", enhancer="conv1x1"),
     )
     takes_position_bias = True
-    centred = {"idconv.kernels": (2, 3), "dynamic.kernels": (2, 3), "predicted.expand": (1, 2), "depthwise.weight": (2, 3)}
+    centred = {
+        "idconv.kernels": (2, 3),
+        "dynamic.kernels": (2, 3),
+        "predicted.expand": (1, 2),
+        "depthwise.weight": (2, 3),
+    }
     trailing = {
         "osra.query.*": (0, 1), "osra.key.*": (0, 1), "osra.value.*": (0, 1),
         "osra.refine.*": (0,), "osra.reductions.*": (0,),

@@ -33,7 +33,12 @@ HEAD = Part.of("linear_head", norm="group_norm", dropout=0.0)
 
 
 ENHANCED = {"table_10_reduction_without_overlap": {"overlap": False}, "table_10_conv1x1": {"enhancer": "conv1x1"}}
-LOCAL = {"depthwise": "depthwise convolution", "window": "window attention", "dynamic": "dynamic convolution (DyConv)", "predicted": "predicted kernels (D-DWConv)"}
+LOCAL = {
+    "depthwise": "depthwise convolution",
+    "window": "window attention",
+    "dynamic": "dynamic convolution (DyConv)",
+    "predicted": "predicted kernels (D-DWConv)",
+}
 SCALES = {"3": (3,), "1_3": (1, 3), "1_3_5": (1, 3, 5), "1_3_5_7_9": (1, 3, 5, 7, 9)}
 NOTE = "the table's figures are not in the text at hand; the text has no more of the row than what it changes"
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from nas import machine
 from nas.budget import Budget
+from nas.config.parsing import config_from
 from nas.delivery import Target, accuracy_of, targets_of
 from nas.log import Progress, say
 from nas.measuring import NoisyMachine
-from nas.parsing import config_from
 from nas.plugins import import_plugins
 from nas.profiling import measure_networks
 from nas.records import WITHIN, DeviceTime, eligible, latest

@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas import machine
 from nas.config import Config
-from nas.configuring import run_config
+from nas.config.effective import run_config
 from nas.data import load_part
 from nas.evaluation import Accuracy, Evaluator, Raced, evaluate
 from nas.log import Progress

@@ -31,7 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from nas.configuring import configure
+from nas.config.effective import configure
 from nas.evaluation import Accuracy
 from nas.executors import Executor, make_executor
 from nas.run import Run, open_run

@@ -24,10 +24,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas import machine
+from nas.config.parsing import config_from
 from nas.evaluation import score
 from nas.executors import make_executor
 from nas.log import Progress, say
-from nas.parsing import config_from
 from nas.run import open_run
 from nas.searching import setup_of
 from nas.store import RunStore

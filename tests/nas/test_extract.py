@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from nas import load_network
-from nas.configuring import configure
+from nas.config.effective import configure
 from nas.evaluation import Evaluator, evaluate
 from nas.run import open_run
 from nas.searches import chosen_searches

@@ -16,9 +16,9 @@ from PIL import Image
 
 from nas import retrain, retraining
 from nas.config import DataConfig
+from nas.config.parsing import load_config
 from nas.data import load_part, make_split
 from nas.data.layout import like_a_part, part_named
-from nas.parsing import load_config
 from search_spaces.errors import InputError
 from tests.command_line import Commands, Result, contents
 

@@ -11,9 +11,9 @@ import torch
 
 from nas import load_config
 from nas.budget import Budget
+from nas.config.parsing import config_from
 from nas.limiting import check_search, limits_of
 from nas.memory import need_of
-from nas.parsing import config_from
 from search_spaces.costs import cost_named
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError

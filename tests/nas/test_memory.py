@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nas import memory
-from nas.configuring import configure
+from nas.config.effective import configure
 from search_spaces.named import load_space
 from tests.command_line import SEARCH, SPACE, Commands, Runs, cold, contents, make_images, results
 

@@ -12,7 +12,7 @@ import timm
 import torch
 
 from nas.commands.retrain import retrain
-from nas.configuring import configure
+from nas.config.effective import configure
 from nas.fingerprint import fingerprint
 from nas.measuring import NoisyMachine
 from nas.records import RecordError, Reference

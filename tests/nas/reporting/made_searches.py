@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.budget import Budget
+from nas.config.parsing import config_from
 from nas.objectives import parse_objectives
-from nas.parsing import config_from
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, Retraining
 from nas.reporting import SearchView, collect, write_report
 from nas.roles import spread

@@ -1,4 +1,4 @@
-"""What a run is configured with: a tree of frozen dataclasses. `nas.parsing` reads it from a TOML file and `key=value` overrides.
+"""What a run is configured with: a tree of frozen dataclasses. `nas.config.parsing` reads it from a TOML file and `key=value` overrides.
 
 Standard library only. Every value is checked here, before anything heavy is imported. What a key means is said once, beside its
 default; `nas VERB --help` prints it.
@@ -467,7 +467,7 @@ class Config:
             raise InputError("run is empty", "the path of a folder", "run=runs/mine")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and scalars; `nas.parsing.config_from(c.to_dict()) == c`."""
+        """Plain dicts, lists and scalars; `nas.config.parsing.config_from(c.to_dict()) == c`."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.config import SECTIONS, Config
+from nas.config.parsing import config_from, load_config
 from nas.log import say
-from nas.parsing import config_from, load_config
 from nas.searches import FREE, absolute, different, otherwise, read_search, search_names
 from nas.store import RunStore
 from search_spaces.errors import InputError
@@ -23,7 +23,7 @@ def configure(verb: str, arguments: list[str]) -> list[Config]:
         One configuration; for `extract` and `retrain` without a search, one for each search of the run.
 
     Raises:
-        InputError: see `nas.parsing.load_config`; also when a verb that needs a run is given a folder without one.
+        InputError: see `nas.config.parsing.load_config`; also when a verb that needs a run is given a folder without one.
     """
     file = None
     if arguments and "=" not in arguments[0]:
