@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from nas.goals.selection import Selected
 from nas.records import OVER, PREDICTED, WITHIN, Evaluation, latest
 from nas.searches import Search
-from nas.selection import Selected
 
 CARD = "card.json"
 

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas.budget import Budget, worded
 from nas.config import SearchConfig
+from nas.goals.budget import Budget, worded
+from nas.goals.roles import eligible_of, front_of, roles_of
 from nas.latency.accuracy import PredictionErrors, accuracy
 from nas.latency.profiles import differences_here, read_devices
 from nas.log import Progress
 from nas.measuring import NoisyMachine
 from nas.profiling import chunks, measure_some
 from nas.records import OVER, SAMPLER, WITHIN, DeviceTime, Evaluation, changed_speed, eligible, latest, refuted
-from nas.roles import eligible_of, front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
 from nas.timing import Timing, pooled

@@ -82,7 +82,7 @@ class Tally:
 
 
 Violations = Callable[[Architecture], Mapping[str, float]]
-"""Per limited cost, at most 0 where the limit is kept; see `nas.budget.Budget.violations`."""
+"""Per limited cost, at most 0 where the limit is kept; see `nas.goals.budget.Budget.violations`."""
 
 
 class _Member:

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.budget import Budget
-from nas.objectives import Objective
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective
 from nas.samplers.proposer import distributions_of, labels_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, costs_of
@@ -80,7 +80,7 @@ class Exact:
         )
 
     def _violation(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
-        """How far costs (n,) are outside the limits of one of them, as `nas.budget.Budget.violations` has it."""
+        """How far costs (n,) are outside the limits of one of them, as `nas.goals.budget.Budget.violations` has it."""
 
         def found(costs: np.ndarray) -> np.ndarray:
             if name in self._sparse:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.budget import worded
 from nas.cards import CARD
 from nas.evaluation import Evaluator, evaluate
+from nas.goals.budget import worded
 from nas.records import Evaluation
 from nas.run import Run
 from nas.searches import EVALUATED_BY, Search

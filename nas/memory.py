@@ -14,7 +14,7 @@ from torch import nn
 
 from nas import machine
 from nas.config import Config
-from nas.limiting import fit_of
+from nas.goals.limiting import fit_of
 from nas.log import say
 from nas.store import RunStore
 from search_spaces.errors import InputError

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias, cast
 
 from nas.evaluation import Raced, are_kept
+from nas.goals.objectives import SCORES
 from nas.log import say
-from nas.objectives import SCORES
 from nas.racing import WARM_UP, Contest, Outcome, Race, Rival
 from nas.records import SAMPLER, Evaluation, Origin
 from nas.searches import Search

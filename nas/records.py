@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from nas.budget import Budget
-from nas.objectives import Objective
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective
 from search_spaces.architecture import Architecture
 
 SAMPLER, BASELINE, GIVEN = "sampler", "baseline", "given"

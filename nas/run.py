@@ -9,16 +9,16 @@ from typing import Any
 import torch
 
 from nas import machine, memory
-from nas.budget import Budget
 from nas.config import Config, typed
 from nas.config.parsing import config_from
-from nas.costing import check_feasible, needed, prepare_costs
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.executors import check_guarded
+from nas.goals.budget import Budget
+from nas.goals.costing import check_feasible, needed, prepare_costs
+from nas.goals.limiting import KEY, budget_of, check_search, costs_of_training, narrow
+from nas.goals.objectives import parse_objectives
 from nas.inputs import check_unchanged, digests_of
 from nas.latency.profiles import check_covered
-from nas.limiting import KEY, budget_of, check_search, costs_of_training, narrow
-from nas.objectives import parse_objectives
 from nas.plugins import import_plugins
 from nas.searches import absolute
 from nas.store import RunStore

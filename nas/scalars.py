@@ -14,8 +14,8 @@ import math
 from collections.abc import Mapping
 
 from nas.config import Config
+from nas.goals.standing import Standing
 from nas.records import Evaluation
-from nas.standing import Standing
 from nas.store import RunStore
 from search_spaces.errors import InputError
 

@@ -18,12 +18,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from nas import machine
-from nas.budget import Budget
 from nas.config import FRONT, PAPERS, Config, RetrainConfig, SearchConfig, typed
 from nas.config.parsing import values_of
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective, parse_objectives
 from nas.inputs import check_unchanged, digests_of
 from nas.log import say
-from nas.objectives import Objective, parse_objectives
 from nas.records import DeviceTime, Evaluation, RecordError, Reference, Retraining, refuted
 from nas.store import OLDER_FOLDER, DamagedLine, RunStore
 from search_spaces.architecture import Architecture

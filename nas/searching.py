@@ -10,9 +10,14 @@ from dataclasses import replace
 from typing import cast
 
 from nas.baselines import hand_designed
-from nas.budget import Budget
 from nas.config import SearchConfig
-from nas.costing import (
+from nas.delivery import Delivery, about_devices, check_races, targets_of
+from nas.engine import Proposal, Space, Tally, run_search
+from nas.evaluation import Accuracy, EvaluatorSetup, Raced, raced, score
+from nas.exact import Exact
+from nas.executors import Executor
+from nas.goals.budget import Budget
+from nas.goals.costing import (
     Violations,
     check_feasible,
     excess_of,
@@ -25,18 +30,14 @@ from nas.costing import (
     sparse_costs,
     violations_of,
 )
-from nas.delivery import Delivery, about_devices, check_races, targets_of
-from nas.engine import Proposal, Space, Tally, run_search
-from nas.evaluation import Accuracy, EvaluatorSetup, Raced, raced, score
-from nas.exact import Exact
-from nas.executors import Executor
+from nas.goals.limiting import budget_of, check_search, limits_of
+from nas.goals.objectives import parse_objectives, principal_cost
+from nas.goals.roles import RANDOM, best_of
+from nas.goals.standing import Standing, box_of
 from nas.latency.profiles import check_covered
-from nas.limiting import budget_of, check_search, limits_of
 from nas.log import Progress, say
-from nas.objectives import parse_objectives, principal_cost
 from nas.races import Job, Races
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
-from nas.roles import RANDOM, best_of
 from nas.run import Run
 from nas.samplers import make_sampler, storage
 from nas.samplers.live import LiveStudies
@@ -55,7 +56,6 @@ from nas.searches import (
     start_search,
 )
 from nas.sources import Listed, Within
-from nas.standing import Standing, box_of
 from nas.starting import keep_starts, space_of, starts_of
 from nas.store import RunStore
 from nas.weights import ARCH, read_architecture

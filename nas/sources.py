@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from nas.budget import Budget
+from nas.goals.budget import Budget
 from search_spaces.architecture import Architecture
 from search_spaces.errors import OutsideBudget
 from search_spaces.feasible import FeasibleSampler

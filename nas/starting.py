@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nas.budget import worded
 from nas.config import FRONT, PAPERS, SearchConfig
+from nas.goals.budget import worded
+from nas.goals.roles import RANDOM, front_of
 from nas.log import say
 from nas.records import eligible
-from nas.roles import RANDOM, front_of
 from nas.run import Run
 from nas.searches import EVALUATIONS, Search, read_search, search_names
 from nas.store import RunStore

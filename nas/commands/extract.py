@@ -6,11 +6,11 @@ from pathlib import Path
 from nas.cards import card_of
 from nas.config import Config
 from nas.extraction import Extraction
+from nas.goals.selection import selected
 from nas.log import say
 from nas.memory import explained
 from nas.run import open_run
 from nas.searches import chosen_searches
-from nas.selection import selected
 from nas.store import RunStore, offering
 from search_spaces.errors import InputError
 

@@ -3,10 +3,11 @@
 from contextlib import closing
 
 from nas import machine
-from nas.budget import worded
 from nas.config import Config
 from nas.delivery import targets_of
 from nas.executors import Executor, Words, make_executor, workers_of
+from nas.goals.budget import worded
+from nas.goals.selection import selected
 from nas.log import say
 from nas.memory import explained
 from nas.records import Reference, Retraining
@@ -15,7 +16,6 @@ from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_el
 from nas.run import Run, open_run
 from nas.scalars import Scalars, check_scalars
 from nas.searches import REFERENCES, RETRAINED, Search, chosen_searches, settle_retraining
-from nas.selection import selected
 from nas.weights import WEIGHTS
 from search_spaces.errors import InputError
 

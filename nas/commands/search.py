@@ -5,13 +5,13 @@ from contextlib import closing
 from dataclasses import replace
 
 from nas import machine
-from nas.budget import worded
 from nas.config import Config
 from nas.executors import Words, make_executor, workers_of
+from nas.goals.budget import worded
+from nas.goals.roles import RANDOM, best_of, eligible_of, front_of
 from nas.log import say
 from nas.memory import explained
 from nas.records import eligible, latest
-from nas.roles import RANDOM, best_of, eligible_of, front_of
 from nas.run import Run, open_run
 from nas.scalars import check_scalars
 from nas.searches import CLOSED, Search, absolute

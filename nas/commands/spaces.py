@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from nas.config import Config
+from nas.goals.limiting import budget_of, costs_of_training, narrow
 from nas.latency.profiles import read_devices
-from nas.limiting import budget_of, costs_of_training, narrow
 from nas.log import say
 from nas.plugins import import_plugins
 from search_spaces.checking import check_parts

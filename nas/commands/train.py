@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.config import Config
+from nas.goals.limiting import costs_of_training, fit_of
 from nas.images import lines
-from nas.limiting import costs_of_training, fit_of
 from nas.log import Progress, say
 from nas.memory import explained
 from nas.run import Run, start_run

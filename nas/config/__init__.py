@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from nas.budget import LARGEST, Budget
 from nas.executors import check_executor
-from nas.objectives import parse_objectives
+from nas.goals.budget import LARGEST, Budget
+from nas.goals.objectives import parse_objectives
 from nas.runtimes import check_runtime
 from nas.samplers import check_sampler
 from search_spaces.costs import is_cost_name

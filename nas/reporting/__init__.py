@@ -13,12 +13,12 @@ Equal findings give equal bytes: there is no clock in any output. No space, no d
 read. matplotlib and pandas are imported here, when first needed, and nowhere else; numpy when times on devices are reported.
 """
 
+from nas.goals.roles import ROLES
 from nas.records import BASELINES, INITS
 from nas.reporting.findings import CostInfo, Findings, SearchFindings, SearchView, collect
 from nas.reporting.tables import FRONT_COLUMNS, MEASURED_COLUMNS, TRIAL_COLUMNS
 from nas.reporting.terminal import table
 from nas.reporting.write import write_report
-from nas.roles import ROLES
 
 __all__ = [
     "BASELINES",

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from nas.objectives import Objective
+from nas.goals.objectives import Objective
+from nas.goals.roles import RANDOM
 from nas.records import BASELINE, GIVEN, INITS, Evaluation
 from nas.reporting.chart import Band, Chart, Layer, Mark, Scale, across, extent
 from nas.reporting.findings import CostInfo, Network, SearchFindings
 from nas.reporting.words import SCORE_NAMES, amount, axis_name, compact, plain, plural, sampler_name, spoken
-from nas.roles import RANDOM
 
 _BASELINE_SHAPES = {"smallest": "down", "hand_designed": "star", "largest": "up"}
 

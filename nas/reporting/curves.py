@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from nas.pareto import hypervolume, hypervolume_curve
+from nas.goals.pareto import hypervolume, hypervolume_curve
 from nas.records import Evaluation
 from nas.reporting.chart import Chart, Layer, Mark, Scale, extent
 from nas.reporting.charts import looks

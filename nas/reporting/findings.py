@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.budget import Budget
-from nas.objectives import Objective, principal_cost
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective, principal_cost
+from nas.goals.roles import RANDOM, ROLES, axes, best_of, eligible_of, front_of, roles_of
 from nas.records import INITS, SAMPLER, DeviceTime, Evaluation, Reference, Retraining, eligible, latest, refuted
 from nas.reporting.words import plain
-from nas.roles import RANDOM, ROLES, axes, best_of, eligible_of, front_of, roles_of
 from search_spaces.architecture import Architecture
 
 

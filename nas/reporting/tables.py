@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nas.goals.roles import ROLES
 from nas.records import KINDS, OVER, PREDICTED, WITHIN, Evaluation
 from nas.reporting.findings import CostInfo, Findings, Network, SearchFindings
 from nas.reporting.words import plain
-from nas.roles import ROLES
 from search_spaces.architecture import Architecture
 
 _RETRAINED_COLUMNS = {

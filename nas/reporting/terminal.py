@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from nas.objectives import Objective
+from nas.goals.objectives import Objective
 from nas.records import INITS
 from nas.reporting.findings import CostInfo, Findings, Network, SearchFindings
 from nas.reporting.words import compact, cost_name, objective_name, plain, plural, shorten

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from nas.budget import Budget
+from nas.goals.budget import Budget
 
 LATENCY = "latency_ms"
 """The cost of a device's time, with or without `@` and its name."""
@@ -130,7 +130,7 @@ def bounds(budget: Budget, name: str) -> str:
 
 
 SCORE_NAMES = {"top1": "top-1", "loss": "loss"}
-"""What is measured on images, as a reader knows it; both are in `nas.objectives.SCORES`."""
+"""What is measured on images, as a reader knows it; both are in `nas.goals.objectives.SCORES`."""
 
 
 def objective_name(name: str) -> str:

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.objectives import Objective
+from nas.goals.objectives import Objective
 from nas.samplers.informed import InformedSampler
 from nas.samplers.memory import TrialMemory, distribution_of
 from search_spaces.architecture import Value

@@ -30,8 +30,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas.budget import Budget
-from nas.objectives import Objective
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective
 from nas.records import SAMPLER, Evaluation
 from nas.samplers.proposer import labels_of
 from search_spaces.space import SearchSpace

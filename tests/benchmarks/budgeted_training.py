@@ -74,8 +74,8 @@ def draw_networks(options: argparse.Namespace, budget: str) -> list[str]:
     """JSON texts of feasible networks, different ones."""
     import random
 
-    from nas.budget import Budget
-    from nas.limiting import limits_of, narrow
+    from nas.goals.budget import Budget
+    from nas.goals.limiting import limits_of, narrow
     from search_spaces.limits import outside
     from search_spaces.named import load_space
 
@@ -101,7 +101,7 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
 
     from nas import load_config
     from nas.evaluation import Evaluator
-    from nas.limiting import fit_of
+    from nas.goals.limiting import fit_of
     from nas.memory import need_of
     from nas.run import start_run
     from search_spaces.architecture import Architecture

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas import machine
-from nas.budget import Budget
 from nas.config.parsing import config_from
 from nas.delivery import Target, accuracy_of, targets_of
+from nas.goals.budget import Budget
 from nas.log import Progress, say
 from nas.measuring import NoisyMachine
 from nas.plugins import import_plugins

@@ -43,9 +43,9 @@ from nas.config import Config
 from nas.config.effective import run_config
 from nas.data import load_part
 from nas.evaluation import Accuracy, Evaluator, Raced, evaluate
+from nas.goals.pareto import front
 from nas.log import Progress
 from nas.memory import available
-from nas.pareto import front
 from nas.racing import Contest, Race, Rival
 from nas.records import Evaluation
 from nas.run import open_run

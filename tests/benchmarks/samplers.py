@@ -34,7 +34,7 @@ from typing import Any, cast
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas.engine import Proposal, Tally, run_search
-from nas.objectives import parse_objectives
+from nas.goals.objectives import parse_objectives
 from nas.samplers import NAMES, make_sampler
 from nas.samplers.proposer import Proposer, distributions_of, labels_of
 from search_spaces.named import load_space

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.budget import UNKNOWN, Budget, quantity, rounded_down, rounded_up, worded
 from nas.config import _NAME, SearchConfig
+from nas.goals.budget import UNKNOWN, Budget, quantity, rounded_down, rounded_up, worded
 from search_spaces.errors import InputError
 
 NAMES = st.sampled_from(["macs", "params", "activations", "latency_ms", "latency_ms@pi5", "latency_ms@a-b.2_c"])

@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 
 from nas import extract, load_config, report, retrain, search, train
-from nas.budget import Budget
 from nas.cli import VERBS
 from nas.config import SECTIONS
 from nas.config.effective import configure
+from nas.goals.budget import Budget
 from nas.store import RunStore
 from search_spaces.counting import decimal, worded
 from search_spaces.named import load_space, space_names

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.budget import Budget
 from nas.config import SearchConfig
-from nas.costing import check_feasible, excess_of, nearest_within, prepare_costs, violations_of
+from nas.goals.budget import Budget
+from nas.goals.costing import check_feasible, excess_of, nearest_within, prepare_costs, violations_of
 from nas.records import SAMPLER
 from nas.searches import read_search
 from nas.store import RunStore

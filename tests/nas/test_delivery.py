@@ -12,18 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nas.budget import Budget
 from nas.cards import COUNTED, card_of
 from nas.config import SearchConfig
-from nas.costing import prepare_costs
 from nas.delivery import TOGETHER, Delivery, Target, about_devices, targets_of
 from nas.fingerprint import fingerprint
+from nas.goals.budget import Budget
+from nas.goals.costing import prepare_costs
+from nas.goals.roles import front_of, roles_of
+from nas.goals.selection import Selected
 from nas.measuring import NoisyMachine
 from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
-from nas.roles import front_of, roles_of
 from nas.runtimes import Setting
 from nas.searches import RUNNING, Search
-from nas.selection import Selected
 from nas.store import RunStore
 from nas.timing import Timing, pooled
 from search_spaces.architecture import Architecture

@@ -11,7 +11,7 @@ import pytest
 from optuna.samplers import RandomSampler
 
 from nas.engine import Proposal, Tally, run_search
-from nas.objectives import parse_objectives
+from nas.goals.objectives import parse_objectives
 from nas.samplers import make_sampler
 from nas.samplers.proposer import Proposer
 from search_spaces.errors import InputError, OutsideBudget

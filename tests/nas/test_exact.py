@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.budget import Budget
-from nas.costing import excess_of, violations_of
 from nas.exact import Exact
-from nas.objectives import parse_objectives
+from nas.goals.budget import Budget
+from nas.goals.costing import excess_of, violations_of
+from nas.goals.objectives import parse_objectives
 from nas.samplers import make_sampler
 from nas.samplers.proposer import Proposer, labels_of
 from nas.sources import Listed

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from nas import load_network
 from nas.config.effective import configure
 from nas.evaluation import Evaluator, evaluate
+from nas.goals.selection import selected
 from nas.run import open_run
 from nas.searches import chosen_searches
-from nas.selection import selected
 from nas.weights import WEIGHTS
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs

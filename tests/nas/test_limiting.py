@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from nas import load_config
-from nas.budget import Budget
 from nas.config.parsing import config_from
-from nas.limiting import check_search, limits_of
+from nas.goals.budget import Budget
+from nas.goals.limiting import check_search, limits_of
 from nas.memory import need_of
 from search_spaces.costs import cost_named
 from search_spaces.costs.macs import macs

@@ -17,8 +17,8 @@ import nas as verbs
 import nas.evaluation
 import nas.searching
 from nas import load_config
-from nas.budget import Budget
 from nas.config import SearchConfig
+from nas.goals.budget import Budget
 from nas.records import SAMPLER, Evaluation
 from nas.run import open_run
 from nas.searches import read_search, search_names

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nas.objectives import Objective, parse_objectives, principal_cost
+from nas.goals.objectives import Objective, parse_objectives, principal_cost
 from search_spaces.errors import InputError
 
 

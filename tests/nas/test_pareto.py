@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.objectives import parse_objectives
-from nas.pareto import Point, front, hypervolume, hypervolume_curve, losses, spread_over
+from nas.goals.objectives import parse_objectives
+from nas.goals.pareto import Point, front, hypervolume, hypervolume_curve, losses, spread_over
 
 
 def grid(dimensions: int, most: int = 14) -> st.SearchStrategy[list[Point]]:
@@ -192,7 +192,7 @@ def test_losses() -> None:
 
 def test_two_objectives_need_no_library() -> None:
     code = (
-        "import sys; from nas.pareto import front, hypervolume_curve, spread_over\n"
+        "import sys; from nas.goals.pareto import front, hypervolume_curve, spread_over\n"
         "p = [(-1, 2), (-2, 3)]; front(p); hypervolume_curve(p, (0, 4)); spread_over(p, 1)\n"
         "assert not {'moocore', 'numpy', 'torch'} & set(sys.modules)\n"
         "front([(1, 2, 3)]); assert 'moocore' in sys.modules"

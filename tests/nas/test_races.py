@@ -19,13 +19,13 @@ import nas.searching
 from nas import load_config
 from nas.evaluation import Evaluator, Raced
 from nas.fingerprint import fingerprint
+from nas.goals.selection import selected
 from nas.races import OUTCOMES, Job, Races
 from nas.racing import Race
 from nas.records import BASELINE, SAMPLER, Evaluation, Origin, eligible
 from nas.run import open_run
 from nas.runtimes import Setting
 from nas.searches import FINISHED, Search, evaluated_before, read_search
-from nas.selection import selected
 from nas.store import RunStore
 from search_spaces.errors import InputError
 from tests.nas.test_inputs import profile

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from nas.pareto import front
+from nas.goals.pareto import front
 from nas.racing import (
     BEST,
     FINE,

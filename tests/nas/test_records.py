@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from nas.budget import Budget
-from nas.objectives import parse_objectives
+from nas.goals.budget import Budget
+from nas.goals.objectives import parse_objectives
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, RecordError, Retraining, eligible
 from search_spaces.named import load_space
 

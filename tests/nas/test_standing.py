@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from nas.budget import Budget
-from nas.objectives import Objective, parse_objectives
-from nas.pareto import hypervolume
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective, parse_objectives
+from nas.goals.pareto import hypervolume
+from nas.goals.roles import best_of, front_of
+from nas.goals.standing import Standing, box_of
 from nas.records import BASELINE, SAMPLER, Evaluation, Origin, eligible
-from nas.roles import best_of, front_of
-from nas.standing import Standing, box_of
 from search_spaces.named import load_space
 from search_spaces.space import SearchSpace
 

@@ -10,8 +10,8 @@ import pytest
 import nas as verbs
 from nas import load_config
 from nas.config import SearchConfig
+from nas.goals.roles import front_of
 from nas.records import SAMPLER, eligible
-from nas.roles import front_of
 from nas.run import open_run
 from nas.searches import Search
 from nas.starting import Start, starts_of

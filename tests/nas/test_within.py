@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from nas.budget import Budget
-from nas.costing import excess_of, violations_of
+from nas.goals.budget import Budget
+from nas.goals.costing import excess_of, violations_of
 from nas.sources import Within
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of

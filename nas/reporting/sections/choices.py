@@ -2,11 +2,11 @@
 
 from collections import Counter
 
+from nas.goals.roles import RANDOM
 from nas.records import Evaluation
 from nas.reporting.markup import Html, h
 from nas.reporting.sections.place import Place, section
 from nas.reporting.words import plural, sampler_name
-from nas.roles import RANDOM
 
 
 def choices(place: Place) -> Html:

@@ -1,6 +1,6 @@
 """The result in a paragraph and a row of numbers: of one search, or of all."""
 
-from nas.objectives import Objective
+from nas.goals.objectives import Objective
 from nas.records import INITS, SAMPLER, Evaluation
 from nas.reporting.findings import Findings, SearchFindings
 from nas.reporting.markup import Html, h, join

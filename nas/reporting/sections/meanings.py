@@ -1,6 +1,6 @@
 """What each number means, for a reader who knows none of the words."""
 
-from nas.objectives import Objective
+from nas.goals.objectives import Objective
 from nas.reporting.findings import CostInfo, Findings
 from nas.reporting.markup import Html, h, join
 from nas.reporting.sections.place import section

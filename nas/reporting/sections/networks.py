@@ -2,13 +2,13 @@
 
 import math
 
-from nas.objectives import Objective
+from nas.goals.objectives import Objective
+from nas.goals.roles import ROLES
 from nas.records import OVER, PREDICTED, DeviceTime, Reference
 from nas.reporting.findings import Network, Result, SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
 from nas.reporting.sections.place import Place, section
 from nas.reporting.words import amount, axis_name, compact, cost_name, exactly, plural, spoken
-from nas.roles import ROLES
 
 
 def networks(place: Place) -> Html:

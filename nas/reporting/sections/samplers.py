@@ -1,12 +1,12 @@
 """How fast each sampler found it: hypervolume, and a table of the samplers."""
 
+from nas.goals.roles import best_of
 from nas.reporting.curves import Box, box, hypervolume_chart, hypervolume_curves
 from nas.reporting.drawing import chart_figure
 from nas.reporting.findings import SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
 from nas.reporting.sections.place import Place, section
 from nas.reporting.words import SCORE_NAMES, amount, listed, sampler_name
-from nas.roles import best_of
 
 
 def samplers(place: Place) -> Html:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.budget import Budget
 from nas.config.parsing import config_from
-from nas.objectives import parse_objectives
+from nas.goals.budget import Budget
+from nas.goals.objectives import parse_objectives
+from nas.goals.roles import spread
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, Retraining
 from nas.reporting import SearchView, collect, write_report
-from nas.roles import spread
 from nas.store import RunStore
 from search_spaces.architecture import Architecture, Block, Part, Stage
 

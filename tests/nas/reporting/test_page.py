@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nas.budget import Budget
-from nas.pareto import hypervolume
+from nas.goals.budget import Budget
+from nas.goals.pareto import hypervolume
+from nas.goals.roles import best_of, front_of, roles_of, spread
 from nas.records import BASELINE, SAMPLER, Origin, eligible
 from nas.reporting import (
     BASELINES,
@@ -27,7 +28,6 @@ from nas.reporting import (
 from nas.reporting.chart import Scale
 from nas.reporting.mixers import Mixers
 from nas.reporting.words import compact
-from nas.roles import best_of, front_of, roles_of, spread
 from nas.store import RunStore
 from search_spaces.architecture import Architecture, Block, Part, Stage
 from tests.nas.reporting.made_searches import (

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.budget import Budget
-from nas.pareto import hypervolume
+from nas.goals.budget import Budget
+from nas.goals.pareto import hypervolume
+from nas.goals.roles import best_of, spread
 from nas.records import BASELINE, SAMPLER, Evaluation, Origin, eligible
 from nas.reporting import (
     BASELINES,
@@ -22,7 +23,6 @@ from nas.reporting import (
 from nas.reporting.charts import overview_chart
 from nas.reporting.findings import shared
 from nas.reporting.words import compact
-from nas.roles import best_of, spread
 from nas.store import RunStore
 from tests.nas.reporting.made_searches import (
     reported,

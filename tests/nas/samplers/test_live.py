@@ -14,7 +14,7 @@ from wsgiref.util import setup_testing_defaults
 import optuna
 import pytest
 
-from nas.objectives import Objective
+from nas.goals.objectives import Objective
 from nas.records import BASELINE, Evaluation, Origin
 from nas.samplers import storage
 from nas.samplers.live import EVERY, LiveStudies

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.objectives import parse_objectives
+from nas.goals.objectives import parse_objectives
 from nas.samplers import make_sampler
 from nas.samplers.memory import TrialMemory, distribution_of
 from nas.samplers.proposer import Proposer, labels_of

@@ -12,8 +12,8 @@ from typing import Any
 import optuna
 import pytest
 
-from nas.budget import Budget
-from nas.objectives import Objective
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective
 from nas.records import BASELINE, SAMPLER, Evaluation, Origin
 from nas.samplers.proposer import labels_of
 from nas.samplers.storage import Search, write_studies

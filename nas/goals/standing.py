@@ -9,9 +9,9 @@ report for this search; else the boxes differ, and so do the numbers.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from nas.budget import Budget, worded
-from nas.objectives import Objective, principal_cost
-from nas.pareto import dominates, hypervolume, losses
+from nas.goals.budget import Budget, worded
+from nas.goals.objectives import Objective, principal_cost
+from nas.goals.pareto import dominates, hypervolume, losses
 from nas.records import Evaluation, eligible
 
 BEYOND = 1.1

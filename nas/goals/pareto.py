@@ -9,7 +9,7 @@ standard library only; from three up, moocore does the work, imported here alone
 import math
 from collections.abc import Sequence
 
-from nas.objectives import Objective, Scored
+from nas.goals.objectives import Objective, Scored
 
 Point = Sequence[float]
 """One number for each objective; smaller is better."""

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nas.budget import UNKNOWN, Budget
 from nas.config import SearchConfig
+from nas.goals.budget import UNKNOWN, Budget
+from nas.goals.objectives import Objective, parse_objectives
 from nas.latency.profiles import add_profiles
-from nas.objectives import Objective, parse_objectives
 from search_spaces.architecture import Architecture
 from search_spaces.costs import BUILT_IN, cost_named, cost_names, costs_of
 from search_spaces.costs.table import read_costs
@@ -115,7 +115,7 @@ Violations = Callable[[Architecture], Mapping[str, float]]
 
 
 def violations_of(budget: Budget, sparse: Sequence[str] = ()) -> Violations:
-    """Per limited cost, how far an architecture is outside its limits: see `nas.budget.Budget.violations`.
+    """Per limited cost, how far an architecture is outside its limits: see `nas.goals.budget.Budget.violations`.
 
     Args:
         sparse: costs that are needed and known for some networks only: any other network is infeasible.

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from nas.budget import Budget
 from nas.config import Config, TrainConfig
-from nas.costing import check_limits, measured_costs, prepare_costs, refusal
+from nas.goals.budget import Budget
+from nas.goals.costing import check_limits, measured_costs, prepare_costs, refusal
 from nas.latency.profiles import add_profiles, check_covered
 from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError, OutsideBudget

@@ -1,13 +1,13 @@
 """Why a network matters: its roles in a search. Extraction, retraining and the report ask here, so that they agree.
 
-Standard library only (see `nas.pareto` for three objectives and more).
+Standard library only (see `nas.goals.pareto` for three objectives and more).
 """
 
 from collections.abc import Collection, Iterable, Sequence
 
-from nas.budget import Budget
-from nas.objectives import Objective, principal_cost
-from nas.pareto import front, losses, spread_over
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective, principal_cost
+from nas.goals.pareto import front, losses, spread_over
 from nas.records import BASELINE, BASELINES, GIVEN, SAMPLER, Evaluation, eligible
 
 RANDOM = "random"
