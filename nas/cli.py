@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"nas: {error}", sys.stderr)
         return 2
     except (MemoryError, ImportError) as error:
-        # While torch is imported, want of memory is an error of the loader. What a verb needs later is said by nas.memory.
+        # While torch is imported, want of memory is an error of the loader. What a verb needs later is said by nas.machine.memory.
         if isinstance(error, ImportError) and "failed to map segment" not in str(error):
             raise
         refusal = InputError(

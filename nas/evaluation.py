@@ -16,7 +16,7 @@ from nas import machine
 from nas.config import Config
 from nas.data import Part, Split, load_part
 from nas.data.part import MEMORY_LIMIT
-from nas.memory import available
+from nas.machine.memory import available
 from nas.plugins import import_plugins
 from nas.racing import Outcome, Race
 from search_spaces.architecture import Architecture

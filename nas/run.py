@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nas import machine, memory
+from nas import machine
 from nas.config import Config, typed
 from nas.config.parsing import config_from
 from nas.data import Part, Split, check_part, load_part, make_split
@@ -19,6 +19,7 @@ from nas.goals.limiting import KEY, budget_of, check_search, costs_of_training, 
 from nas.goals.objectives import parse_objectives
 from nas.inputs import check_unchanged, digests_of
 from nas.latency.profiles import check_covered
+from nas.machine import memory
 from nas.plugins import import_plugins
 from nas.searches import absolute
 from nas.store import RunStore

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nas.memory import available
+from nas.machine.memory import available
 from nas.runtimes import Setting, keep_in, make_runtime, prepare_all
 from nas.timing import SelfTimed
 from search_spaces.architecture import Architecture

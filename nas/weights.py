@@ -11,7 +11,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from nas import memory
+from nas.machine import memory
 from nas.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas import machine, memory
+from nas import machine
 from nas.fingerprint import fingerprint
 from nas.log import Progress, say
+from nas.machine import memory
 from nas.measuring import Measurement, measure
 from nas.networks import Subject, subjects
 from nas.runtimes import Runtime, Setting, make_runtime

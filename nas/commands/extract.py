@@ -8,7 +8,7 @@ from nas.config import Config
 from nas.extraction import Extraction
 from nas.goals.selection import selected
 from nas.log import say
-from nas.memory import explained
+from nas.machine.memory import explained
 from nas.run import open_run
 from nas.searches import chosen_searches
 from nas.store import RunStore, offering

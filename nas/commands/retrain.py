@@ -9,7 +9,7 @@ from nas.executors import Executor, Words, make_executor, workers_of
 from nas.goals.budget import worded
 from nas.goals.selection import selected
 from nas.log import say
-from nas.memory import explained
+from nas.machine.memory import explained
 from nas.records import Reference, Retraining
 from nas.references import reference_costs, reference_latencies, reference_model
 from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_elsewhere, run_jobs

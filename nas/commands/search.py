@@ -10,7 +10,7 @@ from nas.executors import Words, make_executor, workers_of
 from nas.goals.budget import worded
 from nas.goals.roles import RANDOM, best_of, eligible_of, front_of
 from nas.log import say
-from nas.memory import explained
+from nas.machine.memory import explained
 from nas.records import eligible, latest
 from nas.run import Run, open_run
 from nas.scalars import check_scalars

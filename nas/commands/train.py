@@ -8,7 +8,7 @@ from nas.config import Config
 from nas.goals.limiting import costs_of_training, fit_of
 from nas.images import lines
 from nas.log import Progress, say
-from nas.memory import explained
+from nas.machine.memory import explained
 from nas.run import Run, start_run
 from nas.scalars import Scalars, check_scalars
 from nas.weights import load_checkpoint, save_checkpoint, save_tensors

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from nas.environment import variable
 from nas.log import say
+from nas.machine.environment import variable
 from search_spaces.errors import InputError
 
 VARIABLE = "NAS_EXECUTOR"

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nas.environment import variable
+from nas.machine.environment import variable
 from nas.runtimes import Setting
 from nas.runtimes.cuda import graphed
 from nas.runtimes.forms import check_device, check_outputs, folded, outputs_of, placed, placed_inputs, set_threads

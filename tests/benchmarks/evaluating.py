@@ -45,7 +45,7 @@ from nas.data import load_part
 from nas.evaluation import Accuracy, Evaluator, Raced, evaluate
 from nas.goals.pareto import front
 from nas.log import Progress
-from nas.memory import available
+from nas.machine.memory import available
 from nas.racing import Contest, Race, Rival
 from nas.records import Evaluation
 from nas.run import open_run

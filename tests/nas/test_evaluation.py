@@ -10,7 +10,7 @@ import nas.evaluation
 from nas import load_config
 from nas.data import Split
 from nas.evaluation import ROOM, EvaluatorSetup, evaluate
-from nas.memory import Available
+from nas.machine.memory import Available
 from search_spaces.named import read_space
 
 

@@ -13,7 +13,7 @@ from nas import load_config
 from nas.config.parsing import config_from
 from nas.goals.budget import Budget
 from nas.goals.limiting import check_search, limits_of
-from nas.memory import need_of
+from nas.machine.memory import need_of
 from search_spaces.costs import cost_named
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
