@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from nas.counters import counted
-from nas.delivery import in_full
-from nas.measuring import NoisyMachine, measure
+from nas.measuring.delivery import in_full
+from nas.measuring.noise import NoisyMachine, measure
+from nas.measuring.timing import Timing
 from nas.runtimes import Setting, make_runtime
-from nas.timing import Timing
 from nas.timm_models import TIMM, fresh_model, name_in_timm
 from search_spaces.errors import InputError
 

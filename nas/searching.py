@@ -11,7 +11,6 @@ from typing import cast
 
 from nas.baselines import hand_designed
 from nas.config import SearchConfig
-from nas.delivery import Delivery, about_devices, check_races, targets_of
 from nas.engine import Proposal, Space, Tally, run_search
 from nas.evaluation import Accuracy, EvaluatorSetup, Raced, raced, score
 from nas.exact import Exact
@@ -36,6 +35,7 @@ from nas.goals.roles import RANDOM, best_of
 from nas.goals.standing import Standing, box_of
 from nas.latency.profiles import check_covered
 from nas.log import Progress, say
+from nas.measuring.delivery import Delivery, about_devices, check_races, targets_of
 from nas.races import Job, Races
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
 from nas.run import Run

@@ -14,15 +14,15 @@ import torch
 from torch import nn
 
 from nas import machine
-from nas.fingerprint import fingerprint
 from nas.log import Progress, say
 from nas.machine import memory
-from nas.measuring import Measurement, measure
+from nas.measuring.fingerprint import fingerprint
+from nas.measuring.noise import Measurement, measure
+from nas.measuring.timing import Timing
 from nas.networks import Subject, subjects
 from nas.runtimes import Runtime, Setting, make_runtime
 from nas.store import RunStore
 from nas.subjects import Timed
-from nas.timing import Timing
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded
 

@@ -4,12 +4,12 @@ from contextlib import closing
 
 from nas import machine
 from nas.config import Config
-from nas.delivery import targets_of
 from nas.executors import Executor, Words, make_executor, workers_of
 from nas.goals.budget import worded
 from nas.goals.selection import selected
 from nas.log import say
 from nas.machine.memory import explained
+from nas.measuring.delivery import targets_of
 from nas.records import Reference, Retraining
 from nas.references import reference_costs, reference_latencies, reference_model
 from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_elsewhere, run_jobs

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nas.measuring import Noise
+from nas.measuring.noise import Noise
+from nas.measuring.timing import Timing
 from nas.store import RunStore, offering
-from nas.timing import Timing
 from search_spaces.errors import InputError
 from search_spaces.units import Unit
 

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nas.fingerprint import check_cores, fingerprint
 from nas.latency.accuracy import accuracy, kendall_tau
 from nas.latency.features import unit_features
 from nas.latency.fitting import BETTER, MACS, Calibration, Fitted
@@ -22,12 +21,22 @@ from nas.latency.learned import FEWEST, NetworkModel, fit_networks
 from nas.latency.learned_costs import units_of
 from nas.latency.profiles import differences_here, elsewhere
 from nas.log import Progress, say
-from nas.measuring import DRIFT, NoisyMachine
-from nas.profiling import UNIT_ERROR, calibrating, chunks, companions, in_rounds, measure_some, spread_networks, worst
-from nas.run_cache import Item, RunCache, params_of, room
+from nas.measuring.fingerprint import check_cores, fingerprint
+from nas.measuring.noise import DRIFT, NoisyMachine
+from nas.measuring.profiling import (
+    UNIT_ERROR,
+    calibrating,
+    chunks,
+    companions,
+    in_rounds,
+    measure_some,
+    spread_networks,
+    worst,
+)
+from nas.measuring.run_cache import Item, RunCache, params_of, room
+from nas.measuring.timing import Timing, pooled
 from nas.runtimes import Setting, make_runtime
 from nas.store import RunStore, offering
-from nas.timing import Timing, pooled
 from search_spaces.architecture import Architecture
 from search_spaces.costs.latency import FORMAT, DeviceModel, UnitTimes, model_of, read_model, representatives, text_of
 from search_spaces.costs.pieces import cost

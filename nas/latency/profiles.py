@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from nas.fingerprint import check_cores, fingerprint, same_device
 from nas.latency.unit_tables import is_unit_table, read_unit_table
 from nas.log import say
+from nas.measuring.fingerprint import check_cores, fingerprint, same_device
 from nas.runtimes import Setting
 from search_spaces.costs import BUILT_IN, Cost, cost_named, cost_names
 from search_spaces.costs.latency import LATENCY, DeviceModel, add_model, read_model

@@ -110,7 +110,7 @@ class Runtime(Protocol):
             setting: one that is settled.
 
         Returns:
-            A function that gives the outputs. Its work is done when it returns, unless it is `nas.timing.SelfTimed`.
+            A function that gives the outputs. Its work is done when it returns, unless it is `nas.measuring.timing.SelfTimed`.
 
         Raises:
             InputError: the runtime cannot run this module.

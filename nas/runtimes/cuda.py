@@ -13,7 +13,7 @@ WARM_UP = 0.2
 
 
 class CudaRun:
-    """Something that runs on a GPU; `nas.timing.SelfTimed`, since a call only starts the work.
+    """Something that runs on a GPU; `nas.measuring.timing.SelfTimed`, since a call only starts the work.
 
     Args:
         run: starts the work once.

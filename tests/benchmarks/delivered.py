@@ -18,16 +18,16 @@ from pathlib import Path
 
 from nas import machine
 from nas.config.parsing import config_from
-from nas.delivery import Target, accuracy_of, targets_of
 from nas.goals.budget import Budget
 from nas.log import Progress, say
-from nas.measuring import NoisyMachine
+from nas.measuring.delivery import Target, accuracy_of, targets_of
+from nas.measuring.noise import NoisyMachine
+from nas.measuring.profiling import measure_networks
+from nas.measuring.timing import Timing
 from nas.plugins import import_plugins
-from nas.profiling import measure_networks
 from nas.records import WITHIN, DeviceTime, eligible, latest
 from nas.searches import Search, read_search, search_names
 from nas.store import RunStore
-from nas.timing import Timing
 from search_spaces.architecture import Architecture
 
 

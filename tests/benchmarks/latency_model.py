@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from nas import machine
 from nas.latency.making import ALL, NETWORKS, NONE, Plan, make_profile, prepare_profile
 from nas.log import say
-from nas.measuring import NoisyMachine
+from nas.measuring.noise import NoisyMachine
 from nas.runtimes import Setting, make_runtime
 from search_spaces.costs.latency import read_model
 from search_spaces.named import load_space

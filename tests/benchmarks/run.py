@@ -30,7 +30,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 
 from nas import machine
-from nas.timing import FEWEST, time_interleaved
+from nas.measuring.timing import FEWEST, time_interleaved
 from search_spaces.architecture import Architecture
 from search_spaces.costs import pieces
 from search_spaces.named import load_space

@@ -246,9 +246,9 @@ def test_a_time_limit_that_is_too_short_ends_in_times(nas: Commands, tmp_path: P
 SLOWING = """\
 import time
 
-import nas.profiling
+import nas.measuring.profiling
 
-nas.profiling.WAITS = ()  # it is no quieter a little later
+nas.measuring.profiling.WAITS = ()  # it is no quieter a little later
 
 
 class Slowing:

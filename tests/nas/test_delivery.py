@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from nas.cards import COUNTED, card_of
 from nas.config import SearchConfig
-from nas.delivery import TOGETHER, Delivery, Target, about_devices, targets_of
-from nas.fingerprint import fingerprint
 from nas.goals.budget import Budget
 from nas.goals.costing import prepare_costs
 from nas.goals.roles import front_of, roles_of
 from nas.goals.selection import Selected
-from nas.measuring import NoisyMachine
+from nas.measuring.delivery import TOGETHER, Delivery, Target, about_devices, targets_of
+from nas.measuring.fingerprint import fingerprint
+from nas.measuring.noise import NoisyMachine
+from nas.measuring.timing import Timing, pooled
 from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
 from nas.runtimes import Setting
 from nas.searches import RUNNING, Search
 from nas.store import RunStore
-from nas.timing import Timing, pooled
 from search_spaces.architecture import Architecture
 from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError

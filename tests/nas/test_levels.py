@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from nas.levels import TOGETHER, common_levels, levelled
-from nas.measuring import Measurement, measure
-from nas.timing import Timing
+from nas.measuring.levels import TOGETHER, common_levels, levelled
+from nas.measuring.noise import Measurement, measure
+from nas.measuring.timing import Timing
 
 
 def drawn(seed: int, things: int, rounds: int, step: float, noise: float = 0.02) -> dict[int, list[float]]:

@@ -18,14 +18,14 @@ import pytest
 from nas.latency import making
 from nas.latency.making import HELD_OUT, Plan, make_profile, prepare_profile
 from nas.latency.profiles import add_profiles, check_covered, differences_here
-from nas.measuring import Measurement, Noise, NoisyMachine
-from nas.profiling import CROWD, calibrating, companions, measure_networks, spread_networks
-from nas.run_cache import RunCache
+from nas.measuring.noise import Measurement, Noise, NoisyMachine
+from nas.measuring.profiling import CROWD, calibrating, companions, measure_networks, spread_networks
+from nas.measuring.run_cache import RunCache
+from nas.measuring.timing import Timing
 from nas.runtimes import Setting
 from nas.runtimes.eager import Eager
 from nas.searches import read_search
 from nas.store import RunStore
-from nas.timing import Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, temporary_costs
 from search_spaces.costs.latency import DeviceModel, UnitTimes, read_model

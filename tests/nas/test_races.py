@@ -18,8 +18,8 @@ import nas.racing
 import nas.searching
 from nas import load_config
 from nas.evaluation import Evaluator, Raced
-from nas.fingerprint import fingerprint
 from nas.goals.selection import selected
+from nas.measuring.fingerprint import fingerprint
 from nas.races import OUTCOMES, Job, Races
 from nas.racing import Race
 from nas.records import BASELINE, SAMPLER, Evaluation, Origin, eligible

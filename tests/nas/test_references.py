@@ -13,13 +13,13 @@ import torch
 
 from nas.commands.retrain import retrain
 from nas.config.effective import configure
-from nas.fingerprint import fingerprint
-from nas.measuring import NoisyMachine
+from nas.measuring.fingerprint import fingerprint
+from nas.measuring.noise import NoisyMachine
+from nas.measuring.timing import Timing
 from nas.records import RecordError, Reference
 from nas.references import make_reference, reference_costs, reference_model
 from nas.runtimes import Setting
 from nas.store import RunStore
-from nas.timing import Timing
 from nas.weights import load_tensors
 from search_spaces.errors import InputError
 from search_spaces.named import load_space

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.log import Progress
-from nas.measuring import DRIFT, SPREAD, WAITING, Measurement, Noise, NoisyMachine, check_quiet, measure
-from nas.timing import FEWEST, SHORTEST, Timing, pooled, time_interleaved
+from nas.measuring.noise import DRIFT, SPREAD, WAITING, Measurement, Noise, NoisyMachine, check_quiet, measure
+from nas.measuring.timing import FEWEST, SHORTEST, Timing, pooled, time_interleaved
 from search_spaces.errors import InputError
 
 
@@ -401,7 +401,7 @@ def test_busy_neighbours_on_the_same_core_are_noticed() -> None:
 
 
 def test_the_reference_is_always_the_same_work() -> None:
-    from nas.measuring import reference_work
+    from nas.measuring.noise import reference_work
 
     one, other = reference_work(), reference_work()
     assert one() == other() == one()

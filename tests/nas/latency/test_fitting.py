@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nas.latency.fitting import BY_PART, Calibration
-from nas.profiling import calibrating, spread_networks
+from nas.measuring.profiling import calibrating, spread_networks
 from search_spaces.costs.latency import DeviceModel, UnitTimes
 from search_spaces.costs.pieces import unit_cost
 from search_spaces.named import load_space

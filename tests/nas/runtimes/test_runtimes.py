@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.fingerprint import check_cores, fingerprint, gpu_versions, same_device, tf32
+from nas.measuring.fingerprint import check_cores, fingerprint, gpu_versions, same_device, tf32
 from nas.runtimes import ABOUT, NAMES, Runtime, Setting, keep_in, make_runtime, onnx, prepare_all
 from nas.runtimes.compiled import Compiled
 from nas.runtimes.eager import Eager

@@ -27,12 +27,12 @@ from nas.goals.roles import eligible_of, front_of, roles_of
 from nas.latency.accuracy import PredictionErrors, accuracy
 from nas.latency.profiles import differences_here, read_devices
 from nas.log import Progress
-from nas.measuring import NoisyMachine
-from nas.profiling import chunks, measure_some
+from nas.measuring.noise import NoisyMachine
+from nas.measuring.profiling import chunks, measure_some
+from nas.measuring.timing import Timing, pooled
 from nas.records import OVER, SAMPLER, WITHIN, DeviceTime, Evaluation, changed_speed, eligible, latest, refuted
 from nas.runtimes import Setting
 from nas.searches import MEASURED, Search
-from nas.timing import Timing, pooled
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names
 from search_spaces.costs.latency import LATENCY, DeviceModel, origin_of

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.machine.memory import available
+from nas.measuring.timing import SelfTimed
 from nas.runtimes import Setting, keep_in, make_runtime, prepare_all
-from nas.timing import SelfTimed
 from search_spaces.architecture import Architecture
 from search_spaces.costs.pieces import cost, unit_cost
 from search_spaces.network import build

@@ -14,11 +14,11 @@ from itertools import pairwise
 from typing import TypeVar
 
 from nas.log import Progress, say
-from nas.measuring import Measurement, Noise, NoisyMachine, measure
-from nas.run_cache import PARAMS, Once, Prepared, RunCache, params_of
+from nas.measuring.noise import Measurement, Noise, NoisyMachine, measure
+from nas.measuring.run_cache import PARAMS, Once, Prepared, RunCache, params_of
+from nas.measuring.timing import FEWEST, Timing
 from nas.runtimes import Setting
 from nas.runtimes.forms import in_groups
-from nas.timing import FEWEST, Timing
 from search_spaces.architecture import Architecture
 from search_spaces.costs.pieces import cost
 from search_spaces.space import SearchSpace
@@ -100,7 +100,7 @@ def measure_some(
     Args:
         seconds: of measuring, about.
         cache: of runs with this setting and seed; without one they are prepared here, and forgotten.
-        level: as of `nas.measuring.measure`.
+        level: as of `nas.measuring.noise.measure`.
 
     Returns:
         Timings by position.

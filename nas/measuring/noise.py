@@ -1,4 +1,4 @@
-"""Timings that are believed: `nas.timing` beside a reference that says whether the machine was quiet.
+"""Timings that are believed: `nas.measuring.timing` beside a reference that says whether the machine was quiet.
 
     timings = measure({"a": run_a, "b": run_b}, seed=0).timings
     timings["a"].ms, timings["a"].low, timings["a"].high
@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
-from nas.levels import levelled
 from nas.log import Progress
-from nas.timing import Clock, K, Rounds, Timing, take_rounds
+from nas.measuring.levels import levelled
+from nas.measuring.timing import Clock, K, Rounds, Timing, take_rounds
 from search_spaces.errors import InputError
 
 SPREAD = 1.5
@@ -157,7 +157,7 @@ def measure(
     Args:
         warm: call each run once more just before it is timed. A network then takes the time that it takes again and again, whatever is
             measured beside it: among 55 others it would be 3 % slower than among 10. Without it all runs stay until nearly all are done.
-        level: give times at the level that the machine has usually (`nas.levels`), by what all runs of a round have in common.
+        level: give times at the level that the machine has usually (`nas.measuring.levels`), by what all runs of a round have in common.
         noisy: give the timings of a noisy machine too, marked as such.
         reference: work that is always the same; `reference_work()` by default.
         cpu_clock: seconds that this thread has had a core.

@@ -6,7 +6,7 @@
 One round times everything once. What disturbs the machine for a second then disturbs everything alike, and a median over rounds leaves it
 out. Networks that are timed one after the other instead differ by several per cent from one repeat to the next.
 
-What ran just before something decides what it finds in the caches. `nas.measuring.measure` therefore calls each run once more just before it is timed;
+What ran just before something decides what it finds in the caches. `nas.measuring.noise.measure` therefore calls each run once more just before it is timed;
 units of a network, which run among others there too, are instead timed among the same others in every round.
 
 Standard library only.

@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from nas.timing import FEWEST, K, Timing
+from nas.measuring.timing import FEWEST, K, Timing
 
 TOGETHER = 20
 """Things below which a round does not tell a level: it would be the noise of these few. It then has the level of the round before."""
