@@ -12,8 +12,8 @@ from nas.config import Config
 from nas.config.helping import help_of, help_of_networks
 from nas.config.parsing import load_config
 from nas.log import say
-from nas.subjects import Asked, Networks, Timed
-from nas.subjects import parse as parse_networks
+from nas.networks.asked import Asked, Networks, Timed
+from nas.networks.asked import parse as parse_networks
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import read_space, space_file, space_names

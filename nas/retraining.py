@@ -21,9 +21,9 @@ from nas.data import Split, load_part
 from nas.evaluation import Accuracy, evaluate
 from nas.executors import Executor
 from nas.log import Progress
+from nas.networks.references import make_reference
 from nas.plugins import import_plugins
 from nas.records import Reference, Retraining
-from nas.references import make_reference
 from nas.scalars import Scalars
 from nas.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_search, search_names
 from nas.store import RunStore

@@ -19,10 +19,10 @@ from nas.machine import memory
 from nas.measuring.fingerprint import fingerprint
 from nas.measuring.noise import Measurement, measure
 from nas.measuring.timing import Timing
-from nas.networks import Subject, subjects
+from nas.networks.asked import Timed
+from nas.networks.found import Subject, subjects
 from nas.runtimes import Runtime, Setting, make_runtime
 from nas.store import RunStore
-from nas.subjects import Timed
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded
 

@@ -3,12 +3,12 @@
 import shlex
 from pathlib import Path
 
-from nas.cards import card_of
 from nas.config import Config
-from nas.extraction import Extraction
 from nas.goals.selection import selected
 from nas.log import say
 from nas.machine.memory import explained
+from nas.networks.cards import card_of
+from nas.networks.extraction import Extraction
 from nas.run import open_run
 from nas.searches import chosen_searches
 from nas.store import RunStore, offering

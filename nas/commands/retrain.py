@@ -10,8 +10,8 @@ from nas.goals.selection import selected
 from nas.log import say
 from nas.machine.memory import explained
 from nas.measuring.delivery import targets_of
+from nas.networks.references import reference_costs, reference_latencies, reference_model
 from nas.records import Reference, Retraining
-from nas.references import reference_costs, reference_latencies, reference_model
 from nas.retraining import Job, ReferenceJob, references_elsewhere, retrained_elsewhere, run_jobs
 from nas.run import Run, open_run
 from nas.scalars import Scalars, check_scalars

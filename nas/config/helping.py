@@ -5,7 +5,7 @@ import textwrap
 import typing
 
 from nas.config import SECTIONS, Config, typed
-from nas.subjects import ALLOWED, Networks
+from nas.networks.asked import ALLOWED, Networks
 
 GENERAL = {
     "train": ("run", "space", "seed", "device", "threads", "tensorboard", "plugins"),

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from nas.commands.bench import _ready
-from nas.counters import our_count
-from nas.networks import Subject
+from nas.networks.asked import Timed, parse
+from nas.networks.counters import our_count
+from nas.networks.found import Subject
 from nas.runtimes import Setting
-from nas.subjects import Timed, parse
 from search_spaces.costs import costs_of
 from search_spaces.costs.operators import meta
 from search_spaces.errors import InputError

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from nas import cost
 from nas.commands.cost import Costing, costing
-from nas.counters import (
+from nas.networks.asked import Asked, parse
+from nas.networks.counters import (
     ATTENTION,
     CONVOLUTION,
     NORM,
@@ -25,8 +26,7 @@ from nas.counters import (
     our_count,
     torch_count,
 )
-from nas.networks import Subject, subjects
-from nas.subjects import Asked, parse
+from nas.networks.found import Subject, subjects
 from search_spaces.costs import BUILT_IN, costs_of, register_cost, temporary_costs
 from search_spaces.costs.operators import meta
 from search_spaces.errors import InputError

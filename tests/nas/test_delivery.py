@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nas.cards import COUNTED, card_of
 from nas.config import SearchConfig
 from nas.goals.budget import Budget
 from nas.goals.costing import prepare_costs
@@ -22,6 +21,7 @@ from nas.measuring.delivery import TOGETHER, Delivery, Target, about_devices, ta
 from nas.measuring.fingerprint import fingerprint
 from nas.measuring.noise import NoisyMachine
 from nas.measuring.timing import Timing, pooled
+from nas.networks.cards import COUNTED, card_of
 from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
 from nas.runtimes import Setting
 from nas.searches import RUNNING, Search

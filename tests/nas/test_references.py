@@ -16,8 +16,8 @@ from nas.config.effective import configure
 from nas.measuring.fingerprint import fingerprint
 from nas.measuring.noise import NoisyMachine
 from nas.measuring.timing import Timing
+from nas.networks.references import make_reference, reference_costs, reference_model
 from nas.records import RecordError, Reference
-from nas.references import make_reference, reference_costs, reference_model
 from nas.runtimes import Setting
 from nas.store import RunStore
 from nas.weights import load_tensors
@@ -119,7 +119,7 @@ class _Reads(torch.nn.Module):
 
 
 def test_what_does_not_run_without_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.references.fresh_model", lambda *_, **__: _Reads())
+    monkeypatch.setattr("nas.networks.references.fresh_model", lambda *_, **__: _Reads())
     with pytest.raises(InputError, match="timm/reads does not run on the meta device") as error:
         reference_costs("reads", 3, 7, 8)
     assert error.value.instead == "retrain.references=timm/resnet18"
@@ -161,7 +161,7 @@ def test_references_are_measured_before_anything_is_trained(
             )
         return SimpleNamespace(timings=dict.fromkeys(runs, timing), noisy=noisy)
 
-    monkeypatch.setattr("nas.references.measure", measured)
+    monkeypatch.setattr("nas.networks.references.measure", measured)
     asked = ("run=run", f"references=timm/{MODEL}", "points=1", "inits=scratch", "retrain.epochs=1", "executor=here")
     (asked_for,) = configure("retrain", list(asked))
     with pytest.raises(NoisyMachine) as error:

@@ -1,7 +1,7 @@
 """Extraction: a sub-network with the statistics it was evaluated with, as a network of its own, and the proof that both do the same.
 
 A network's folder has arch.json (what it is), weights.safetensors (its weights and normalisation statistics) and card.json (what is known
-of it: `nas.cards`).
+of it: `nas.networks.cards`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.cards import CARD
 from nas.evaluation import Evaluator, evaluate
 from nas.goals.budget import worded
+from nas.networks.cards import CARD
 from nas.records import Evaluation
 from nas.run import Run
 from nas.searches import EVALUATED_BY, Search

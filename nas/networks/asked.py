@@ -4,7 +4,7 @@
     nas cost space=images32 sample=5 seed=0
     nas bench transxnet_tiny timm/resnet50 runtime=eager,compiled
 
-Standard library only, so that wrong arguments are refused before torch is imported. `nas.networks` makes the networks.
+Standard library only, so that wrong arguments are refused before torch is imported. `nas.networks.found` makes the networks.
 """
 
 import dataclasses

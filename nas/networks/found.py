@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from nas.config import Config
-from nas.counters import Count, counted
+from nas.networks.asked import ALLOWED, Networks
+from nas.networks.counters import Count, counted
+from nas.networks.timm_models import TIMM, fresh_model, name_in_timm
 from nas.plugins import import_plugins
 from nas.store import RunStore
-from nas.subjects import ALLOWED, Networks
-from nas.timm_models import TIMM, fresh_model, name_in_timm
 from nas.weights import ARCH, WEIGHTS, load_tensors, read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
@@ -50,7 +50,7 @@ class Subject:
         return 1, self.in_channels, self.resolution, self.resolution
 
     def counted(self, make: Callable[[], nn.Module] | None = None) -> tuple[nn.Module, dict[str, float], Count]:
-        """As `nas.counters.counted`.
+        """As `nas.networks.counters.counted`.
 
         Args:
             make: what makes it for that, if it is not `self.make`.

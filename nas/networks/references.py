@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.counters import counted
 from nas.measuring.delivery import in_full
 from nas.measuring.noise import NoisyMachine, measure
 from nas.measuring.timing import Timing
+from nas.networks.counters import counted
+from nas.networks.timm_models import TIMM, fresh_model, name_in_timm
 from nas.runtimes import Setting, make_runtime
-from nas.timm_models import TIMM, fresh_model, name_in_timm
 from search_spaces.errors import InputError
 
 
@@ -30,7 +30,7 @@ def reference_model(name: str) -> str:
 def reference_costs(
     model: str, in_channels: int, num_classes: int, resolution: int, drop_path: float = 0.0
 ) -> dict[str, float]:
-    """The built-in costs of a reference, counted on the network itself; MACs by `nas.counters.our_count`.
+    """The built-in costs of a reference, counted on the network itself; MACs by `nas.networks.counters.our_count`.
 
     Args:
         drop_path: with which it will be trained.
