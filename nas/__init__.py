@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nas.commands.train import train as train
     from nas.config import Config as Config
     from nas.config.parsing import load_config as load_config
-    from nas.weights import load_network as load_network
+    from nas.runs.weights import load_network as load_network
 
 _WHERE = {
     "Config": "nas.config",
@@ -30,7 +30,7 @@ _WHERE = {
     "train": "nas.commands.train",
     "search": "nas.commands.search",
     "extract": "nas.commands.extract",
-    "load_network": "nas.weights",
+    "load_network": "nas.runs.weights",
     "retrain": "nas.commands.retrain",
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",

@@ -14,8 +14,8 @@ from nas.goals.objectives import SCORES
 from nas.log import say
 from nas.racing import WARM_UP, Contest, Outcome, Race, Rival
 from nas.records import SAMPLER, Evaluation, Origin
-from nas.searches import Search
-from nas.store import DamagedFile, RunStore
+from nas.runs.searches import Search
+from nas.runs.store import DamagedFile, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
 

@@ -24,10 +24,10 @@ from nas.log import Progress
 from nas.networks.references import make_reference
 from nas.plugins import import_plugins
 from nas.records import Reference, Retraining
-from nas.scalars import Scalars
-from nas.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_search, search_names
-from nas.store import RunStore
-from nas.weights import load_checkpoint, load_network, load_tensors, save_checkpoint, save_tensors
+from nas.runs.scalars import Scalars
+from nas.runs.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_search, search_names
+from nas.runs.store import RunStore
+from nas.runs.weights import load_checkpoint, load_network, load_tensors, save_checkpoint, save_tensors
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError

@@ -38,12 +38,9 @@ from nas.log import Progress, say
 from nas.measuring.delivery import Delivery, about_devices, check_races, targets_of
 from nas.races import Job, Races
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
-from nas.run import Run
-from nas.samplers import make_sampler, storage
-from nas.samplers.live import LiveStudies
-from nas.samplers.proposer import Proposer
-from nas.scalars import Followed, Scalars
-from nas.searches import (
+from nas.runs.run import Run
+from nas.runs.scalars import Followed, Scalars
+from nas.runs.searches import (
     CLOSED,
     EVALUATIONS,
     FINISHED,
@@ -55,10 +52,13 @@ from nas.searches import (
     sound_searches,
     start_search,
 )
+from nas.runs.store import RunStore
+from nas.runs.weights import ARCH, read_architecture
+from nas.samplers import make_sampler, storage
+from nas.samplers.live import LiveStudies
+from nas.samplers.proposer import Proposer
 from nas.sources import Listed, Within
 from nas.starting import keep_starts, space_of, starts_of
-from nas.store import RunStore
-from nas.weights import ARCH, read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, costs_of, temporary_costs
 from search_spaces.costs.macs import macs

@@ -13,10 +13,10 @@ from nas.goals.budget import worded
 from nas.goals.roles import RANDOM, front_of
 from nas.log import say
 from nas.records import eligible
-from nas.run import Run
-from nas.searches import EVALUATIONS, Search, read_search, search_names
-from nas.store import RunStore
-from nas.weights import ARCH, read_architecture
+from nas.runs.run import Run
+from nas.runs.searches import EVALUATIONS, Search, read_search, search_names
+from nas.runs.store import RunStore
+from nas.runs.weights import ARCH, read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.canonical import for_resolution
 from search_spaces.costs import costs_of

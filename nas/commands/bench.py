@@ -21,8 +21,8 @@ from nas.measuring.noise import Measurement, measure
 from nas.measuring.timing import Timing
 from nas.networks.asked import Timed
 from nas.networks.found import Subject, subjects
+from nas.runs.store import RunStore
 from nas.runtimes import Runtime, Setting, make_runtime
-from nas.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from nas.log import say
-from nas.store import RunStore, offering
-from nas.weights import ARCH, WEIGHTS, load_network, save_tensors
+from nas.runs.store import RunStore, offering
+from nas.runs.weights import ARCH, WEIGHTS, load_network, save_tensors
 from search_spaces.errors import InputError
 from search_spaces.network import Network
 from search_spaces.official import check_name

@@ -13,7 +13,7 @@ from nas.log import Progress, say
 from nas.networks.asked import Asked
 from nas.networks.counters import INSTALL, Count, Difference, differences, fvcore_count, torch_count
 from nas.networks.found import Subject, subjects
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from search_spaces.costs import BUILT_IN, cost_names, costs_of, pieces
 from search_spaces.costs.operators import meta
 from search_spaces.reparameterisation import reparameterised

@@ -7,7 +7,7 @@ from pathlib import Path
 import nas
 from nas.config import Config
 from nas.log import say
-from nas.store import RunStore
+from nas.runs.store import RunStore
 
 STEPS = ("train", "search", "extract", "retrain")
 

@@ -11,8 +11,8 @@ from nas.latency.profiles import differences_here
 from nas.latency.unit_tables import is_unit_table, write_unit_list
 from nas.log import say
 from nas.plugins import import_plugins
+from nas.runs.weights import read_architecture
 from nas.runtimes import Setting, make_runtime
-from nas.weights import read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.checking import check_parts
 from search_spaces.costs.latency import LATENCY, DeviceModel, read_model

@@ -6,8 +6,8 @@ from pathlib import Path
 from nas.config import Config
 from nas.log import say
 from nas.reporting import SearchView, collect, table, write_report
-from nas.searches import CLOSED, Search, chosen_searches, kept
-from nas.store import RunStore, offering
+from nas.runs.searches import CLOSED, Search, chosen_searches, kept
+from nas.runs.store import RunStore, offering
 
 
 def report(config: Config) -> Path:

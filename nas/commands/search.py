@@ -12,9 +12,9 @@ from nas.goals.roles import RANDOM, best_of, eligible_of, front_of
 from nas.log import say
 from nas.machine.memory import explained
 from nas.records import eligible, latest
-from nas.run import Run, open_run
-from nas.scalars import check_scalars
-from nas.searches import CLOSED, Search, absolute
+from nas.runs.run import Run, open_run
+from nas.runs.scalars import check_scalars
+from nas.runs.searches import CLOSED, Search, absolute
 from nas.searching import conduct
 
 PATIENCE = 12.0

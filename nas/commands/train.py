@@ -9,9 +9,9 @@ from nas.goals.limiting import costs_of_training, fit_of
 from nas.images import lines
 from nas.log import Progress, say
 from nas.machine.memory import explained
-from nas.run import Run, start_run
-from nas.scalars import Scalars, check_scalars
-from nas.weights import load_checkpoint, save_checkpoint, save_tensors
+from nas.runs.run import Run, start_run
+from nas.runs.scalars import Scalars, check_scalars
+from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
 from search_spaces.counting import worded
 from supernet.optimisation import Optimisation, Schedule
 from supernet.seeding import derive_seed

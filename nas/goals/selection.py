@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nas.goals.roles import front_of, roles_of, spread
 from nas.records import Evaluation, eligible
-from nas.searches import Search
+from nas.runs.searches import Search
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 

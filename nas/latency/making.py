@@ -35,8 +35,8 @@ from nas.measuring.profiling import (
 )
 from nas.measuring.run_cache import Item, RunCache, params_of, room
 from nas.measuring.timing import Timing, pooled
+from nas.runs.store import RunStore, offering
 from nas.runtimes import Setting, make_runtime
-from nas.store import RunStore, offering
 from search_spaces.architecture import Architecture
 from search_spaces.costs.latency import FORMAT, DeviceModel, UnitTimes, model_of, read_model, representatives, text_of
 from search_spaces.costs.pieces import cost

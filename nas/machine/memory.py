@@ -16,7 +16,7 @@ from nas import machine
 from nas.config import Config
 from nas.goals.limiting import fit_of
 from nas.log import say
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.named import check as check_space
 from search_spaces.named import read_space, space_names

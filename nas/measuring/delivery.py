@@ -31,8 +31,8 @@ from nas.measuring.noise import NoisyMachine
 from nas.measuring.profiling import chunks, measure_some
 from nas.measuring.timing import Timing, pooled
 from nas.records import OVER, SAMPLER, WITHIN, DeviceTime, Evaluation, changed_speed, eligible, latest, refuted
+from nas.runs.searches import MEASURED, Search
 from nas.runtimes import Setting
-from nas.searches import MEASURED, Search
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names
 from search_spaces.costs.latency import LATENCY, DeviceModel, origin_of

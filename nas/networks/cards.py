@@ -4,7 +4,7 @@ from typing import Any
 
 from nas.goals.selection import Selected
 from nas.records import OVER, PREDICTED, WITHIN, Evaluation, latest
-from nas.searches import Search
+from nas.runs.searches import Search
 
 CARD = "card.json"
 

@@ -16,10 +16,10 @@ from nas.evaluation import Evaluator, evaluate
 from nas.goals.budget import worded
 from nas.networks.cards import CARD
 from nas.records import Evaluation
-from nas.run import Run
-from nas.searches import EVALUATED_BY, Search
-from nas.store import RunStore
-from nas.weights import ARCH, WEIGHTS, load_network, save_tensors
+from nas.runs.run import Run
+from nas.runs.searches import EVALUATED_BY, Search
+from nas.runs.store import RunStore
+from nas.runs.weights import ARCH, WEIGHTS, load_network, save_tensors
 from search_spaces.architecture import Architecture
 from search_spaces.costs import BUILT_IN, costs_of
 from search_spaces.errors import InputError

@@ -13,8 +13,8 @@ from nas.networks.asked import ALLOWED, Networks
 from nas.networks.counters import Count, counted
 from nas.networks.timm_models import TIMM, fresh_model, name_in_timm
 from nas.plugins import import_plugins
-from nas.store import RunStore
-from nas.weights import ARCH, WEIGHTS, load_tensors, read_architecture
+from nas.runs.store import RunStore
+from nas.runs.weights import ARCH, WEIGHTS, load_tensors, read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, nearest

@@ -10,7 +10,7 @@ from nas.reporting.findings import Findings, shared
 from nas.reporting.page import page_html
 from nas.reporting.tables import front_csv, trials_csv
 from nas.reporting.words import shorten
-from nas.store import RunStore
+from nas.runs.store import RunStore
 
 
 def first_chart(found: Findings) -> Chart:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from nas.store import RunStore, offering
+from nas.runs.store import RunStore, offering
 
 
 class Artefacts:

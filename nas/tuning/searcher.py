@@ -14,9 +14,9 @@ from ray.tune.search import Searcher
 
 from nas.config import Config
 from nas.evaluation import Accuracy
-from nas.run import Run, open_run
+from nas.runs.run import Run, open_run
+from nas.runs.searches import absolute
 from nas.samplers.proposer import label
-from nas.searches import absolute
 from nas.searching import conduct
 from nas.tuning.handing import Abandoned, Handing
 from search_spaces.architecture import Architecture

@@ -5,9 +5,9 @@ from typing import Any, Self
 
 from nas.config.effective import configure
 from nas.executors import check_ray
-from nas.run import open_run
-from nas.scalars import check_scalars
-from nas.searches import absolute
+from nas.runs.run import open_run
+from nas.runs.scalars import check_scalars
+from nas.runs.searches import absolute
 from nas.searching import setup_of
 from search_spaces.errors import InputError
 

@@ -103,7 +103,7 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
     from nas.evaluation import Evaluator
     from nas.goals.limiting import fit_of
     from nas.machine.memory import need_of
-    from nas.run import start_run
+    from nas.runs.run import start_run
     from search_spaces.architecture import Architecture
     from search_spaces.counting import worded
     from search_spaces.registry import complete

@@ -26,8 +26,8 @@ from nas.measuring.profiling import measure_networks
 from nas.measuring.timing import Timing
 from nas.plugins import import_plugins
 from nas.records import WITHIN, DeviceTime, eligible, latest
-from nas.searches import Search, read_search, search_names
-from nas.store import RunStore
+from nas.runs.searches import Search, read_search, search_names
+from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 
 

@@ -48,9 +48,9 @@ from nas.log import Progress
 from nas.machine.memory import available
 from nas.racing import Contest, Race, Rival
 from nas.records import Evaluation
-from nas.run import open_run
-from nas.searches import read_search, search_names
-from nas.store import RunStore
+from nas.runs.run import open_run
+from nas.runs.searches import read_search, search_names
+from nas.runs.store import RunStore
 from search_spaces.inference import inference_form
 from supernet.supernet import Supernet
 

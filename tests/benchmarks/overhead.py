@@ -34,9 +34,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from nas.config.effective import configure
 from nas.evaluation import Accuracy
 from nas.executors import Executor, make_executor
-from nas.run import Run, open_run
+from nas.runs.run import Run, open_run
+from nas.runs.store import RunStore
 from nas.searching import conduct
-from nas.store import RunStore
 from search_spaces.architecture import Architecture
 
 KINDS = ("here", "ray", "tune", "tune without loggers")

@@ -28,9 +28,9 @@ from nas.config.parsing import config_from
 from nas.evaluation import score
 from nas.executors import make_executor
 from nas.log import Progress, say
-from nas.run import open_run
+from nas.runs.run import open_run
+from nas.runs.store import RunStore
 from nas.searching import setup_of
-from nas.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.costs.params import params

@@ -26,7 +26,7 @@ from nas.cli import VERBS
 from nas.config import SECTIONS
 from nas.config.effective import configure
 from nas.goals.budget import Budget
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from search_spaces.counting import decimal, worded
 from search_spaces.named import load_space, space_names
 from tests.command_line import (

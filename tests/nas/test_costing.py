@@ -11,8 +11,8 @@ from nas.config import SearchConfig
 from nas.goals.budget import Budget
 from nas.goals.costing import check_feasible, excess_of, nearest_within, prepare_costs, violations_of
 from nas.records import SAMPLER
-from nas.searches import read_search
-from nas.store import RunStore
+from nas.runs.searches import read_search
+from nas.runs.store import RunStore
 from search_spaces.costs import costs_of, temporary_costs
 from search_spaces.costs.latency import add_model, model_of
 from search_spaces.errors import InputError

@@ -23,9 +23,9 @@ from nas.measuring.noise import NoisyMachine
 from nas.measuring.timing import Timing, pooled
 from nas.networks.cards import COUNTED, card_of
 from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
+from nas.runs.searches import RUNNING, Search
+from nas.runs.store import RunStore
 from nas.runtimes import Setting
-from nas.searches import RUNNING, Search
-from nas.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs import temporary_costs
 from search_spaces.errors import InputError

@@ -13,9 +13,9 @@ from nas import load_network
 from nas.config.effective import configure
 from nas.evaluation import Evaluator, evaluate
 from nas.goals.selection import selected
-from nas.run import open_run
-from nas.searches import chosen_searches
-from nas.weights import WEIGHTS
+from nas.runs.run import open_run
+from nas.runs.searches import chosen_searches
+from nas.runs.weights import WEIGHTS
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nas.config import SearchConfig
-from nas.inputs import check_unchanged, digests_of
+from nas.runs.inputs import check_unchanged, digests_of
 from search_spaces.costs.latency import model_of
 from search_spaces.errors import InputError
 from search_spaces.named import check

@@ -10,8 +10,8 @@ import nas.searching
 from nas import load_config
 from nas.evaluation import Accuracy, Evaluator
 from nas.records import SAMPLER
-from nas.searches import read_search
-from nas.store import RunStore
+from nas.runs.searches import read_search
+from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 
 

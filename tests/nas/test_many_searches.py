@@ -20,9 +20,9 @@ from nas import load_config
 from nas.config import SearchConfig
 from nas.goals.budget import Budget
 from nas.records import SAMPLER, Evaluation
-from nas.run import open_run
-from nas.searches import read_search, search_names
-from nas.store import RunStore
+from nas.runs.run import open_run
+from nas.runs.searches import read_search, search_names
+from nas.runs.store import RunStore
 from search_spaces.costs import costs_of
 from search_spaces.errors import InputError
 from tests.command_line import Commands, Runs, prepare

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nas.records import SAMPLER
-from nas.searches import read_search
-from nas.store import RunStore
+from nas.runs.searches import read_search
+from nas.runs.store import RunStore
 from tests.command_line import Commands
 
 After = Callable[[str], Path]

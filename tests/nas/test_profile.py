@@ -22,10 +22,10 @@ from nas.measuring.noise import Measurement, Noise, NoisyMachine
 from nas.measuring.profiling import CROWD, calibrating, companions, measure_networks, spread_networks
 from nas.measuring.run_cache import RunCache
 from nas.measuring.timing import Timing
+from nas.runs.searches import read_search
+from nas.runs.store import RunStore
 from nas.runtimes import Setting
 from nas.runtimes.eager import Eager
-from nas.searches import read_search
-from nas.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, temporary_costs
 from search_spaces.costs.latency import DeviceModel, UnitTimes, read_model

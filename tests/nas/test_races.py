@@ -23,10 +23,10 @@ from nas.measuring.fingerprint import fingerprint
 from nas.races import OUTCOMES, Job, Races
 from nas.racing import Race
 from nas.records import BASELINE, SAMPLER, Evaluation, Origin, eligible
-from nas.run import open_run
+from nas.runs.run import open_run
+from nas.runs.searches import FINISHED, Search, evaluated_before, read_search
+from nas.runs.store import RunStore
 from nas.runtimes import Setting
-from nas.searches import FINISHED, Search, evaluated_before, read_search
-from nas.store import RunStore
 from search_spaces.errors import InputError
 from tests.nas.test_inputs import profile
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nas import load_network
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from tests.command_line import SEARCH, Commands, Runs, contents, results
 from tests.nas.reporting.pages import OUTPUTS
 from tests.nas.test_command_line import untouched

@@ -18,9 +18,9 @@ from nas.measuring.noise import NoisyMachine
 from nas.measuring.timing import Timing
 from nas.networks.references import make_reference, reference_costs, reference_model
 from nas.records import RecordError, Reference
+from nas.runs.store import RunStore
+from nas.runs.weights import load_tensors
 from nas.runtimes import Setting
-from nas.store import RunStore
-from nas.weights import load_tensors
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from search_spaces.space_units import space_units

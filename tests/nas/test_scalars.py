@@ -10,8 +10,8 @@ import pytest
 
 from nas.config import Config
 from nas.records import SAMPLER, Evaluation
-from nas.scalars import Scalars, check_scalars
-from nas.store import RunStore
+from nas.runs.scalars import Scalars, check_scalars
+from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 from tests.command_line import SEARCH, Commands
 

@@ -12,10 +12,10 @@ from nas import load_config
 from nas.config import SearchConfig
 from nas.goals.roles import front_of
 from nas.records import SAMPLER, eligible
-from nas.run import open_run
-from nas.searches import Search
+from nas.runs.run import open_run
+from nas.runs.searches import Search
+from nas.runs.store import RunStore
 from nas.starting import Start, starts_of
-from nas.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
 from search_spaces.errors import InputError

@@ -11,7 +11,7 @@ import pytest
 
 from nas import load_config, load_network
 from nas.log import say
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.named import read_space, space_file
 from search_spaces.textfiles import decode, expanded

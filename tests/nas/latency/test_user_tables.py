@@ -11,8 +11,8 @@ import pytest
 from nas.latency.learned_costs import add_learned, units_of
 from nas.latency.unit_tables import read_unit_table, write_unit_list
 from nas.records import SAMPLER
-from nas.searches import read_search
-from nas.store import RunStore
+from nas.runs.searches import read_search
+from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, temporary_costs
 from search_spaces.costs.pieces import unit_cost

@@ -5,7 +5,7 @@ import pytest
 from nas.reporting import (
     SearchView,
 )
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from tests.nas.reporting.made_searches import (
     reported,
     search_view,

@@ -13,7 +13,7 @@ from nas.goals.objectives import parse_objectives
 from nas.goals.roles import spread
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, Retraining
 from nas.reporting import SearchView, collect, write_report
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture, Block, Part, Stage
 
 MIXERS = (

@@ -9,7 +9,7 @@ from nas.reporting import (
     SearchView,
     collect,
 )
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from tests.nas.reporting.made_searches import (
     COSTS,
     run_of,

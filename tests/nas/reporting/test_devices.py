@@ -10,7 +10,7 @@ import pytest
 from nas.goals.roles import roles_of
 from nas.records import OVER, PREDICTED, DeviceTime, Evaluation, Reference, Retraining, eligible, refuted
 from nas.reporting import FRONT_COLUMNS, MEASURED_COLUMNS, TRIAL_COLUMNS, SearchView
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from tests.nas.reporting.made_searches import COSTS, reported, search_view
 from tests.nas.reporting.pages import check_page, found_in, rows
 

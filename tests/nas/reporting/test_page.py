@@ -28,7 +28,7 @@ from nas.reporting import (
 from nas.reporting.chart import Scale
 from nas.reporting.mixers import Mixers
 from nas.reporting.words import compact
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture, Block, Part, Stage
 from tests.nas.reporting.made_searches import (
     COSTS,

@@ -23,7 +23,7 @@ from nas.reporting import (
 from nas.reporting.charts import overview_chart
 from nas.reporting.findings import shared
 from nas.reporting.words import compact
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from tests.nas.reporting.made_searches import (
     reported,
     run_of,
@@ -313,7 +313,7 @@ def test_a_search_looks_alike_alone_and_beside_others(three: tuple[SearchView, .
 def test_same_bytes_in_another_process(beside: RunStore) -> None:
     before = {name: beside.path(name).read_bytes() for name in OUTPUTS}
     code = (
-        "import sys; from nas.reporting import collect, write_report; from nas.store import RunStore\n"
+        "import sys; from nas.reporting import collect, write_report; from nas.runs.store import RunStore\n"
         "assert not {'matplotlib', 'pandas', 'torch', 'optuna', 'moocore', 'numpy'} & set(sys.modules), 'heavy imports'\n"
         "from tests.nas.reporting.made_searches import run_of, search_view\n"
         "views = [search_view('small', seeds=1),\n"

@@ -17,13 +17,13 @@ from nas.goals.budget import Budget
 from nas.goals.costing import check_feasible, needed, prepare_costs
 from nas.goals.limiting import KEY, budget_of, check_search, costs_of_training, narrow
 from nas.goals.objectives import parse_objectives
-from nas.inputs import check_unchanged, digests_of
 from nas.latency.profiles import check_covered
 from nas.machine import memory
 from nas.plugins import import_plugins
-from nas.searches import absolute
-from nas.store import RunStore
-from nas.weights import load_tensors
+from nas.runs.inputs import check_unchanged, digests_of
+from nas.runs.searches import absolute
+from nas.runs.store import RunStore
+from nas.runs.weights import load_tensors
 from search_spaces.checking import check_parts
 from search_spaces.costs import BUILT_IN, temporary_costs
 from search_spaces.counting import decimal

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from nas.config import Config
 from nas.goals.standing import Standing
 from nas.records import Evaluation
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 
 FOLDER = "tensorboard"

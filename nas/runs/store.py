@@ -9,15 +9,15 @@ folder that cannot be written.
     split.json           which images train, choose and test, with content hashes
     train.jsonl          one line per report of supernet training
     supernet.safetensors the trained shared weights
-    searches/NAME/       one folder per search: settings, evaluations, measurements, retrainings and extracted networks (`nas.searches`)
+    searches/NAME/       one folder per search: settings, evaluations, measurements, retrainings and extracted networks (`nas.runs.searches`)
     front.csv, trials.csv, report.html, front.png
     study.db             a copy of all searches for Optuna's own tools, brought up to date while a search runs
-    tensorboard/         scalars, where tensorboard=true asks for them (`nas.scalars`)
+    tensorboard/         scalars, where tensorboard=true asks for them (`nas.runs.scalars`)
     older/               the search of a run that an older version made, unread
     work/                checkpoints and clocks: what a resumed run needs and a finished one does not
 
 Everything is written atomically: a temporary file in the same folder, flushed to disk, then renamed. Lines are appended whole and
-flushed, and end with a checksum (`nas.lines`). A line cut off by a kill, or not yet whole, is no line for readers, and is dropped when the
+flushed, and end with a checksum (`nas.runs.lines`). A line cut off by a kill, or not yet whole, is no line for readers, and is dropped when the
 file is next opened for writing. A line that is whole and damaged is an error for readers; a command that can make its record again sets
 it aside, into NAME.damaged.
 """
@@ -35,8 +35,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from nas.lines import is_sealed, line_of, record_of, whole_parts
 from nas.log import say
+from nas.runs.lines import is_sealed, line_of, record_of, whole_parts
 from search_spaces.errors import InputError
 from search_spaces.textfiles import decode, expanded, read_text
 

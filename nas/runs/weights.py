@@ -12,7 +12,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from nas.machine import memory
-from nas.store import RunStore
+from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.network import Network, build

@@ -22,10 +22,10 @@ from nas.config import FRONT, PAPERS, Config, RetrainConfig, SearchConfig, typed
 from nas.config.parsing import values_of
 from nas.goals.budget import Budget
 from nas.goals.objectives import Objective, parse_objectives
-from nas.inputs import check_unchanged, digests_of
 from nas.log import say
 from nas.records import DeviceTime, Evaluation, RecordError, Reference, Retraining, refuted
-from nas.store import OLDER_FOLDER, DamagedLine, RunStore
+from nas.runs.inputs import check_unchanged, digests_of
+from nas.runs.store import OLDER_FOLDER, DamagedLine, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
 from search_spaces.textfiles import expanded
