@@ -18,7 +18,6 @@ from torch import nn
 from nas import machine
 from nas.config import Config
 from nas.data import Split, load_part
-from nas.evaluation import Accuracy, evaluate
 from nas.executors import Executor
 from nas.log import Progress
 from nas.networks.references import make_reference
@@ -28,6 +27,7 @@ from nas.runs.scalars import Scalars
 from nas.runs.searches import EVALUATED_BY, RETRAIN_FREE, Search, different, read_search, search_names
 from nas.runs.store import RunStore
 from nas.runs.weights import load_checkpoint, load_network, load_tensors, save_checkpoint, save_tensors
+from nas.searching.evaluation import Accuracy, evaluate
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError

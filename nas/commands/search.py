@@ -15,7 +15,7 @@ from nas.records import eligible, latest
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import check_scalars
 from nas.runs.searches import CLOSED, Search, absolute
-from nas.searching import conduct
+from nas.searching.searching import conduct
 
 PATIENCE = 12.0
 """Seconds of evaluation in this process before others are started. Two of them need about six to begin, on a quiet machine."""

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.evaluation import Evaluator, evaluate
 from nas.goals.budget import worded
 from nas.networks.cards import CARD
 from nas.records import Evaluation
@@ -20,6 +19,7 @@ from nas.runs.run import Run
 from nas.runs.searches import EVALUATED_BY, Search
 from nas.runs.store import RunStore
 from nas.runs.weights import ARCH, WEIGHTS, load_network, save_tensors
+from nas.searching.evaluation import Evaluator, evaluate
 from search_spaces.architecture import Architecture
 from search_spaces.costs import BUILT_IN, costs_of
 from search_spaces.errors import InputError

@@ -59,7 +59,7 @@ ABOUT = {name: known.about for name, known in _KNOWN.items()}
 """What each of `NAMES` is."""
 
 _EXACT = ("known", "constraints", "identity", "search_space", "candidates")
-"""Arguments that mean what `nas.exact` says, to a sampler whose class says `takes_exact = True`. To others they may mean anything."""
+"""Arguments that mean what `nas.searching.exact` says, to a sampler whose class says `takes_exact = True`. To others they may mean anything."""
 
 _NOT_OPTIONS = ("self", "seed", "constraints_func")
 """Arguments of samplers that the search sets itself, beside the exact ones."""
@@ -96,7 +96,7 @@ def make_sampler(
         seed: below 2**32. A sampler of a dotted path gets it if it takes an argument `seed`.
         population: individuals of a generation, where the sampler has generations.
         options: further arguments of the sampler's constructor, which go before what is set here.
-        exact: what is known without evaluating (`nas.exact`). A sampler whose class has the attribute `takes_exact = True` gets what its
+        exact: what is known without evaluating (`nas.searching.exact`). A sampler whose class has the attribute `takes_exact = True` gets what its
             constructor has arguments for; no other does.
 
     Raises:

@@ -96,7 +96,7 @@ class InformedSampler(BaseSampler):
     """
 
     takes_exact = True
-    """Searches give the exact functions to samplers whose class says so; a sampler of your own may say it too (`nas.exact`)."""
+    """Searches give the exact functions to samplers whose class says so; a sampler of your own may say it too (`nas.searching.exact`)."""
 
     def __init__(
         self,

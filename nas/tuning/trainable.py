@@ -7,10 +7,10 @@ from typing import Any
 
 from ray import tune
 
-from nas.evaluation import Accuracy, EvaluatorSetup, score
 from nas.executors.actor import difference, identity
 from nas.executors.cluster import cloudpickle
 from nas.executors.shared import array_of, pack, unpack, wrapped
+from nas.searching.evaluation import Accuracy, EvaluatorSetup, score
 from nas.tuning.searcher import arch_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of

@@ -8,7 +8,7 @@ from nas.executors import check_ray
 from nas.runs.run import open_run
 from nas.runs.scalars import check_scalars
 from nas.runs.searches import absolute
-from nas.searching import setup_of
+from nas.searching.searching import setup_of
 from search_spaces.errors import InputError
 
 

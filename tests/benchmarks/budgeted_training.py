@@ -100,10 +100,10 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
     import torch
 
     from nas import load_config
-    from nas.evaluation import Evaluator
     from nas.goals.limiting import fit_of
     from nas.machine.memory import need_of
     from nas.runs.run import start_run
+    from nas.searching.evaluation import Evaluator
     from search_spaces.architecture import Architecture
     from search_spaces.counting import worded
     from search_spaces.registry import complete

@@ -42,15 +42,15 @@ from nas import machine
 from nas.config import Config
 from nas.config.effective import run_config
 from nas.data import load_part
-from nas.evaluation import Accuracy, Evaluator, Raced, evaluate
 from nas.goals.pareto import front
 from nas.log import Progress
 from nas.machine.memory import available
-from nas.racing import Contest, Race, Rival
 from nas.records import Evaluation
 from nas.runs.run import open_run
 from nas.runs.searches import read_search, search_names
 from nas.runs.store import RunStore
+from nas.searching.evaluation import Accuracy, Evaluator, Raced, evaluate
+from nas.searching.racing import Contest, Race, Rival
 from search_spaces.inference import inference_form
 from supernet.supernet import Supernet
 

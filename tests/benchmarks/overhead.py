@@ -32,11 +32,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas.config.effective import configure
-from nas.evaluation import Accuracy
 from nas.executors import Executor, make_executor
 from nas.runs.run import Run, open_run
 from nas.runs.store import RunStore
-from nas.searching import conduct
+from nas.searching.evaluation import Accuracy
+from nas.searching.searching import conduct
 from search_spaces.architecture import Architecture
 
 KINDS = ("here", "ray", "tune", "tune without loggers")
@@ -175,7 +175,7 @@ def through_tune(run: Path, options: argparse.Namespace) -> tuple[float, ...]:
 
 
 def opened_setup(config: Any) -> Any:
-    from nas.searching import setup_of
+    from nas.searching.searching import setup_of
 
     return setup_of(open_run(config))
 

@@ -10,7 +10,7 @@ reference point: the 5 % quantile of the quality, and the budget. Mean and worst
 seeds a score varies by about .1 after 60 networks and .03 after 120: means of 5 by .05 and .015, so compare with `--seeds 40`.
 
 `documented` is Optuna's NSGA-II in a loop as its documentation has it: constraints, and every trial evaluated, whether over the
-budget or seen before. Samplers that take exact functions are given the cost and the limit (`nas.exact`).
+budget or seen before. Samplers that take exact functions are given the cost and the limit (`nas.searching.exact`).
 
 NAS-Bench-Macro: https://github.com/xiusu/NAS-Bench-Macro (data/nas-bench-macro_cifar10.json). NAS-Bench-Graph: pip install nas-bench-graph.
 """
@@ -33,10 +33,10 @@ from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from nas.engine import Proposal, Tally, run_search
 from nas.goals.objectives import parse_objectives
 from nas.samplers import NAMES, make_sampler
 from nas.samplers.proposer import Proposer, distributions_of, labels_of
+from nas.searching.engine import Proposal, Tally, run_search
 from search_spaces.named import load_space
 from search_spaces.space import Gene, Genes
 
@@ -166,7 +166,7 @@ def hypervolume(entries: Sequence[Entry], quality: float, cost: float) -> float:
 
 
 def exact(table: Table, budget: float) -> dict[str, Any]:
-    """What informed samplers are told: the cost, the limit, and what parameters stand for (`nas.exact`)."""
+    """What informed samplers are told: the cost, the limit, and what parameters stand for (`nas.searching.exact`)."""
     labels: Any = labels_of(table)  # of which it reads the genes alone
 
     def entry(params: Mapping[str, Any]) -> Entry:

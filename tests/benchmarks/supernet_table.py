@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas import machine
 from nas.config.parsing import config_from
-from nas.evaluation import score
 from nas.executors import make_executor
 from nas.log import Progress, say
 from nas.runs.run import open_run
 from nas.runs.store import RunStore
-from nas.searching import setup_of
+from nas.searching.evaluation import score
+from nas.searching.searching import setup_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.costs.params import params

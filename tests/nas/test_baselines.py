@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from nas.baselines import hand_designed
+from nas.searching.baselines import hand_designed
 from search_spaces.costs.activations import activations
 from search_spaces.costs.macs import macs
 from search_spaces.costs.params import params

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from optuna.samplers import RandomSampler
 
-from nas.engine import Proposal, Tally, run_search
 from nas.goals.objectives import parse_objectives
 from nas.samplers import make_sampler
 from nas.samplers.proposer import Proposer
+from nas.searching.engine import Proposal, Tally, run_search
 from search_spaces.errors import InputError, OutsideBudget
 from search_spaces.space import Genes
 from tests.nas.table_space import Word, Words

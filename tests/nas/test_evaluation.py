@@ -6,11 +6,11 @@ from typing import cast
 import pytest
 import torch
 
-import nas.evaluation
+import nas.searching.evaluation
 from nas import load_config
 from nas.data import Split
-from nas.evaluation import ROOM, EvaluatorSetup, evaluate
 from nas.machine.memory import Available
+from nas.searching.evaluation import ROOM, EvaluatorSetup, evaluate
 from search_spaces.named import read_space
 
 
@@ -35,7 +35,7 @@ def test_no_images_is_an_error() -> None:
 
 def test_kept_maps_take_a_quarter_of_the_free_memory_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     def room(free: int, evaluation: str = "exact") -> int:
-        monkeypatch.setattr(nas.evaluation, "available", lambda _: Available(free, "free"))
+        monkeypatch.setattr(nas.searching.evaluation, "available", lambda _: Available(free, "free"))
         config = load_config(None, [f"search.evaluation={evaluation}", "search.jobs=2"])
         split = cast(Split, None)  # not read
         return EvaluatorSetup(config, read_space("images32"), split, {})._room(torch.device("cpu"))

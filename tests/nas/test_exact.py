@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.exact import Exact
 from nas.goals.budget import Budget
 from nas.goals.costing import excess_of, violations_of
 from nas.goals.objectives import parse_objectives
 from nas.samplers import make_sampler
 from nas.samplers.proposer import Proposer, labels_of
-from nas.sources import Listed
+from nas.searching.exact import Exact
+from nas.searching.sources import Listed
 from search_spaces.costs import costs_of, register_cost, temporary_costs
 from search_spaces.named import load_space
 from tests.command_line import SEARCH, Commands, Runs

@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from nas import load_network
 from nas.config.effective import configure
-from nas.evaluation import Evaluator, evaluate
 from nas.goals.selection import selected
 from nas.runs.run import open_run
 from nas.runs.searches import chosen_searches
 from nas.runs.weights import WEIGHTS
+from nas.searching.evaluation import Evaluator, evaluate
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError

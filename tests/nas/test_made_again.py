@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 import nas as verbs
-import nas.searching
+import nas.searching.searching
 from nas import load_config
-from nas.evaluation import Accuracy, Evaluator
 from nas.records import SAMPLER
 from nas.runs.searches import read_search
 from nas.runs.store import RunStore
+from nas.searching.evaluation import Accuracy, Evaluator
 from search_spaces.architecture import Architecture
 
 
@@ -24,7 +24,7 @@ def test_a_record_that_is_made_again_leaves_the_winner_alone(
         return Accuracy(0.5, 1.0, 287)
 
     monkeypatch.chdir(after("train"))
-    monkeypatch.setattr(nas.searching, "score", alike)
+    monkeypatch.setattr(nas.searching.searching, "score", alike)
     settings = ("run=run", "space=tiny.toml", "data.resolution=8", "executor=here", "search.name=tied")
     fixed = ("train.epochs=1", "train.batch_size=128", "train.random_paths=1", "train.checkpoint_steps=2")
     few = ("search.objectives=top1", "search.samplers=random", "search.evaluations=5", "search.calibration_images=64")

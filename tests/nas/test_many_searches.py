@@ -14,8 +14,8 @@ import optuna
 import pytest
 
 import nas as verbs
-import nas.evaluation
-import nas.searching
+import nas.searching.evaluation
+import nas.searching.searching
 from nas import load_config
 from nas.config import SearchConfig
 from nas.goals.budget import Budget
@@ -36,9 +36,9 @@ class Counted:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.digests: Counter[str] = Counter()
         self.stop_after: int | None = None
-        monkeypatch.setattr(nas.searching, "score", self)
+        monkeypatch.setattr(nas.searching.searching, "score", self)
 
-    def __call__(self, evaluator: nas.evaluation.Evaluator, arch: Any) -> nas.evaluation.Accuracy:
+    def __call__(self, evaluator: nas.searching.evaluation.Evaluator, arch: Any) -> nas.searching.evaluation.Accuracy:
         if self.stop_after is not None and sum(self.digests.values()) >= self.stop_after:
             raise KeyboardInterrupt
         self.digests[arch.digest] += 1
@@ -300,7 +300,7 @@ def test_progress_counts_what_a_search_has_done_before(trained: Path, monkeypatc
     """Also where networks beside those of samplers are evaluated first."""
     resumed: list[int] = []
 
-    class Watched(nas.searching.Progress):
+    class Watched(nas.searching.searching.Progress):
         def resume(self, done: int) -> None:
             resumed.append(done)
             super().resume(done)
@@ -317,7 +317,7 @@ def test_progress_counts_what_a_search_has_done_before(trained: Path, monkeypatc
     del run
     Path("given.json").write_text(middle.to_json())
     verbs.search(config("search.evaluations=3", "search.name=one"))
-    monkeypatch.setattr(nas.searching, "Progress", Watched)
+    monkeypatch.setattr(nas.searching.searching, "Progress", Watched)
     verbs.search(config("search.evaluations=5", "search.name=one", "search.networks=given.json"))
     assert max(resumed) >= 6
     given = [e for e in read_search(RunStore("run"), "one").evaluations() if e.origin.kind == "given"]

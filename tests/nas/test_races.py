@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 
 import nas as verbs
-import nas.racing
-import nas.searching
+import nas.searching.racing
+import nas.searching.searching
 from nas import load_config
-from nas.evaluation import Evaluator, Raced
 from nas.goals.selection import selected
 from nas.measuring.fingerprint import fingerprint
-from nas.races import OUTCOMES, Job, Races
-from nas.racing import Race
 from nas.records import BASELINE, SAMPLER, Evaluation, Origin, eligible
 from nas.runs.run import open_run
 from nas.runs.searches import FINISHED, Search, evaluated_before, read_search
 from nas.runs.store import RunStore
 from nas.runtimes import Setting
+from nas.searching.evaluation import Evaluator, Raced
+from nas.searching.races import OUTCOMES, Job, Races
+from nas.searching.racing import Race
 from search_spaces.errors import InputError
 from tests.nas.test_inputs import profile
 
@@ -51,9 +51,9 @@ def trained(after: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Pa
 @pytest.fixture
 def hasty(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates are dropped on little evidence: after one epoch of training, networks do not agree on what is easy."""
-    monkeypatch.setattr(nas.racing, "PRECISION", 2.0)
-    monkeypatch.setattr(nas.racing, "FINE", 2.0)
-    monkeypatch.setattr(nas.racing, "Z", 0.5)
+    monkeypatch.setattr(nas.searching.racing, "PRECISION", 2.0)
+    monkeypatch.setattr(nas.searching.racing, "FINE", 2.0)
+    monkeypatch.setattr(nas.searching.racing, "Z", 0.5)
 
 
 def searched(name: str, *settings: str) -> tuple[Search, list[Evaluation]]:
@@ -112,7 +112,7 @@ def test_shared_maps_are_of_one_order_of_the_images(trained: Path) -> None:
     plain, shared = (Evaluator.of(run.config, run.split, run.supernet().eval(), run.device, n) for n in (0, 1 << 28))
     arch, draw, nothing = run.space.sample(random.Random(0)), np.random.default_rng(0), np.zeros((0, 1))
     for order in (draw.permutation(WHOLE).astype(np.int32) for _ in range(2)):
-        race = Race(order, (), nothing, nothing, (), ("top1",), nas.racing.Z, nas.racing.PRECISION)
+        race = Race(order, (), nothing, nothing, (), ("top1",), nas.searching.racing.Z, nas.searching.racing.PRECISION)
         expected = plain.race(arch, race).outcome
         for _ in range(3):  # maps are kept from the second time on
             outcome = shared.race(arch, race).outcome
@@ -134,7 +134,7 @@ def test_a_race_is_recorded_and_an_estimate_never_wins(hasty: None, capsys: pyte
         if not record.is_estimate:
             assert record.images == WHOLE
             continue
-        assert WHOLE / 8 <= record.images <= nas.racing.LATEST * WHOLE
+        assert WHOLE / 8 <= record.images <= nas.searching.racing.LATEST * WHOLE
         rival = full[record.origin, record.against]  # of the same sampler
         assert rival.n < record.n
         assert rival.costs["macs"] <= record.costs["macs"]
@@ -178,7 +178,7 @@ def test_a_search_that_is_cut_off_anywhere_ends_as_if_it_had_not_been(
         return evaluator.race(*job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(nas.searching, "raced", stopping)
+        patch.setattr(nas.searching.searching, "raced", stopping)
         for part in range(9):
             if part == 2:
                 Path(f"run/searches/cut/{OUTCOMES}").unlink()
@@ -207,7 +207,7 @@ def test_a_flipped_bit_costs_one_evaluation(
     searched("fast", "search.evaluation=fast", "search.evaluations=9")
     folder, path = Path("run/searches/fast"), Path(f"run/searches/fast/{OUTCOMES}")
     shutil.copytree(folder, "before")
-    monkeypatch.setattr(nas.searching, "raced", counted)
+    monkeypatch.setattr(nas.searching.searching, "raced", counted)
     searched("fast", "search.evaluation=fast")
     sound, new = lines("fast"), list(done)
     assert new

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from nas.goals.pareto import front
-from nas.racing import (
+from nas.searching.racing import (
     BEST,
     FINE,
     LATEST,

@@ -15,7 +15,7 @@ from nas.records import SAMPLER, eligible
 from nas.runs.run import open_run
 from nas.runs.searches import Search
 from nas.runs.store import RunStore
-from nas.starting import Start, starts_of
+from nas.searching.starting import Start, starts_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
 from search_spaces.errors import InputError

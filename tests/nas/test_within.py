@@ -6,7 +6,7 @@ import pytest
 
 from nas.goals.budget import Budget
 from nas.goals.costing import excess_of, violations_of
-from nas.sources import Within
+from nas.searching.sources import Within
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
 from search_spaces.errors import OutsideBudget

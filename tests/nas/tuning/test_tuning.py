@@ -33,14 +33,14 @@ def test_a_searcher_asked_by_hand(trained: Path, runs: Runs) -> None:
     """Results come in any order; it is closed, saved and pickled in between, and the records are those of `nas search`."""
     import pickle
 
-    from nas.evaluation import score
+    from nas.searching.evaluation import score
     from nas.tuning import TunedSearch
     from nas.tuning.searcher import arch_of
 
     search = TunedSearch("run", "name=small")
     run = search.searcher._run
     assert run is not None
-    from nas.searching import setup_of
+    from nas.searching.searching import setup_of
 
     evaluator, space = setup_of(run)(), run.space
     searcher, waiting, asked = search.searcher, {}, 0

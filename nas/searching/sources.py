@@ -1,6 +1,6 @@
 """Where a search draws members from: a space within its budget, or the networks of which a cost was measured.
 
-Both stand for the space in `nas.engine.run_search`.
+Both stand for the space in `nas.searching.engine.run_search`.
 """
 
 import math

@@ -18,7 +18,7 @@ from nas.data import Part, Split, load_part
 from nas.data.part import MEMORY_LIMIT
 from nas.machine.memory import available
 from nas.plugins import import_plugins
-from nas.racing import Outcome, Race
+from nas.searching.racing import Outcome, Race
 from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace
 from supernet.calibration import calibrate

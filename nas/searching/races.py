@@ -9,13 +9,13 @@ more.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias, cast
 
-from nas.evaluation import Raced, are_kept
 from nas.goals.objectives import SCORES
 from nas.log import say
-from nas.racing import WARM_UP, Contest, Outcome, Race, Rival
 from nas.records import SAMPLER, Evaluation, Origin
 from nas.runs.searches import Search
 from nas.runs.store import DamagedFile, RunStore
+from nas.searching.evaluation import Raced, are_kept
+from nas.searching.racing import WARM_UP, Contest, Outcome, Race, Rival
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
 

@@ -9,11 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from nas.baselines import hand_designed
 from nas.config import SearchConfig
-from nas.engine import Proposal, Space, Tally, run_search
-from nas.evaluation import Accuracy, EvaluatorSetup, Raced, raced, score
-from nas.exact import Exact
 from nas.executors import Executor
 from nas.goals.budget import Budget
 from nas.goals.costing import (
@@ -36,7 +32,6 @@ from nas.goals.standing import Standing, box_of
 from nas.latency.profiles import check_covered
 from nas.log import Progress, say
 from nas.measuring.delivery import Delivery, about_devices, check_races, targets_of
-from nas.races import Job, Races
 from nas.records import BASELINE, GIVEN, SAMPLER, Evaluation, Origin, eligible
 from nas.runs.run import Run
 from nas.runs.scalars import Followed, Scalars
@@ -57,8 +52,13 @@ from nas.runs.weights import ARCH, read_architecture
 from nas.samplers import make_sampler, storage
 from nas.samplers.live import LiveStudies
 from nas.samplers.proposer import Proposer
-from nas.sources import Listed, Within
-from nas.starting import keep_starts, space_of, starts_of
+from nas.searching.baselines import hand_designed
+from nas.searching.engine import Proposal, Space, Tally, run_search
+from nas.searching.evaluation import Accuracy, EvaluatorSetup, Raced, raced, score
+from nas.searching.exact import Exact
+from nas.searching.races import Job, Races
+from nas.searching.sources import Listed, Within
+from nas.searching.starting import keep_starts, space_of, starts_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs import cost_named, cost_names, costs_of, temporary_costs
 from search_spaces.costs.macs import macs

@@ -1,0 +1,1 @@
+"""A search at work: which networks are proposed and evaluated, and how what comes out is recorded."""
