@@ -5,84 +5,22 @@ default; `nas VERB --help` prints it.
 """
 
 import dataclasses
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
+from nas.config.keys import at_least, fraction, key, one_of, short
+from nas.config.search import SearchConfig
 from nas.executors import check_executor
-from nas.goals.budget import LARGEST, Budget
-from nas.goals.objectives import parse_objectives
+from nas.goals.budget import Budget
 from nas.runtimes import check_runtime
-from nas.samplers import check_sampler
 from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError, unknown
-
-Value = TypeVar("Value")
-
-
-def key(default: Value, meaning: str) -> Value:
-    """A key of the configuration with its default and what `--help` says of it."""
-    return field(default=default, metadata={"meaning": meaning})  # type: ignore[return-value]
-
-
-def short(value: Any) -> str:
-    """A value as Python writes it, for a message, without the middle of a long one."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:40]}...{text[-10:]}"
-
 
 _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}
 
 _HEXADECIMAL = re.compile("#[0-9a-fA-F]{6}")
-
-
-def _typed(section: Any, key: str) -> str:
-    """A key as every verb understands it: with its section, if it has one."""
-    return f"{type(section).__name__.removesuffix('Config').lower()}.{key}".lstrip(".")
-
-
-def _at_least(section: Any, **least: float) -> None:
-    for key, bound in least.items():
-        name, value = _typed(section, key), getattr(section, key)
-        if value < bound:
-            raise InputError(f"{name} is {short(value)}", f"{bound} or more", f"{name}={bound}")
-        # Shares of it are floats in places, such as the time left. A seed is only hashed.
-        if type(value) is int and key != "seed" and value > LARGEST:
-            default = typed(section.__dataclass_fields__[key].default)
-            raise InputError(f"{name} is {short(value)}", f"{bound} to {LARGEST:,}", f"{name}={default}")
-
-
-def _one_of(section: Any, **allowed: tuple[str, ...]) -> None:
-    for key, names in allowed.items():
-        if getattr(section, key) not in names:
-            name = _typed(section, key)
-            raise unknown(f"value for {name}:", getattr(section, key), names, f"{name}={{}}")
-
-
-def _fraction(section: Any, *keys: str) -> None:
-    for key in keys:
-        if not 0 <= getattr(section, key) < 1:
-            name = _typed(section, key)
-            raise InputError(f"{name} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{name}=0.2")
-
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
-
-_FIXED = re.compile(r"[\w*-]+(\.[\w*-]+)*=.+")
-
-PAPERS, FRONT = "papers", "front:"
-"""Starts of a search that are no files: the papers' networks, and the Pareto front of a search of the run."""
-
-_OPTION = re.compile(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*=.+")
-
-
-def typed(value: Any) -> str:
-    """A value as it is typed after `key=`, without quotes, which a shell would take away."""
-    if isinstance(value, list | tuple):
-        return ",".join(value)
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,11 +64,11 @@ class DataConfig:
             raise InputError(
                 "data=folder without a folder", "a folder with one sub-folder of images per class", "data.root=PATH"
             )
-        _at_least(self, resolution=4, workers=0, white=0)
+        at_least(self, resolution=4, workers=0, white=0)
         if self.resolution > 4096:
             raise InputError(f"data.resolution is {short(self.resolution)}", "4 to 4096 pixels", "data.resolution=224")
-        _fraction(self, "validation_fraction", "test_fraction")
-        _one_of(self, layout=("auto", "classes", "parts"), conflicts=("error", "drop", "keep"))
+        fraction(self, "validation_fraction", "test_fraction")
+        one_of(self, layout=("auto", "classes", "parts"), conflicts=("error", "drop", "keep"))
         if self.background not in _COLOURS and not _HEXADECIMAL.fullmatch(self.background):
             raise InputError(
                 f"data.background is {self.background!r}",
@@ -143,7 +81,7 @@ class DataConfig:
                 "more than 0: search needs images of its own",
                 "data.validation_fraction=0.2",
             )
-        _one_of(self, augment=("none", "light", "standard", "timm"))
+        one_of(self, augment=("none", "light", "standard", "timm"))
 
     @property
     def background_colour(self) -> tuple[int, int, int]:
@@ -185,125 +123,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         # Equal budgets are equal settings: 2000K is 2M.
         object.__setattr__(self, "budget", str(Budget.parse(self.budget, "train.budget")))
-        _at_least(self, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0, clip=0, random_paths=0)
-        _at_least(self, largest_only_epochs=0, checkpoint_steps=1, largest=1)
-        _fraction(self, "ema", "label_smoothing")
+        at_least(self, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0, clip=0, random_paths=0)
+        at_least(self, largest_only_epochs=0, checkpoint_steps=1, largest=1)
+        fraction(self, "ema", "label_smoothing")
         if not 0 <= self.distill <= 1:
             raise InputError(f"train.distill is {self.distill}", "from 0 to 1", "train.distill=0.5")
-        _one_of(self, amp=("none", "bf16"))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchConfig:
-    """How sub-networks are searched."""
-
-    name: str = key(
-        "",
-        "name of the search in its run; empty for one made from its budget, objectives, samplers, seed, fix and starts",
-    )
-    budget: str = key(
-        "none",
-        "what a network may cost: 4M (at most so many MACs), macs=4M,params=100K (any costs), macs=2M..4M (a range, both ends included), "
-        "latency_ms@pi5=8 (a cost on one device), or none. Left out it is train.budget, than which it may not be looser",
-    )
-    objectives: tuple[str, ...] = key(("top1", "macs"), "one to four of top1 (up), loss (down) and any costs (down)")
-    samplers: tuple[str, ...] = key(
-        ("nsga2", "random"),
-        "who proposes networks: random, nsga2, nsga3, tpe, gp, evolution, predictor, additive, or the dotted path of an Optuna sampler; random is always added",
-    )
-    options: tuple[str, ...] = key((), "options of samplers, such as tpe.n_startup_trials=20")
-    evaluations: int = key(100, "different networks evaluated for each sampler; a search resumes when it is raised")
-    population: int = key(20, "population of nsga2, nsga3 and evolution")
-    batch: int = key(4, "networks that a sampler proposes before it is told their results")
-    seed: int = key(0, "of the samplers, beside the run's own")
-    calibration_images: int = key(
-        256, "supernet-train images that recompute the normalisation statistics of each candidate"
-    )
-    batch_size: int = key(256, "images at once")
-    evaluation: str = key(
-        "exact",
-        "plain: every network alone; exact: networks that begin alike share feature maps and statistics, with equal results; fast: exact, and "
-        "networks that surely lose are dropped before they have seen all images: their accuracy is an estimate, and they cannot win; that of "
-        "the others may differ from exact by an image, as batches hold other images",
-    )
-    networks: tuple[str, ...] = key((), "arch.json files of networks of the space that are evaluated beside the search")
-    starts: tuple[str, ...] = key(
-        (),
-        "networks that each sampler but random proposes first: arch.json files, papers (the papers' networks that fit the space and the "
-        "budget), front:SEARCH (the Pareto front of another search of the run)",
-    )
-    fix: tuple[str, ...] = key(
-        (),
-        "parts of the architecture that are held fixed: stages.2.mixer=d_mixer, stages.*.ffn.mlp.ratio=4, stages.0.depth=2. The supernet stays "
-        "as it is",
-    )
-    measured: tuple[str, ...] = key(
-        (),
-        "CSV files of measured costs: a column digest, a column per cost, and architecture (the JSON of arch.json) where the run has not evaluated the network",
-    )
-    profiles: tuple[str, ...] = key(
-        (),
-        "profiles of devices (nas profile), or CSV files of measured units (nas profile list=FILE.csv): each gives the cost latency_ms@NAME, and latency_ms where it is of this device",
-    )
-    learned: tuple[str, ...] = key(
-        (),
-        "CSV files of measured costs with a column architecture: each cost is learned from its networks, and known for all networks",
-    )
-    fill: bool = key(False, "give units that the profiles lack times that are learned from the others")
-    jobs: int = key(0, "networks evaluated at once, each by a process of its own; 0 takes the number of cores")
-    close: bool = key(False, "finish the search with what it has evaluated")
-    noisy: bool = key(
-        False, "measure networks on this device though the machine is too noisy to be believed; records say so"
-    )
-
-    def __post_init__(self) -> None:
-        Budget.parse(self.budget)
-        parse_objectives(self.objectives)
-        _at_least(self, evaluations=1, population=2, calibration_images=2, batch_size=2, batch=1, seed=0, jobs=0)
-        _one_of(self, evaluation=("plain", "exact", "fast"))
-        if "random" not in self.samplers:
-            object.__setattr__(self, "samplers", (*self.samplers, "random"))  # no result is shown without it
-        for name in self.samplers:
-            check_sampler(name)
-        if len(set(self.samplers)) != len(self.samplers):
-            once = ",".join(dict.fromkeys(self.samplers))
-            raise InputError(
-                f"search.samplers are {list(self.samplers)}", "each at most once", f"search.samplers={once}"
-            )
-        if self.name and not _NAME.fullmatch(self.name):
-            plain = re.sub("[^A-Za-z0-9._=+-]+", "-", self.name).strip(".-")[:100] or "mine"
-            raise InputError(
-                f"search.name is {short(self.name)}",
-                "up to 100 letters, digits and . _ - + =, starting with a letter or digit",
-                f"search.name={plain}",
-            )
-        for setting in self.fix:
-            if not _FIXED.fullmatch(setting):
-                raise InputError(
-                    f"search.fix has {setting!r}",
-                    "PATH=VALUE with a path into the space",
-                    "search.fix=stages.0.depth=1",
-                )
-        for option in self.options:
-            if not _OPTION.fullmatch(option):
-                raise InputError(
-                    f"search.options has {option!r}", "SAMPLER.OPTION=VALUE", "search.options=tpe.n_startup_trials=20"
-                )
-
-    @property
-    def title(self) -> str:
-        """The name of the search: the one given, or one made from its budget, objectives, samplers, seed, and what is fixed and started with."""
-        if self.name:
-            return self.name
-        budget = Budget.parse(self.budget)
-        # A device's name may end in digits: = keeps them apart from the limit.
-        limits = "-".join(f"{name}{'=' * ('@' in name)}{budget.spelt(name)}" for name in budget.names) or "nobudget"
-        samplers = "-".join(name.rpartition(".")[2].lower() for name in self.samplers)
-        title = f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}".replace("..", "to").replace("@", "+")
-        title += "".join(f"_{re.sub('[^A-Za-z0-9._=+-]+', '-', setting.replace('*', 'all'))}" for setting in self.fix)
-        if self.starts:  # files have long names
-            title += f"_starts-{hashlib.sha256(json.dumps(self.starts).encode()).hexdigest()[:8]}"
-        return title if len(title) <= 100 else f"{title[:87]}-{hashlib.sha256(title.encode()).hexdigest()[:12]}"
+        one_of(self, amp=("none", "bf16"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -335,10 +160,10 @@ class RetrainConfig:
     checkpoint_steps: int = key(200, "steps between checkpoints")
 
     def __post_init__(self) -> None:
-        _at_least(self, points=1, seeds=1, jobs=0, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0)
-        _at_least(self, clip=0, checkpoint_steps=1)
-        _fraction(self, "label_smoothing", "drop_path", "ema")
-        _one_of(self, amp=("none", "bf16"))
+        at_least(self, points=1, seeds=1, jobs=0, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0)
+        at_least(self, clip=0, checkpoint_steps=1)
+        fraction(self, "label_smoothing", "drop_path", "ema")
+        one_of(self, amp=("none", "bf16"))
         for name in self.inits:
             if name not in ("scratch", "inherited"):
                 raise unknown("init", name, ("scratch", "inherited"), "retrain.inits={}")
@@ -408,10 +233,10 @@ class ProfileConfig:
     )
 
     def __post_init__(self) -> None:
-        _at_least(self, batch=1, resolution=0, channels=0, classes=0, calibration=3, heldout=2, seconds=0)
+        at_least(self, batch=1, resolution=0, channels=0, classes=0, calibration=3, heldout=2, seconds=0)
         check_runtime(self.runtime)
-        _fraction(self, "error")
-        _one_of(self, units=("all", "networks", "none"))
+        fraction(self, "error")
+        one_of(self, units=("all", "networks", "none"))
         if self.error == 0:
             raise InputError("profile.error is 0", "above 0 and below 1: 0.01 is one per cent", "profile.error=0.01")
         if self.name and not is_cost_name(f"latency_ms@{self.name}"):
@@ -459,7 +284,7 @@ class Config:
     profile: ProfileConfig = field(default_factory=ProfileConfig)
 
     def __post_init__(self) -> None:
-        _at_least(self, seed=0, threads=0)
+        at_least(self, seed=0, threads=0)
         check_executor(self.executor)
         if self.threads > 4096:
             raise InputError(f"threads is {self.threads}", "0 to 4096", "threads=1, or 0 for the number of cores")

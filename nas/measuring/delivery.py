@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from nas.goals.budget import Budget, worded
 from nas.goals.roles import eligible_of, front_of, roles_of
 from nas.latency.accuracy import PredictionErrors, accuracy

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from nas import machine
-from nas.config import Config, typed
+from nas.config import Config
+from nas.config.keys import typed
 from nas.config.parsing import config_from
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.executors import check_guarded

@@ -18,8 +18,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from nas import machine
-from nas.config import FRONT, PAPERS, Config, RetrainConfig, SearchConfig, typed
+from nas.config import Config, RetrainConfig
+from nas.config.keys import typed
 from nas.config.parsing import values_of
+from nas.config.search import FRONT, PAPERS, SearchConfig
 from nas.goals.budget import Budget
 from nas.goals.objectives import Objective, parse_objectives
 from nas.log import say

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from nas.executors import Executor
 from nas.goals.budget import Budget
 from nas.goals.costing import (

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from nas.goals.budget import Budget
 from nas.goals.costing import prepare_costs
 from nas.goals.roles import front_of, roles_of
