@@ -10,7 +10,9 @@ from pathlib import Path
 from nas.config import SECTIONS, Config
 from nas.config.parsing import config_from, load_config
 from nas.log import say
-from nas.runs.searches import FREE, absolute, different, otherwise, read_search, search_names
+from nas.runs.beginning import otherwise
+from nas.runs.searches import read_search, search_names
+from nas.runs.settings import FREE, absolute, different
 from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.named import space_file

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nas.latency.accuracy import accuracy, kendall_tau
+from nas.latency.choosing import FEWEST
 from nas.latency.features import unit_features
 from nas.latency.fitting import BETTER, MACS, Calibration, Fitted
 from nas.latency.journal import Journal
-from nas.latency.learned import FEWEST, NetworkModel, fit_networks
 from nas.latency.learned_costs import units_of
+from nas.latency.learned_networks import NetworkModel, fit_networks
 from nas.latency.profiles import differences_here, elsewhere
 from nas.log import Progress, say
 from nas.measuring.fingerprint import check_cores, fingerprint

@@ -22,7 +22,7 @@ from nas.latency.profiles import check_covered
 from nas.machine import memory
 from nas.plugins import import_plugins
 from nas.runs.inputs import check_unchanged, digests_of
-from nas.runs.searches import absolute
+from nas.runs.settings import absolute
 from nas.runs.store import RunStore
 from nas.runs.weights import load_tensors
 from search_spaces.checking import check_parts
