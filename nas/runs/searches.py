@@ -23,8 +23,9 @@ from nas.goals.objectives import Objective, parse_objectives
 from nas.log import say
 from nas.records import Evaluation, RecordError, Reference, Retraining
 from nas.records.device_times import DeviceTime, refuted
+from nas.runs.disk import DamagedLine
 from nas.runs.settings import RETRAIN_FREE, kept
-from nas.runs.store import OLDER_FOLDER, DamagedLine, RunStore
+from nas.runs.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
 

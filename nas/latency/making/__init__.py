@@ -16,7 +16,8 @@ from nas.latency.making.summary import summarise
 from nas.log import say
 from nas.measuring.fingerprint import check_cores, fingerprint
 from nas.measuring.profiling import worst
-from nas.runs.store import RunStore, offering
+from nas.runs.disk import offering
+from nas.runs.store import RunStore
 from search_spaces.costs.latency import DeviceModel, model_of, text_of
 from search_spaces.textfiles import expanded
 

@@ -11,7 +11,8 @@ from nas.latency.making.summary import time_of
 from nas.latency.profiles import differences_here, elsewhere
 from nas.measuring.profiling import UNIT_ERROR, chunks, companions, measure_some
 from nas.measuring.run_cache import params_of
-from nas.runs.store import RunStore, offering
+from nas.runs.disk import offering
+from nas.runs.store import RunStore
 from nas.runtimes import Setting
 from search_spaces.architecture import Architecture
 from search_spaces.costs.latency import model_of, read_model, text_of
