@@ -56,6 +56,9 @@ _OF_THE_OLDER_SEARCH = (
 MADE_FIRST = {"split.json", "space.toml", "whole_space.toml", "work"}
 """What a run that was killed while it was made may have without run.json."""
 
+_AS_WRITTEN = "JSON lines as nas wrote them", "a copy of it, or a new folder: run=runs/new"
+"""What a file of lines has to be, and what to do when it is not."""
+
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 """What a file system without locks says: some network file systems, as they are mounted on some clusters."""
 
@@ -147,9 +150,8 @@ class RunStore:
         if identity.get("format") not in (FORMAT, OLDER):
             raise InputError(
                 f"{folder} was made by another version of nas (layout {identity.get('format')!r})",
-                f"layout {FORMAT}",
-                "a new folder: run=runs/new",
-            )
+                f"layout {FORMAT}", "a new folder: run=runs/new",
+            )  # fmt: skip
         return store
 
     @classmethod
@@ -315,18 +317,13 @@ class RunStore:
         found: list[dict[str, Any]] = []
         for number, (_, record) in enumerate(read_lines(self.path(name)), 1):
             if record is None:
-                raise DamagedLine(
-                    f"line {number} of {path} is damaged",
-                    "JSON lines as nas wrote them",
-                    "a copy of it, or a new folder: run=runs/new",
-                )
+                raise DamagedLine(f"line {number} of {path} is damaged", *_AS_WRITTEN)
             found.append(record)
             if alike and record.keys() != found[0].keys():
                 key = min(record.keys() ^ found[0].keys())
                 raise InputError(
                     f"line {number} of {path} {'has' if key in record else 'lacks'} {key!r}, unlike line 1",
-                    "JSON lines as nas wrote them",
-                    "a copy of it, or a new folder: run=runs/new",
+                    *_AS_WRITTEN,
                 )
         return found
 
