@@ -4,7 +4,7 @@
     tables.py     front.csv and trials.csv
     terminal.py   the text that `nas report` ends with
     chart.py      what a chart is: layers of marks on two axes; charts.py and curves.py make them
-    drawing.py    a chart drawn twice: as SVG into the page, by matplotlib into front.png
+    drawing.py    a chart on the page, by svg.py; picture.py draws it by matplotlib into front.png; looks.py has the marks of both
     page.py       report.html, with report.css, from a file a section in sections/; markup.py is HTML, mixers.py blocks as cells
     words.py      how numbers and names are written
     write.py      write_report: all of these, into a folder

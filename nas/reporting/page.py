@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from nas.reporting.drawing import COLOURS
 from nas.reporting.findings import Findings
+from nas.reporting.looks import COLOURS
 from nas.reporting.markup import Html, h, join
 from nas.reporting.mixers import CELLS, Mixers
 from nas.reporting.sections.charts import charts
