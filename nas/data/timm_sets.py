@@ -3,8 +3,7 @@
 import contextlib
 import operator
 import os
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,13 @@ from torch.utils.data import IterableDataset
 
 from nas.config import DataConfig
 from nas.data import augment as augmentation
-from nas.data.decoder import Decoder, Reader, gather
+from nas.data.decoder import Decoder, gather
 from nas.data.item import NEW_RUN, Item, check_content, content_hash
 from nas.data.layout import AGAIN, PART_NAMES, part_named, parts_of, reached_before, subfolders, suffix_of, told
 from nas.data.picture import RULE, as_shown, decode
 from nas.data.reading import all_of_them, on_all_cores
 from nas.data.source import Source, no_files
+from nas.data.timm_reader import TimmReader, class_names, paths_of
 from search_spaces.errors import InputError, unknown
 
 _PACKAGES = {
@@ -170,7 +170,7 @@ class Timm(Source):
                 raise no_files(self.config)
             found = [(self._label(target), content_hash(image)) for image, target in self._iterate(split)]
         else:
-            reader = _TimmReader(self.config, {split: data})
+            reader = TimmReader(self.config, {split: data})
 
             def examine(index: int) -> tuple[int, str | InputError]:
                 try:
@@ -193,7 +193,7 @@ class Timm(Source):
                 return []  # places in the list are numbers of images, which only hold if none is missing
         if part != "train" and all(label < 0 for label, _ in found):
             return []
-        known = _class_names(data)
+        known = class_names(data)
         if part == "train":
             labels = sorted({label for label, _ in found})
             self.classes = tuple(known.get(label, str(label)) for label in labels)
@@ -203,7 +203,7 @@ class Timm(Source):
                     "two classes or more, and a label for each image",
                     "another data set, or data.root=PATH",
                 )
-        paths = _paths(data)
+        paths = paths_of(data)
         seen: dict[tuple[int, int], tuple[str, str]] = {}  # timm follows links without memory
         items = []
         own = {name: index for index, name in enumerate(self.classes)}
@@ -225,11 +225,11 @@ class Timm(Source):
 
     def where(self, item: Item) -> str:
         split = item.id.partition("/")[0]
-        return _TimmReader(self.config, {split: self.dataset(split)}).where(item.id)
+        return TimmReader(self.config, {split: self.dataset(split)}).where(item.id)
 
     def _tally_unlisted(self, part: str, data: Any) -> None:
         """Counts the files in the folders of a part that timm, which goes by suffixes, does not list."""
-        listed = set(_paths(data) or ())
+        listed = set(paths_of(data) or ())
         root = Path(self.config.root) / self._folder_of(part)
         if not listed or not root.is_dir():
             return
@@ -282,98 +282,7 @@ class Timm(Source):
             if self.config.augment == "timm":
                 raise no_files(self.config)
             return None
-        return Decoder(_TimmReader(self.config, open_), items, part, self.config, mean)
-
-
-@dataclass(frozen=True)
-class _TimmReader(Reader):
-    """Images by SPLIT/INDEX from data sets with random access."""
-
-    config: DataConfig
-    datasets: Mapping[str, Any]
-
-    @property
-    def threads(self) -> int:
-        # What is no file is read by libraries of which not all bear threads.
-        files = all(_has_files(data) or hasattr(data, "samples") or _is_folder(data) for data in self.datasets.values())
-        return 0 if files else 1
-
-    def where(self, id: str) -> str:
-        split, _, index = id.partition("/")
-        data = self.datasets[split]
-        if _has_files(data):
-            return str(data.samples[int(index)][0])
-        with contextlib.suppress(Exception):  # a name is a courtesy, and not every reader knows one
-            if file := data.filename(int(index), absolute=True):
-                return str(file)
-        return f"image {id} of data set {self.config.name}"
-
-    def raw(self, id: str) -> bytes | np.ndarray:
-        return self.pair(id)[0]
-
-    def pair(self, id: str) -> tuple[bytes | np.ndarray, Any]:
-        """The image's content and its target. Files are not decoded.
-
-        Raises:
-            InputError: it is not there or cannot be read.
-        """
-        split, _, index = id.partition("/")
-        data = self.datasets[split]
-        try:
-            if hasattr(data, "reader"):  # around the data set itself, which skips what it cannot decode
-                file, target, *_ = data.reader[int(index)]
-                try:
-                    return file.read(), target
-                finally:
-                    _close(file)
-            if _has_files(data):
-                path, target = data.samples[int(index)]
-                return Path(path).read_bytes(), target
-            image, target = data[int(index)]
-            return np.asarray(as_shown(image, self.config)), target
-        except Exception as error:  # whatever the library behind timm raises
-            raise InputError(
-                f"image {id} of data set {self.config.name} cannot be read ({type(error).__name__}: {error})",
-                "a data set whose images can all be read",
-                NEW_RUN,
-            ) from None
-
-
-def _close(file: Any) -> None:
-    """Closes a file, and the tar file that it is a member of."""
-    while file is not None:
-        outer = getattr(getattr(file, "raw", None), "fileobj", None)
-        file.close()
-        file = outer
-
-
-def _has_files(data: Any) -> bool:
-    """Whether a data set is one of torchvision's lists of (path, target)."""
-    from torchvision.datasets import DatasetFolder
-
-    return isinstance(data, DatasetFolder)
-
-
-def _paths(data: Any) -> list[str] | None:
-    """The files of a data set, in its order; None where they are no files of their own."""
-    samples = getattr(getattr(data, "reader", data), "samples", None)
-    paths = [sample[0] for sample in samples] if samples is not None and len(samples) else []
-    return paths if paths and all(isinstance(path, str) and os.path.isfile(path) for path in paths) else None
-
-
-def _is_folder(data: Any) -> bool:
-    """Whether a data set is one of timm's lists of files in folders, or in a tar file, which each access opens anew."""
-    return type(getattr(data, "reader", None)).__name__ in ("ReaderImageFolder", "ReaderImageInTar", "ReaderImageTar")
-
-
-def _class_names(data: Any) -> dict[int, str]:
-    """From label to name, as far as the data set knows names."""
-    reader = getattr(data, "reader", None)
-    if reader is not None:
-        by_name = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", None) or {}
-        return {index: str(name) for name, index in by_name.items()}
-    names = [name if isinstance(name, str) else ", ".join(name) for name in getattr(data, "classes", [])]
-    return dict(enumerate(names)) if len(set(names)) == len(names) else {}
+        return Decoder(TimmReader(self.config, open_), items, part, self.config, mean)
 
 
 def _importable(package: str) -> bool:

@@ -1,0 +1,107 @@
+"""Single images of timm's data sets with random access, and what such a data set tells of its files and classes."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.config import DataConfig
+from nas.data.decoder import Reader
+from nas.data.item import NEW_RUN
+from nas.data.picture import as_shown
+from search_spaces.errors import InputError
+
+
+@dataclass(frozen=True)
+class TimmReader(Reader):
+    """Images by SPLIT/INDEX from data sets with random access."""
+
+    config: DataConfig
+    datasets: Mapping[str, Any]
+
+    @property
+    def threads(self) -> int:
+        # What is no file is read by libraries of which not all bear threads.
+        files = all(_has_files(data) or hasattr(data, "samples") or _is_folder(data) for data in self.datasets.values())
+        return 0 if files else 1
+
+    def where(self, id: str) -> str:
+        split, _, index = id.partition("/")
+        data = self.datasets[split]
+        if _has_files(data):
+            return str(data.samples[int(index)][0])
+        with contextlib.suppress(Exception):  # a name is a courtesy, and not every reader knows one
+            if file := data.filename(int(index), absolute=True):
+                return str(file)
+        return f"image {id} of data set {self.config.name}"
+
+    def raw(self, id: str) -> bytes | np.ndarray:
+        return self.pair(id)[0]
+
+    def pair(self, id: str) -> tuple[bytes | np.ndarray, Any]:
+        """The image's content and its target. Files are not decoded.
+
+        Raises:
+            InputError: it is not there or cannot be read.
+        """
+        split, _, index = id.partition("/")
+        data = self.datasets[split]
+        try:
+            if hasattr(data, "reader"):  # around the data set itself, which skips what it cannot decode
+                file, target, *_ = data.reader[int(index)]
+                try:
+                    return file.read(), target
+                finally:
+                    _close(file)
+            if _has_files(data):
+                path, target = data.samples[int(index)]
+                return Path(path).read_bytes(), target
+            image, target = data[int(index)]
+            return np.asarray(as_shown(image, self.config)), target
+        except Exception as error:  # whatever the library behind timm raises
+            raise InputError(
+                f"image {id} of data set {self.config.name} cannot be read ({type(error).__name__}: {error})",
+                "a data set whose images can all be read",
+                NEW_RUN,
+            ) from None
+
+
+def _close(file: Any) -> None:
+    """Closes a file, and the tar file that it is a member of."""
+    while file is not None:
+        outer = getattr(getattr(file, "raw", None), "fileobj", None)
+        file.close()
+        file = outer
+
+
+def _has_files(data: Any) -> bool:
+    """Whether a data set is one of torchvision's lists of (path, target)."""
+    from torchvision.datasets import DatasetFolder
+
+    return isinstance(data, DatasetFolder)
+
+
+def paths_of(data: Any) -> list[str] | None:
+    """The files of a data set, in its order; None where they are no files of their own."""
+    samples = getattr(getattr(data, "reader", data), "samples", None)
+    paths = [sample[0] for sample in samples] if samples is not None and len(samples) else []
+    return paths if paths and all(isinstance(path, str) and os.path.isfile(path) for path in paths) else None
+
+
+def _is_folder(data: Any) -> bool:
+    """Whether a data set is one of timm's lists of files in folders, or in a tar file, which each access opens anew."""
+    return type(getattr(data, "reader", None)).__name__ in ("ReaderImageFolder", "ReaderImageInTar", "ReaderImageTar")
+
+
+def class_names(data: Any) -> dict[int, str]:
+    """From label to name, as far as the data set knows names."""
+    reader = getattr(data, "reader", None)
+    if reader is not None:
+        by_name = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", None) or {}
+        return {index: str(name) for name, index in by_name.items()}
+    names = [name if isinstance(name, str) else ", ".join(name) for name in getattr(data, "classes", [])]
+    return dict(enumerate(names)) if len(set(names)) == len(names) else {}
