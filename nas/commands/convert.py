@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from nas.log import say
-from nas.runs.store import RunStore, offering
+from nas.runs.disk import offering
+from nas.runs.store import RunStore
 from nas.runs.weights import ARCH, WEIGHTS, load_network, save_tensors
 from search_spaces.errors import InputError
 from search_spaces.network import Network

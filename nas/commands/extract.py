@@ -9,9 +9,10 @@ from nas.log import say
 from nas.machine.memory import explained
 from nas.networks.cards import card_of
 from nas.networks.extraction import Extraction
+from nas.runs.disk import offering
 from nas.runs.run import open_run
 from nas.runs.searches import chosen_searches
-from nas.runs.store import RunStore, offering
+from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from nas import machine
 from nas.config import Config, ProfileConfig
-from nas.latency.making import ALL, CALIBRATION, HELD_OUT, Plan, add_units, make_profile
+from nas.latency.making import make_profile
+from nas.latency.making.adding import add_units
+from nas.latency.making.plan import ALL, CALIBRATION, HELD_OUT, Plan
 from nas.latency.profiles import differences_here
 from nas.latency.unit_tables import is_unit_table, write_unit_list
 from nas.log import say

@@ -6,8 +6,10 @@ from pathlib import Path
 from nas.config import Config
 from nas.log import say
 from nas.reporting import SearchView, collect, table, write_report
-from nas.runs.searches import CLOSED, Search, chosen_searches, kept
-from nas.runs.store import RunStore, offering
+from nas.runs.disk import offering
+from nas.runs.searches import CLOSED, Search, chosen_searches
+from nas.runs.settings import kept
+from nas.runs.store import RunStore
 
 
 def report(config: Config) -> Path:

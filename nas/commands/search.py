@@ -11,11 +11,13 @@ from nas.goals.budget import worded
 from nas.goals.roles import RANDOM, best_of, eligible_of, front_of
 from nas.log import say
 from nas.machine.memory import explained
-from nas.records import eligible, latest
+from nas.records import eligible
+from nas.records.device_times import latest
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import check_scalars
-from nas.runs.searches import CLOSED, Search, absolute
-from nas.searching.searching import conduct
+from nas.runs.searches import CLOSED, Search
+from nas.runs.settings import absolute
+from nas.searching.conduct import conduct
 
 PATIENCE = 12.0
 """Seconds of evaluation in this process before others are started. Two of them need about six to begin, on a quiet machine."""

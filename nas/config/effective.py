@@ -10,7 +10,9 @@ from pathlib import Path
 from nas.config import SECTIONS, Config
 from nas.config.parsing import load_config, recorded_config
 from nas.log import say
-from nas.runs.searches import FREE, absolute, different, otherwise, read_search, search_names
+from nas.runs.beginning import otherwise
+from nas.runs.searches import read_search, search_names
+from nas.runs.settings import FREE, absolute, different
 from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.named import space_file
@@ -32,7 +34,7 @@ def configure(verb: str, arguments: list[str]) -> list[Config]:
             raise InputError(f"argument {file!r}", "a config file ending in .toml, then key=value", f"run={file}")
     own = any(argument.startswith(("data", "space")) for argument in arguments)
     if verb == "demo" and file is None and not own:
-        file = str(Path(__file__).with_name("demo.toml"))
+        file = str(Path(__file__).parent.with_name("demo.toml"))
     section = verb if verb in SECTIONS else None
     asked = load_config(file, arguments, section=section)
     if verb == "train" and RunStore(asked.run).exists("run.json"):  # whose settings need not be typed again

@@ -4,7 +4,8 @@ import dataclasses
 import textwrap
 import typing
 
-from nas.config import SECTIONS, Config, typed
+from nas.config import SECTIONS, Config
+from nas.config.keys import typed
 from nas.networks.asked import ALLOWED, Networks
 
 GENERAL = {

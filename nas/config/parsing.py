@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.config import SECTIONS, Config, short, typed
+from nas.config import SECTIONS, Config
+from nas.config.keys import short, typed
 from search_spaces.errors import InputError, nearest, unknown
 from search_spaces.textfiles import expanded, read_text
 

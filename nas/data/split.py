@@ -153,18 +153,7 @@ def make_split(config: DataConfig, seed: int) -> Split:
     source = source_of(config)
     pools = source.pools()
     _one_label_each(pools, source, config.conflicts)
-    dropped: dict[str, int] = dict.fromkeys(PARTS, 0)
-    kept: dict[str, list[Item]] = {}
-    for part in reversed(PARTS):
-        others = {item.hash for items in kept.values() for item in items}
-        pool = pools[part]
-        if pool is not None:
-            kept[part] = [item for item in pool if item.hash not in others]
-            dropped[part] = len(pool) - len(kept[part])
-            if dropped[part]:
-                first = min(item.id for item in pool if item.hash in others)
-                why = "identical to an image of " + ("test" if part == "validation" else "test or validation")
-                source.tally.add(part, "images", why, first, dropped[part])
+    kept, dropped = _apart(pools, source)
     cuts = [part for part in ("test", "validation") if part not in kept]
     if "test" in cuts and config.test_fraction == 0:
         raise InputError(
@@ -197,25 +186,35 @@ def make_split(config: DataConfig, seed: int) -> Split:
     )
 
 
-def _reading(
-    source: Source, pools: Mapping[str, list[Item] | None], parts: Mapping[str, Sequence[Item]]
-) -> dict[str, Any]:
-    """Where the images of each part come from, how many each class has, and what was left out: see `make_split`."""
-    return {
-        "origins": {
-            part: "cut from train"
-            if pools[part] is None
-            else f"from {source.folders[part]}"
-            if part in source.folders
-            else ""
-            for part in PARTS
-        },
-        "counts": {
-            part: [count[label] for label in range(len(source.classes))]
-            for part, count in ((part, Counter(item.label for item in items)) for part, items in parts.items())
-        },
-        "left_out": [asdict(entry) for entry in source.tally.entries()],
-    }
+def _reading(source: Source, pools: Mapping[str, list[Item] | None], parts: Mapping[str, list[Item]]) -> dict[str, Any]:
+    """Where each part comes from, how many images of each class it has, and what is in no part and why."""
+    origins, counts = {}, {}
+    for part in PARTS:
+        named = f"from {source.folders[part]}" if part in source.folders else ""
+        origins[part] = "cut from train" if pools[part] is None else named
+    for part, items in parts.items():
+        count = Counter(item.label for item in items)
+        counts[part] = [count[label] for label in range(len(source.classes))]
+    return {"origins": origins, "counts": counts, "left_out": [asdict(entry) for entry in source.tally.entries()]}
+
+
+def _apart(pools: Mapping[str, list[Item] | None], source: Source) -> tuple[dict[str, list[Item]], dict[str, int]]:
+    """The parts that a data set has of its own, without images that are identical to one of test, or for train of validation; and how many
+    each part lost so.
+    """
+    dropped: dict[str, int] = dict.fromkeys(PARTS, 0)
+    kept: dict[str, list[Item]] = {}
+    for part in reversed(PARTS):
+        others = {item.hash for items in kept.values() for item in items}
+        pool = pools[part]
+        if pool is not None:
+            kept[part] = [item for item in pool if item.hash not in others]
+            dropped[part] = len(pool) - len(kept[part])
+            if dropped[part]:
+                first = min(item.id for item in pool if item.hash in others)
+                why = "identical to an image of " + ("test" if part == "validation" else "test or validation")
+                source.tally.add(part, "images", why, first, dropped[part])
+    return kept, dropped
 
 
 def _one_label_each(pools: dict[str, list[Item] | None], source: Source, conflicts: str) -> None:

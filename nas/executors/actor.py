@@ -6,6 +6,7 @@ once its paths are those of the caller.
 
 import hashlib
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -46,6 +47,20 @@ def difference(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
     return next((name for name in ours if theirs.get(name) != ours[name]), "")
 
 
+def state_of(pickled: bytes, array: Any) -> Any:
+    """What a pickled setup makes, in a process that computes with one thread.
+
+    Args:
+        array: the setup's tensors; None where it has none.
+    """
+    from nas.executors.shared import unpack, wrapped
+
+    setup = unpack(pickled, None if array is None else wrapped(array))
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    return setup()
+
+
 def actor_class() -> type:
     """The class of an actor. It is made by a call, and refers to no module outside of its methods, so that it is pickled by value."""
 
@@ -82,18 +97,13 @@ def actor_class() -> type:
 
         def prepare(self, pickled: bytes, array: Any) -> bytes:
             """Makes the state, and forgets the one before. The array has the setup's tensors; all processes of a node read the same."""
-            import sys
-
-            from nas.executors.shared import unpack, wrapped
+            from nas.executors.actor import state_of
             from nas.executors.worker import READY, attempt
 
             self.state = None
 
             def make() -> None:
-                setup = unpack(pickled, None if array is None else wrapped(array))
-                if torch := sys.modules.get("torch"):
-                    torch.set_num_threads(1)
-                self.state = setup()
+                self.state = state_of(pickled, array)
 
             return attempt(make, READY)
 

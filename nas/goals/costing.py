@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from nas.goals.budget import UNKNOWN, Budget
 from nas.goals.objectives import Objective, parse_objectives
 from nas.latency.profiles import add_profiles

@@ -5,9 +5,9 @@ lies among others: its kind, its parts and their options, its sizes. Units with 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -28,6 +28,12 @@ class Features(NamedTuple):
 
     amounts: Mapping[str, float]
     traits: Mapping[str, float | str]
+
+
+U = TypeVar("U", bound=Hashable)
+"""A unit, or whatever stands for one."""
+
+Describe = Callable[[U], Features]
 
 
 @lru_cache(maxsize=100_000)

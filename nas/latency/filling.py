@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from nas.latency.features import unit_features
-from nas.latency.learned import UnitModel, fit_units
+from nas.latency.learned_units import UnitModel, fit_units
 from search_spaces.costs.latency import DeviceModel
 from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.errors import InputError

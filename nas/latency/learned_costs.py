@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.latency.choosing import FEWEST
 from nas.latency.features import unit_features
-from nas.latency.learned import FEWEST, FITS, NetworkModel, fit_networks
+from nas.latency.learned_networks import FITS, NetworkModel, fit_networks
 from nas.latency.profiles import LEARNED
 from nas.log import Progress, say
 from search_spaces.architecture import Architecture

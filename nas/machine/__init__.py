@@ -99,7 +99,7 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """The commit of the source, with "+" when it is changed; empty outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
-from nas.config import key
+from nas.config.keys import key
 from nas.machine import cores
 from nas.runtimes import Setting
 from search_spaces.errors import InputError, unknown

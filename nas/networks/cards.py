@@ -3,7 +3,8 @@
 from typing import Any
 
 from nas.goals.selection import Selected
-from nas.records import OVER, PREDICTED, WITHIN, Evaluation, latest
+from nas.records import Evaluation
+from nas.records.device_times import OVER, PREDICTED, WITHIN, latest
 from nas.runs.searches import Search
 
 CARD = "card.json"

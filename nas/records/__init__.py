@@ -4,7 +4,6 @@ Search writes these records; extraction, retraining and the report read them. St
 """
 
 import math
-import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -23,9 +22,6 @@ KINDS = {
 """Kinds of origin. Only what a sampler proposed may win."""
 
 BASELINES = ("smallest", "hand_designed", "largest")
-
-CHANGED = 0.05
-"""Change of a device's speed from which on it is said."""
 
 INITS = {"scratch": "fresh weights", "inherited": "weights extracted from the supernet"}
 """Where retraining starts from."""
@@ -193,6 +189,7 @@ def _plain(record: Evaluation | Retraining) -> dict[str, Any]:
 
 
 _NUMBERS = {"n": int, "trial": int, "images": int, "seed": int, "epochs": int, "skipped_steps": int, "test_images": int}
+
 _NUMBERS |= dict.fromkeys(("top1", "loss", "validation_top1", "test_top1", "test_loss"), float)
 
 
@@ -231,106 +228,6 @@ def _check_costs(costs: Any) -> None:
         isinstance(c, bool) or not isinstance(c, int | float) for c in costs.values()
     ):
         raise RecordError("costs")
-
-
-PREDICTED, WITHIN, OVER = "predicted only", "within budget when measured", "over budget when measured"
-"""What is known of a network's time on a device: nothing was measured, or the measurement keeps the budget, or it does not."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceTime:
-    """A line of measured.jsonl: the time of a whole network on a device, beside what the model of the device predicts.
-
-    Args:
-        digest: of the network.
-        cost: its name, such as latency_ms@laptop.
-        predicted: by the model of the device; None where it does not know all parts of the network.
-        measured: median in the unit of the cost; None where the device is not the one that searched.
-        low, high: 95 % confidence interval of the median.
-        rounds: behind the median.
-        device: digest of the device's fingerprint.
-        noisy: whether the machine was too noisy and was measured all the same.
-        time: when, in ISO 8601 and UTC.
-        speed: the time that networks of the device's profile took beside it, over the time that they took when the device was profiled: 1.1
-            is a device that has become 10 % slower. None where the profile has no networks, and in records of older versions.
-    """
-
-    digest: str
-    cost: str
-    predicted: float | None
-    measured: float | None
-    low: float | None
-    high: float | None
-    rounds: int
-    device: str
-    noisy: bool
-    time: str
-    speed: float | None = None
-
-    def within(self, budget: Budget) -> bool:
-        """Whether the whole confidence interval is within the budget's limits on this cost. True where nothing was measured."""
-        if self.low is None or self.high is None:
-            return True
-        least, most = budget.floor(self.cost), budget.limit(self.cost)
-        return (most is None or self.high <= most) and (least is None or self.low >= least)
-
-    def said(self, budget: Budget) -> str:
-        """`PREDICTED`, `WITHIN` or `OVER`."""
-        return PREDICTED if self.measured is None else WITHIN if self.within(budget) else OVER
-
-    @property
-    def ratio(self) -> float | None:
-        """Measured over predicted; None where one of them is not known."""
-        return self.measured / self.predicted if self.measured and self.predicted else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is written; `DeviceTime.from_dict(m.to_dict()) == m`."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_dict(cls, line: Mapping[str, Any], _: object = None) -> Self:
-        """
-        Raises:
-            RecordError: a key is missing or of another type.
-        """
-        line = {"speed": None, **line}
-        for entry in fields(cls):
-            if entry.name not in line or not _fits(entry.name, line[entry.name]):
-                raise RecordError(entry.name)
-        return cls(**{field.name: line[field.name] for field in fields(cls)})
-
-
-_TIMES = ("predicted", "measured", "low", "high", "speed")
-
-
-def _fits(name: str, value: Any) -> bool:
-    if name in _TIMES:
-        return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
-    if name == "rounds":
-        return type(value) is int and value >= 0
-    return isinstance(value, bool if name == "noisy" else str)
-
-
-def latest(measurements: Iterable[DeviceTime]) -> dict[tuple[str, str], DeviceTime]:
-    """By digest and cost, the last measurement, which counts."""
-    return {(measurement.digest, measurement.cost): measurement for measurement in measurements}
-
-
-def changed_speed(measurements: Iterable[DeviceTime]) -> str:
-    """How much slower or faster the device was than when it was profiled, in words; empty where that is at most `CHANGED`, or unknown."""
-    speeds = [m.speed for m in measurements if m.speed is not None]
-    if not speeds or abs(change := statistics.median(speeds) - 1) <= CHANGED:
-        return ""
-    more = "more" if change > 0 else "less"
-    return (
-        f"the networks of its profile take {abs(change):.0%} {more} time than when it was profiled: its speed has changed, and nas profile "
-        "measures it anew"
-    )
-
-
-def refuted(measurements: Iterable[DeviceTime], budget: Budget) -> frozenset[str]:
-    """Digests of the networks that were found outside of the budget when they were measured."""
-    return frozenset(m.digest for m in latest(measurements).values() if not m.within(budget))
 
 
 def eligible(

@@ -4,7 +4,7 @@
     tables.py     front.csv and trials.csv
     terminal.py   the text that `nas report` ends with
     chart.py      what a chart is: layers of marks on two axes; charts.py and curves.py make them
-    drawing.py    a chart drawn twice: as SVG into the page, by matplotlib into front.png
+    drawing.py    a chart on the page, by svg.py; picture.py draws it by matplotlib into front.png; looks.py has the marks of both
     page.py       report.html: the skeleton page.html.jinja, the style report.css, and the sections
     sections/     the sections of the page, one file each, and how to add one; section.py says what one is
     lead.py       what stands above the sections; overview.py, all searches side by side; place.py, a search and its place on the page

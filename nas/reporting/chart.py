@@ -35,7 +35,7 @@ class Mark:
 class Layer:
     """Points of one meaning.
 
-    colour, shape: keys of `COLOURS` and `SHAPES` in drawing.py. step: joined by a staircase. aside: drawn so many pixels to the right
+    colour, shape: keys of `COLOURS` and `SHAPES` in looks.py. step: joined by a staircase. aside: drawn so many pixels to the right
     of the true place, so that two results of one network do not hide each other.
     """
 

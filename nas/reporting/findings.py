@@ -8,7 +8,8 @@ from typing import Any
 from nas.goals.budget import Budget
 from nas.goals.objectives import Objective, principal_cost
 from nas.goals.roles import RANDOM, ROLES, axes, best_of, eligible_of, front_of, roles_of
-from nas.records import INITS, SAMPLER, DeviceTime, Evaluation, Reference, Retraining, eligible, latest, refuted
+from nas.records import INITS, SAMPLER, Evaluation, Reference, Retraining, eligible
+from nas.records.device_times import DeviceTime, latest, refuted
 from nas.reporting.words import plain
 from search_spaces.architecture import Architecture
 

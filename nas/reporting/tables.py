@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nas.goals.roles import ROLES
-from nas.records import KINDS, OVER, PREDICTED, WITHIN, Evaluation
+from nas.records import KINDS, Evaluation
+from nas.records.device_times import OVER, PREDICTED, WITHIN
 from nas.reporting.findings import CostInfo, Findings, Network, SearchFindings
 from nas.reporting.words import plain
 from search_spaces.architecture import Architecture

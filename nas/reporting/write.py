@@ -6,9 +6,9 @@ from pathlib import Path
 from nas.reporting.chart import EMPTY, Chart
 from nas.reporting.charts import front_charts, overview_chart
 from nas.reporting.curves import best_chart
-from nas.reporting.drawing import png
 from nas.reporting.findings import Findings, shared
 from nas.reporting.page import page_html
+from nas.reporting.picture import png
 from nas.reporting.tables import front_csv, trials_csv
 from nas.reporting.words import shorten
 from nas.runs.store import RunStore

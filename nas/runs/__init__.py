@@ -1,1 +1,16 @@
-"""The run folder: its files, who may write them, and the run and its searches as they are read from it."""
+"""The run folder, and what is read from it.
+
+    store.py       the folder, and the only writer of it
+    disk.py        what can go wrong there
+    lines.py       a line of records with its checksum
+    line_files.py  files of such lines
+    run.py         a run as the verbs see it, made or opened
+    searches.py    the searches of a run
+    beginning.py   a search that is begun or resumed
+    settings.py    what may differ then
+    inputs.py      files of costs, as they were when they were used
+    weights.py     files of weights
+    scalars.py     what TensorBoard shows
+
+`nas.records` says what the records of a search mean.
+"""

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from nas import machine, ranks
-from nas.config import Config, typed
+from nas.config import Config
+from nas.config.keys import typed
 from nas.config.parsing import recorded_config
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.executors import check_guarded
@@ -21,7 +22,7 @@ from nas.latency.profiles import check_covered
 from nas.machine import memory
 from nas.plugins import import_plugins
 from nas.runs.inputs import check_unchanged, digests_of
-from nas.runs.searches import absolute
+from nas.runs.settings import absolute
 from nas.runs.store import RunStore
 from nas.runs.weights import load_tensors
 from search_spaces.checking import check_parts
@@ -144,12 +145,7 @@ def start_run(config: Config) -> Run:
     """
     check_guarded()
     if RunStore(config.run).exists("run.json"):
-        run = open_run(config)
-        if not run.store.exists("supernet.safetensors"):
-            run.check_files()
-            with costs_of_training(run.config):
-                memory.check(run.config, run.space, run.device, started=True)
-        return run
+        return _resumed(config)
     config = _absolute(config)
     import_plugins(config)
     space = read_space(config.space)
@@ -160,55 +156,96 @@ def start_run(config: Config) -> Run:
     split = make_split(config.data, config.seed)
     whole = bound = checked.bind(split.in_channels, len(split.classes), config.data.resolution)
     check_parts(bound)
-    images = len(split.parts["train"])
     budget = budget_of(config.train)
     if budget:
         check_search(budget, Budget.parse(config.search.budget))
         with costs_of_training(config):
             bound = narrow(whole, budget)
+    _check_search(config, bound)
+    _check_batch(config, split)
+    config = ranks.settled(config, bound, device)
+    with costs_of_training(config):
+        memory.check(config, bound, device)
+    identity = _identity(config, space.name, whole, bound, split)
+    store = RunStore.create(config.run)
+    store.write_json("split.json", split.to_dict())
+    _write_space(store, config, space.name, bound)
+    store.begin(identity)
+    return Run(store, config, bound, split, device)
+
+
+def _resumed(config: Config) -> Run:
+    """A run that exists. What is left of its training is checked as that of a new one is."""
+    run = open_run(config)
+    if not run.store.exists("supernet.safetensors"):
+        run.check_files()
+        with costs_of_training(run.config):
+            memory.check(run.config, run.space, run.device, started=True)
+    return run
+
+
+def _check_search(config: Config, bound: SearchSpace) -> None:
+    """
+    Raises:
+        InputError: the search that the configuration describes cannot be made in this space.
+    """
+    budget = Budget.parse(config.search.budget)
     with temporary_costs():  # files of measured values are of one search
         prepare_costs(config.search)
-        check_covered(bound, needed(Budget.parse(config.search.budget), parse_objectives(config.search.objectives)))
+        check_covered(bound, needed(budget, parse_objectives(config.search.objectives)))
         if not config.search.measured:  # whose costs are of some networks only
-            check_feasible(bound, Budget.parse(config.search.budget))
+            check_feasible(bound, budget)
+
+
+def _check_batch(config: Config, split: Split) -> None:
+    """
+    Raises:
+        InputError: a batch has more images than there are.
+    """
+    images = len(split.parts["train"])
     if images < config.train.batch_size:
         raise InputError(
             f"train.batch_size is {config.train.batch_size} and there are {images} supernet-train images",
             f"2 to {images}", f"train.batch_size={max(2, images // 8)}",
         )  # fmt: skip
-    config = ranks.settled(config, bound, device)
-    with costs_of_training(config):
-        memory.check(config, bound, device)
-    files = _files_of_training(config)
-    store = RunStore.create(config.run)
-    store.write_json("split.json", split.to_dict())
+
+
+def _write_space(store: RunStore, config: Config, name: str, bound: SearchSpace) -> None:
+    """Writes the space as it was given, and under a budget of training what is left of it beside."""
     given = read_text(space_file(config.space))
-    if budget:
-        store.write_text(WHOLE_SPACE, given)
-        comment = (
-            f"The space {space.name} of {WHOLE_SPACE} without what no network within train.budget={budget} can have."
-        )
-        given = to_toml(bound, comment)
-    store.write_text("space.toml", given)
-    store.begin(
-        {
-            "config": kept(config),
-            "space_name": space.name,
-            "space_digest": bound.digest,
-            "space_size": decimal(bound.size),
-            **({"whole_space": {"digest": whole.digest, "size": decimal(whole.size)}} if budget else {}),
-            **({"files": files} if files else {}),
-            "split_digest": split.digest,
-            "split_sizes": {name: len(split.parts[name]) for name in ("train", "validation", "test")},
-            "classes": list(split.classes),
-            "images": dict(split.reading),
-            "versions": machine.versions(),
-            "machine": machine.describe(config.threads),
-            "commit": machine.commit(),
-            "command": machine.command(),
-        }
-    )
-    return Run(store, config, bound, split, device)
+    budget = budget_of(config.train)
+    if not budget:
+        store.write_text("space.toml", given)
+        return
+    store.write_text(WHOLE_SPACE, given)
+    comment = f"The space {name} of {WHOLE_SPACE} without what no network within train.budget={budget} can have."
+    store.write_text("space.toml", to_toml(bound, comment))
+
+
+def _identity(config: Config, name: str, whole: SearchSpace, bound: SearchSpace, split: Split) -> dict[str, Any]:
+    """What run.json says that the run is.
+
+    Args:
+        name: of the space.
+        whole, bound: the space as it was given, and narrowed to the budget of training.
+    """
+    files = _files_of_training(config)
+    return {
+        "config": kept(config),
+        "space_name": name,
+        "space_digest": bound.digest,
+        "space_size": decimal(bound.size),
+        **({"whole_space": {"digest": whole.digest, "size": decimal(whole.size)}} if budget_of(config.train) else {}),
+        **({"files": files} if files else {}),
+        "split_digest": split.digest,
+        "split_sizes": {part: len(split.parts[part]) for part in ("train", "validation", "test")},
+        "classes": list(split.classes),
+        "images": dict(split.reading),
+        "versions": machine.versions(),
+        "machine": machine.describe(config.threads),
+        "commit": machine.commit(),
+        "command": machine.command(),
+    }
 
 
 def _given_space(identity: Mapping[str, Any]) -> str:

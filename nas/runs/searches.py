@@ -11,32 +11,25 @@
 All searches of a run share its supernet. What one has evaluated, another with equal settings of evaluation takes over.
 """
 
-import json
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from nas import machine
-from nas.config import FRONT, PAPERS, Config, RetrainConfig, SearchConfig, typed
+from nas.config import Config, RetrainConfig
 from nas.config.parsing import values_of
+from nas.config.search import SearchConfig
 from nas.goals.budget import Budget
 from nas.goals.objectives import Objective, parse_objectives
 from nas.log import say
-from nas.records import DeviceTime, Evaluation, RecordError, Reference, Retraining, refuted
-from nas.runs.inputs import check_unchanged, digests_of
-from nas.runs.store import OLDER_FOLDER, DamagedLine, RunStore
+from nas.records import Evaluation, RecordError, Reference, Retraining
+from nas.records.device_times import DeviceTime, refuted
+from nas.runs.disk import DamagedLine
+from nas.runs.settings import RETRAIN_FREE, kept
+from nas.runs.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
-from search_spaces.textfiles import expanded
 
 FOLDER = "searches"
-
-FREE = frozenset({"name", "evaluations", "networks", "jobs", "close", "noisy"})
-"""Settings that may change while a search has results: they say how much is searched and where, not what comes out."""
-
-RETRAIN_FREE = frozenset({"points", "seeds", "inits", "references", "jobs", "checkpoint_steps"})
-"""The same for retraining: how many networks are retrained, and how often."""
 
 TAKEN_FROM = {"plain": ("plain",), "exact": ("plain", "exact"), "fast": ("plain", "exact")}
 """By the evaluation of a search, that of the searches whose results it may take over: plain is what the others are compared with."""
@@ -213,43 +206,14 @@ class Search:
             )
 
 
-def kept(settings: SearchConfig | RetrainConfig) -> dict[str, Any]:
-    """The settings that are written down: those of what was asked for, not of one command."""
-    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    if isinstance(settings, SearchConfig):
-        values["budget"] = str(Budget.parse(settings.budget))
-        for key in ("name", "jobs", "close", "noisy"):
-            del values[key]
-    else:
-        del values["jobs"]
-    return json.loads(json.dumps(values))
-
-
-def different(was: SearchConfig | RetrainConfig, now: SearchConfig | RetrainConfig, free: frozenset[str]) -> str | None:
-    """The first setting that differs as a value (2000K is 2M) and may not, or None."""
-    one, other = kept(was), kept(now)
-    return next((key for key in one if key not in free and one[key] != other[key]), None)
-
-
-def absolute(settings: SearchConfig) -> SearchConfig:
-    """With the paths of files as absolute ones, which mean the same wherever later commands are typed."""
-
-    def paths(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(os.path.abspath(expanded(name)) for name in names)
-
-    named = {key: paths(getattr(settings, key)) for key in ("measured", "profiles", "learned", "networks")}
-    known = [name if name == PAPERS or name.startswith(FRONT) else paths((name,))[0] for name in settings.starts]
-    return replace(settings, **named, starts=tuple(known))
-
-
 def search_names(store: RunStore) -> list[str]:
     """The names of a run's searches, oldest first."""
     folder = store.path(FOLDER)
     names = [path.parent.name for path in folder.glob("*/search.json")] if folder.is_dir() else []
-    return sorted(names, key=lambda name: (_number(store, name), name))
+    return sorted(names, key=lambda name: (number_of(store, name), name))
 
 
-def _number(store: RunStore, name: str) -> int:
+def number_of(store: RunStore, name: str) -> int:
     try:
         about = store.read_json(f"{FOLDER}/{name}/search.json")
     except InputError:  # which is said to whoever asks for this search
@@ -320,59 +284,6 @@ def chosen_searches(store: RunStore, settings: SearchConfig, every: bool = False
     return [read_search(store, name) for name in names]
 
 
-def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str], ...]) -> Search:
-    """The search that a configuration names, made if the run does not have it.
-
-    Raises:
-        InputError: it has results with other settings.
-    """
-    settings = config.search
-    name = settings.title
-    files = {} if settings.close else digests_of(settings)  # a search that is closed reads none
-    if not store.exists(f"{FOLDER}/{name}/search.json"):
-        store.renew()
-        number = max((_number(store, other) + 1 for other in search_names(store)), default=0)
-        conditions = {
-            "plugins": list(config.plugins),
-            "versions": machine.versions(), "machine": machine.describe(config.threads), "commit": machine.commit(), "command": machine.command(),
-            "files": files,
-        }  # fmt: skip
-        search = Search(store, name, number, replace(settings, name=name), None, RUNNING, costs, conditions)
-        return search.write()
-    search = read_search(store, name)
-    key = different(search.settings, settings, FREE)
-    if key and store.exists(search.path(EVALUATIONS)):
-        raise otherwise(search, key, settings)
-    if store.exists(search.path(EVALUATIONS)):
-        check_unchanged(
-            search.conditions.get("files"), files, f"search {name} of {store.folder}", _ended_or_another(name)
-        )
-    elif not settings.close:
-        search = replace(search, conditions={**search.conditions, "files": files})
-    if key:  # nothing has come out yet that depends on them
-        search = replace(search, settings=replace(settings, name=name), costs=costs)
-    known = {cost["name"] for cost in search.costs}
-    more = tuple(cost for cost in costs if cost["name"] not in known)
-    return search.write(
-        settings=replace(search.settings, evaluations=settings.evaluations, networks=settings.networks),
-        costs=(*search.costs, *more),
-    )
-
-
-def _ended_or_another(name: str) -> str:
-    return f"the same command with close=true, which ends search {name} with what it has, or with search.name=another"
-
-
-def otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
-    """The error of settings that are not those that a search has results with."""
-    was, now = kept(search.settings)[key], kept(settings)[key]
-    return InputError(
-        f"search {search.name} of {search.store.folder} has search.{key}={json.dumps(was)}, not {json.dumps(now)}",
-        "the same settings, to resume it, or another search of the same supernet",
-        f"search.{key}={typed(was)}, or search.name=another",
-    )
-
-
 def evaluated_before(store: RunStore, settings: SearchConfig) -> dict[str, Evaluation]:
     """By digest, what the searches of a run have evaluated with equal settings of evaluation; nothing of those that race candidates.
 
@@ -398,24 +309,3 @@ def sound_searches(store: RunStore) -> list[tuple[Search, list[Evaluation]]]:
         except InputError as error:
             say(f"search {name} is left out: {error.given}")
     return found
-
-
-def settle_retraining(search: Search, recipe: RetrainConfig, started: bool) -> Search:
-    """Records the recipe of a search's retraining, or checks it against the one that it started with.
-
-    Args:
-        started: whether any network is trained, or being trained.
-
-    Raises:
-        InputError: another recipe than retraining started with.
-    """
-    key = different(search.retraining, recipe, RETRAIN_FREE) if started and search.retraining else None
-    if key and search.retraining:
-        was, now = kept(search.retraining)[key], kept(recipe)[key]
-        raise InputError(
-            f"search {search.name} of {search.store.folder} has networks retrained with retrain.{key}={json.dumps(was)}, not "
-            f"{json.dumps(now)}",
-            "the same recipe, to resume it, or another search",
-            f"retrain.{key}={typed(was)}",
-        )
-    return search.write(retraining=recipe)

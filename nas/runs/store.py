@@ -22,22 +22,23 @@ file is next opened for writing. A line that is whole and damaged is an error fo
 it aside, into NAME.damaged.
 """
 
-import codecs
 import errno
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
 from nas.locks import Lock
-from nas.runs.lines import is_sealed, line_of, record_of, whole_parts
+from nas.log import say
+from nas.runs.disk import DamagedLine, damaged_file, unreadable, writing
+from nas.runs.line_files import append_line, read_lines
+from nas.runs.lines import whole_parts
 from search_spaces.errors import InputError
-from search_spaces.textfiles import decode, expanded, read_text
+from search_spaces.textfiles import expanded, read_text
 
 FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
@@ -48,7 +49,15 @@ OLDER_FOLDER = "older"
 OLDER = 1
 """The layout of runs with one search, at the top of the folder. Their supernets are searched as any other."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OF_THE_OLDER_SEARCH = (
+    "networks", "study.db", "report.html", "front.csv", "trials.csv", "front.png", "retrained.jsonl", "evaluations.jsonl",
+)  # fmt: skip
+
+MADE_FIRST = {"split.json", "space.toml", "whole_space.toml", "work"}
+"""What a run that was killed while it was made may have without run.json."""
+
+_AS_WRITTEN = "JSON lines as nas wrote them", "a copy of it, or a new folder: run=runs/new"
+"""What a file of lines has to be, and what to do when it is not."""
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 """A file that is being written, with the process that writes it."""
@@ -64,58 +73,6 @@ def _alive(process: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-class DamagedFile(InputError):
-    """A file as a whole is not what nas wrote."""
-
-
-def _damaged(path: Path, how: str) -> DamagedFile:
-    return DamagedFile(
-        f"{path} is damaged ({how})", "the file as nas wrote it", "a copy of it, or a new folder: run=runs/new"
-    )
-
-
-class DamagedLine(InputError):
-    """A whole line of a file is damaged, and can be set aside."""
-
-
-class Unwritable(InputError):
-    """A file or folder cannot be written, for another reason than a full disk."""
-
-
-@contextmanager
-def offering(instead: str) -> Iterator[None]:
-    """Lets an error about what cannot be written offer `instead`: what is typed depends on the command."""
-    try:
-        yield
-    except Unwritable as error:
-        raise InputError(error.given, "a folder that can be written", instead) from None
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path} cannot be read ({error.strerror})", "files that you may read", "make it readable")
-
-
-@contextmanager
-def _disk(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
-    """Turns a full disk, and a path that cannot be written, into an error that says so; `but` not this error."""
-    try:
-        yield
-    except but:
-        raise
-    except OSError as error:
-        if error.errno in _FULL:
-            raise InputError(
-                f"no room to write {path} ({error.strerror}); the previous file, if any, is intact",
-                "a disk with free space",
-                "free some space, then run the same command again: it resumes where it stopped",
-            ) from None
-        raise Unwritable(
-            f"{path} cannot be written ({error.strerror or error})",
-            "a run in a folder that can be written",
-            "run=PATH of such a folder",
-        ) from None
 
 
 _LOCKS: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
@@ -158,13 +115,12 @@ class RunStore:
             identity.get("format") in (FORMAT, OLDER)
             and not {"config", "space_digest", "split_digest"} <= identity.keys()
         ):
-            raise _damaged(path, "it does not say what the run is")
+            raise damaged_file(path, "it does not say what the run is")
         if identity.get("format") not in (FORMAT, OLDER):
             raise InputError(
                 f"{folder} was made by another version of nas (layout {identity.get('format')!r})",
-                f"layout {FORMAT}",
-                "a new folder: run=runs/new",
-            )
+                f"layout {FORMAT}", "a new folder: run=runs/new",
+            )  # fmt: skip
         return store
 
     @classmethod
@@ -185,16 +141,10 @@ class RunStore:
         Raises:
             InputError: the folder holds a run, or files that are no run's.
         """
-        made_first = {
-            "split.json",
-            "space.toml",
-            "whole_space.toml",
-            "work",
-        }  # a run killed while it was made has these and no run.json
-        with _disk(self.folder):
+        with writing(self.folder):
             used = self.folder.exists() and (
                 not self.folder.is_dir()
-                or any(p.name not in made_first and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
+                or any(p.name not in MADE_FIRST and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
             )
         if used:
             raise InputError(f"{self.folder} is not empty and holds no run", "a new or empty folder", "run=runs/new")
@@ -209,18 +159,9 @@ class RunStore:
         """
         identity = self.read_json("run.json")
         if identity["format"] != FORMAT:
-            for name in (
-                "networks",
-                "study.db",
-                "report.html",
-                "front.csv",
-                "trials.csv",
-                "front.png",
-                "retrained.jsonl",
-                "evaluations.jsonl",
-            ):
+            for name in _OF_THE_OLDER_SEARCH:
                 if self.exists(name):
-                    with _disk(self.path(name)):
+                    with writing(self.path(name)):
                         self.path(OLDER_FOLDER).mkdir(exist_ok=True)
                         os.replace(self.path(name), self.path(f"{OLDER_FOLDER}/{name}"))
             self.write_json("run.json", {**identity, "format": FORMAT})
@@ -237,7 +178,7 @@ class RunStore:
         try:
             os.stat(self.path(name))
         except PermissionError as error:
-            raise _unreadable(self.path(name), error) from None
+            raise unreadable(self.path(name), error) from None
         except (OSError, ValueError):
             return False
         return True
@@ -250,7 +191,7 @@ class RunStore:
         """
         path = self.path("work/lock")
         try:
-            with _disk(path, but=BlockingIOError):
+            with writing(path, but=BlockingIOError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 held = _LOCKS.get(path.resolve())
                 self._lock = held if held and not held.removed() else Lock(path)
@@ -276,7 +217,7 @@ class RunStore:
         """
         path = self.path(name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with _disk(path):
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with open(temporary, "wb") as file:
@@ -302,11 +243,11 @@ class RunStore:
         try:
             return read_text(self.path(name))
         except PermissionError as error:
-            raise _unreadable(self.path(name), error) from None
+            raise unreadable(self.path(name), error) from None
         except OSError as error:
-            raise _damaged(self.path(name), error.strerror or str(error)) from None
+            raise damaged_file(self.path(name), error.strerror or str(error)) from None
         except UnicodeError as error:
-            raise _damaged(self.path(name), str(error)) from None
+            raise damaged_file(self.path(name), str(error)) from None
 
     def read_json(self, name: str) -> Any:
         """
@@ -317,7 +258,7 @@ class RunStore:
         try:
             return json.loads(text)
         except ValueError as error:  # no JSON, or a number of thousands of digits
-            raise _damaged(self.path(name), str(error)) from None
+            raise damaged_file(self.path(name), str(error)) from None
 
     # Lines
 
@@ -327,36 +268,7 @@ class RunStore:
         Raises:
             InputError: the disk is full. The lines before are intact.
         """
-        path = self.path(name)
-        line = line_of(record)
-        with _disk(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "ab+", buffering=0) as file:
-                self._drop_torn_line(file)
-                start = file.seek(0, os.SEEK_END)
-                try:
-                    if file.write(line) != len(line):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    os.fsync(file.fileno())
-                except OSError:
-                    os.ftruncate(file.fileno(), start)
-                    raise
-
-    @staticmethod
-    def _drop_torn_line(file: Any) -> None:
-        size = file.seek(0, os.SEEK_END)
-        while size:
-            step = min(size, 1 << 16)
-            file.seek(size - step)
-            chunk = file.read(step)
-            if step == size or b"\n" in chunk:
-                keep = size - step + chunk.rfind(b"\n") + 1
-                break
-            size -= step
-        else:
-            return
-        if keep != os.fstat(file.fileno()).st_size:
-            file.truncate(keep)
+        append_line(self.path(name), record)
 
     def records(self, name: str, alike: bool = True) -> list[dict[str, Any]]:
         """All whole lines of a file, oldest first, without their checksums; empty when there is none.
@@ -372,20 +284,15 @@ class RunStore:
         """
         path = self.path(name)
         found: list[dict[str, Any]] = []
-        for number, (_, record) in enumerate(self._read_lines(name), 1):
+        for number, (_, record) in enumerate(read_lines(self.path(name)), 1):
             if record is None:
-                raise DamagedLine(
-                    f"line {number} of {path} is damaged",
-                    "JSON lines as nas wrote them",
-                    "a copy of it, or a new folder: run=runs/new",
-                )
+                raise DamagedLine(f"line {number} of {path} is damaged", *_AS_WRITTEN)
             found.append(record)
             if alike and record.keys() != found[0].keys():
                 key = min(record.keys() ^ found[0].keys())
                 raise InputError(
                     f"line {number} of {path} {'has' if key in record else 'lacks'} {key!r}, unlike line 1",
-                    "JSON lines as nas wrote them",
-                    "a copy of it, or a new folder: run=runs/new",
+                    *_AS_WRITTEN,
                 )
         return found
 
@@ -399,7 +306,7 @@ class RunStore:
         Raises:
             InputError: the disk is full, or a file cannot be read or written. No line is lost.
         """
-        lines = self._read_lines(name)
+        lines = read_lines(self.path(name))
         damaged = {number: line for number, (line, record) in enumerate(lines, 1) if record is None}
         if damaged:
             aside = f"{name}.damaged"
@@ -409,35 +316,3 @@ class RunStore:
             kept = [part for line, record in lines for part in (whole_parts(line) if record is None else [line])]
             self.write_bytes(name, b"".join(part + b"\n" for part in kept))
         return list(damaged)
-
-    def _read_lines(self, name: str) -> list[tuple[bytes, dict[str, Any] | None]]:
-        """Every whole line of a file without its line break, and its record; None where the line is damaged."""
-        path = self.path(name)
-        if not path.exists():
-            return []
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise _unreadable(path, error) from None
-        if (
-            content[:4].count(0) > 1 or content[:1] > b"\x7f"
-        ):  # as UTF-16 begins; anything else is damage in a line, which is named
-            try:
-                decode(content)
-            except UnicodeDecodeError:
-                pass
-            except UnicodeError as error:
-                raise _damaged(path, str(error)) from None
-        found: list[tuple[bytes, dict[str, Any] | None]] = []
-        content = content.removeprefix(codecs.BOM_UTF8)
-        keys = None  # of the lines with a checksum, once there is one
-        for line in content.split(b"\n")[:-1]:
-            line = line.rstrip(b"\r")
-            record = record_of(line)
-            if record is not None:
-                if is_sealed(line):
-                    keys = record.keys()
-                elif keys is not None and record.keys() != keys:
-                    record = None
-            found.append((line, record))
-        return found

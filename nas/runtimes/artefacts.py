@@ -12,7 +12,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from nas.runs.store import RunStore, offering
+from nas.runs.disk import offering
+from nas.runs.store import RunStore
 
 
 class Artefacts:

@@ -12,8 +12,9 @@ from typing import TypeAlias, cast
 from nas.goals.objectives import SCORES
 from nas.log import say
 from nas.records import SAMPLER, Evaluation, Origin
+from nas.runs.disk import DamagedFile
 from nas.runs.searches import Search
-from nas.runs.store import DamagedFile, RunStore
+from nas.runs.store import RunStore
 from nas.searching.evaluation import Raced, are_kept
 from nas.searching.racing import WARM_UP, Contest, Outcome, Race, Rival
 from search_spaces.architecture import Architecture

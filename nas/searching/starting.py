@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nas.config import FRONT, PAPERS, SearchConfig
+from nas.config.search import FRONT, PAPERS, SearchConfig
 from nas.goals.budget import worded
 from nas.goals.roles import RANDOM, front_of
 from nas.log import say

@@ -1,6 +1,6 @@
 """A search that runs beside its caller, and hands out the networks that it wants evaluated.
 
-`nas.searching.searching.conduct` calls an executor; Ray Tune calls a search algorithm. Here the search has a thread of its own, whose executor
+`nas.searching.conduct.conduct` calls an executor; Ray Tune calls a search algorithm. Here the search has a thread of its own, whose executor
 waits for results that the caller brings. Only one of the two ever works: the caller waits until the search wants results or has ended.
 No ray, no optuna.
 """

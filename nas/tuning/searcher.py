@@ -14,10 +14,10 @@ from ray.tune.search import Searcher
 
 from nas.config import Config
 from nas.runs.run import Run, open_run
-from nas.runs.searches import absolute
+from nas.runs.settings import absolute
 from nas.samplers.proposer import label
+from nas.searching.conduct import conduct
 from nas.searching.evaluation import Accuracy
-from nas.searching.searching import conduct
 from nas.tuning.handing import Abandoned, Handing
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError

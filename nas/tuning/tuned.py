@@ -7,7 +7,7 @@ from nas.config.effective import configure
 from nas.executors import check_ray
 from nas.runs.run import open_run
 from nas.runs.scalars import check_scalars
-from nas.runs.searches import absolute
+from nas.runs.settings import absolute
 from nas.searching.searching import setup_of
 from search_spaces.errors import InputError
 

@@ -20,12 +20,14 @@ from nas import machine
 from nas.config.parsing import config_from
 from nas.goals.budget import Budget
 from nas.log import Progress, say
-from nas.measuring.delivery import Target, accuracy_of, targets_of
+from nas.measuring.delivery import accuracy_of
 from nas.measuring.noise import NoisyMachine
 from nas.measuring.profiling import measure_networks
+from nas.measuring.targets import Target, targets_of
 from nas.measuring.timing import Timing
 from nas.plugins import import_plugins
-from nas.records import WITHIN, DeviceTime, eligible, latest
+from nas.records import eligible
+from nas.records.device_times import WITHIN, DeviceTime, latest
 from nas.runs.searches import Search, read_search, search_names
 from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture

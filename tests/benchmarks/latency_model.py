@@ -37,7 +37,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas import machine
-from nas.latency.making import ALL, NETWORKS, NONE, Plan, make_profile, prepare_profile
+from nas.latency.making import make_profile, prepare_profile
+from nas.latency.making.plan import ALL, NETWORKS, NONE, Plan
 from nas.log import say
 from nas.measuring.noise import NoisyMachine
 from nas.runtimes import Setting, make_runtime

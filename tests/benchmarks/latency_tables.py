@@ -8,7 +8,7 @@ on GPUs. FBNet's columns pixel3, raspi4, eyeriss and fpga are sums of tables of 
 milliseconds.
 
 For each column and number of training networks: Kendall's tau and MAPE on 1,000 networks that no fit has seen, mean and worst of the
-seeds, of `nas.latency.learned` on counted features, and of a ridge regression on one-hot choices. `additive` is least squares on the
+seeds, of `nas.latency.learned_networks` on counted features, and of a ridge regression on one-hot choices. `additive` is least squares on the
 one-hot choices of 4,000 networks: what a sum over choices can reach at all, on a device as noisy as it is. `drift` is the correlation of what
 the additive model leaves over between one row of the table and the next: rows are independent draws, so above about .05 it is the device
 that changed while it was measured, which no model of networks can predict.
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas.latency.accuracy import PredictionErrors, accuracy
 from nas.latency.features import Features
-from nas.latency.learned import fit_networks
+from nas.latency.learned_networks import fit_networks
 
 Array = np.ndarray
 

@@ -35,8 +35,8 @@ from nas.config.effective import configure
 from nas.executors import Executor, make_executor
 from nas.runs.run import Run, open_run
 from nas.runs.store import RunStore
+from nas.searching.conduct import conduct
 from nas.searching.evaluation import Accuracy
-from nas.searching.searching import conduct
 from search_spaces.architecture import Architecture
 
 KINDS = ("here", "ray", "tune", "tune without loggers")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.config import _NAME, SearchConfig
+from nas.config.search import _NAME, SearchConfig
 from nas.goals.budget import UNKNOWN, Budget, quantity, rounded_down, rounded_up, worded
 from search_spaces.errors import InputError
 

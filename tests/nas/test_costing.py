@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from nas.goals.budget import Budget
 from nas.goals.costing import check_feasible, excess_of, nearest_within, prepare_costs, violations_of
 from nas.records import SAMPLER

@@ -12,17 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from nas.goals.budget import Budget
 from nas.goals.costing import prepare_costs
 from nas.goals.roles import front_of, roles_of
 from nas.goals.selection import Selected
-from nas.measuring.delivery import TOGETHER, Delivery, Target, about_devices, targets_of
+from nas.measuring.delivery import TOGETHER, Delivery
 from nas.measuring.fingerprint import fingerprint
 from nas.measuring.noise import NoisyMachine
+from nas.measuring.targets import Target, about_devices, targets_of
 from nas.measuring.timing import Timing, pooled
 from nas.networks.cards import COUNTED, card_of
-from nas.records import OVER, PREDICTED, WITHIN, DeviceTime, Evaluation, RecordError, eligible, latest
+from nas.records import Evaluation, RecordError, eligible
+from nas.records.device_times import OVER, PREDICTED, WITHIN, DeviceTime, latest
 from nas.runs.searches import RUNNING, Search
 from nas.runs.store import RunStore
 from nas.runtimes import Setting

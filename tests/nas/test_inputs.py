@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from nas.runs.inputs import check_unchanged, digests_of
 from search_spaces.costs.profile_files import model_of
 from search_spaces.errors import InputError

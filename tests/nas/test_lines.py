@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from nas.runs.disk import DamagedLine
 from nas.runs.lines import is_sealed, line_of, record_of, whole_parts
-from nas.runs.store import DamagedLine, RunStore
+from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 
 RECORDS: list[dict[str, Any]] = [{"n": n, "of": {"name": "\u00fc" * n, "values": [0.1 * n, None]}} for n in range(3)]

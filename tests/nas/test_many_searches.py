@@ -17,7 +17,7 @@ import nas as verbs
 import nas.searching.evaluation
 import nas.searching.searching
 from nas import load_config
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from nas.goals.budget import Budget
 from nas.records import SAMPLER, Evaluation
 from nas.runs.run import open_run

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from nas.latency import making
-from nas.latency.making import HELD_OUT, Plan, make_profile, prepare_profile
+from nas.latency.making import adding, make_profile, prepare_profile, steps, summary
+from nas.latency.making.adding import add_units
+from nas.latency.making.plan import HELD_OUT, Plan
 from nas.latency.profiles import add_profiles, check_covered, differences_here
 from nas.measuring.noise import Measurement, Noise, NoisyMachine
 from nas.measuring.profiling import CROWD, calibrating, companions, measure_networks, spread_networks
@@ -259,7 +260,7 @@ def test_an_interrupted_profile_resumes(toy: Path, tmp_path: Path, monkeypatch: 
     )
     out = tmp_path / "toy.json"
     measured: list[int] = []
-    real = making.measure_some
+    real = steps.measure_some
 
     def counting(chosen: Any, *rest: Any, **settings: Any) -> Any:
         if measured and not settings.pop("go", False) and len(measured) == 1:
@@ -268,7 +269,7 @@ def test_an_interrupted_profile_resumes(toy: Path, tmp_path: Path, monkeypatch: 
         measured.append(len(chosen))
         return real(chosen, *rest, **settings)
 
-    monkeypatch.setattr(making, "measure_some", counting)
+    monkeypatch.setattr(steps, "measure_some", counting)
     with pytest.raises(KeyboardInterrupt):
         make_profile(plan, out, show=False)
     assert measured == [6, 0]  # the networks, and then no unit
@@ -345,7 +346,7 @@ def noise(unit: Unit) -> float:
 def test_the_model_that_fits_a_device_is_chosen_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Device, which: str, form: str, most: float
 ) -> None:
-    monkeypatch.setattr(making, "measure_some", device)
+    monkeypatch.setattr(steps, "measure_some", device)
     space = load_space("digits")
     out = tmp_path / "toy.json"
     plan = Plan(device="toy", space=space, setting=Setting(), calibration=20, held_out=10, which=which)
@@ -388,7 +389,7 @@ def test_a_device_that_changes_its_speed_meanwhile_is_refused(tmp_path: Path, mo
 
     def profiled(level: float, after: int, noisy: bool = False) -> tuple[DeviceModel, int]:
         device = Changing(level, after)
-        monkeypatch.setattr(making, "measure_some", device)
+        monkeypatch.setattr(steps, "measure_some", device)
         return make_profile(replace(plan, noisy=noisy), out, show=False), device.calls
 
     _, calls = profiled(1.0, 0)
@@ -428,14 +429,14 @@ embedding = { part = "conv_stem", stride = 2 }
 def test_what_is_fitted_is_what_the_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where times of branches are composed of others', which are measured in random order."""
     fitted: list[UnitTimes] = []
-    real = making.fit
+    real = summary.fit
 
     def watched(roles: Any, timings: Any, times: UnitTimes) -> Any:
         fitted.append(times)
         return real(roles, timings, times)
 
-    monkeypatch.setattr(making, "measure_some", Device(truth, lambda unit: truth(unit) + 0.01 * noise(unit)))
-    monkeypatch.setattr(making, "fit", watched)
+    monkeypatch.setattr(steps, "measure_some", Device(truth, lambda unit: truth(unit) + 0.01 * noise(unit)))
+    monkeypatch.setattr(summary, "fit", watched)
     (tmp_path / "composed.toml").write_text(COMPOSED)
     space, out = load_space(tmp_path / "composed.toml"), tmp_path / "toy.json"
     model = make_profile(Plan(device="toy", space=space, setting=Setting(), calibration=6, held_out=3), out, show=False)
@@ -464,7 +465,7 @@ def test_networks_are_measured_twice_and_their_difference_is_told(
             return Measurement(slowed, found.noise, False)
 
     device = Slowing(truth, truth)
-    monkeypatch.setattr(making, "measure_some", device)
+    monkeypatch.setattr(steps, "measure_some", device)
     space = load_space("digits")
     plan = Plan(device="toy", space=space, setting=Setting(), calibration=5, held_out=3)
     model = make_profile(plan, tmp_path / "toy.json", show=False)
@@ -502,7 +503,7 @@ def test_a_slow_runtime_prepares_everything_before_the_first_measurement(
     monkeypatch.setattr(Eager, "slow", True, raising=False)
     monkeypatch.setattr(RunCache, "_made", lambda _, items: [lambda: None for _ in items])
     monkeypatch.setattr(RunCache, "runs", runs)
-    monkeypatch.setattr(making, "measure_some", measured)
+    monkeypatch.setattr(steps, "measure_some", measured)
     plan = Plan(device="toy", space=load_space("digits"), setting=Setting(), calibration=4, held_out=2)
     prepare_profile(plan, tmp_path / "toy.json", show=False)
     assert len(events) == 1
@@ -523,9 +524,9 @@ def test_chunks_are_on_one_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         found, level = Device(truth, truth)(chosen), levels.uniform(1.0, 1.1)
         return Measurement({key: replace(one, ms=level * one.ms) for key, one in found.timings.items()}, QUIET, False)
 
-    monkeypatch.setattr(making, "measure_some", drifting)
+    monkeypatch.setattr(steps, "measure_some", drifting)
     monkeypatch.setattr(
-        making, "chunks", lambda items, *_: (items[start : start + 4] for start in range(0, len(items), 4))
+        steps, "chunks", lambda items, *_: (items[start : start + 4] for start in range(0, len(items), 4))
     )
     plan = Plan(device="toy", space=load_space("digits"), setting=Setting(), calibration=8, held_out=4)
     model = make_profile(plan, tmp_path / "toy.json", show=False)
@@ -541,7 +542,7 @@ def test_chunks_are_on_one_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def learned_profile(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with monkeypatch.context() as patch:
-        patch.setattr(making, "measure_some", Device(truth, noise))
+        patch.setattr(steps, "measure_some", Device(truth, noise))
         plan = Plan(
             device="toy", space=load_space("digits"), setting=Setting(), calibration=20, held_out=10, which="none"
         )
@@ -563,7 +564,7 @@ def test_what_a_learned_profile_cannot_do(nas: Commands, tmp_path: Path, monkeyp
 
 
 def test_units_that_were_added_stay_when_adding_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(making, "measure_some", Device(truth, truth))
+    monkeypatch.setattr(steps, "measure_some", Device(truth, truth))
     space, out = load_space("digits"), tmp_path / "toy.json"
     make_profile(Plan(device="toy", space=space, setting=Setting(), calibration=4, held_out=2), out, show=False)
     archs = spread_networks(load_space("images32"), 2, 0)
@@ -577,14 +578,14 @@ def test_units_that_were_added_stay_when_adding_is_interrupted(tmp_path: Path, m
             left[0] -= 1
             return super().__call__(*rest, **settings)
 
-    monkeypatch.setattr(making, "measure_some", Interrupted(truth, truth))
-    monkeypatch.setattr(making, "chunks", lambda items, size: ([item] for item in items))
+    monkeypatch.setattr(adding, "measure_some", Interrupted(truth, truth))
+    monkeypatch.setattr(adding, "chunks", lambda items, size: ([item] for item in items))
     with pytest.raises(KeyboardInterrupt):
-        making.add_units(out, archs, noisy=True)
+        add_units(out, archs, noisy=True)
     assert len(read_model(out).times.measured) == before + 2 < before + len(lacking)
     assert not read_model(out).about["noisy"]  # noisy=true allows a noisy machine; this one was not
     left[0] = len(lacking)
-    assert len(making.add_units(out, archs)) == len(lacking) - 2
+    assert len(add_units(out, archs)) == len(lacking) - 2
     assert all(read_model(out).predict(arch) for arch in archs)
 
 
@@ -597,7 +598,7 @@ def test_a_time_limit_that_is_too_short_is_no_noise(
         found = device(chosen, *rest, **settings)
         return Measurement(found.timings, replace(QUIET, unsettled=0.6, hurried=True), False)
 
-    monkeypatch.setattr(making, "measure_some", hurried)
+    monkeypatch.setattr(steps, "measure_some", hurried)
     plan = Plan(device="toy", space=load_space("digits"), setting=Setting(), calibration=4, held_out=2)
     model = make_profile(plan, tmp_path / "toy.json", show=False)
     assert not model.about["noisy"]
@@ -658,7 +659,7 @@ def test_units_that_are_added_are_on_the_scale_of_those_that_were_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The device may run at another speed than when it was profiled."""
-    monkeypatch.setattr(making, "measure_some", Device(truth, truth))
+    monkeypatch.setattr(steps, "measure_some", Device(truth, truth))
     space, out = load_space("digits"), tmp_path / "toy.json"
     make_profile(Plan(device="toy", space=space, setting=Setting(), calibration=4, held_out=2), out, show=False)
     arch = spread_networks(space, 1, 1)[0]
@@ -666,8 +667,8 @@ def test_units_that_are_added_are_on_the_scale_of_those_that_were_there(
     gone = [unit.to_dict() for _, unit in units(arch) if unit.kind == "ffn"]
     data["units"] = [line for line in data["units"] if {key: line[key] for key in line if key in gone[0]} not in gone]
     out.write_text(json.dumps(data))
-    monkeypatch.setattr(making, "measure_some", Device(truth, lambda unit: 1.7 * truth(unit)))
-    added = making.add_units(out, [arch])
+    monkeypatch.setattr(adding, "measure_some", Device(truth, lambda unit: 1.7 * truth(unit)))
+    added = add_units(out, [arch])
     assert {unit.kind for unit in added} == {"ffn"}
     times = read_model(out).times.measured
     for unit in added:

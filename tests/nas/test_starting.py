@@ -9,7 +9,7 @@ import pytest
 
 import nas as verbs
 from nas import load_config
-from nas.config import SearchConfig
+from nas.config.search import SearchConfig
 from nas.goals.roles import front_of
 from nas.records import SAMPLER, eligible
 from nas.runs.run import open_run

@@ -4,7 +4,8 @@ import math
 
 from nas.goals.objectives import Objective
 from nas.goals.roles import ROLES
-from nas.records import OVER, PREDICTED, DeviceTime, Reference
+from nas.records import Reference
+from nas.records.device_times import OVER, PREDICTED, DeviceTime
 from nas.reporting.findings import Network, Result, SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, headings, number_cell
 from nas.reporting.place import Place

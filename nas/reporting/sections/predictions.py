@@ -1,6 +1,6 @@
 """Predicted against measured: how far the model of a device is from whole networks that were measured on it."""
 
-from nas.records import OVER, PREDICTED, DeviceTime, changed_speed
+from nas.records.device_times import OVER, PREDICTED, DeviceTime, changed_speed
 from nas.reporting.chart import Chart, Layer, Line, Mark, Scale, extent
 from nas.reporting.drawing import chart_figure
 from nas.reporting.findings import SearchFindings

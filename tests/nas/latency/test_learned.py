@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from nas.latency import encoding
-from nas.latency import learned as learning
+from nas.latency import learned_networks as learning
 from nas.latency.accuracy import PredictionErrors, accuracy, kendall_tau
+from nas.latency.choosing import FEWEST, choose
 from nas.latency.encoding import SIMILARITIES, Encoder, similarities
 from nas.latency.features import Features, unit_features
 from nas.latency.filling import FilledTimes, filled
-from nas.latency.learned import FEWEST, NetworkModel, choose, fit_networks, fit_units
+from nas.latency.learned_networks import NetworkModel, fit_networks
+from nas.latency.learned_units import fit_units
 from search_spaces.costs.latency import DeviceModel
 from search_spaces.costs.pieces import unit_cost
 from search_spaces.costs.unit_times import UnitTimes
@@ -238,5 +240,5 @@ def test_units_of_a_real_space_are_learned() -> None:
 
 def test_verbs_that_learn_nothing_do_not_import_what_learns() -> None:
     """scikit-learn's models take a second to import, which every command and every process of retraining would spend."""
-    code = "import sys, nas.runs.run, nas.searching.searching, nas.retraining; sys.exit('sklearn' in sys.modules)"
+    code = "import sys, nas.runs.run, nas.searching.conduct, nas.retraining; sys.exit('sklearn' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

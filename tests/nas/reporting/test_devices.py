@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nas.goals.roles import roles_of
-from nas.records import OVER, PREDICTED, DeviceTime, Evaluation, Reference, Retraining, eligible, refuted
+from nas.records import Evaluation, Reference, Retraining, eligible
+from nas.records.device_times import OVER, PREDICTED, DeviceTime, refuted
 from nas.reporting import FRONT_COLUMNS, MEASURED_COLUMNS, TRIAL_COLUMNS, SearchView
 from nas.runs.store import RunStore
 from tests.nas.reporting.made_searches import COSTS, reported, search_view

@@ -11,7 +11,8 @@ from typing import Any
 
 from nas.measuring.noise import Noise
 from nas.measuring.timing import Timing
-from nas.runs.store import RunStore, offering
+from nas.runs.disk import offering
+from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.units import Unit
 

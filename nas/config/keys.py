@@ -1,0 +1,73 @@
+"""Keys of the configuration: how one is declared, and the checks that its sections share. Standard library only."""
+
+import json
+from dataclasses import field
+from typing import Any, TypeVar
+
+from nas.goals.budget import LARGEST
+from search_spaces.errors import InputError, unknown
+
+Value = TypeVar("Value")
+
+
+def key(default: Value, meaning: str) -> Value:
+    """A key of the configuration with its default and what `--help` says of it."""
+    return field(default=default, metadata={"meaning": meaning})  # type: ignore[return-value]
+
+
+def short(value: Any) -> str:
+    """A value as Python writes it, for a message, without the middle of a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:40]}...{text[-10:]}"
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed after `key=`, without quotes, which a shell would take away."""
+    if isinstance(value, list | tuple):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _typed(section: Any, key: str) -> str:
+    """A key as every verb understands it: with its section, if it has one."""
+    return f"{type(section).__name__.removesuffix('Config').lower()}.{key}".lstrip(".")
+
+
+def at_least(section: Any, **least: float) -> None:
+    """Checks keys of a section against their least values, and whole numbers against `LARGEST` too.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+    for key, bound in least.items():
+        name, value = _typed(section, key), getattr(section, key)
+        if value < bound:
+            raise InputError(f"{name} is {short(value)}", f"{bound} or more", f"{name}={bound}")
+        # Shares of it are floats in places, such as the time left. A seed is only hashed.
+        if type(value) is int and key != "seed" and value > LARGEST:
+            default = typed(section.__dataclass_fields__[key].default)
+            raise InputError(f"{name} is {short(value)}", f"{bound} to {LARGEST:,}", f"{name}={default}")
+
+
+def one_of(section: Any, **allowed: tuple[str, ...]) -> None:
+    """Checks keys of a section whose values are names.
+
+    Raises:
+        InputError: a value is none of the allowed names.
+    """
+    for key, names in allowed.items():
+        if getattr(section, key) not in names:
+            name = _typed(section, key)
+            raise unknown(f"value for {name}:", getattr(section, key), names, f"{name}={{}}")
+
+
+def fraction(section: Any, *keys: str) -> None:
+    """Checks keys of a section that are shares.
+
+    Raises:
+        InputError: a value is not in [0, 1).
+    """
+    for key in keys:
+        if not 0 <= getattr(section, key) < 1:
+            name = _typed(section, key)
+            raise InputError(f"{name} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{name}=0.2")

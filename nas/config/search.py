@@ -1,0 +1,134 @@
+"""The section `search` of the configuration. Standard library only."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from nas.config.keys import at_least, key, one_of, short
+from nas.goals.budget import Budget
+from nas.goals.objectives import parse_objectives
+from nas.samplers import check_sampler
+from search_spaces.errors import InputError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
+
+_FIXED = re.compile(r"[\w*-]+(\.[\w*-]+)*=.+")
+
+PAPERS, FRONT = "papers", "front:"
+"""Starts of a search that are no files: the papers' networks, and the Pareto front of a search of the run."""
+
+_OPTION = re.compile(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*=.+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """How sub-networks are searched."""
+
+    name: str = key(
+        "",
+        "name of the search in its run; empty for one made from its budget, objectives, samplers, seed, fix and starts",
+    )
+    budget: str = key(
+        "none",
+        "what a network may cost: 4M (at most so many MACs), macs=4M,params=100K (any costs), macs=2M..4M (a range, both ends included), "
+        "latency_ms@pi5=8 (a cost on one device), or none. Left out it is train.budget, than which it may not be looser",
+    )
+    objectives: tuple[str, ...] = key(("top1", "macs"), "one to four of top1 (up), loss (down) and any costs (down)")
+    samplers: tuple[str, ...] = key(
+        ("nsga2", "random"),
+        "who proposes networks: random, nsga2, nsga3, tpe, gp, evolution, predictor, additive, or the dotted path of an Optuna sampler; random is always added",
+    )
+    options: tuple[str, ...] = key((), "options of samplers, such as tpe.n_startup_trials=20")
+    evaluations: int = key(100, "different networks evaluated for each sampler; a search resumes when it is raised")
+    population: int = key(20, "population of nsga2, nsga3 and evolution")
+    batch: int = key(4, "networks that a sampler proposes before it is told their results")
+    seed: int = key(0, "of the samplers, beside the run's own")
+    calibration_images: int = key(
+        256, "supernet-train images that recompute the normalisation statistics of each candidate"
+    )
+    batch_size: int = key(256, "images at once")
+    evaluation: str = key(
+        "exact",
+        "plain: every network alone; exact: networks that begin alike share feature maps and statistics, with equal results; fast: exact, and "
+        "networks that surely lose are dropped before they have seen all images: their accuracy is an estimate, and they cannot win; that of "
+        "the others may differ from exact by an image, as batches hold other images",
+    )
+    networks: tuple[str, ...] = key((), "arch.json files of networks of the space that are evaluated beside the search")
+    starts: tuple[str, ...] = key(
+        (),
+        "networks that each sampler but random proposes first: arch.json files, papers (the papers' networks that fit the space and the "
+        "budget), front:SEARCH (the Pareto front of another search of the run)",
+    )
+    fix: tuple[str, ...] = key(
+        (),
+        "parts of the architecture that are held fixed: stages.2.mixer=d_mixer, stages.*.ffn.mlp.ratio=4, stages.0.depth=2. The supernet stays "
+        "as it is",
+    )
+    measured: tuple[str, ...] = key(
+        (),
+        "CSV files of measured costs: a column digest, a column per cost, and architecture (the JSON of arch.json) where the run has not evaluated the network",
+    )
+    profiles: tuple[str, ...] = key(
+        (),
+        "profiles of devices (nas profile), or CSV files of measured units (nas profile list=FILE.csv): each gives the cost latency_ms@NAME, and latency_ms where it is of this device",
+    )
+    learned: tuple[str, ...] = key(
+        (),
+        "CSV files of measured costs with a column architecture: each cost is learned from its networks, and known for all networks",
+    )
+    fill: bool = key(False, "give units that the profiles lack times that are learned from the others")
+    jobs: int = key(0, "networks evaluated at once, each by a process of its own; 0 takes the number of cores")
+    close: bool = key(False, "finish the search with what it has evaluated")
+    noisy: bool = key(
+        False, "measure networks on this device though the machine is too noisy to be believed; records say so"
+    )
+
+    def __post_init__(self) -> None:
+        Budget.parse(self.budget)
+        parse_objectives(self.objectives)
+        at_least(self, evaluations=1, population=2, calibration_images=2, batch_size=2, batch=1, seed=0, jobs=0)
+        one_of(self, evaluation=("plain", "exact", "fast"))
+        if "random" not in self.samplers:
+            object.__setattr__(self, "samplers", (*self.samplers, "random"))  # no result is shown without it
+        for name in self.samplers:
+            check_sampler(name)
+        if len(set(self.samplers)) != len(self.samplers):
+            once = ",".join(dict.fromkeys(self.samplers))
+            raise InputError(
+                f"search.samplers are {list(self.samplers)}", "each at most once", f"search.samplers={once}"
+            )
+        if self.name and not _NAME.fullmatch(self.name):
+            plain = re.sub("[^A-Za-z0-9._=+-]+", "-", self.name).strip(".-")[:100] or "mine"
+            raise InputError(
+                f"search.name is {short(self.name)}",
+                "up to 100 letters, digits and . _ - + =, starting with a letter or digit",
+                f"search.name={plain}",
+            )
+        for setting in self.fix:
+            if not _FIXED.fullmatch(setting):
+                raise InputError(
+                    f"search.fix has {setting!r}",
+                    "PATH=VALUE with a path into the space",
+                    "search.fix=stages.0.depth=1",
+                )
+        for option in self.options:
+            if not _OPTION.fullmatch(option):
+                raise InputError(
+                    f"search.options has {option!r}", "SAMPLER.OPTION=VALUE", "search.options=tpe.n_startup_trials=20"
+                )
+
+    @property
+    def title(self) -> str:
+        """The name of the search: the one given, or one made from its budget, objectives, samplers, seed, and what is fixed and started with."""
+        if self.name:
+            return self.name
+        budget = Budget.parse(self.budget)
+        # A device's name may end in digits: = keeps them apart from the limit.
+        limits = "-".join(f"{name}{'=' * ('@' in name)}{budget.spelt(name)}" for name in budget.names) or "nobudget"
+        samplers = "-".join(name.rpartition(".")[2].lower() for name in self.samplers)
+        title = f"{limits}_{'-'.join(self.objectives)}_{samplers}_seed{self.seed}".replace("..", "to").replace("@", "+")
+        title += "".join(f"_{re.sub('[^A-Za-z0-9._=+-]+', '-', setting.replace('*', 'all'))}" for setting in self.fix)
+        if self.starts:  # files have long names
+            title += f"_starts-{hashlib.sha256(json.dumps(self.starts).encode()).hexdigest()[:8]}"
+        return title if len(title) <= 100 else f"{title[:87]}-{hashlib.sha256(title.encode()).hexdigest()[:12]}"

@@ -1,0 +1,89 @@
+"""A search that is begun or resumed, and its retraining: what is asked for now agrees with what there are results of."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from nas import machine
+from nas.config import Config, RetrainConfig
+from nas.config.keys import typed
+from nas.config.search import SearchConfig
+from nas.runs.inputs import check_unchanged, digests_of
+from nas.runs.searches import EVALUATIONS, FOLDER, RUNNING, Search, number_of, read_search, search_names
+from nas.runs.settings import FREE, RETRAIN_FREE, different, kept
+from nas.runs.store import RunStore
+from search_spaces.errors import InputError
+
+
+def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str], ...]) -> Search:
+    """The search that a configuration names, made if the run does not have it.
+
+    Raises:
+        InputError: it has results with other settings.
+    """
+    settings = config.search
+    name = settings.title
+    files = {} if settings.close else digests_of(settings)  # a search that is closed reads none
+    if not store.exists(f"{FOLDER}/{name}/search.json"):
+        store.renew()
+        number = max((number_of(store, other) + 1 for other in search_names(store)), default=0)
+        conditions = {
+            "plugins": list(config.plugins),
+            "versions": machine.versions(), "machine": machine.describe(config.threads), "commit": machine.commit(), "command": machine.command(),
+            "files": files,
+        }  # fmt: skip
+        search = Search(store, name, number, replace(settings, name=name), None, RUNNING, costs, conditions)
+        return search.write()
+    search = read_search(store, name)
+    key = different(search.settings, settings, FREE)
+    if key and store.exists(search.path(EVALUATIONS)):
+        raise otherwise(search, key, settings)
+    if store.exists(search.path(EVALUATIONS)):
+        check_unchanged(
+            search.conditions.get("files"), files, f"search {name} of {store.folder}", _ended_or_another(name)
+        )
+    elif not settings.close:
+        search = replace(search, conditions={**search.conditions, "files": files})
+    if key:  # nothing has come out yet that depends on them
+        search = replace(search, settings=replace(settings, name=name), costs=costs)
+    known = {cost["name"] for cost in search.costs}
+    more = tuple(cost for cost in costs if cost["name"] not in known)
+    return search.write(
+        settings=replace(search.settings, evaluations=settings.evaluations, networks=settings.networks),
+        costs=(*search.costs, *more),
+    )
+
+
+def _ended_or_another(name: str) -> str:
+    return f"the same command with close=true, which ends search {name} with what it has, or with search.name=another"
+
+
+def otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
+    """The error of settings that are not those that a search has results with."""
+    was, now = kept(search.settings)[key], kept(settings)[key]
+    return InputError(
+        f"search {search.name} of {search.store.folder} has search.{key}={json.dumps(was)}, not {json.dumps(now)}",
+        "the same settings, to resume it, or another search of the same supernet",
+        f"search.{key}={typed(was)}, or search.name=another",
+    )
+
+
+def settle_retraining(search: Search, recipe: RetrainConfig, started: bool) -> Search:
+    """Records the recipe of a search's retraining, or checks it against the one that it started with.
+
+    Args:
+        started: whether any network is trained, or being trained.
+
+    Raises:
+        InputError: another recipe than retraining started with.
+    """
+    key = different(search.retraining, recipe, RETRAIN_FREE) if started and search.retraining else None
+    if key and search.retraining:
+        was, now = kept(search.retraining)[key], kept(recipe)[key]
+        raise InputError(
+            f"search {search.name} of {search.store.folder} has networks retrained with retrain.{key}={json.dumps(was)}, not "
+            f"{json.dumps(now)}",
+            "the same recipe, to resume it, or another search",
+            f"retrain.{key}={typed(was)}",
+        )
+    return search.write(retraining=recipe)

@@ -1,0 +1,86 @@
+"""Files of lines: one line is appended and flushed, all are read, and a line that was cut off is no line. Standard library only."""
+
+import codecs
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.runs.disk import damaged_file, unreadable, writing
+from nas.runs.lines import is_sealed, line_of, record_of
+from search_spaces.textfiles import decode
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Appends the line of a record and flushes it to disk. What an interrupted call left of a line is dropped first.
+
+    Raises:
+        InputError: the disk is full. The lines before are intact.
+    """
+    line = line_of(record)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab+", buffering=0) as file:
+            _drop_torn_line(file)
+            start = file.seek(0, os.SEEK_END)
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), start)
+                raise
+
+
+def _drop_torn_line(file: Any) -> None:
+    """Cuts a file behind its last line break."""
+    size = file.seek(0, os.SEEK_END)
+    while size:
+        step = min(size, 1 << 16)
+        file.seek(size - step)
+        chunk = file.read(step)
+        if step == size or b"\n" in chunk:
+            keep = size - step + chunk.rfind(b"\n") + 1
+            break
+        size -= step
+    else:
+        return
+    if keep != os.fstat(file.fileno()).st_size:
+        file.truncate(keep)
+
+
+def read_lines(path: Path) -> list[tuple[bytes, dict[str, Any] | None]]:
+    """Every whole line of a file without its line break, and its record; None where the line is damaged.
+
+    Raises:
+        DamagedFile: the file is saved in another encoding, or begins with zeros.
+        InputError: it cannot be read.
+    """
+    if not path.exists():
+        return []
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from None
+    # As UTF-16 begins. Anything else is damage in a line, which is named.
+    if content[:4].count(0) > 1 or content[:1] > b"\x7f":
+        try:
+            decode(content)
+        except UnicodeDecodeError:
+            pass
+        except UnicodeError as error:
+            raise damaged_file(path, str(error)) from None
+    found: list[tuple[bytes, dict[str, Any] | None]] = []
+    content = content.removeprefix(codecs.BOM_UTF8)
+    keys = None  # of the lines with a checksum, once there is one
+    for line in content.split(b"\n")[:-1]:
+        line = line.rstrip(b"\r")
+        record = record_of(line)
+        if record is not None:
+            if is_sealed(line):
+                keys = record.keys()
+            elif keys is not None and record.keys() != keys:
+                record = None
+        found.append((line, record))
+    return found
