@@ -6,9 +6,9 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from nas.reporting.looks import COLOURS
 from nas.reporting.findings import Findings
 from nas.reporting.lead import all_lead, all_tiles, lead, tiles
+from nas.reporting.looks import COLOURS
 from nas.reporting.markup import Html, h, join
 from nas.reporting.mixers import CELLS, Mixers
 from nas.reporting.overview import overview

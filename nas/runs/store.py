@@ -22,7 +22,6 @@ file is next opened for writing. A line that is whole and damaged is an error fo
 it aside, into NAME.damaged.
 """
 
-import errno
 import json
 import os
 import re
@@ -33,7 +32,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from nas.locks import Lock
-from nas.log import say
 from nas.runs.disk import DamagedLine, damaged_file, unreadable, writing
 from nas.runs.line_files import append_line, read_lines
 from nas.runs.lines import whole_parts

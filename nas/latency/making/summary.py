@@ -18,9 +18,9 @@ from nas.measuring.noise import DRIFT
 from nas.measuring.profiling import worst
 from nas.measuring.timing import Timing, pooled
 from search_spaces.costs.latency import DeviceModel
+from search_spaces.costs.pieces import cost
 from search_spaces.costs.profile_files import FORMAT
 from search_spaces.costs.unit_times import UnitTimes
-from search_spaces.costs.pieces import cost
 from search_spaces.units import Unit, units
 
 LEARNED = "learned from networks"
