@@ -12,13 +12,13 @@ from nas.machine.memory import explained
 from nas.measuring.targets import targets_of
 from nas.networks.references import reference_costs, reference_latencies, reference_model
 from nas.records import Reference, Retraining
-from nas.retraining import references_elsewhere, retrained_elsewhere, run_jobs
-from nas.retraining_jobs import Job, ReferenceJob
 from nas.runs.beginning import settle_retraining
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars, check_scalars
 from nas.runs.searches import REFERENCES, RETRAINED, Search, chosen_searches
 from nas.runs.weights import WEIGHTS
+from nas.training.jobs import Job, ReferenceJob
+from nas.training.retraining import references_elsewhere, retrained_elsewhere, run_jobs
 from search_spaces.errors import InputError
 
 

@@ -9,10 +9,10 @@ from nas.goals.limiting import costs_of_training
 from nas.images import lines
 from nas.log import say
 from nas.machine.memory import explained
-from nas.ranks import Launched, launched, launched_group, started_group
 from nas.runs.run import Run, open_run, start_run
 from nas.runs.scalars import check_scalars
-from nas.training import follow, train_supernet
+from nas.training.ranks import Launched, launched, launched_group, started_group
+from nas.training.supernet import follow, train_supernet
 from search_spaces.counting import worded
 
 

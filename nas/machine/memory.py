@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from nas import machine
-from nas.available import address_space_is_limited, available
 from nas.config import Config
 from nas.log import say
+from nas.machine.available import address_space_is_limited, available
 from nas.runs.store import RunStore
-from nas.strategies import strategy_of
+from nas.training.strategies import strategy_of
 from search_spaces.errors import InputError
 from search_spaces.named import check as check_space
 from search_spaces.named import read_space, space_names

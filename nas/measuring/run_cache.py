@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nas.available import available
+from nas.machine.available import available
 from nas.measuring.timing import SelfTimed
 from nas.runtimes import Setting, keep_in, make_runtime, prepare_all
 from search_spaces.architecture import Architecture

@@ -8,5 +8,5 @@
     extraction.py   a sub-network as a network of its own
     cards.py        card.json beside its files
 
-`nas.retraining` trains networks alone.
+`nas.training.retraining` trains networks alone.
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nas import machine, ranks
+from nas import machine
 from nas.config import Config
 from nas.config.keys import typed
 from nas.config.parsing import recorded_config
@@ -25,6 +25,7 @@ from nas.runs.inputs import check_unchanged, digests_of
 from nas.runs.settings import absolute
 from nas.runs.store import RunStore
 from nas.runs.weights import load_tensors
+from nas.training import ranks
 from search_spaces.checking import check_parts
 from search_spaces.costs import BUILT_IN, temporary_costs
 from search_spaces.counting import decimal

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas import machine
-from nas.available import available
 from nas.config import Config
 from nas.data import Part, Split, load_part
 from nas.data.part import MEMORY_LIMIT
+from nas.machine.available import available
 from nas.plugins import import_plugins
 from nas.searching.racing import Outcome, Race
 from search_spaces.architecture import Architecture

@@ -103,7 +103,7 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
     from nas.machine.memory import need_of
     from nas.runs.run import start_run
     from nas.searching.evaluation import Evaluator
-    from nas.strategies import strategy_of
+    from nas.training.strategies import strategy_of
     from search_spaces.architecture import Architecture
     from search_spaces.counting import worded
     from search_spaces.registry import complete

@@ -39,12 +39,12 @@ from torch.utils.data import DataLoader, Dataset
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from nas import machine
-from nas.available import available
 from nas.config import Config
 from nas.config.effective import run_config
 from nas.data import load_part
 from nas.goals.pareto import front
 from nas.log import Progress
+from nas.machine.available import available
 from nas.records import Evaluation
 from nas.runs.run import open_run
 from nas.runs.searches import read_search, search_names

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from nas import machine
-from nas.ranks import started_group
+from nas.training.ranks import started_group
 from search_spaces.named import load_space
 from supernet.optimisation import Optimisation, Schedule
 from supernet.ranks import ALONE, Ranks

@@ -8,8 +8,8 @@ import torch
 
 import nas.searching.evaluation
 from nas import load_config
-from nas.available import Available
 from nas.data import Split
+from nas.machine.available import Available
 from nas.searching.evaluation import ROOM, EvaluatorSetup, evaluate
 from search_spaces.named import read_space
 

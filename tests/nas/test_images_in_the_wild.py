@@ -14,11 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from nas import retrain, retraining
+from nas import retrain
 from nas.config import DataConfig
 from nas.config.parsing import load_config
 from nas.data import load_part, make_split
 from nas.data.layout import like_a_part, part_named
+from nas.training import retraining
 from search_spaces.errors import InputError
 from tests.command_line import Commands, Result, contents
 

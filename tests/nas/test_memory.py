@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas import available
 from nas.config.effective import configure
-from nas.machine import memory
+from nas.machine import available, memory
 from search_spaces.named import load_space
 from tests.command_line import SEARCH, SPACE, Commands, Runs, cold, contents, make_images, results
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.config import RetrainConfig, TrainConfig
-from nas.strategies import strategy_of
+from nas.training.strategies import strategy_of
 from search_spaces.errors import InputError
 from supernet.recipe import Recipe
 from supernet.strategies.sandwich import Sandwich

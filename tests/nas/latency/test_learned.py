@@ -240,5 +240,7 @@ def test_units_of_a_real_space_are_learned() -> None:
 
 def test_verbs_that_learn_nothing_do_not_import_what_learns() -> None:
     """scikit-learn's models take a second to import, which every command and every process of retraining would spend."""
-    code = "import sys, nas.runs.run, nas.searching.conduct, nas.retraining; sys.exit('sklearn' in sys.modules)"
+    code = (
+        "import sys, nas.runs.run, nas.searching.conduct, nas.training.retraining; sys.exit('sklearn' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

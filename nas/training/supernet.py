@@ -11,7 +11,7 @@ from nas.log import Progress, say
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars
 from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
-from nas.strategies import strategy_of
+from nas.training.strategies import strategy_of
 from search_spaces.counting import worded
 from supernet.loop import Batches, Report, Watcher, fit
 from supernet.optimisation import Optimisation
