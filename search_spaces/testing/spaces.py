@@ -4,6 +4,7 @@ A part stands in its space at the widths `WIDTHS`; options of different examples
 """
 
 import dataclasses
+import math
 import random
 from functools import cache
 from typing import Any
@@ -17,21 +18,38 @@ from search_spaces.space import PartChoice, SearchSpace, StageSpace
 
 WIDTHS = (16, 32)
 
+MANY = 100
+"""Combinations of options of a part from which on `small` takes fewer of them."""
+
 
 def name_of(space: SearchSpace) -> str:
     return space.name
 
 
 def small(space: SearchSpace, resolution: int = 16) -> SearchSpace:
-    """The same choices for small images and few classes; in a space for ImageNet, with at most two narrow widths and two depths."""
+    """The same choices for small images and few classes; in a space for ImageNet, with at most two narrow widths and two depths, and of parts
+    whose options combine in hundreds of ways only the first and the last value of each that is no word.
+    """
     if space.resolution >= 128:
         resolution = 32
         stages = []
         for s, stage in enumerate(space.stages):
             width = (16 + 8 * s, 24 + 16 * s)[: len(stage.width)]
-            stages.append(dataclasses.replace(stage, width=width, depth=(1, 2)[: len(stage.depth)]))
+            blocks = tuple(tuple(map(_fewer, slot)) for slot in stage.blocks)
+            stages.append(dataclasses.replace(stage, width=width, depth=(1, 2)[: len(stage.depth)], blocks=blocks))
         space = dataclasses.replace(space, stages=tuple(stages))
     return space.bind(min(3, space.in_channels), min(10, space.num_classes), min(resolution, space.resolution))
+
+
+def _fewer(choice: PartChoice) -> PartChoice:
+    """The same part with fewer numbers per option, where its options have hundreds of combinations."""
+    if math.prod(len(values) for _, values in choice.options) < MANY:
+        return choice
+    kept = (
+        (key, (values[0], values[-1]) if len(values) > 2 and not isinstance(values[0], str) else values)
+        for key, values in choice.options
+    )
+    return PartChoice(choice.name, tuple(kept))
 
 
 @cache

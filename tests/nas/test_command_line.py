@@ -153,7 +153,7 @@ def test_the_size_of_a_huge_space(depth: int, words: str, nas: Commands, place: 
     """A float ends at 1.8e308, and Python refuses to write integers of more than 4,300 digits."""
     (place / "huge.toml").write_text(HUGE.format(depth=depth))
     out = nas("spaces", "huge.toml", cwd=place).ok().out
-    assert f"# {words} networks, {5 * depth} choices, 1 stages\n" in out
+    assert f"# {words} networks, {5 * depth} choices, 1 stage\n" in out
 
 
 HUGE_RUN = ("config.toml", "space=huge.toml", "train.random_paths=0", "train.batch_size=1024")
