@@ -167,7 +167,7 @@ def _class_of(path: str, key: str) -> Any:
     lacks = [name for name in ("map", "close") if not callable(getattr(found, name, None))]
     if not isinstance(found, type) or lacks:
         what = "has no " + " and no ".join(lacks) if lacks else "is no class"
-        raise InputError(f"{key}={path}: {class_name} {what}", contract, f"{key}=processes, or mend {path}")
+        raise InputError(f"{key}={path}: {class_name} {what}", contract, f"{key}=processes, or fix {path}")
     for what, function, given in (
         ("cannot be made with workers=", found, ((), ("workers",))),
         ("has a map that takes no setup, work, jobs and weight=", found.map, ((None,) * 4, ("weight",))),
@@ -176,7 +176,7 @@ def _class_of(path: str, key: str) -> Any:
             inspect.signature(function).bind(*given[0], **dict.fromkeys(given[1]))
         except TypeError as error:
             raise InputError(
-                f"{key}={path}: {class_name} {what} ({error})", contract, f"{key}=processes, or mend {path}"
+                f"{key}={path}: {class_name} {what} ({error})", contract, f"{key}=processes, or fix {path}"
             ) from None
         except ValueError:  # of a class whose signature nobody can tell
             continue

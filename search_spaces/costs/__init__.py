@@ -99,7 +99,7 @@ class Cost:
             raise InputError(
                 f"cost {self.name} ({self.origin}) fails on network {arch.digest} ({type(error).__name__}: {error})",
                 "a function of any architecture of the space, which gives a number or None",
-                f"mend {self.origin}",
+                f"fix {self.origin}",
             ) from error
         if found is None:
             return None
@@ -108,7 +108,7 @@ class Cost:
         raise InputError(
             f"cost {self.name} ({self.origin}) of network {arch.digest} is {found!r}",
             f"a number from 0 to {LARGEST:.0e}, or None where it is not known",
-            f"mend {self.origin}",
+            f"fix {self.origin}",
         )
 
 

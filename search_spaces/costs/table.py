@@ -143,7 +143,7 @@ class Table:
         except csv.Error as error:
             where = f"{path}, line {reader.line_num}"
             raise InputError(
-                f"{where} is not CSV ({error})", "commas, and quotes around cells that have them", f"mend {where}"
+                f"{where} is not CSV ({error})", "commas, and quotes around cells that have them", f"fix {where}"
             ) from None
         if not any(self.values.values()):
             raise InputError(
@@ -192,7 +192,7 @@ class Table:
             raise InputError(
                 f"{where}: digest is {_short(cells['digest'])}",
                 allowed,
-                f"mend {where} (a spreadsheet's text format keeps digits)",
+                f"fix {where} (a spreadsheet's text format keeps digits)",
             )
         if cells.get("architecture"):
             try:

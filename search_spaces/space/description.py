@@ -61,7 +61,7 @@ class Description:
         try:
             data = tomllib.loads(text)
         except ValueError as error:  # no TOML, or a number of thousands of digits
-            raise InputError(f"{where} is not TOML: {error}", "a TOML file", f"mend {where}") from None
+            raise InputError(f"{where} is not TOML: {error}", "a TOML file", f"fix {where}") from None
         return cls.from_dict(data, where)
 
     @classmethod
