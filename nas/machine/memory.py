@@ -153,7 +153,7 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
     offers = (["train.processes=1"] if alone else []) + typed(space, train.ema > 0)
     if train.ema and (not offers or fits(space, train.batch_size, False)):
         offers += typed(space, False)
-    if kept is not None:  # another space, or the same at another resolution, would have to be narrowed anew
+    if kept is not None:  # another space, or the same at another resolution, would have to be narrowed again
         return offers
     need = need_of(config, space, device)
     images_need_it = _in_all(need, train.processes, on_cpu) - need.activations - need.temporaries <= room

@@ -86,7 +86,7 @@ class Delivery:
         return refuted(self.measurements, self.search.budget)
 
     def deliver(self, records: Sequence[Evaluation]) -> None:
-        """Measures until every network with a role or on a sampler's front is measured, where this machine is a device of the search.
+        """Measures until every network with a role or on a sampler's Pareto front is measured, where this machine is a device of the search.
 
         Args:
             records: all evaluations of the search.
@@ -101,7 +101,7 @@ class Delivery:
                 self._measure(target, [by_digest[digest] for digest in digests])
 
     def _missing(self, target: Target, records: Sequence[Evaluation]) -> list[str]:
-        """Networks with a role, and those on a sampler's front, whose time on a device is not recorded."""
+        """Networks with a role, and those on a sampler's Pareto front, whose time on a device is not recorded."""
         known = latest(self.measurements)
 
         def recorded(digest: str, cost: str) -> bool:

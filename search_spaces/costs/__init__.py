@@ -149,7 +149,7 @@ def is_cost_name(name: str) -> bool:
 def check_name(name: str, origin: str) -> None:
     """
     Args:
-        origin: who wants to register the name; the same may do so again, as a module does that is imported anew.
+        origin: who wants to register the name; the same may do so again, as a module does that is imported again.
 
     Raises:
         TypeError: no cost can be registered by this name; the message says why.
