@@ -101,9 +101,7 @@ def _notes(found: Findings) -> list[str]:
     if not counts:
         return ["search-val: top-1 on search-validation images with inherited weights; nothing is evaluated yet."]
     images = " or ".join(map(str, counts))
-    lines = [
-        f"search-val: top-1 on {images} search-validation images with inherited weights; the search used it."
-    ]
+    lines = [f"search-val: top-1 on {images} search-validation images with inherited weights; the search used it."]
     if any(search.inits for search in found.searches):
         lines.append("scratch, inherited: mean test top-1 after retraining with that initialisation (number of seeds).")
     else:
