@@ -31,7 +31,7 @@ class SearchConfig:
     )
     budget: str = key(
         "none",
-        "what a network may cost: 4M (at most so many MACs), macs=4M,params=100K (any costs), macs=2M..4M (a range, both ends included), "
+        "what a network may cost: 4M (at most 4 million MACs), macs=4M,params=100K (any costs), macs=2M..4M (a range, both ends included), "
         "latency_ms@pi5=8 (a cost on one device), or none. The default is train.budget; a looser budget is refused",
     )
     objectives: tuple[str, ...] = key(("top1", "macs"), "one to four of top1 (up), loss (down) and any costs (down)")

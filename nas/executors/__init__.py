@@ -60,7 +60,7 @@ class Executor(Protocol):
 
         Args:
             setup: makes the state that a worker's jobs share. The states are kept for as long as the same object is passed
-                again, and not made anew; another object replaces them.
+                again, and not made twice; another object replaces them.
             work: does one job; its result may depend on the state and the job only.
             weight: how long a job takes, in any unit. The longest may be started first; the order of results stays.
 
@@ -71,7 +71,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives up what is held, at once, and what still runs. May be called again; `map` starts anew afterwards."""
+        """Gives up what is held, at once, and what still runs. May be called again; `map` starts again afterwards."""
         ...
 
 

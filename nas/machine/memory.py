@@ -91,10 +91,10 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
     offers = fitting(config, space, device, int(SLACK * has.size))
     more = f"a machine with {in_words(total)} of free memory"
     if started:
-        anew = f", or a new run with other settings: run=runs/new {offers[0]}" if offers else ""
+        other = f", or a new run with other settings: run=runs/new {offers[0]}" if offers else ""
         raise InputError(
             given, "more memory, as the settings of a run are fixed; the run is as it was",
-            f"the same command on {more}, which resumes the run{anew}",
+            f"the same command on {more}, which resumes the run{other}",
         )  # fmt: skip
     raise InputError(given, " or ".join([*offers, more]), offers[0] if offers else more)
 

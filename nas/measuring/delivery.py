@@ -32,7 +32,7 @@ from search_spaces.costs.params import params
 from search_spaces.errors import InputError
 
 TOGETHER = 16
-"""Networks that are measured side by side. A resumed command measures at most so many again."""
+"""Networks that are measured side by side. A resumed command measures at most this many again."""
 
 NEAR = 0.03
 """A network that is within a limit by less than this share is measured twice, and both measurements must be within it. The time of one

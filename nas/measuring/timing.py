@@ -39,13 +39,13 @@ SHORTEST = 3e-4
 """Least seconds of one measurement. Shorter runs are repeated inside it, since reading the clock takes part of a microsecond."""
 
 LONG = 0.1
-"""A run whose call takes so many seconds is not called once more just before it is timed: the caches affect only a small part of it."""
+"""Seconds of a call from which on a run is not called once more just before it is timed: the caches affect only a small part of it."""
 
 WARM_UPS = 2
 """Calls before the first round that are not measured, besides the one that chooses the repeats."""
 
 STRAGGLERS = 0.05
-"""If all runs are measured until the end, so large a share of them is not waited for: a few that never settle would double the rounds of all."""
+"""Share of the runs that need not settle if all are measured until the end: a few that never settle would double the rounds of all."""
 
 
 @runtime_checkable

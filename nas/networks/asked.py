@@ -60,7 +60,7 @@ class Networks:
             if not of_a_space:
                 raise InputError(
                     f"space={self.space} without a choice of members",
-                    "sample=N, genes=I,J,... or member=smallest,largest beside it",
+                    "sample=N, genes=I,J,... or member=smallest,largest with it",
                     f"space={self.space} sample=5 seed=0",
                 )
 
