@@ -77,7 +77,7 @@ def _failed(error: BaseException, typed: str, module: str, names: Iterable[str])
         return InputError(
             f"{typed}: module {module!r} is not Python ({error.filename}, line {error.lineno}: {error.msg})",
             "a module that can be imported",
-            f"mend line {error.lineno} of {error.filename}",
+            f"fix line {error.lineno} of {error.filename}",
         )
     if isinstance(error, ImportError):
         return InputError(
@@ -89,7 +89,7 @@ def _failed(error: BaseException, typed: str, module: str, names: Iterable[str])
     return InputError(
         f"{typed}: module {module!r} fails ({last.filename}, line {last.lineno}: {type(error).__name__}: {error})",
         "a module that can be imported",
-        f"mend line {last.lineno} of {last.filename}",
+        f"fix line {last.lineno} of {last.filename}",
     )
 
 
@@ -115,5 +115,5 @@ def made_of(found: object, typed: str, contract: str, *arguments: object) -> Any
         raise InputError(
             f"{typed} cannot be made ({last.filename}, line {last.lineno}: {type(error).__name__}: {error})",
             contract,
-            f"another {typed.partition('=')[0]}, or mend line {last.lineno} of {last.filename}",
+            f"another {typed.partition('=')[0]}, or fix line {last.lineno} of {last.filename}",
         ) from error

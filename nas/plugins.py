@@ -40,7 +40,7 @@ def import_plugins(config: Config) -> None:
             raise InputError(
                 f"plugin {name!r} is not Python: {error.filename}, line {error.lineno}: {error.msg}",
                 "an importable module",
-                f"mend line {error.lineno}",
+                f"fix line {error.lineno}",
             ) from None
         except (
             Exception,
@@ -51,5 +51,5 @@ def import_plugins(config: Config) -> None:
             raise InputError(
                 f"plugin {name!r} fails ({last.filename}, line {last.lineno}: {type(error).__name__}: {error})",
                 "a module that can be imported, with parts that keep the contract of search_spaces/README.md",
-                f"mend line {last.lineno}",
+                f"fix line {last.lineno}",
             ) from error

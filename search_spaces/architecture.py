@@ -1,4 +1,4 @@
-"""An architecture: an immutable, hashable value that says everything about a network.
+"""An architecture: an immutable, hashable value that describes a whole network.
 
     Architecture(in_channels, num_classes, resolution, stages, head)
       Stage(width, embedding, blocks)              one stem or downsampling layer, then blocks of one width; a stage may
@@ -6,8 +6,8 @@
         Block(position, norm, mixer, ffn, scale)   x = position(x); x = x + scale(mixer(norm(x))); x = x + scale(ffn(norm(x)))
           Part(name, options)                      a registered part and its options
 
-It knows nothing of weights and needs the standard library only. Equal architectures have equal JSON texts and so equal
-digests, on every machine and every Python.
+It has no weights and needs the standard library only. Equal architectures have equal JSON texts, and therefore equal digests on
+every machine and every Python.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ from search_spaces.additions import added, is_left_out
 from search_spaces.errors import InputError
 
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
-"""What an option can be: a scalar, or a tuple of such (a JSON list)."""
+"""The value of an option: a scalar, or a tuple of values (a JSON list)."""
 
 SLOTS = ("position", "norm", "mixer", "ffn", "scale")
-"""The parts of a block, in the order of the story; each is also the kind of part that fits there."""
+"""The parts of a block, in the order in which they run. Each name is also the kind of part that fits there."""
 
 
 def _freeze(value: Any, where: str) -> Value:
@@ -82,10 +82,13 @@ class Part:
         object.__setattr__(self, "_hash", hash((self.name, self._text)))
 
     def __hash__(self) -> int:
-        return self._hash  # kept, because costs are looked up by it
+        return self._hash  # stored, because costs are looked up by it many times
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Part, (self.name, self.options)  # a string's hash differs between processes
+        return Part, (
+            self.name,
+            self.options,
+        )  # without the stored hash: the hash of a string differs between processes
 
     @classmethod
     def of(cls, name: str, **options: Any) -> Self:
@@ -93,7 +96,7 @@ class Part:
         return cls(name, tuple(options.items()))
 
     def values(self) -> dict[str, Value]:
-        """The options by name, with those that are left out at their default."""
+        """The options by name, including those that the description leaves out at their default."""
         return {**added(self.name), **dict(self.options)}
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,7 +168,7 @@ class Stage:
 
 
 Change: TypeAlias = Callable[[str, Part], Part]
-"""What stands in the place of a part of a kind."""
+"""The part to put in the place of another: a function of the kind and the part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +191,7 @@ class Architecture:
     _digest: str = field(init=False, repr=False, compare=False, default="")
 
     def mapped(self, change: Change) -> "Architecture":
-        """The architecture with each of its parts changed. Whoever rewrites parts does it so, and forgets none."""
+        """The architecture with each of its parts changed. All code that rewrites parts uses it, so that none is forgotten."""
         return Architecture(
             in_channels=self.in_channels,
             num_classes=self.num_classes,
@@ -264,7 +267,7 @@ class Architecture:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:  # no JSON, or a number of thousands of digits
+        except ValueError as error:  # not JSON, or a number with thousands of digits
             raise InputError(
                 f"the architecture is not JSON ({error})",
                 "the text of an arch.json",
@@ -275,7 +278,7 @@ class Architecture:
     @property
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of the canonical JSON text."""
-        if not self._digest:  # kept, because a search asks for it a dozen times
+        if not self._digest:  # stored, because a search asks for it a dozen times per network
             object.__setattr__(self, "_digest", hashlib.sha256(self.to_json().encode()).hexdigest()[:12])
         return self._digest
 
@@ -285,7 +288,7 @@ class Architecture:
         return sum(len(stage.blocks) for stage in self.stages)
 
 
-# The canonical text, put together from those of blocks and parts, which many networks share.
+# The canonical text is joined from cached texts of blocks and parts, because many networks share them.
 
 
 def _canonical(data: Any) -> str:

@@ -220,7 +220,7 @@ def _line(kind: str, part: Part, error: BaseException) -> str:
 def _fault(kind: str, part: Part, what: str, rule: str, instead: str = "") -> _ContractError:
     file = _file(kind, part)
     return _ContractError(
-        f"{WORDS.get(kind, kind)} {part.name!r} ({file}) {what}", rule, instead or f"mend {file}, or leave the part out"
+        f"{WORDS.get(kind, kind)} {part.name!r} ({file}) {what}", rule, instead or f"fix {file}, or leave the part out"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from search_spaces.architecture import SLOTS, Architecture, Part, Stage, Value, _thaw
 
 NO_BIAS = "none"
-"""The choice of a `position_bias` that an architecture writes by leaving it out."""
+"""The choice of no `position_bias`, which an architecture does not write."""
 
 Node = tuple[int, int, int]
 """Channels, height and width of a map."""
@@ -78,7 +78,7 @@ class Place:
     options: Mapping[str, Mapping[str, str]]
 
     def choice(self, part: str) -> PartChoice:
-        """What is offered of a part, by its name."""
+        """The choice of a part, by its name."""
         return self.slot[self.parts.index(part)]
 
 
@@ -91,10 +91,10 @@ class Gene:
     """One choice.
 
     Args:
-        name: for reading, such as "s1.b0.mixer.d_mixer.kernel_size". Nothing is concluded from it.
+        name: for readers, such as "s1.b0.mixer.d_mixer.kernel_size". No code depends on it.
         choices: its values.
         chosen: what it chooses.
-        stage: number of the stage that alone has this choice; the number of stages for the head; None where stages share it.
+        stage: number of the stage that has this choice; the number of stages for the head; None if stages share it.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Buildable(NamedTuple):
     Args:
         place, copies: the name of a piece, or "stages.S.blocks" and the number of those blocks.
         kind, part, dims: as for `registry.make`.
-        maps: which maps it gets: 0 the images, S + 1 those behind the embedding of stage S.
+        maps: which maps it gets: 0 for the images, S + 1 for those after the embedding of stage S.
     """
 
     place: str
@@ -126,22 +126,22 @@ class Buildable(NamedTuple):
 
 
 class Rules(Protocol):
-    """What parts say of themselves, for a space that cannot look at them. `search_spaces.canonical.RULES` has the registered ones."""
+    """The rules that parts declare, for a space that does not import them. `search_spaces.canonical.RULES` has the registered ones."""
 
     def architecture(self, arch: Architecture) -> Architecture:
-        """The architecture that stands for all that are the same function."""
+        """The canonical architecture of the same function."""
         ...
 
     def stage(self, stage: Stage, dim: int, height: int, width: int) -> Stage:
-        """The same of a stage that gets a map of `dim` channels and this size."""
+        """The canonical form of a stage that gets a map of `dim` channels and this size."""
         ...
 
     def part(self, kind: str, part: Part, dims: tuple[int, ...], height: int, width: int) -> Part:
-        """The same of a part, on maps of this size."""
+        """The canonical form of a part on maps of this size."""
         ...
 
     def size_after(self, embedding: Part, dims: tuple[int, ...], height: int, width: int) -> tuple[int, int]:
-        """Height and width of the map that an embedding gives."""
+        """Height and width of the output map of an embedding."""
         ...
 
     def needs_norm(self, kind: str, name: str) -> bool:

@@ -4,10 +4,10 @@
     genes = sampler.sample_many(10_000, np.random.default_rng(0))       # (10_000, genes), as SearchSpace.encode gives them
     arch = sampler.sample(np.random.default_rng(0))
 
-What is drawn has exactly the distribution of `SearchSpace.sample` given that the limits hold. Proposals come from that distribution tilted
-towards the limits (`search_spaces.tilting`), with an acceptance rule that takes the tilt out again. A tilt is chosen anew for each
-skeleton, that is everything but the members of its blocks, so that most proposals land near the limits. Costs that do not add up over
-units are checked on what fulfils the other limits.
+Samples have exactly the distribution of `SearchSpace.sample`, given that the limits hold. Proposals come from that distribution tilted
+towards the limits (`search_spaces.tilting`), and an acceptance rule removes the tilt again. Each skeleton, that is everything except the
+choices inside blocks, has its own tilt, so that most proposals are near the limits. Costs that do not add up over units are checked on
+proposals that keep the other limits.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ Limit = tuple[str, float, float]
 """Name of a cost, and the least and the most that it may be."""
 
 NO_LIMIT = ("params",)
-"""What is counted where there is no limit on an additive cost, and nothing to tilt by."""
+"""The cost that is counted if no additive cost is limited, so that there is nothing to tilt by."""
 
 FORCED_PROPOSALS = 60_000
 """The same as `PROPOSALS`, for one choice that a sample lacks and for the ends of a range."""
 
 BANDS = 10
-"""Of equal width, of a stratified sample."""
+"""Bands of equal width in a stratified sample."""
 
 END = 0.02
 """Share of the range of a cost within limits up to which its ends are found."""

@@ -17,7 +17,7 @@ def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def norm_behind(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution with the batch norm behind it folded in."""
+    """Weight and bias of a convolution with the following batch norm folded in."""
     factor, summand = affine(norm)
     folded = weight * factor.reshape(-1, *(1,) * (weight.dim() - 1))
     return folded, summand if bias is None else summand + bias * factor

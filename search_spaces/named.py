@@ -48,7 +48,7 @@ def read_space(name: str | Path) -> SearchSpace:
         text = read_text(path)
     except UnicodeError as error:
         raise InputError(
-            f"{path.name} is not TOML: {error}", "a TOML file, saved as UTF-8", f"mend {path.name}, or save it as UTF-8"
+            f"{path.name} is not TOML: {error}", "a TOML file, saved as UTF-8", f"fix {path.name}, or save it as UTF-8"
         ) from None
     except OSError as error:
         raise InputError(

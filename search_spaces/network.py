@@ -1,7 +1,7 @@
 """The only forward pass of the project.
 
-`build(arch)` makes a stand-alone network with weights of its own. A supernet runs the very same `Network`, each piece on
-borrowed slices, by passing its own `run`; the cost counter and activation checkpointing do so too.
+`build(arch)` makes a stand-alone network with weights of its own. A supernet runs the same `Network`: it passes its own `run`, which
+runs each piece (embedding, position bias, block or head) on slices of shared weights. The cost counter passes its own `run`, too.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from search_spaces.architecture import SLOTS, Architecture, Block, Part
 from search_spaces.registry import ChannelMixer, Norm, Position, Scale, TokenMixer, complete, lookup, make
 
 Run: TypeAlias = "Callable[..., Tensor]"
-"""How a named piece is run on its inputs: `run("stages.0.blocks.1", module, x)`."""
+"""Runs a named piece on its inputs: `run("stages.0.blocks.1", module, x)`."""
 
 CHILDREN = {
     "position": ("position",),
@@ -25,18 +25,18 @@ CHILDREN = {
     "ffn": ("ffn",),
     "scale": ("scale1", "scale2"),
 }
-"""The modules of a block that each of its parts makes, when it has a token mixer and both branches need a norm."""
+"""The modules that each part of a block makes, if the block has a token mixer and both branches need a norm."""
 
 WITHOUT_MIXER = CHILDREN | {"norm": ("norm2",), "mixer": (), "scale": ("scale2",)}
 
 
 def has_mixer(block: Block) -> bool:
-    """Whether a block has a branch for its token mixer: the mixer `none` leaves the branch out."""
+    """Whether a block has a branch for its token mixer. With the mixer `none` it has none."""
     return not cast("type[TokenMixer]", lookup("mixer", block.mixer.name)).is_absent
 
 
 def own_norms(block: Block) -> tuple[str, ...]:
-    """The norms that a block leaves out, because the part of the branch brings its own."""
+    """The norms that a block leaves out, because the mixer or FFN of the branch normalises its own input."""
     brings = {
         "norm1": lookup("mixer", block.mixer.name).brings_norm,
         "norm2": lookup("ffn", block.ffn.name).brings_norm,
@@ -55,7 +55,7 @@ class PartSpec(NamedTuple):
 
     Args:
         kind, part, dims: as for `registry.make`.
-        children: the modules of the piece that it makes, by name; [""] where it is the whole piece. A norm of a block makes two.
+        children: names of the modules of the piece that the part makes; [""] if it is the whole piece. A norm makes two in a block.
     """
 
     kind: str
@@ -108,7 +108,7 @@ class DropPath(nn.Module):
 class ResidualBlock(nn.Module):
     """x = position(x); x = x + scale1(mixer(norm1(x))); x = x + scale2(ffn(norm2(x))). The middle step may be absent.
 
-    A mixer or FFN that brings a norm of its own gets its input as it is: the norm of its branch is the identity.
+    The norm of a branch is the identity if its mixer or FFN normalises its own input (`brings_norm`).
     """
 
     position: Position
@@ -155,8 +155,8 @@ class ResidualBlock(nn.Module):
 
 
 def decayed(module: nn.Module) -> set[str]:
-    """The names of the parameters of a network or supernet that weight decay is for: weights of two or more axes, but neither biases, of
-    which some have as many, nor what their part leaves out (`PartModule.undecayed`).
+    """The names of the parameters of a network or supernet that get weight decay: weights with two or more axes, except biases (some of
+    them have two axes) and what their part excludes (`PartModule.undecayed`).
     """
     left_out = {
         f"{place}.{name}".lstrip(".")
@@ -235,8 +235,8 @@ class Network(nn.Module):
         return run("head", self.head, x)
 
     def forward_stage(self, s: int, x: Float[Tensor, "b c h w"], run: Run = call) -> Float[Tensor, "b c2 h2 w2"]:
-        """What stage `s` makes of the map of the stage before it, or of the image."""
-        # Lists are walked by index: `children()` would skip a skeleton that stands in two places.
+        """The output of stage `s` for the map of the stage before it, or for the image."""
+        # By index, because `children()` would skip a skeleton that stands in two places.
         stage = cast("list[StagePieces]", self.stages)[s]
         x = run(f"stages.{s}.embedding", stage.embedding, x)
         bias = () if stage.position_bias is None else (run(f"stages.{s}.position_bias", stage.position_bias, x),)

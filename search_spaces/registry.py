@@ -60,7 +60,7 @@ def register(name: str) -> Callable[[P], P]:
     """Class decorator that makes a part known by `name`.
 
     Raises:
-        TypeError: the class breaks the contract; the message says how to mend it.
+        TypeError: the class breaks the contract; the message says how to fix it.
     """
 
     def add(part: P) -> P:

@@ -1,10 +1,10 @@
-"""Units: the smallest steps of a forward pass that are built, run and measured apart.
+"""Units: the smallest steps of a forward pass that are built, run and measured separately.
 
 A network is a chain of units: embeddings, position biases, position encodings, the two residual branches of each block, and the head.
-A branch is one unit with its norm, its scale and its addition, because the form for inference folds across them but never across a
-branch's border. What adds up over a network (parameters, MACs, time) adds up over its units.
+A branch is one unit with its norm, its scale and its addition, because the form for inference folds these into each other, but folds
+nothing across the border of a branch. Parameters, MACs and time of a network are sums over its units.
 
-Two branches of the same parts on maps of the same size are the same unit, wherever they stand.
+Two branches with the same parts on maps of the same size are the same unit, wherever they stand.
 """
 
 import copy
@@ -42,14 +42,14 @@ PARTS_OF = {
 
 
 class Unit(NamedTuple):
-    """What a unit is built from, and the map it gets.
+    """What a unit is built from, and the size of its input map.
 
     Args:
         kind: "embedding", "position_bias", "position", "mixer", "ffn" or "head". "mixer" and "ffn" are a block's branches.
         parts: the part; of a branch the norm, the mixer or FFN, and the scale.
         dims: input channels; of an embedding and a head also output channels or classes.
         height, width: of the input map in pixels.
-        bias: the position bias that the mixer of a branch is given; None where there is none or it takes none.
+        bias: the position bias that the mixer of a branch gets; None if there is none or the mixer takes none.
     """
 
     kind: str
@@ -102,7 +102,7 @@ class Unit(NamedTuple):
 def canonical_unit(
     kind: str, parts: tuple[Part, ...], dims: tuple[int, ...], height: int, width: int, bias: Part | None = None
 ) -> Unit:
-    """The unit that stands for all that are the same function: arguments as for `Unit`."""
+    """One unit for all that compute the same function. Arguments as for `Unit`."""
     slots = PARTS_OF[kind]
     own = dims if kind != "position_bias" else ()
     found = [canonical_part(slot, part, own, height, width) for slot, part in zip(slots, parts, strict=True)]
@@ -128,7 +128,7 @@ def _worded(part: Part) -> str:
 
 
 def is_unit(mixer: Part) -> bool:
-    """Whether a block with this token mixer has a branch for it: `none` leaves the branch out."""
+    """Whether a block with this token mixer has a branch for it. With `none` it has none."""
     return not cast("type[TokenMixer]", lookup("mixer", mixer.name)).is_absent
 
 
@@ -138,7 +138,7 @@ def takes_bias(mixer: Part) -> bool:
 
 
 def block_units(block: Block, dim: int, height: int, width: int, bias: Part | None) -> Iterator[tuple[str, Unit]]:
-    """Name inside the block and unit of what a block of `dim` channels does, in order.
+    """The units of a block of `dim` channels in order, each with its name inside the block.
 
     Args:
         bias: the position bias of its stage.
@@ -152,7 +152,7 @@ def block_units(block: Block, dim: int, height: int, width: int, bias: Part | No
 
 
 def stage_units(stage: Stage, in_dim: int, height: int, width: int) -> Iterator[tuple[str, Unit]]:
-    """Name inside the stage and unit of what a stage does with a map of `in_dim` channels, in order."""
+    """The units of a stage for an input of `in_dim` channels in order, each with its name inside the stage."""
     embedding = canonical_unit("embedding", (stage.embedding,), (in_dim, stage.width), height, width)
     yield "embedding", embedding
     height, width = output_size(embedding)
@@ -164,7 +164,7 @@ def stage_units(stage: Stage, in_dim: int, height: int, width: int) -> Iterator[
 
 
 def units(arch: Architecture) -> Iterator[tuple[str, Unit]]:
-    """Name ("stages.0.blocks.1.mixer") and unit of every unit of a complete architecture, in the order of the forward pass."""
+    """The units of a complete architecture in the order of the forward pass, each with its name ("stages.0.blocks.1.mixer")."""
     dim, height, width = arch.in_channels, arch.resolution, arch.resolution
     for number, stage in enumerate(arch.stages):
         unit = None
@@ -177,7 +177,7 @@ def units(arch: Architecture) -> Iterator[tuple[str, Unit]]:
 
 
 def output_size(unit: Unit) -> tuple[int, int]:
-    """Height and width of the map that a unit gives; an embedding's is counted once and remembered."""
+    """Height and width of the output map of a unit. For an embedding it is found once and cached."""
     if unit.kind != "embedding":
         return unit.height, unit.width
     found = part_cost("embedding", unit.parts[0], unit.dims, unit.height, unit.width)
@@ -185,10 +185,10 @@ def output_size(unit: Unit) -> tuple[int, int]:
 
 
 class UnitModule(nn.Module):
-    """A unit that runs alone. `forward(x)` maps (b, c, h, w) to what the unit gives; `forward(x, position_bias)` of a mixer with one.
+    """A unit that runs alone: `forward(x)` with x of shape (b, c, h, w), or `forward(x, position_bias)` for a mixer that takes one.
 
     Args:
-        module: the part, or a block of which only one branch is run.
+        module: the part, or a block of which only one branch runs.
     """
 
     def __init__(self, unit: Unit, module: nn.Module) -> None:

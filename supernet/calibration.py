@@ -1,8 +1,7 @@
 """Normalisation statistics of one candidate, recomputed without touching the supernet's.
 
-Running statistics in a supernet are a mixture over sub-networks and useless to each of them. Here each candidate gets its own: from
-zero, as the plain average over batches of the real forward pass, in buffers that belong to nobody else. Results therefore do not
-depend on which candidates were evaluated before.
+Running statistics in a supernet mix all sub-networks and fit none of them. Here each candidate gets its own buffers, computed from zero
+as the plain average over batches of the real forward pass. Results therefore do not depend on which candidates were evaluated before.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +30,9 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def recompute(network: nn.Module, batches: Iterable[Float[Tensor, "_ c h w"]]) -> None:
-    """Running statistics of a stand-alone network anew, for the weights it has now: those of averaged weights are nobody's.
+    """Recomputes the batch-norm statistics of a stand-alone network for its current weights.
+
+    After weight averaging no recorded statistics match the weights.
 
     Args:
         batches: training images, on the network's device; two or more in each batch. Nothing is drawn where there is no batch norm.
@@ -48,7 +49,7 @@ def recompute(network: nn.Module, batches: Iterable[Float[Tensor, "_ c h w"]]) -
 
 
 def empty_statistics(buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Statistics of no images yet, of the shapes of these."""
+    """Initial statistics, before any image, of the same shapes."""
     return {
         name: torch.ones_like(tensor) if name.endswith("running_var") else torch.zeros_like(tensor)
         for name, tensor in buffers.items()

@@ -1,7 +1,7 @@
 """Sub-networks of a training step that fit limits on costs.
 
-A path between two networks with the same operators raises one size at a time, in random order, from the smaller to the larger one.
-Costs grow with most sizes, so a last network of such a chain that fits is found by bisection: a step costs some ten counted networks, not
+A chain between two networks with the same operators raises one size at a time, in random order, from the smaller to the larger one.
+Costs grow with most sizes, so bisection finds the last network of a chain that fits. A training step then counts about ten networks, not
 one for each of the hundreds of choices of a space. A few options make a network cheaper (`sr_ratio`, `pool_size`, `num_groups`), so
 every network is tested before it is taken.
 
@@ -13,11 +13,11 @@ every network is tested before it is taken.
                   before it that fits.
 
 A range of costs may be so narrow that no such step leads into it. Then all networks are drawn within it as a search draws them
-(`search_spaces.feasible`), whatever operators were dealt, and the largest and the smallest are networks like any other.
+(`search_spaces.feasible`), whatever operators the fair draw wanted, and the largest and the smallest are drawn like any other.
 
-Fairness of operators: they are dealt out as without limits, and sizes yield first. Only where the dealt operators are together outside
-the limits at the smallest sizes is the network repaired, one choice after another in random order, and operators that cost much are
-then trained less often than others. Limits that exclude an operator altogether remove it from the space (`search_spaces.narrowing`).
+Fairness of operators: they are drawn as without limits, and sizes shrink first. A network is repaired only if its operators exceed the
+limits even at the smallest sizes: one choice after another is changed, in random order. Expensive operators are then trained less often
+than others. Limits that exclude an operator altogether remove it from the space (`search_spaces.narrowing`).
 """
 
 import math
@@ -164,7 +164,7 @@ class Fit:
             found = self._nearest
         encoded = self.space.encode(found)
         used = {*self.space.active(encoded)}
-        # Operators of blocks that are not there yet stay those that were dealt.
+        # Blocks beyond the depth keep the operators of the fair draw.
         return tuple(
             new if position in used else old for position, (old, new) in enumerate(zip(genes, encoded, strict=True))
         )

@@ -1,14 +1,14 @@
-"""The one training loop: a supernet by any strategy, or a stand-alone network, in one process or in several.
+"""The only training loop. It trains a supernet by any strategy, or a stand-alone network, in one process or in several.
 
-    class Watcher:                                  # what is shown, written and resumed is the caller's
+    class Watcher:                                  # the caller shows, writes and resumes
         def begin(self, optimisation, total): ...   # may load a checkpoint
         def report(self, report): ...
         def save(self, optimisation): ...
 
     optimisation = fit(supernet, batches, strategy.step, recipe, seed=0, watcher=Watcher())
 
-What a step draws depends on the seed and the number of the step alone. A training that is resumed from `Optimisation.state_dict` is
-therefore bitwise the one that was never stopped.
+Random draws of a step depend only on the seed and the number of the step. A training that is resumed from `Optimisation.state_dict`
+therefore gives bitwise the weights of one that was never stopped.
 """
 
 from collections.abc import Callable, Iterable
@@ -32,8 +32,8 @@ class Batches:
     Args:
         size: images of a step, over all processes.
         per_epoch: steps of one pass.
-        of: for the number of a pass and the number of its first step that is wanted, the images and labels of the rest of the pass;
-            where several processes train, this process's shard of each.
+        of: takes the number of a pass and the number of a step in it, and gives the images and labels from this step to the end of the
+            pass. If several processes train, it gives this process's shard of each batch.
     """
 
     size: int
@@ -49,9 +49,9 @@ class Report:
         step: how many steps are done.
         epoch: the pass that the step belongs to, from 0.
         images: seen since this process began, over all processes.
-        losses: what the step logged, means over the whole batch, the main one first.
+        losses: what the step returned, as means over the whole batch; the main one first.
         lr: the learning rate.
-        grad_norm: of all gradients together before clipping; infinite where they were not finite.
+        grad_norm: norm of all gradients together before clipping; infinite if they were not finite.
         skipped: steps so far whose gradients were not finite.
     """
 
@@ -66,7 +66,7 @@ class Report:
 
 @runtime_checkable
 class Watcher(Protocol):
-    """What shows, writes and resumes a training."""
+    """Shows, writes and resumes a training."""
 
     def begin(self, optimisation: Optimisation, total: int) -> None:
         """Called once, before the first of `total` steps. Loading a state into `optimisation` resumes a training."""
@@ -91,19 +91,19 @@ def fit(
     watcher: Watcher,
     ranks: Ranks = ALONE,
 ) -> Optimisation:
-    """Trains a module for `recipe.epochs` passes. It ends with the averaged weights, where the recipe has them.
+    """Trains a module for `recipe.epochs` passes. At the end it has the averaged weights if the recipe averages weights.
 
     Args:
         step: makes the gradients of one batch; `supernet.strategy.Strategy.step` for a supernet.
-        seed: of what modules draw while they train, such as dropout.
-        ranks: the processes that train together; each calls this with the same arguments but for its own shards and watcher.
+        seed: of what modules draw during training, such as dropout.
+        ranks: the processes that train together. Each calls `fit` with the same arguments, except for its own shards and watcher.
 
     Returns:
-        The state of the optimisation behind the last step.
+        The state of the optimisation after the last step.
 
     Raises:
         FloatingPointError: too many steps in a row had gradients that were not finite.
-        LostRankError: another process is gone.
+        LostRankError: another process has ended.
     """
     total = batches.per_epoch * recipe.epochs
     warmup = round(recipe.warmup_epochs * batches.per_epoch)
@@ -115,7 +115,7 @@ def fit(
         epoch, first = divmod(optimisation.step_count, batches.per_epoch)
         for images, labels in batches.of(epoch, first):
             moment = Moment(optimisation.step_count, total, batches.per_epoch)
-            # Each shard drops out other features, as each image of one batch does.
+            # Each rank draws differently, as different images of one batch do.
             own = (ranks.rank,) if ranks.rank else ()
             torch.manual_seed(derive_seed(seed, "step", moment.step, *own))
             module.train()

@@ -44,7 +44,7 @@ def bank_elements(space: SearchSpace, paths: int = 4) -> BankElements:
     """Counts the bank of a space without allocating it.
 
     Args:
-        paths: sampled sub-networks in a step. Operators are dealt out evenly, so at most so many parts of a place have gradients.
+        paths: sampled sub-networks in a step. Operators are shared evenly, so at most so many parts of a place have gradients.
     """
     parameters = buffers = largest = 0
     slots: dict[tuple[str, str], list[int]] = {}

@@ -1,11 +1,10 @@
 """Which sub-networks one training step runs.
 
-The sandwich rule (arXiv:2003.11142) trains the largest, the smallest and random sub-networks in every step. In a space of several
-operators "largest" says nothing about the operator, and random draws leave operators unequally trained; so sizes follow the
-sandwich, and operators are dealt out: in each place, the paths of a step share the parts as evenly as their number allows
-(strict operator fairness, arXiv:1907.01845).
+The sandwich rule (arXiv:2003.11142) trains the largest, the smallest and random sub-networks in every step. It only applies to sizes: no
+operator is the largest, and random draws would train operators unequally. Operators therefore follow strict operator fairness
+(arXiv:1907.01845): in each place, the sub-networks of a step use each operator equally often, or as nearly so as their numbers allow.
 
-Under a budget the same draw says which operators and sizes are wanted, and `supernet.fitting` finds what fits.
+Under a budget, the same draw says which operators and sizes are wanted, and `supernet.fitting` finds networks that fit.
 """
 
 import random
@@ -16,7 +15,7 @@ from supernet.fitting import Fit
 
 
 def deal(choices: int, paths: int, rng: random.Random) -> list[int]:
-    """`paths` indices in random order in which every choice occurs equally often, give or take one."""
+    """Strict fairness: `paths` indices in random order, in which the counts of any two choices differ by at most one."""
     dealt: list[int] = []
     while len(dealt) < paths:
         dealt += rng.sample(range(choices), choices)
@@ -26,12 +25,12 @@ def deal(choices: int, paths: int, rng: random.Random) -> list[int]:
 
 
 def sandwich(space: SearchSpace, rng: random.Random, random_paths: int, fit: Fit | None = None) -> list[Architecture]:
-    """The sub-networks of one step: largest sizes first, then smallest sizes, then random sizes; operators dealt out.
+    """The sub-networks of one step: largest sizes first, then smallest sizes, then random sizes; operators by `deal`.
 
-    An option's values are taken as ascending: its first is the smallest and its last the largest.
+    The values of an option must ascend: the first is the smallest and the last the largest.
 
     Args:
-        fit: of this space, where limits hold. With limits that nothing is outside, the sub-networks are those without any.
+        fit: of this space, if there are limits. Limits that every network keeps do not change the sub-networks.
     """
     paths = 2 + random_paths
     columns = []

@@ -1,6 +1,6 @@
 """Seeds for every random thing of a run, derived from the run's one seed and the thing's name.
 
-Nothing random has to be saved for a resumed run to go on as if it had never stopped: what a step draws depends on the run's seed
+Nothing random has to be saved for a resumed run to continue as if it had never stopped: what a step draws depends on the run's seed
 and the step, not on what was drawn before.
 """
 

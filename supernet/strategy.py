@@ -10,8 +10,8 @@
         def draw(self, moment): ...                               # the sub-networks of a step
         def step(self, supernet, images, labels, moment): ...     # runs them, calls backward, returns what to log
 
-A strategy that comes with the project is a file in `supernet/strategies/`, named as the strategy. `supernet.testing` has the laws that
-all of them keep, as tests to inherit.
+Each strategy of the project is a file of its name in `supernet/strategies/`. `supernet.testing` has the invariants that every strategy
+must keep, as tests to inherit.
 """
 
 import abc
@@ -42,9 +42,9 @@ class Strategy(abc.ABC):
     Args:
         space: bound to the data, and narrowed to the limits where there are any.
         options: an instance of `Options`.
-        recipe: of the training. Its label smoothing and number format are the strategy's to use.
+        recipe: of the training. The strategy applies its label smoothing and number format.
         seed: of everything that is drawn.
-        fit: draws sub-networks within limits; None where there are none.
+        fit: draws sub-networks within limits; None without limits.
     """
 
     Options: ClassVar[type]
@@ -53,19 +53,19 @@ class Strategy(abc.ABC):
         self.space, self.options, self.recipe, self.seed, self.fit = space, options, recipe, seed, fit
 
     def random(self, moment: Moment) -> random.Random:
-        """The generator of a step: a new one that depends on the seed and the number of the step alone."""
+        """A new generator for a step. It depends only on the seed and the number of the step."""
         return random.Random(derive_seed(self.seed, "paths", moment.step))
 
     @property
     @abc.abstractmethod
     def paths(self) -> int:
-        """The most sub-networks of one step. The memory that training needs depends on it."""
+        """The largest number of sub-networks per step. The memory that training needs depends on it."""
 
     @abc.abstractmethod
     def draw(self, moment: Moment) -> list[Architecture]:
-        """The sub-networks of a step: members of the space, within the limits, one of those that need most memory first.
+        """The sub-networks of a step: members of the space within the limits; the first is one of those that need most memory.
 
-        It depends on the arguments of the strategy and on the moment alone, because every process draws for itself.
+        They depend only on the arguments of the strategy and on the moment, because every process draws for itself.
         """
 
     @abc.abstractmethod

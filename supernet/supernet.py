@@ -1,17 +1,18 @@
 """Weights shared by all architectures of a space.
 
-    supernet(x, arch)        runs arch on borrowed slices of the shared weights
+    supernet(x, arch)        runs arch on slices of the shared weights
     supernet.extract(arch)   the same network, with its own copy of those slices
 
-There is no second forward pass: both run `search_spaces.network.Network`. For each piece the supernet takes a skeleton of that
-piece on the meta device, cuts slices of the skeleton's shapes from its bank, and runs the skeleton with the slices in the place
-of its own tensors. Gradients flow to the slices, running statistics are updated in place.
+There is no second forward pass: both run `search_spaces.network.Network`. A piece is an embedding, a position bias, a block or the head.
+For each piece, the supernet takes a skeleton, which is the module on the meta device, without data. It cuts slices of the skeleton's
+shapes from its bank and runs the skeleton with the slices instead of its own tensors. Gradients flow through the slices into the bank,
+and running statistics are updated in place.
 
-The bank holds, for every place and every part that may stand there, one tensor per name, as large as the largest option needs:
+The bank holds the shared tensors. Every part that may stand in a place has its own, each as large as the largest option needs:
 
     stages.0.blocks.1.mixer.d_mixer.osra.query.weight
 
-Not safe for threads: one supernet a process.
+Not thread-safe: a process uses a supernet from one thread only.
 """
 
 import dataclasses
@@ -45,11 +46,11 @@ class Entry:
 
 
 class Skeleton(nn.Module):
-    """A piece on the meta device, shared by all networks that have it; `run` gives it tensors for one call.
+    """A piece on the meta device, shared by all networks that contain it. `run` lends it tensors for one call.
 
     Args:
         spec: of the piece.
-        training: whether it is, for good, in training mode.
+        training: whether it is in training mode, which never changes.
     """
 
     def __init__(self, spec: PieceSpec, training: bool) -> None:
@@ -57,7 +58,7 @@ class Skeleton(nn.Module):
         with torch.device("meta"):
             self.piece = make_piece(spec)
         self.train(training)
-        # For each of `entries(spec)`: the module's own table of tensors, the key in it, and the meta tensor that stands there.
+        # Per entry of `entries(spec)`: the dictionary of the module that holds the tensor, its key there, and its meta tensor.
         self.tables: list[tuple[dict[str, Tensor | None], str, Tensor | None]] = []
         for name, _, is_buffer in tensors_of(self.piece):
             owner, _, key = name.rpartition(".")
@@ -74,7 +75,7 @@ class Skeleton(nn.Module):
         """The piece's output on these tensors, given in the order of `entries`.
 
         Args:
-            step: what of the piece is run; the whole of it by default.
+            step: selects the function of the piece to run; the whole piece by default.
         """
         try:
             for (table, key, _), tensor in zip(self.tables, tensors, strict=True):
@@ -87,13 +88,13 @@ class Skeleton(nn.Module):
 
 @lru_cache(maxsize=2048)
 def skeleton(spec: PieceSpec, training: bool) -> Skeleton:
-    """The skeleton of a piece, made once while it is in use."""
+    """The skeleton of a piece, made once and cached."""
     return Skeleton(spec, training)
 
 
 @lru_cache(maxsize=4096)
 def entries(spec: PieceSpec) -> tuple[Entry, ...]:
-    """What a piece borrows; `bank` is relative to the piece's own place in the bank."""
+    """The tensors that a piece needs from the bank. `bank` is relative to the piece's own place."""
     owners = {child: owner for owner in spec.parts() for child in owner.children}
     found = []
     for name, tensor, is_buffer in tensors_of(skeleton(spec, True).piece):
@@ -140,8 +141,8 @@ class Supernet(nn.Module):
     def _fill(self) -> None:
         """Makes every bank tensor, each initialised by the constructors of the parts that use it.
 
-        The members of a group that are the largest in some tensor are really built, and their values copied in; so every used
-        element starts as its part starts it.
+        No part may use all of a shared tensor. So the parts that are the largest in some tensor are built, and their values are copied
+        in: every element that is used starts as a part would initialise it.
         """
         for group in bank_groups(self.space):
             module = registry.lookup(group.kind, group.name)
@@ -156,7 +157,7 @@ class Supernet(nn.Module):
                 self._keep_undecayed(f"{where}.{group.name}", group)
 
     def _keep_undecayed(self, place: str, group: Group) -> None:
-        """Notes beside the tensors of a part what weight decay leaves out of it, as the part and the parts inside it say."""
+        """Marks which tensors of a part get no weight decay, as the part and the parts inside it declare."""
         for part, dims in group.builders:
             with torch.device("meta"), registry.SkipInit():
                 made = registry.make(group.kind, part, *dims)
@@ -189,13 +190,13 @@ class Supernet(nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         found = super().load_state_dict(state_dict, strict, assign)
-        self._bank = None  # with `assign` the tensors are others
+        self._bank = None  # `assign` replaces the tensors
         return found
 
     # Borrowing
 
     def weights(self, arch: Architecture, *, buffers: bool | None = None) -> dict[str, Tensor]:
-        """The slices that `arch` borrows, named as in a network of its own. Views: writing to them writes to the supernet.
+        """The slices that `arch` uses, named as in a stand-alone network. They are views: writing to them writes to the supernet.
 
         Args:
             buffers: only buffers, or only parameters; None for all.
@@ -213,7 +214,7 @@ class Supernet(nn.Module):
         return {f"{place}.{e.name}": f"{place}.{e.bank}" for place, spec in pieces(arch) for e in entries(spec)}
 
     def runner(self, arch: Architecture, buffers: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
-        """What `Network.forward` needs as `run` to work on borrowed slices.
+        """The `run` with which `Network.forward` works on slices of the bank.
 
         Args:
             buffers: normalisation statistics to use instead of the supernet's, by network name.
@@ -226,7 +227,7 @@ class Supernet(nn.Module):
         return run
 
     def borrowed(self, place: str, spec: PieceSpec, buffers: Mapping[str, Tensor] | None = None) -> Iterator[Tensor]:
-        """The tensors that a piece of a network is run on, in the order of `entries`.
+        """The tensors that a piece of a network runs on, in the order of `entries`.
 
         Args:
             buffers: see `runner`.
@@ -237,8 +238,8 @@ class Supernet(nn.Module):
             shared = bank[f"{place}.{entry.bank}"]
             cut = _cut(shared, entry) if own is None else own
             if not entry.is_buffer:
-                # As a network of its own has them, for matrix products round differently otherwise: in whole memory,
-                # and requiring gradients even where none are computed. Statistics, of one axis, stay views.
+                # Bitwise equality with a stand-alone network needs tensors like its own: contiguous, and requiring gradients even
+                # where none are computed, since matrix products round differently otherwise. Statistics stay views.
                 cut = cut.contiguous()
                 if not torch.is_grad_enabled():
                     cut.requires_grad_(shared.requires_grad)
@@ -247,7 +248,7 @@ class Supernet(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"], arch: Architecture, buffers: dict[str, Tensor] | None = None
     ) -> Float[Tensor, "b classes"]:
-        """The outputs of `arch` on shared weights.
+        """The logits of `arch` on shared weights.
 
         Args:
             buffers: see `runner`.
@@ -255,7 +256,7 @@ class Supernet(nn.Module):
         return network_skeleton(arch, self.training)(x, run=self.runner(arch, buffers))
 
     def extract(self, arch: Architecture, buffers: dict[str, Tensor] | None = None) -> Network:
-        """A stand-alone network with a copy of the slices of `arch`.
+        """A stand-alone network with its own copy of the slices of `arch`.
 
         Args:
             buffers: normalisation statistics of its own, by name (`supernet.calibration.calibrate`).

@@ -1,1 +1,1 @@
-"""The verbs: arguments in, the library called, the result said. No verb imports a verb."""
+"""The verbs. Each takes arguments, calls the library and prints the result. No verb imports another verb."""

@@ -78,8 +78,8 @@ def bench(*names: str, asked: Timed | None = None) -> list[Benched]:
         A row for each network, runtime and batch.
 
     Raises:
-        InputError: there is no such network, or it cannot be run so. Nothing is written then.
-        NoisyMachine: something disturbs the machine; also then nothing is written.
+        InputError: there is no such network, or it cannot be run in this setting. Nothing is written then.
+        NoisyMachine: something disturbs the machine. Nothing is written then, either.
     """
     asked = asked or Timed()
     runtimes = {name: make_runtime(name) for name in asked.runtime}
@@ -270,7 +270,7 @@ def _forms(rows: Sequence[Benched]) -> list[str]:
 def _check_place(file: Path) -> None:
     """
     Raises:
-        InputError: no file can be written there; better said before the networks are measured.
+        InputError: no file can be written there. The check comes before the networks are measured.
     """
     folder = next(parent for parent in file.absolute().parents if parent.exists())
     if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):

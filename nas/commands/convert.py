@@ -1,4 +1,4 @@
-"""`nas convert`: an official checkpoint of HAT-Net or TransXNet as a network of ours."""
+"""`nas convert`: converts an official checkpoint of HAT-Net or TransXNet into a network of this project."""
 
 import pickle
 import warnings
@@ -20,7 +20,7 @@ from search_spaces.official import convert as convert_state
 from search_spaces.textfiles import expanded
 
 WRAPPERS = ("state_dict", "model")
-"""Keys under which training scripts keep the weights beside other things."""
+"""Keys under which training scripts store the weights, next to other things."""
 
 
 def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
@@ -59,7 +59,7 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
 
 
 def _holds(store: RunStore, network: Network) -> bool:
-    """Whether the folder has these very weights."""
+    """Whether the folder already has these weights."""
     state = load_network(store.folder).state_dict()
     return all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 

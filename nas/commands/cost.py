@@ -22,7 +22,7 @@ from search_spaces.textfiles import expanded
 
 @dataclass(frozen=True)
 class Costing:
-    """What one network costs.
+    """The costs of one network.
 
     Args:
         costs: by name; of a network of this project also those that plugins registered.
@@ -44,7 +44,7 @@ class Costing:
 
     @property
     def notes(self) -> list[str]:
-        """What has to be known beside the numbers, one sentence each."""
+        """Remarks on the numbers, one sentence each."""
         found = [f"{name} gave no count: {why}" for name, why in self.failed.items()]
         if self.ours.borrowed:
             words = ", ".join(f"{operator} ({macs:,})" for operator, macs in sorted(self.ours.borrowed.items()))

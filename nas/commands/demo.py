@@ -1,4 +1,4 @@
-"""`nas demo`: the whole way in one command. Every step resumes where an earlier, interrupted one stopped."""
+"""`nas demo`: all steps in one command. An interrupted step resumes where it stopped."""
 
 import time
 from dataclasses import replace

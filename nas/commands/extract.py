@@ -1,4 +1,4 @@
-"""`nas extract`: networks of the Pareto front as files of their own, equal to what was evaluated."""
+"""`nas extract`: writes networks of the Pareto front as stand-alone files and checks that they equal the evaluated ones."""
 
 import shlex
 from pathlib import Path
@@ -25,7 +25,7 @@ def extract(config: Config) -> dict[str, Path]:
         Their folders by digest; of a network that several searches selected, the folder of the last.
 
     Raises:
-        InputError: no finished search, files are missing or damaged, or a network does not do what was evaluated.
+        InputError: no finished search, files are missing or damaged, or the outputs of a network differ from those that were evaluated.
     """
     if config.extract.merge and not config.extract.out:
         raise InputError(

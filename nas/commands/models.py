@@ -1,4 +1,4 @@
-"""`nas models`: the papers' networks, what the papers print of them and what is counted here."""
+"""`nas models`: the papers' networks, with the printed figures and our counts."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

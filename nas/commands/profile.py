@@ -1,4 +1,4 @@
-"""`nas profile`: measures this device for a space, and says how well the model that comes of it predicts whole networks."""
+"""`nas profile`: measures this device for a space, and prints how well the resulting model predicts whole networks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,7 +72,7 @@ def profile(config: Config) -> DeviceModel | None:
 def _check_options(asked: ProfileConfig) -> None:
     """
     Raises:
-        InputError: options that mean nothing together, or a file that would be read as something else.
+        InputError: options that contradict each other, or a file that would be read as something else.
     """
     given = [name for name in ("out", "list", "profile") if getattr(asked, name)]
     if len(given) > 1:

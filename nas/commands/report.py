@@ -1,4 +1,4 @@
-"""`nas report`: the page, the picture and the tables of a run's searches, whatever they have reached."""
+"""`nas report`: the page, the picture and the tables of a run's searches, finished or not."""
 
 import shlex
 from pathlib import Path

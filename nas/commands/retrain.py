@@ -1,4 +1,4 @@
-"""`nas retrain`: trains winners and baselines as stand-alone networks, all by one recipe, and tests them once at the end."""
+"""`nas retrain`: trains winners and baselines as stand-alone networks with one recipe, and tests them once at the end."""
 
 from contextlib import closing
 
@@ -26,7 +26,7 @@ from search_spaces.errors import InputError
 def retrain(config: Config) -> Run:
     """Trains the selected networks of a search, or of all searches of the run, from each initialisation and seed.
 
-    What another search of the run has trained with the same recipe is taken over. Models of timm in `retrain.references` are
+    Results of other searches of the run with the same recipe are reused. Models of timm in `retrain.references` are
     trained after them, from fresh weights.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`nas search`: finds sub-networks of a trained supernet that are good and keep a budget."""
+"""`nas search`: finds accurate sub-networks of a trained supernet within a budget."""
 
 import statistics
 from contextlib import closing
@@ -20,7 +20,7 @@ from nas.runs.settings import absolute
 from nas.searching.conduct import conduct
 
 PATIENCE = 12.0
-"""Seconds of evaluation in this process before others are started. Two of them need about six to begin, on a quiet machine."""
+"""Seconds of evaluation in this process before others start. Two of them need about six seconds to start on a quiet machine."""
 
 
 @explained

@@ -1,4 +1,4 @@
-"""`nas spaces NAME`: a space as it is written, and what is in it; with a budget, what is left of it."""
+"""`nas spaces NAME`: prints the file of a space and its size; with a budget, the space that the budget leaves."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from search_spaces.writing import to_toml
 
 
 def show(path: Path, config: Config, resolution: int = 0) -> None:
-    """Prints a space that training would take. Under a budget, what is printed is the file of the narrowed space.
+    """Prints a space as training would use it. With a budget, this is the narrowed space.
 
     Args:
-        config: whose plugins are imported first; the budget is that of its training.
+        config: its plugins are imported first, and the budget is its train.budget.
         resolution: of the images, on which costs depend; 0 takes that of a profile of this space, else that of the space.
 
     Raises:
-        InputError: training would refuse it.
+        InputError: training would refuse the space.
     """
     import_plugins(config)
     space = load_space(path)

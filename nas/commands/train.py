@@ -27,7 +27,7 @@ def say_images(run: Run) -> None:
 
 
 def say_narrowing(run: Run) -> None:
-    """Prints what the budget of training has left of the space; nothing for a run without one."""
+    """Prints how much of the space the budget of training has left; nothing for a run without one."""
     identity = run.store.read_json("run.json")
     if "whole_space" in identity:
         whole, left = identity["whole_space"]["size"], identity["space_size"]
@@ -62,7 +62,7 @@ def train(config: Config) -> Run:
 
 
 def _is_trained(run: Run) -> bool:
-    """Says what the run is about, and whether there is nothing left to do."""
+    """Prints the images and the space of the run, and returns whether it is trained."""
     say_images(run)
     say_narrowing(run)
     trained = run.store.exists("supernet.safetensors")

@@ -1,7 +1,7 @@
 """What a run is configured with: a tree of frozen dataclasses. `nas.config.parsing` reads it from a TOML file and `key=value` overrides.
 
-Standard library only. Every value is checked here, before anything heavy is imported. What a key means is said once, beside its
-default; `nas VERB --help` prints it.
+Standard library only. Every value is checked here, before anything slow is imported. The meaning of a key stands beside its default;
+`nas VERB --help` prints it.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ _STRATEGY_OPTION = re.compile(r"[A-Za-z_]\w*=.+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """Which images, and how they are cut and augmented."""
+    """Which images, how they are split, and how they are augmented."""
 
     name: str = key(
         "digits",
@@ -53,20 +53,20 @@ class DataConfig:
     )
     workers: int = key(
         0,
-        "processes that decode image files in every pass, where they are too many to be kept; 0 decodes in the main process",
+        "processes that decode image files in every pass if the images do not fit into memory; 0 decodes in the main process",
     )
     layout: str = key(
         "auto",
-        "how data=folder reads root. classes: one sub-folder per class; parts: train, validation and test, each with one sub-folder per class; auto: parts where there is a folder train, else classes, and refused where that is a guess",
+        "how data=folder reads root. classes: one sub-folder per class; parts: train, validation and test, each with one sub-folder per class; auto: parts if there is a folder train, else classes; what is ambiguous is refused",
     )
     conflicts: str = key(
         "error",
-        "what becomes of an image that has two labels. error: it is refused; drop: all its copies are left out; keep: each copy keeps its label",
+        "what happens to an image that has two labels. error: it is refused; drop: all its copies are left out; keep: each copy keeps its label",
     )
     background: str = key("white", 'colour on which transparent images are laid: white, black, grey or "#rrggbb"')
     white: float = key(
         0.0,
-        "value that is white in images of 16 or 32 bits per pixel. 0 takes 65535 for 16 bits and 1.0 for floats, and refuses whole numbers of 32 bits, whose white no file states",
+        "value that is white in images of 16 or 32 bits per pixel. 0 takes 65535 for 16 bits and 1.0 for floats, and refuses whole numbers of 32 bits, because no file states their white",
     )
 
     def __post_init__(self) -> None:
@@ -111,31 +111,34 @@ class TrainConfig(Recipe):
     """How the supernet is trained: by the sandwich rule (arXiv:2003.11142), or by another strategy."""
 
     epochs: int = key(40, "passes over the supernet-train images")
-    label_smoothing: float = key(0.1, "for the loss of labels; under strategy sandwich for that of the largest network")
-    ema: float = key(0.99, "decay of the averaged weights that search evaluates, with a warm-up; 0 for none")
+    label_smoothing: float = key(0.1, "of the loss on labels; with strategy sandwich, of the largest network only")
+    ema: float = key(
+        0.99, "decay of the moving average of the weights, which search evaluates, with a warm-up; 0 for none"
+    )
     budget: str = key(
         "none",
-        "what the networks may cost for which the supernet is made, written as search.budget: choices that no such network has are left out "
-        "of the space, and others are not trained. Searches may have an equal or a tighter budget",
+        "what networks of this supernet may cost, written like search.budget. Choices that no network within the budget can have are left out "
+        "of the space, and every step trains networks within it. Searches may have the same or a tighter budget",
     )
     largest: float = key(
-        1.0, "multiple of the budget that the largest network of a step may cost; the others are within the budget"
+        1.0, "multiple of the budget that the largest network of a step may cost; all others are within the budget"
     )
     strategy: str = key(
         "sandwich",
-        "which sub-networks a step trains and what they learn from: sandwich, single_path (one uniformly drawn network a step, "
+        "which sub-networks a step trains and what they learn from: sandwich, single_path (one uniformly drawn network per step, "
         "arXiv:1904.00420), or the dotted path of a strategy",
     )
     options: tuple[str, ...] = key((), "options of a strategy of yours, such as temperature=2")
-    random_paths: int = key(2, "of sandwich: sub-networks drawn per step beside the largest and the smallest")
-    largest_only_epochs: float = key(0.0, "of sandwich: epochs at the start that train the largest network alone")
+    random_paths: int = key(2, "for sandwich: random sub-networks per step, besides the largest and the smallest")
+    largest_only_epochs: float = key(0.0, "for sandwich: epochs at the start that train the largest network alone")
     distill: float = key(
-        0.5, "of sandwich: share of the soft loss for all but the largest network, reached linearly by half of the run"
+        0.5,
+        "for sandwich: weight of the distillation loss for all but the largest network; it rises linearly over the first half of the run",
     )
     processes: int = key(
         0,
         "processes that train together, each with a shard of every batch; 0 takes the number of cores where that pays, and one on a GPU. "
-        "A run keeps the number that it was begun with; what it finds depends on it by rounding, and by batch norms, which normalise by their shard",
+        "A run keeps its number. Results depend on it: sums are rounded differently, and batch norms normalise over their own shard",
     )
 
     def __post_init__(self) -> None:
@@ -161,7 +164,7 @@ class TrainConfig(Recipe):
 class RetrainConfig(Recipe):
     """How winners and baselines are trained as stand-alone networks: one recipe for all of them."""
 
-    ema: float = key(0.99, "decay of the averaged weights that are tested, with a warm-up; 0 for none")
+    ema: float = key(0.99, "decay of the moving average of the weights, which is tested, with a warm-up; 0 for none")
     checkpoint_steps: int = key(200, "steps between checkpoints")
     points: int = key(
         5, "networks of the Pareto front that are retrained, spread over its costs; the best of them is always included"
@@ -169,13 +172,15 @@ class RetrainConfig(Recipe):
     inits: tuple[str, ...] = key(
         ("scratch", "inherited"), "initialisations: scratch (fresh weights), inherited (extracted weights)"
     )
-    seeds: int = key(1, "repeats of each, for the spread")
+    seeds: int = key(1, "repeats of each with other seeds, to show the spread")
     references: tuple[str, ...] = key(
         (),
         "models of timm that are trained from fresh weights by the same recipe and shown beside the Pareto front: timm/resnet18",
     )
-    jobs: int = key(0, "networks trained at once, each with one thread; 0 takes the number of cores")
-    drop_path: float = key(0.0, "stochastic depth of the last block, rising linearly from 0 at the first")
+    jobs: int = key(0, "networks trained at the same time, each with one thread; 0 takes the number of cores")
+    drop_path: float = key(
+        0.0, "stochastic depth rate of the last block; the rate rises linearly from 0 at the first block"
+    )
 
     def __post_init__(self) -> None:
         _check_recipe(self)
@@ -206,7 +211,7 @@ class ExtractConfig:
     verify: bool = key(False, "only check the files that are there, against the supernet and the recorded accuracy")
     merge: bool = key(
         False,
-        "write parallel branches that are one convolution after training (RP-CPE) as one, for use and not for retraining; needs out. Outputs are equal up to rounding",
+        "merge parallel branches that equal one convolution after training (RP-CPE): for inference, not for retraining; needs out. Outputs are equal up to rounding",
     )
 
 
@@ -238,22 +243,22 @@ class ProfileConfig:
     channels: int = key(0, "channels of the images; 0 takes those of the space")
     classes: int = key(0, "outputs of the networks; 0 takes those of the space")
     calibration: int = key(25, "whole networks that the model is fitted on")
-    heldout: int = key(30, "whole networks that only tell the error of the model")
+    heldout: int = key(30, "whole networks that only serve to test the model")
     units: str = key(
         "all",
-        "all: what tells the time of every unit of the space; networks: only the units of the networks that are measured; none: the model is "
+        "all: enough to predict every unit of the space; networks: only the units of the networks that are measured; none: the model is "
         "learned from whole networks alone, for runtimes that take long to prepare each unit",
     )
     networks: tuple[str, ...] = key((), "arch.json files of networks that are measured too")
     error: float = key(
-        0.01, "half the width of the 95 % confidence interval over the median, at which a network's measurement ends"
+        0.01, "measuring ends when half the width of a network's 95 % confidence interval is this share of its median"
     )
-    seconds: float = key(0.0, "seconds of measuring, about; 0 for as long as the error needs")
-    noisy: bool = key(False, "measure on a machine that is too noisy to be believed, and say so in the profile")
-    profile: str = key("", "a profile of this device that gets the units that it lacks, in place of a new one (out)")
+    seconds: float = key(0.0, "approximate limit on the seconds of measuring; 0 for as long as the error needs")
+    noisy: bool = key(False, "measure even if the machine is too noisy to be trusted, and say so in the profile")
+    profile: str = key("", "an existing profile of this device, to which missing units are added; instead of out")
     missing: tuple[str, ...] = key((), "arch.json files of networks whose units are added to profile")
     list: str = key(
-        "", "CSV file that gets the units of the space, to be measured on another device, in place of measuring here"
+        "", "CSV file to write with the units of the space, to be measured on another device; nothing is measured here"
     )
 
     def __post_init__(self) -> None:
@@ -281,12 +286,12 @@ class Config:
         "folder of the run. Every verb reads and writes this folder only, unless out names another for what it writes",
     )
     space: str = key("digits", "a named search space (nas spaces), or the path of a space's TOML file")
-    seed: int = key(0, "of everything random")
+    seed: int = key(0, "seed of everything random")
     device: str = key("auto", "auto, cpu, or a torch device such as cuda:0")
     threads: int = key(
         1,
-        "threads of one process; 0 takes the number of cores. More than one pays on a quiet machine only: beside a busy neighbour two "
-        "threads wait for each other and are slower than one. Results are reproducible for one number of threads",
+        "threads of one process; 0 takes the number of cores. More than one helps only on a quiet machine: beside a busy process two "
+        "threads wait for each other and are slower than one. Results are reproducible for a fixed number of threads",
     )
     executor: str = key(
         "auto",
@@ -297,7 +302,7 @@ class Config:
         False,
         "write scalars of training, search and retraining into tensorboard/ of the run; needs the package tensorboard",
     )
-    digest: str = key("", "one network, by the first digits of its digest, instead of the Pareto front's")
+    digest: str = key("", "one network, by the first digits of its digest, instead of those of the Pareto front")
     plugins: tuple[str, ...] = key((), "modules to import first, whose parts and costs register themselves")
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

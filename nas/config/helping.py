@@ -39,19 +39,19 @@ ALSO = {
 """Keys of other sections that a verb reads too."""
 
 NOTES = {
-    "train": "What is given of search and retrain (search.budget=3M) becomes the default of the run's searches. A run whose budget no network "
-    "keeps is refused before it trains.",
-    "search": "One supernet, any number of searches: each has a name, and what one has evaluated another takes over. `search=NAME` with an "
+    "train": "Keys of search and retrain that are given here (search.budget=3M) become defaults of the run's searches. A budget that no network "
+    "keeps is refused before training starts.",
+    "search": "A run has one supernet and any number of searches. Each search has a name; searches reuse each other's evaluations. `search=NAME` with an "
     "existing name resumes that search; with close=true it is finished as it stands. search=NAME is short for search.name=NAME. Under a limit "
     "on the latency of this device (search.profiles), networks are measured before they are called feasible, and those that take too long are "
     "replaced by the next ones.",
     "extract": "Without search=NAME, all searches of the run.",
     "retrain": "Without search=NAME, all searches of the run.",
     "report": "Without search=NAME, one page with all searches of the run.",
-    "profile": "Measures every unit of a space and a few whole networks on this device, and writes a model of it: search.profiles=FILE then "
-    "makes latency_ms a cost, and latency_ms@NAME anywhere. The error printed is that on networks that the model has not seen.",
+    "profile": "Measures every unit of a space and a few whole networks on this device, and writes a model of it. search.profiles=FILE then makes "
+    "latency_ms a cost here, and latency_ms@NAME a cost on any machine. The printed error is that on networks that the model has not seen.",
     "demo": "Without a file, and without data= or space=, it takes nas/demo.toml. It reads the keys of all verbs: write those of data, train, "
-    "search, extract, retrain and report with their section (train.epochs=20), or see nas train --help, nas search --help and so on.",
+    "search, extract, retrain and report with their section (train.epochs=20). See nas train --help, nas search --help and so on.",
 }
 
 _TYPES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

@@ -147,7 +147,7 @@ def load_config(
             ) from None
         except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
             raise InputError(
-                f"config file {file} is not TOML: {error}", "TOML, saved as UTF-8", f"mend {file}"
+                f"config file {file} is not TOML: {error}", "TOML, saved as UTF-8", f"fix {file}"
             ) from None
         try:
             values_of(Config, table, "")

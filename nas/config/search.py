@@ -31,8 +31,8 @@ class SearchConfig:
     )
     budget: str = key(
         "none",
-        "what a network may cost: 4M (at most so many MACs), macs=4M,params=100K (any costs), macs=2M..4M (a range, both ends included), "
-        "latency_ms@pi5=8 (a cost on one device), or none. Left out it is train.budget, than which it may not be looser",
+        "what a network may cost: 4M (at most 4 million MACs), macs=4M,params=100K (any costs), macs=2M..4M (a range, both ends included), "
+        "latency_ms@pi5=8 (a cost on one device), or none. The default is train.budget; a looser budget is refused",
     )
     objectives: tuple[str, ...] = key(("top1", "macs"), "one to four of top1 (up), loss (down) and any costs (down)")
     samplers: tuple[str, ...] = key(
@@ -40,24 +40,24 @@ class SearchConfig:
         "who proposes networks: random, nsga2, nsga3, tpe, gp, evolution, predictor, additive, or the dotted path of an Optuna sampler; random is always added",
     )
     options: tuple[str, ...] = key((), "options of samplers, such as tpe.n_startup_trials=20")
-    evaluations: int = key(100, "different networks evaluated for each sampler; a search resumes when it is raised")
+    evaluations: int = key(100, "different networks evaluated per sampler; raise it to continue a finished search")
     population: int = key(20, "population of nsga2, nsga3 and evolution")
     batch: int = key(4, "networks that a sampler proposes before it is told their results")
-    seed: int = key(0, "of the samplers, beside the run's own")
+    seed: int = key(0, "seed of the samplers; the run has a seed of its own")
     calibration_images: int = key(
         256, "supernet-train images that recompute the normalisation statistics of each candidate"
     )
     batch_size: int = key(256, "images at once")
     evaluation: str = key(
         "exact",
-        "plain: every network alone; exact: networks that begin alike share feature maps and statistics, with equal results; fast: exact, and "
-        "networks that surely lose are dropped before they have seen all images: their accuracy is an estimate, and they cannot win; that of "
-        "the others may differ from exact by an image, as batches hold other images",
+        "plain: every network alone; exact: networks whose first layers are equal share feature maps and statistics, with the same results; fast: "
+        "exact, and networks that are sure to lose are dropped before they have seen all images. Their accuracy is an estimate, and they "
+        "cannot win. The accuracy of the others may differ from exact by an image, because batches hold other images",
     )
     networks: tuple[str, ...] = key((), "arch.json files of networks of the space that are evaluated beside the search")
     starts: tuple[str, ...] = key(
         (),
-        "networks that each sampler but random proposes first: arch.json files, papers (the papers' networks that fit the space and the "
+        "networks that every sampler except random proposes first: arch.json files, papers (the papers' networks that fit the space and the "
         "budget), front:SEARCH (the Pareto front of another search of the run)",
     )
     fix: tuple[str, ...] = key(
@@ -71,17 +71,17 @@ class SearchConfig:
     )
     profiles: tuple[str, ...] = key(
         (),
-        "profiles of devices (nas profile), or CSV files of measured units (nas profile list=FILE.csv): each gives the cost latency_ms@NAME, and latency_ms where it is of this device",
+        "profiles of devices (nas profile), or CSV files of measured units (nas profile list=FILE.csv): each gives the cost latency_ms@NAME, and also latency_ms if it describes this device",
     )
     learned: tuple[str, ...] = key(
         (),
-        "CSV files of measured costs with a column architecture: each cost is learned from its networks, and known for all networks",
+        "CSV files of measured costs with a column architecture: each cost is learned from the networks in the file and predicted for all others",
     )
-    fill: bool = key(False, "give units that the profiles lack times that are learned from the others")
-    jobs: int = key(0, "networks evaluated at once, each by a process of its own; 0 takes the number of cores")
+    fill: bool = key(False, "predict the times of units that the profiles lack from those that they have")
+    jobs: int = key(0, "networks evaluated at the same time, one per process; 0 takes the number of cores")
     close: bool = key(False, "finish the search with what it has evaluated")
     noisy: bool = key(
-        False, "measure networks on this device though the machine is too noisy to be believed; records say so"
+        False, "measure networks on this device even if the machine is too noisy to be trusted; the records say so"
     )
 
     def __post_init__(self) -> None:

@@ -185,7 +185,7 @@ def _no_parts_among(root: Path, classes: list[Path]) -> None:
         raise InputError(
             f"{root} would have the class{'es' * (len(suspects) > 1)} {names}, which {'are' if len(suspects) > 1 else 'is'} "
             "called like a part of a data set",
-            "train/CLASS/IMAGE with val and test beside it, in any case, or CLASS/IMAGE",
+            "train/CLASS/IMAGE with val and test, in any case, or CLASS/IMAGE",
             f"name the parts so, each with a folder per class; data.layout=classes if {suspects[0].name} is a class",
         )
     for folder in classes:

@@ -93,7 +93,7 @@ def paths_of(data: Any) -> list[str] | None:
 
 
 def _is_folder(data: Any) -> bool:
-    """Whether a data set is one of timm's lists of files in folders, or in a tar file, which each access opens anew."""
+    """Whether a data set is one of timm's lists of files in folders, or in a tar file, which each access opens again."""
     return type(getattr(data, "reader", None)).__name__ in ("ReaderImageFolder", "ReaderImageInTar", "ReaderImageTar")
 
 

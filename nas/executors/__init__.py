@@ -60,7 +60,7 @@ class Executor(Protocol):
 
         Args:
             setup: makes the state that a worker's jobs share. The states are kept for as long as the same object is passed
-                again, and not made anew; another object replaces them.
+                again, and not made twice; another object replaces them.
             work: does one job; its result may depend on the state and the job only.
             weight: how long a job takes, in any unit. The longest may be started first; the order of results stays.
 
@@ -71,7 +71,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives up what is held, at once, and what still runs. May be called again; `map` starts anew afterwards."""
+        """Gives up what is held, at once, and what still runs. May be called again; `map` starts again afterwards."""
         ...
 
 
@@ -167,7 +167,7 @@ def _class_of(path: str, key: str) -> Any:
     lacks = [name for name in ("map", "close") if not callable(getattr(found, name, None))]
     if not isinstance(found, type) or lacks:
         what = "has no " + " and no ".join(lacks) if lacks else "is no class"
-        raise InputError(f"{key}={path}: {class_name} {what}", contract, f"{key}=processes, or mend {path}")
+        raise InputError(f"{key}={path}: {class_name} {what}", contract, f"{key}=processes, or fix {path}")
     for what, function, given in (
         ("cannot be made with workers=", found, ((), ("workers",))),
         ("has a map that takes no setup, work, jobs and weight=", found.map, ((None,) * 4, ("weight",))),
@@ -176,7 +176,7 @@ def _class_of(path: str, key: str) -> Any:
             inspect.signature(function).bind(*given[0], **dict.fromkeys(given[1]))
         except TypeError as error:
             raise InputError(
-                f"{key}={path}: {class_name} {what} ({error})", contract, f"{key}=processes, or mend {path}"
+                f"{key}={path}: {class_name} {what} ({error})", contract, f"{key}=processes, or fix {path}"
             ) from None
         except ValueError:  # of a class whose signature nobody can tell
             continue

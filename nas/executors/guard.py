@@ -62,7 +62,7 @@ class Words:
         return InputError(
             f"the processes that {self.doing} cannot import {_script()}; their own error stands above, if there is one",
             "a script in a file, whose import succeeds in any process",
-            f"{self.single}, which starts no processes, or mend the script",
+            f"{self.single}, which starts no processes, or fix the script",
         )
 
     def from_standard_input(self) -> InputError:

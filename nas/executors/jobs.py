@@ -65,7 +65,7 @@ class Queue:
 
         Args:
             advance: takes what workers have to say and hands out jobs. It is given whether to wait for a worker.
-            is_current: whether the map goes on.
+            is_current: whether the map continues.
 
         Raises:
             RuntimeError: it does not.

@@ -293,7 +293,7 @@ class Ray(Executor):
         """
         self._actors.remove(actor)
         with suppress(RayError, ValueError):
-            ray.kill(actor.handle)  # it may only be out of reach, and would go on with its job
+            ray.kill(actor.handle)  # it may only be out of reach, and would continue its job
         for other in self._actors:
             if other.state == IDLE:
                 other.state, other.reply = ASKED, other.handle.ping.remote()

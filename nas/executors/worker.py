@@ -96,7 +96,7 @@ def _no_work(state: Any, job: Any) -> Any:
 
 
 def end_with(parent: int) -> None:
-    """Ends this process when its parent is gone: a killed run must not go on writing."""
+    """Ends this process when its parent is gone: a killed run must not continue to write."""
     known = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -74,11 +74,11 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
         named = {item.partition("=")[0] for item in among}
         free = [known for known in cost_names() if known not in named]  # a second limit of one cost would be refused
         others = [item for item in among if item != typed]
-        mended = [typed.replace(name, nearest(name, free), 1)] if free else []
+        fixed = [typed.replace(name, nearest(name, free), 1)] if free else []
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
             f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured or search.learned, or the device of search.profiles",
-            f"{key}={','.join([*others, *mended])}"
+            f"{key}={','.join([*others, *fixed])}"
             if name.partition("@")[0] != LATENCY
             else _WITH_A_PROFILE.format(f"{key}={','.join(among)}"),
         ) from None

@@ -104,7 +104,7 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 
 
 def hypervolume_curve(points: Sequence[Point], reference: Point) -> list[float]:
-    """The hypervolume of the first 1, 2, ... of all points; it never falls. Computed anew only where a point is not dominated.
+    """The hypervolume of the first 1, 2, ... of all points; it never falls. Recomputed only where a point is not dominated.
 
     Raises:
         ValueError: as `hypervolume`.

@@ -22,7 +22,7 @@ ROLES = {
     "largest": "the largest network of the space, or of what the budget of training allows; the budget of the search does not apply to it",
     "given": "given by the user for comparison",
     "chosen": "picked by its digest",
-    "retrained": "retrained earlier; not on the front of the evaluations as they are now",
+    "retrained": "retrained earlier; not on the Pareto front of the evaluations as they are now",
 }
 """Roles, in the order in which they are printed."""
 

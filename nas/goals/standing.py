@@ -65,7 +65,7 @@ class Standing:
 
     @property
     def hypervolume(self) -> float:
-        """Of the front, as a share of the box."""
+        """Of the Pareto front, as a share of the box."""
         if self._volume is None:
             unit = [
                 tuple(
@@ -91,7 +91,7 @@ class Standing:
             self._volume = None
 
     def shown(self) -> dict[str, float]:
-        """For a progress line: the front's size, its hypervolume, and the best network's first score and principal cost."""
+        """For a progress line: the Pareto front's size, its hypervolume, and the best network's first score and principal cost."""
         if self.best is None:
             return {"front": 0}
         found: dict[str, float] = {"front": self.front}

@@ -1,9 +1,9 @@
-"""Which sum over units tells the latency of whole networks best: candidates, fitted on a few measured networks and compared by
+"""Which sum over units predicts the latency of whole networks best: candidates, fitted on a few measured networks and compared by
 cross-validation on the same networks.
 
 The time of a network is near the sum of the times of its units, but not equal to it: calls between units cost time, maps stay in caches,
 and a runtime may fuse across a unit's border. A few numbers, fitted on whole networks, correct for what these have in common. Where the
-sum of measured units fits badly, a sum of counted quantities takes its place; MACs alone are the floor.
+sum of measured units fits badly, a sum of counted quantities replaces it. A model of MACs alone is the baseline.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

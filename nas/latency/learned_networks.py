@@ -2,7 +2,7 @@
 
 A network's time is taken as a base and the sum of its units' times, which are not known one by one. A Gaussian process over units says
 that units of like amounts and traits take like times, and finds the times that the measured networks make most likely: a hundred
-networks are enough for spaces whose one-hot regression needs thousands. Two other models are fitted beside it, and cross-validation on the
+networks are enough for spaces whose one-hot regression needs thousands. Two other models are fitted as well, and cross-validation on the
 measured networks chooses: a non-negative regression on the amounts, for few networks, and the process bent by a second one
 over whole networks, for devices on which times do not add up.
 """

@@ -27,11 +27,11 @@ def is_learned(cost: Cost) -> bool:
 def add_profiles(paths: Sequence[str], wanted: Collection[str], fill: bool = False) -> list[DeviceModel]:
     """Registers the cost `latency_ms@NAME` of every profile and of every table of units, and `latency_ms` for the one that is of this device.
 
-    Searches that do not need it know it too, so that their networks can be compared with those of searches that do.
+    Searches that do not need the cost also register it, so that their networks can be compared with those of searches that do.
 
     Args:
         wanted: the costs that a search names.
-        fill: give units that were not measured times that are learned from the others.
+        fill: predict the times of units that were not measured from those that were.
 
     Raises:
         InputError: a file is no profile; two are of devices of one name; or `latency_ms` is wanted and no profile, or more than one,

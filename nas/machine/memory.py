@@ -91,10 +91,10 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
     offers = fitting(config, space, device, int(SLACK * has.size))
     more = f"a machine with {in_words(total)} of free memory"
     if started:
-        anew = f", or a new run with other settings: run=runs/new {offers[0]}" if offers else ""
+        other = f", or a new run with other settings: run=runs/new {offers[0]}" if offers else ""
         raise InputError(
             given, "more memory, as the settings of a run are fixed; the run is as it was",
-            f"the same command on {more}, which resumes the run{anew}",
+            f"the same command on {more}, which resumes the run{other}",
         )  # fmt: skip
     raise InputError(given, " or ".join([*offers, more]), offers[0] if offers else more)
 
@@ -153,7 +153,7 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
     offers = (["train.processes=1"] if alone else []) + typed(space, train.ema > 0)
     if train.ema and (not offers or fits(space, train.batch_size, False)):
         offers += typed(space, False)
-    if kept is not None:  # another space, or the same at another resolution, would have to be narrowed anew
+    if kept is not None:  # another space, or the same at another resolution, would have to be narrowed again
         return offers
     need = need_of(config, space, device)
     images_need_it = _in_all(need, train.processes, on_cpu) - need.activations - need.temporaries <= room

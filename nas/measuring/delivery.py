@@ -1,11 +1,11 @@
-"""Budgets that are delivered: networks that a search is about to call feasible are measured on the device first.
+"""Networks that a search is about to call feasible under a latency budget are measured on the device first.
 
 A model of a device predicts times, and a search works with its predictions. At the end of the search every network with a role (the
 Pareto front, random search's best, the baselines and what the user gave: all that is extracted and retrained) and the Pareto front of
-each sampler, which the report shows, is measured whole. One whose confidence interval is not within the budget may no longer win; the next ones take its place and are measured in turn,
+each sampler, which the report shows, is measured whole. A network whose confidence interval is not within the budget may not win; the next ones take its place and are measured in turn,
 until the Pareto front has only networks that were measured and keep the budget.
 
-What was measured is a line of searches/NAME/measured.jsonl. A command that was interrupted measures only what is missing.
+Each measurement is a line of searches/NAME/measured.jsonl. A resumed command measures only what is missing.
 """
 
 import datetime
@@ -32,22 +32,22 @@ from search_spaces.costs.params import params
 from search_spaces.errors import InputError
 
 TOGETHER = 16
-"""Networks that are measured side by side. What an interrupted command has to measure again is no more than this."""
+"""Networks that are measured side by side. A resumed command measures at most this many again."""
 
 NEAR = 0.03
-"""A network that is within a limit by less than this share is measured twice, and both measurements have to be within it: the time of one
-network differs by a per cent or two from one start to the next, by where its weights lie in memory.
+"""A network that is within a limit by less than this share is measured twice, and both measurements must be within it. The time of one
+network differs by one or two per cent between starts, because its weights lie elsewhere in memory.
 """
 
 ERROR = 0.01
 """Half the width of the confidence interval over the median, at which the measurement of a network ends."""
 
 Meter = Callable[[Sequence[Architecture], Setting, bool], Mapping[str, tuple[Timing, bool]]]
-"""What measures networks: see `measure_here`."""
+"""Measures networks, as `measure_here` does."""
 
 
 def measure_here(archs: Sequence[Architecture], setting: Setting, noisy: bool) -> dict[str, tuple[Timing, bool]]:
-    """By digest, the time of each network, and whether the machine was too noisy. All are made anew and measured side by side.
+    """By digest, the time of each network, and whether the machine was too noisy. All are built again and measured side by side.
 
     The number of threads that this process had is restored.
 
@@ -71,7 +71,7 @@ class Delivery:
 
     Args:
         noisy: measure on a noisy machine too, and say so in the records.
-        meter: what measures.
+        meter: the function that measures.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class Delivery:
         return refuted(self.measurements, self.search.budget)
 
     def deliver(self, records: Sequence[Evaluation]) -> None:
-        """Measures until every network with a role or on a sampler's front is measured, where this machine is a device of the search.
+        """Measures until every network with a role or on a sampler's Pareto front is measured, where this machine is a device of the search.
 
         Args:
             records: all evaluations of the search.
 
         Raises:
-            NoisyMachine: something disturbs the machine, and it is not to be measured then.
+            NoisyMachine: something disturbs the machine, and `noisy` is false.
             InputError: the runtime is missing or cannot run a network.
         """
         by_digest = {record.digest: record for record in records}
@@ -101,7 +101,7 @@ class Delivery:
                 self._measure(target, [by_digest[digest] for digest in digests])
 
     def _missing(self, target: Target, records: Sequence[Evaluation]) -> list[str]:
-        """Networks with a role, and those on a sampler's front, whose time on a device is not recorded."""
+        """Networks with a role, and those on a sampler's Pareto front, whose time on a device is not recorded."""
         known = latest(self.measurements)
 
         def recorded(digest: str, cost: str) -> bool:

@@ -1,12 +1,12 @@
-"""Timings that are believed: `nas.measuring.timing` beside a reference that says whether the machine was quiet.
+"""Timings that can be trusted: `nas.measuring.timing` with a reference that shows whether the machine was quiet.
 
     timings = measure({"a": run_a, "b": run_b}, seed=0).timings
     timings["a"].ms, timings["a"].low, timings["a"].high
 
-A piece of work that never changes, the reference, is timed in every round. Its spread and its drift say whether the machine was quiet
-enough for the numbers to be believed; `measure` refuses to give them where it was not.
+The reference is a piece of work that never changes, timed in every round. Its spread and its drift show whether the machine was quiet
+enough to trust the numbers; if not, `measure` refuses to give them.
 
-Standard library only, but for the reference, which is made with torch.
+Standard library only, except for the reference, which is made with torch.
 """
 
 import os
@@ -28,16 +28,16 @@ DRIFT = 0.10
 """Limit of the change of the reference between the first and the last third of the rounds."""
 
 WAITING = 0.1
-"""Limit of the share of the time in which the process had no core. Beside a busy process on the same core it is about a half, and then
-long measurements take twice their time without being spread."""
+"""Limit of the share of the time in which the process had no core. Beside a busy process on the same core it is about one half, and
+long measurements then take twice their time without a larger spread."""
 
 UNSETTLED = 0.1
-"""Largest share of the things timed whose error may be more than twice the one asked for."""
+"""Largest share of the runs whose error may be more than twice the requested one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What says whether the machine was quiet while it measured.
+    """The signs of whether the machine was quiet while it measured.
 
     Args:
         spread: 90th percentile over median, of the reference or of the runs in their median, whichever is larger.
@@ -45,7 +45,7 @@ class Noise:
         waiting: share of the time in which the process had no core.
         unsettled: share of the runs whose error is more than twice the one asked for.
         error: the error asked for.
-        load: average number of processes that wanted a core in the last minute; None where the system does not tell.
+        load: average number of processes that wanted a core in the last minute; None if the system does not tell.
         cores: that this process may use.
         reference_ms: median of the reference.
         hurried: whether a time limit ended the rounds before every median was known well enough.

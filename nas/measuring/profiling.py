@@ -76,7 +76,7 @@ def measure_networks(
 
 WAITS = (2, 10, 30)
 """Seconds before things are measured again that something has disturbed: other programs, and neighbours of a virtual machine, are often quiet a
-little later, and to make the things anew would take longer.
+little later, and to make them again would take longer.
 """
 
 

@@ -67,7 +67,7 @@ def params_of(item: Item) -> int:
 class RunCache:
     """Runs of networks and units with fresh weights.
 
-    Runs stay in memory if their runtime is slow to prepare them. With another one they are made anew each time, so that two measurements
+    Runs stay in memory if their runtime is slow to prepare them. With another one they are made again each time, so that two measurements
     of one network also differ in where its memory lies.
 
     Args:

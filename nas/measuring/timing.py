@@ -3,11 +3,11 @@
     timings = time_interleaved({"a": run_a, "b": run_b}, seed=0)
     timings["a"].ms, timings["a"].low, timings["a"].high
 
-One round times everything once. What disturbs the machine for a second then disturbs everything alike, and a median over rounds leaves it
-out. Networks that are timed one after the other instead differ by several per cent from one repeat to the next.
+One round times everything once. A disturbance of a second then affects all runs alike, and the median over rounds ignores it. Networks
+that are timed one after the other instead differ by several per cent from one repeat to the next.
 
-What ran just before something decides what it finds in the caches. `nas.measuring.noise.measure` therefore calls each run once more just before it is timed;
-units of a network, which run among others there too, are instead timed among the same others in every round.
+The content of the caches depends on what ran before. `nas.measuring.noise.measure` therefore calls each run once more just before it is
+timed. Units also run after other units inside a network; they are timed after others here, too.
 
 Standard library only.
 """
@@ -30,30 +30,30 @@ K = TypeVar("K", bound=Hashable)
 Clock = Callable[[], float]
 
 CONFIDENCE = 0.95
-"""Share of the intervals that contain the median, at least."""
+"""Probability that an interval contains the median, at least."""
 
 FEWEST = 6
-"""Rounds below which not even the whole range of the times is an interval of that confidence."""
+"""Fewest rounds: with fewer, not even the whole range of the times is an interval of that confidence."""
 
 SHORTEST = 3e-4
-"""Seconds of one measurement. What takes less is repeated inside it, since reading the clock takes part of a microsecond."""
+"""Least seconds of one measurement. Shorter runs are repeated inside it, since reading the clock takes part of a microsecond."""
 
 LONG = 0.1
-"""Seconds of a call from which on nothing is called once more just before it is timed: what is in the caches then is a small part of it."""
+"""Seconds of a call from which on a run is not called once more just before it is timed: the caches affect only a small part of it."""
 
 WARM_UPS = 2
-"""Calls before the first round that count for nothing, beside the one that chooses the repeats."""
+"""Calls before the first round that are not measured, besides the one that chooses the repeats."""
 
 STRAGGLERS = 0.05
-"""Share of the runs that are not waited for where all are measured until the end: a few that never settle would double the rounds of all."""
+"""Share of the runs that need not settle if all are measured until the end: a few that never settle would double the rounds of all."""
 
 
 @runtime_checkable
 class SelfTimed(Protocol):
-    """A run whose time a clock around the call does not tell, such as one of a GPU, which only starts its work there."""
+    """A run that measures its own time, because a call only starts the work, as on a GPU."""
 
     def seconds(self, repeats: int) -> float:
-        """Seconds of one call, as the mean of at least `repeats`."""
+        """Seconds of one call, as the mean of at least `repeats` calls."""
         ...
 
 
@@ -63,9 +63,9 @@ class Timing:
 
     Args:
         ms: median of the rounds, in milliseconds.
-        low, high: bounds of its 95 % confidence interval, by order statistics; they hold whatever the distribution of times is.
+        low, high: bounds of its 95 % confidence interval, by order statistics; they hold for any distribution of times.
         spread: 90th percentile of the rounds over the median.
-        rounds: how often it was measured.
+        rounds: number of measurements.
         error: half the width of the interval over the median.
     """
 
@@ -190,7 +190,7 @@ class Rounds(Generic[K]):
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Garbage is collected before and not inside, where it would be counted as the time of whatever runs just then."""
+    """Collects garbage before and not inside, where it would be counted as time of the run that it interrupts."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -214,7 +214,7 @@ def time_interleaved(
     always: frozenset[K] = frozenset(),
     together: bool = False,
 ) -> dict[K, Timing]:
-    """Times all runs in `rounds` rounds of random order, then goes on with those whose median is not known well enough.
+    """Times all runs in `rounds` rounds of random order, then continues with those whose median is not known well enough.
 
     Args:
         runs: as for `Rounds`.
@@ -280,7 +280,7 @@ def take_rounds(
 
 
 def _doubt(seconds: Sequence[float]) -> float:
-    """How little the median is known, by which rounds go on: the larger of the error of `Timing` and of that of a normal distribution
+    """The uncertainty of the median, which decides whether rounds continue: the larger of the error of `Timing` and of that of a normal distribution
     with these quartiles. The interval alone is narrow by chance now and then, and would be believed just then.
     """
     timing = Timing.of(seconds)

@@ -34,12 +34,14 @@ class Networks:
     """
 
     space: str = key("", "members of this space: its name, or the path of a TOML file")
-    sample: int = key(0, "of the space, this many members drawn at random")
-    seed: int = key(0, "of everything random; the same seed draws the same members")
-    genes: tuple[str, ...] = key((), "of the space, the member with these choices, counted from 0, one per gene")
-    member: tuple[str, ...] = key((), "of the space, the smallest, the largest or both, by MACs")
+    sample: int = key(0, "number of members to draw at random from the space")
+    seed: int = key(0, "seed of everything random; the same seed draws the same members")
+    genes: tuple[str, ...] = key((), "one member of the space: the number of its choice for every gene, counted from 0")
+    member: tuple[str, ...] = key(
+        (), "smallest, largest or both: the members of the space with the fewest and the most MACs"
+    )
     resolution: int = key(0, "side of the image in pixels; 0 is what each network is made for")
-    plugins: tuple[str, ...] = key((), "modules that register parts and costs of yours")
+    plugins: tuple[str, ...] = key((), "modules to import first, whose parts and costs register themselves")
 
     def __post_init__(self) -> None:
         for name, most in (("sample", 1_000_000), ("resolution", 100_000)):
@@ -58,7 +60,7 @@ class Networks:
             if not of_a_space:
                 raise InputError(
                     f"space={self.space} without a choice of members",
-                    "sample=N, genes=I,J,... or member=smallest,largest beside it",
+                    "sample=N, genes=I,J,... or member=smallest,largest with it",
                     f"space={self.space} sample=5 seed=0",
                 )
 
@@ -86,12 +88,12 @@ class Timed(Networks):
     batch: tuple[str, ...] = key(("1", "32"), "images at once: 1 for latency, many for throughput")
     threads: int = key(1, "threads of torch and ONNX Runtime; 0 takes the number of cores")
     device: str = key("cpu", "cpu, or a torch device such as cuda:0")
-    dtype: str = key("float32", "of weights and maps: float32, bfloat16 or float16")
+    dtype: str = key("float32", "number format of weights and maps: float32, bfloat16 or float16")
     error: float = key(
-        0.01, "half the 95 % confidence interval of a median over the median, at which it is known well enough"
+        0.01, "measuring ends when half the width of every 95 % confidence interval is this share of its median"
     )
-    seconds: float = key(300.0, "after which no further round of measurements is begun; 0 for no limit")
-    noisy: bool = key(False, "give the times of a machine that is too noisy to be measured too, marked as such")
+    seconds: float = key(300.0, "time limit: no round of measurements begins later; 0 for no limit")
+    noisy: bool = key(False, "report times even if the machine is too noisy to be trusted; they are marked")
     out: str = key("", "a .csv file to write the times to, with the machine and the versions")
 
     def __post_init__(self) -> None:

@@ -66,7 +66,7 @@ class Extraction:
         """Compares the network in a folder with the supernet on a batch, and with its recorded accuracy.
 
         Args:
-            again: the command that writes the folder anew, for messages.
+            again: the command that writes the folder again, for messages.
             shown: names of the costs that are said.
 
         Returns:
@@ -97,7 +97,7 @@ class Extraction:
                 "the files as nas wrote them, and the machine and number of threads that searched",
                 again,
             )
-        # What was measured or registered is of the network as it was evaluated; merged, it is counted anew.
+        # What was measured or registered is of the network as it was evaluated; merged, it is counted again.
         costs = costs_of(network.arch, BUILT_IN) if merged else record.costs
         words = ", ".join(worded(name, costs[name]) for name in shown if name in costs)
         return (

@@ -1,4 +1,4 @@
-"""The schema of what is known of a network: evaluations, measurements and retrainings, where networks come from, and which may win.
+"""The records of networks: evaluations, measurements and retrainings, where networks come from, and which of them may win.
 
 Search writes these records; extraction, retraining and the report read them. Standard library only.
 """
@@ -19,16 +19,16 @@ KINDS = {
     BASELINE: "evaluated for comparison: the smallest, the largest and the hand-designed network",
     GIVEN: "given by the user (search.networks)",
 }
-"""Kinds of origin. Only what a sampler proposed may win."""
+"""Kinds of origin. Only networks that a sampler proposed may win."""
 
 BASELINES = ("smallest", "hand_designed", "largest")
 
 INITS = {"scratch": "fresh weights", "inherited": "weights extracted from the supernet"}
-"""Where retraining starts from."""
+"""Initialisations of retraining."""
 
 
 class RecordError(ValueError):
-    """A line that is no record of this version."""
+    """A line that is not a record of this version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class Evaluation:
 
     Args:
         n: number of the line in its search, from 0.
-        trial: number of the proposal of its sampler, which counts proposals that were not evaluated too; else of the network
-            among those of the same origin.
-        costs: all that are known.
+        trial: number of the proposal of its sampler, counting also proposals that were not evaluated; for other origins, number of
+            the network among those of its origin.
+        costs: all known costs.
         top1: in [0, 1]. loss: mean cross-entropy in nats. images: how many of them.
-        against: where candidates are raced, the digest of the network that this one lost against, or "" where it was validated in
-            full. Of one that lost, top1 and loss are estimates from `images` images. None where candidates are not raced.
+        against: if candidates are raced, the digest of the network that this one lost against, or "" if it was validated in full.
+            If it lost, top1 and loss are estimates from `images` images. None if candidates are not raced.
     """
 
     n: int
@@ -66,7 +66,7 @@ class Evaluation:
 
     @property
     def is_estimate(self) -> bool:
-        """Whether it was dropped before all images had been seen; it may not win."""
+        """Whether it was dropped before it had seen all images. Such a network may not win."""
         return bool(self.against)
 
     @property
@@ -238,16 +238,14 @@ def eligible(
     *,
     estimates: bool = False,
 ) -> list[Evaluation]:
-    """Those that may win, each architecture once, in order of evaluation.
+    """The networks that may win, each architecture once, in order of evaluation.
 
-    A network may win when a sampler proposed it, it was validated in full, it is within the budget, no measurement says otherwise, and
-    every objective has a value.
-    Whether it is that of one sampler or of another does not matter; baselines and networks that the user gave are shown beside the Pareto
-    front.
+    A network may win if a sampler proposed it, it was validated in full, it is within the budget, no measurement contradicts this, and
+    every objective has a value. Baselines and networks that the user gave are only shown beside the Pareto front.
 
     Args:
-        refuted: digests of networks that were found outside of the budget when they were measured: see `refuted`.
-        estimates: also those that lost a race, as a statement about all networks of a sampler needs them.
+        refuted: digests of networks that were outside of the budget when they were measured.
+        estimates: include networks that lost a race, for statements about all networks of a sampler.
     """
     found: dict[str, Evaluation] = {}
     for evaluation in evaluations:

@@ -102,7 +102,7 @@ def changed_speed(measurements: Iterable[DeviceTime]) -> str:
     more = "more" if change > 0 else "less"
     return (
         f"the networks of its profile take {abs(change):.0%} {more} time than when it was profiled: its speed has changed, and nas profile "
-        "measures it anew"
+        "measures it again"
     )
 
 

@@ -116,7 +116,7 @@ def front_charts(search: SearchFindings) -> list[Chart]:
 
 
 def _front_chart(search: SearchFindings, score: Objective, x: str) -> Chart | None:
-    """Every evaluation, the front of each sampler, the baselines and the retrained networks.
+    """Every evaluation, the Pareto front of each sampler, the baselines and the retrained networks.
 
     Stairs join a front only where both axes are all objectives: elsewhere a point may be on the front for another reason.
     """
@@ -128,7 +128,7 @@ def _front_chart(search: SearchFindings, score: Objective, x: str) -> Chart | No
             title = f"{sampler_name(name)}: all"
             every.append(Layer(name=title, colour=colour, shape=shape, marks=marks, faint=True, size=0.65))
         if marks := _trial_marks(search.fronts.get(name, ()), search, score, x):
-            title = f"{sampler_name(name)}: {'best' if alone else 'front'}"
+            title = f"{sampler_name(name)}: {'best' if alone else 'Pareto front'}"
             fronts.append(Layer(name=title, colour=colour, shape=shape, marks=marks, step=both))
     layers = every + fronts
     for role, shape in _BASELINE_SHAPES.items():
@@ -167,7 +167,7 @@ def _described(search: SearchFindings, score: Objective, x: str, layers: Sequenc
         low, high = (f"{amount(x, place, search.costs)} at {name} {getattr(t, score.name):.3f}" for place, t in (
             known[0], known[-1],
         ))  # fmt: skip
-        text += f" The front runs from {low} to {high}."
+        text += f" The Pareto front runs from {low} to {high}."
     return text
 
 
@@ -195,7 +195,7 @@ def amount_name(search: SearchFindings) -> str:
 
 
 def _retrained_layers(search: SearchFindings, score: str, x: str, *, detailed: bool) -> list[Layer]:
-    """One layer a start. detailed: with the standard errors, and names beside all that is not of the front alone."""
+    """One layer per initialisation. detailed: with the standard errors, and with names beside all networks off the Pareto front."""
     layers = []
     for init in search.inits:
         marks = (_retrained_mark(network, search, init, score, x, detailed) for network in search.networks)

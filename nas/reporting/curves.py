@@ -40,7 +40,7 @@ def _place(trial: Evaluation, search: SearchFindings, ends: Box) -> tuple[float,
 
 
 def share(search: SearchFindings, ends: Box) -> float:
-    """Hypervolume of the whole front, as a share of the box."""
+    """Hypervolume of the whole Pareto front, as a share of the box."""
     return hypervolume([_place(t, search, ends) for t in search.front], (1.0,) * len(search.objectives))
 
 
@@ -72,7 +72,7 @@ def hypervolume_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
         x=Scale.over([0, *map(len, curves.values())]),
         y=Scale.over(extent(layers)),
         layers=tuple(layers),
-        description=f"Hypervolume of the front against the number of evaluations. It ends at: {ends}.",
+        description=f"Hypervolume of the Pareto front against the number of evaluations. It ends at: {ends}.",
         counts=True,
     )
 

@@ -1,4 +1,4 @@
-"""What the searches of a run found: their evaluations and retrainings as one value, with fronts and the networks that matter."""
+"""What the searches of a run found: their evaluations and retrainings as one value, with Pareto fronts and the networks that matter."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -124,7 +124,7 @@ class SearchFindings:
 
     costs: every cost of the run, by name.
     candidates: per sampler, in order of their first evaluations and random search last, its evaluations, within the budget or not.
-    fronts: per sampler, the front of its candidates that may win.
+    fronts: per sampler, the Pareto front of its candidates that may win.
     front: that of all of them, by rising principal cost; without a cost among the objectives, the best first.
     networks: the front, then baselines and the rest, by the order of `ROLES` and rising principal cost.
     measured: by digest and cost, the time of a network on a device.
@@ -172,12 +172,12 @@ class SearchFindings:
 
     @property
     def best(self) -> Evaluation | None:
-        """Of the front, the best in the first score, with inherited weights."""
+        """Of the Pareto front, the best in the first score, with inherited weights."""
         return best_of(self.front, self.objectives) if self.front else None
 
     @property
     def retrained_best(self) -> tuple[Network, str] | None:
-        """The network of the front, and its init, that is best on validation after retraining. The test has no say."""
+        """The network of the Pareto front, and its initialisation, that is best on validation after retraining. Test results are not used."""
         choices = [(network, init) for network in self.networks if network.on_front for init in network.results]
         return max(choices, key=lambda choice: choice[0].results[choice[1]].validation, default=None)
 
@@ -310,7 +310,7 @@ def _networks(view: SearchView, over: frozenset[str]) -> tuple[Network, ...]:
     order, cost = list(roles), principal_cost(view.objectives)
 
     def key(network: Network) -> tuple[int, float, int]:
-        """By the first role; the front in its own order."""
+        """By the first role; the Pareto front in its own order."""
         first = list(ROLES).index(network.roles[0])
         size = 0.0 if network.on_front else network.costs.get(cost, math.inf)
         return first, size, order.index(network.digest)

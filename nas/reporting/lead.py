@@ -19,7 +19,7 @@ from nas.reporting.words import (
 )
 
 _RIVALS = 6
-"""Retrained networks that are not of the front, as many as the paragraph names."""
+"""Most networks off the Pareto front that the paragraph names."""
 
 
 def run_lead(found: Findings) -> Html:
@@ -80,7 +80,7 @@ def _course(search: SearchFindings) -> list[object]:
         counts = (f"{plural(len(of), 'evaluation')} by {sampler_name(name)}" for name, of in search.candidates.items())
         text = f"The search took {' and '.join(counts)}. "
     if search.view.closed:
-        text += "It was closed by hand before it had evaluated all that it was to. "
+        text += "It was closed by hand before all its evaluations were done. "
     elif not search.view.finished:
         text += "It is not finished: more evaluations are to come. "
     return [text]
@@ -117,7 +117,7 @@ def _front(search: SearchFindings) -> list[object]:
 
 
 def _delivered(search: SearchFindings) -> str:
-    """Whether the front was measured on the device, and how many networks turned out to be outside of the budget."""
+    """Whether the Pareto front was measured on the device, and how many networks turned out to be outside of the budget."""
     measured = [m for m in search.measured.values() if m.measured is not None]
     if not measured:
         return ""
@@ -135,7 +135,7 @@ def _delivered(search: SearchFindings) -> str:
 def _retrained(place: Place) -> list[object]:
     search = place.search
     if not search.retrained_best:
-        return ["No network of the front is retrained yet, so no test result belongs to it."]
+        return ["No network of the Pareto front is retrained yet, so there is no test result for it."]
     network, init = search.retrained_best
     result = network.results[init]
 
@@ -155,7 +155,7 @@ def _retrained(place: Place) -> list[object]:
     if rivals:
         named = [f"{', '.join(map(spoken, o.roles))} ({cost(o)}) {o.results[init].mean:.3f}" for o in rivals[:_RIVALS]]
         named += [f"{len(rivals) - _RIVALS} more in the table of networks"] * (len(rivals) > _RIVALS)
-        parts.append(f" By the same recipe and start: {'; '.join(named)}.")
+        parts.append(f" With the same recipe and initialisation: {'; '.join(named)}.")
     return parts
 
 

@@ -17,7 +17,7 @@ def overview(found: Findings, places: list[Place]) -> list[Html]:
         chart = overview_chart(group, cost) if len(group) > 1 else None
         if chart:
             caption = (
-                "The Pareto front of each search, with inherited weights. Stairs join the front of a search that optimised "
+                "The Pareto front of each search, with inherited weights. Stairs join the Pareto front of a search that optimised "
                 "these two quantities and no other."
             )
             parts.append(chart_figure(chart, f"searches-{number}", caption))

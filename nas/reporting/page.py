@@ -97,7 +97,7 @@ def _shown(sections: Sequence[SearchSection] | Sequence[RunSection], about: Plac
             raise InputError(
                 f"section {path} fails ({type(error).__name__}: {error})",
                 "a section that gives HTML for whatever was found, or nothing",
-                f"mend {path}, or nas report without it",
+                f"fix {path}, or nas report without it",
             ) from error
         if parts:
             shown.append(_Shown(section.title, join(parts)))

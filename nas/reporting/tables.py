@@ -30,14 +30,14 @@ FRONT_COLUMNS: dict[str, str] = {
     "depths": "blocks of each stage, joined by |",
     "widths": "channels of each stage, joined by |",
     "mixers": "token mixer of each block; blocks joined by a space, stages by |",
-    "inherited_validation_top1": "search-validation top-1 with inherited weights, in [0, 1]; chose the front",
+    "inherited_validation_top1": "search-validation top-1 with inherited weights, in [0, 1]; the Pareto front is chosen by it",
     "inherited_validation_loss": "search-validation cross-entropy with inherited weights, in nats",
     "validation_images": "search-validation images behind inherited_validation_top1",
     **{f"scratch_{name}": f"retrained from scratch: {text}" for name, text in _RETRAINED_COLUMNS.items()},
     **{f"inherited_init_{name}": f"retrained from inherited: {text}" for name, text in _RETRAINED_COLUMNS.items()},
     "test_images": "test images behind each test top-1",
 }
-"""Columns of front.csv, one row a search and network, and their meaning. A value that does not exist (yet) is empty.
+"""Columns of front.csv, one row per search and network, and their meaning. A value that does not exist (yet) is empty.
 
 After within_budget there is a column for each cost: see `cost_columns`. After these there are those of `measured_columns` for each cost
 that was measured on a device.
@@ -60,8 +60,8 @@ TRIAL_COLUMNS: dict[str, str] = {
     "trial": "number of the proposal of that sampler",
     "digest": FRONT_COLUMNS["digest"],
     "within_budget": FRONT_COLUMNS["within_budget"],
-    "on_front": "true if this evaluation is on the front of all samplers",
-    "on_sampler_front": "true if this evaluation is on the front of its own sampler",
+    "on_front": "true if this evaluation is on the Pareto front of all samplers",
+    "on_sampler_front": "true if this evaluation is on the Pareto front of its own sampler",
     "depth": FRONT_COLUMNS["depth"],
     "depths": FRONT_COLUMNS["depths"],
     "widths": FRONT_COLUMNS["widths"],
@@ -71,7 +71,7 @@ TRIAL_COLUMNS: dict[str, str] = {
     "images": "search-validation images behind top1",
     "against": "where candidates are raced, digest of the network that this one lost against: its top1 and loss are estimates; else empty",
 }
-"""Columns of trials.csv, one row an evaluation, by search and oldest first, and their meaning; costs as in front.csv."""
+"""Columns of trials.csv, one row per evaluation, by search and oldest first, and their meaning; costs as in front.csv."""
 
 
 def cost_columns(costs: Iterable[CostInfo], columns: Iterable[str]) -> dict[str, CostInfo]:
@@ -111,7 +111,7 @@ def _measured(network: Network | Evaluation, search: SearchFindings) -> dict[str
 
 
 def front_csv(found: Findings) -> str:
-    """front.csv: one row a search and network that is reported of it."""
+    """front.csv: one row per search and reported network."""
     rows = (_front_row(network, search) for search in found.searches for network in search.networks)
     return _csv(rows, FRONT_COLUMNS, found)
 

@@ -15,7 +15,7 @@ _ROLE, _SHAPE = 26, 10
 
 
 def table(found: Findings) -> str:
-    """The networks of the front and the baselines of each search as aligned plain text, no line longer than `WIDTH`."""
+    """The networks of the Pareto front and the baselines of each search as aligned text, no line longer than `WIDTH`."""
     if not found.searches:
         return "This run has no search yet.\n"
     parts = []
@@ -57,7 +57,7 @@ def _networks(search: SearchFindings) -> list[str]:
         lines.append("No evaluated network may win: none is within the budget, with every objective known.")
     if search.overturned:
         count = plural(len(search.overturned), "network")
-        lines.append(f"Predicted to be within the budget, and not so when measured on the device: {count}.")
+        lines.append(f"Predicted to be within the budget, but outside of it when measured on the device: {count}.")
     return lines
 
 
@@ -101,9 +101,9 @@ def _notes(found: Findings) -> list[str]:
     if not counts:
         return ["search-val: top-1 on search-validation images with inherited weights; nothing is evaluated yet."]
     images = " or ".join(map(str, counts))
-    lines = [f"search-val: top-1 on {images} search-validation images with inherited weights; it chose the front."]
+    lines = [f"search-val: top-1 on {images} search-validation images with inherited weights; the search used it."]
     if any(search.inits for search in found.searches):
-        lines.append("scratch, inherited: mean test top-1 after retraining from that start (number of seeds).")
+        lines.append("scratch, inherited: mean test top-1 after retraining with that initialisation (number of seeds).")
     else:
         lines.append("scratch, inherited: test top-1 after retraining; nothing is retrained yet.")
     return lines

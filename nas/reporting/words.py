@@ -42,8 +42,8 @@ def listed(items: Iterable[str]) -> str:
 
 
 def spoken(role: str) -> str:
-    """A role as a reader says it: hand-designed, random best."""
-    return plain(role.replace("_", "-" if role.startswith("hand_") else " "))
+    """A role as a reader says it: Pareto front, hand-designed, random best."""
+    return "Pareto front" if role == "front" else plain(role.replace("_", "-" if role.startswith("hand_") else " "))
 
 
 _SAMPLERS = {

@@ -306,6 +306,6 @@ def open_run(config: Config, *, writes: bool = True) -> Run:
         what = "space.toml" if space.digest != identity["space_digest"] else "split.json"
         raise InputError(
             f"{store.path(what)} is not what the run was made with (its digest differs from run.json's), or this version reads it differently",
-            "the file as the run wrote it", "restore it, or start anew: run=runs/new",
+            "the file as the run wrote it", "restore it, or start again: run=runs/new",
         )  # fmt: skip
     return Run(store, config, space, split, device)

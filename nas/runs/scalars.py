@@ -5,7 +5,7 @@
     tensorboard/retrain/NAME/NETWORK/     the loss of a network that trains alone
     tensorboard/retrain/NAME/results/     what retrained.jsonl has, by the order of retraining
 
-They are a copy. Training and search write theirs anew from the records whenever a command begins, so that a resumed run neither repeats nor
+They are a copy. Training and search write theirs again from the records whenever a command begins, so that a resumed run neither repeats nor
 loses a step; the loss of retraining has no records, and resumes at its checkpoint, from which TensorBoard drops what came after it.
 """
 
@@ -41,7 +41,7 @@ class Scalars:
     Args:
         wanted: whether anything is written at all.
         name: of the folder below `tensorboard/`.
-        first: step up to which a resumed training has been kept: scalars up to it stay and later ones are dropped. 0 writes all of it anew.
+        first: step up to which a resumed training has been kept: scalars up to it stay and later ones are dropped. 0 writes all of it again.
     """
 
     def __init__(self, wanted: bool, store: RunStore, name: str, first: int = 0) -> None:

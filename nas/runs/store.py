@@ -197,7 +197,7 @@ class RunStore:
         except BlockingIOError:
             raise InputError(
                 f"{self.folder} is in use by another process",
-                "one process a run folder",
+                "one process per run folder",
                 "wait for it, or run=runs/new",
             ) from None
         for left in self.folder.rglob(".*.tmp"):

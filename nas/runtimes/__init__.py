@@ -139,7 +139,7 @@ def make_runtime(name: str, key: str = "runtime") -> Runtime:
     if not isinstance(runtime, Runtime):
         lacks = [method for method in ("name", "settled", "prepare", "versions") if not hasattr(runtime, method)]
         what = f"{name.rpartition('.')[2]} has no {' and no '.join(lacks)}"
-        raise InputError(f"{key}={name}: {what}", _CONTRACT, f"{key}=eager, or mend {name}")
+        raise InputError(f"{key}={name}: {what}", _CONTRACT, f"{key}=eager, or fix {name}")
     return runtime
 
 

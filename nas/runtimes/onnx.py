@@ -295,7 +295,7 @@ def _session(model: bytes, setting: Setting) -> Any:
     options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    # Its threads would go on looking for work, on the cores of whatever is timed next.
+    # Its threads would keep looking for work, on the cores of whatever is timed next.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     kind, number = _device(setting)
     provider = PROVIDERS[kind] if kind == "cpu" else (PROVIDERS[kind], {"device_id": number})

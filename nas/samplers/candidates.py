@@ -12,7 +12,7 @@ EVERY = 8192
 """Rows up to which a space is listed in full."""
 
 _DRAWN, _ROUNDS = 2048, 30
-"""Feasible rows that are looked for at first, and rounds of mending those that are not."""
+"""Feasible rows that are looked for at first, and rounds of repairing those that are not."""
 
 _CHILDREN, _GENERATIONS, _KEPT, _PARENTS = 500, 6, 1500, 150
 """Of the evolution: rows made per generation, generations, rows kept at last, and parents."""

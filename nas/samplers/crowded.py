@@ -26,7 +26,7 @@ class CrowdedNSGAIISampler(NSGAIISampler):
 
     Args:
         population_size: trials of a generation, and parents of the next.
-        mutation_prob: of each parameter, to be drawn anew; one over their number if left out.
+        mutation_prob: of each parameter, to be drawn again; one over their number if left out.
         crossover_prob: that a child has two parents.
         swapping_prob: of each parameter, to come from the second.
         seed: of everything that is drawn.
@@ -64,7 +64,7 @@ class CrowdedNSGAIISampler(NSGAIISampler):
         self._uniform.reseed_rng()
 
     def _child(self, study: Study, space: dict[str, BaseDistribution], parents: list[FrozenTrial]) -> dict[str, Any]:
-        """A child's parameters without those that mutate, which Optuna draws anew."""
+        """A child's parameters without those that mutate, which Optuna draws again."""
         mutation, crossover, swapping = self._probabilities
         numbers = tuple(parent.number for parent in parents)
         if self._ranked[0] != numbers:

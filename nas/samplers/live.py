@@ -64,7 +64,7 @@ class LiveStudies:
             self._written = None
             if not self._told:
                 self._told = True
-                say(f"{self.path} cannot be written now ({reason_of(error)}): the search goes on and writes it later")
+                say(f"{self.path} cannot be written now ({reason_of(error)}): the search continues and writes it later")
         now = self.clock()
         self.due = now + max(EVERY, (now - start) / SHARE)
         return done

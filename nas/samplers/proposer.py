@@ -99,7 +99,7 @@ class Proposer:
             raise InputError(
                 f"sampler {self.name} fails ({type(error).__name__}: {error})",
                 "an Optuna sampler of categorical parameters, with options that fit together",
-                "search.samplers=random, or mend the sampler",
+                "search.samplers=random, or fix the sampler",
             ) from error
         self._open[trial.number] = trial
         return trial.number, tuple(self._index[name][value] for name, value in params.items())

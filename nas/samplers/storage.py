@@ -1,6 +1,6 @@
 """study.db: a search's evaluations as Optuna studies in SQLite, for Optuna's own tools and its dashboard.
 
-It is written from the records of evaluations alone, which are the truth, and made anew wherever it says something else. One study
+It is written from the records of evaluations alone, and made again wherever it differs from them. One study
 for each search and sampler, with a completed trial for each evaluation, whose parameters are the choices that matter for the network
 that was evaluated. Constraints are written twice: as Optuna 5 reads them (`constraints:NAME`), and under the key `constraints`,
 which is the one that optuna-dashboard 0.21 reads. Where a search drops networks early, these are outside of a constraint of their own,
@@ -73,7 +73,7 @@ _Study = tuple[tuple[Objective, ...], list[FrozenTrial]]
 def write_studies(path: Path, space: SearchSpace, searches: Sequence[Search]) -> None:
     """Brings the studies "SEARCH/SAMPLER" of a file up to date with the records. Other studies in it are left alone.
 
-    Trials that are missing are appended; a study that says something else is replaced; a damaged file is made anew.
+    Trials that are missing are appended; a study that says something else is replaced; a damaged file is made again.
 
     Raises:
         OSError: the file cannot be written.
@@ -122,7 +122,7 @@ def _write(path: Path, studies: Mapping[str, _Study]) -> None:
 
 
 def _hurry(connection: sqlite3.Connection, _: object) -> None:
-    """Leaves it to the system when to write: the file is made anew when a power failure damages it."""
+    """Leaves it to the system when to write: the file is made again if a power failure damages it."""
     connection.execute("PRAGMA synchronous = OFF")
 
 

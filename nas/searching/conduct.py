@@ -1,4 +1,4 @@
-"""A search of a run, from its first evaluation to its last: what is checked, the baselines, the samplers, and how it ends."""
+"""A search of a run from its first evaluation to its last: checks, baselines, samplers, and the end."""
 
 import math
 import random
@@ -47,14 +47,14 @@ from search_spaces.textfiles import expanded
 
 
 def cost_infos() -> tuple[Mapping[str, str], ...]:
-    """Name, unit and meaning of every cost that is known now."""
+    """Name, unit and meaning of every registered cost."""
     return tuple({"name": c.name, "unit": c.unit, "about": c.about} for c in map(cost_named, cost_names()))
 
 
 def conduct(run: Run, executor: Executor) -> Search:
     """Begins or resumes the search that the configuration describes, and finishes it.
 
-    With `close=true` nothing is proposed any more: the search is finished with what it has.
+    With `close=true` nothing more is proposed: the search is finished with its present evaluations.
 
     Raises:
         InputError: an unknown cost, an infeasible budget, candidates that are raced under a limit that is measured here, other settings
@@ -64,12 +64,12 @@ def conduct(run: Run, executor: Executor) -> Search:
     begun = run.config.search.title in search_names(run.store)
     if begun:
         there = read_search(run.store, run.config.search.title)
-        if run.config.search.close:  # which would make nothing again that is damaged
+        if run.config.search.close:  # closing makes no damaged record again, so it refuses them
             there.evaluations()
             there.measurements()
         else:
             there.set_damage_aside("search")
-    with temporary_costs():  # files of measured values are of one search
+    with temporary_costs():  # costs from files belong to one search
         check_races(run.config.search, begun)
         if run.config.search.close:
             read_search(run.store, run.config.search.title)  # or the error that says which searches there are
@@ -89,7 +89,7 @@ def _conduct(run: Run, executor: Executor) -> Search:
     violations, source = violations_of(budget, sparse), space
     check_feasible(space, budget)
     if set(sparse) & measured_costs(settings):
-        # Only architectures are taken over here, which are the same however they were evaluated.
+        # Only architectures are reused here, which do not depend on the way of evaluation.
         others = evaluated_before(store, replace(settings, evaluation="exact"))
         known = (evaluation.architecture for evaluation in others.values())
         source = Listed(space, [*listed, *known], excess_of(violations))
@@ -102,7 +102,7 @@ def _conduct(run: Run, executor: Executor) -> Search:
             source.sample(random.Random(0), excess_of(violations))
         except OutsideBudget as error:
             raise refusal(space, budget, error.nearest, sparse) from None
-    # Everything that can fail, before the first file of a new search is written.
+    # Whatever can fail comes before the first file of a new search is written.
     constrained = tuple(dict.fromkeys((*budget.names, *sparse)))
     for proposer in proposers_of(run, constrained, source):
         proposer.probe()
@@ -122,8 +122,8 @@ def _conduct(run: Run, executor: Executor) -> Search:
 
 
 def largest_of(run: Run, space: SearchSpace, cost: Callable[[Architecture], float]) -> Architecture:
-    """The network of most cost, by coordinate ascent; under a budget of training the one of most cost within it, for the supernet was not
-    trained for larger ones.
+    """The most expensive network, by coordinate ascent. If the supernet was trained for a budget, the most expensive one within it, because
+    larger ones were not trained.
     """
     budget = budget_of(run.config.train)
     if not budget:
@@ -131,7 +131,7 @@ def largest_of(run: Run, space: SearchSpace, cost: Callable[[Architecture], floa
     excess = outside(limits_of(budget))
 
     def within(arch: Architecture) -> float:
-        """The cost; outside the budget a negative number, which grows towards it."""
+        """The cost within the budget; outside, minus the excess, so that the ascent moves towards the budget."""
         beyond = excess(arch)
         return cost(arch) if beyond <= 0 else -beyond
 
@@ -139,8 +139,8 @@ def largest_of(run: Run, space: SearchSpace, cost: Callable[[Architecture], floa
 
 
 def _finish(work: Searching, closed: bool) -> Search:
-    """Measures what may win on this device, if it is one of the search; evaluates the hand-designed network of the winner's cost; and
-    writes that the search has finished, and study.db.
+    """Measures possible winners if this device is one of the search, evaluates the hand-designed network at the winner's cost, writes that
+    the search has finished, and writes study.db.
     """
     run, search = work.run, work.search
     work.delivery.deliver(work.records)
@@ -153,7 +153,7 @@ def _finish(work: Searching, closed: bool) -> Search:
             f"nas search run={run.config.run} search={search.name}, or rm -r {run.store.path(search.folder)}, which discards it",
         )
     best, name = best_of(found, search.objectives), principal_cost(search.objectives)
-    if name not in cost_names() or name in measured_costs(search.settings):  # which next to no network has
+    if name not in cost_names() or name in measured_costs(search.settings):  # known for almost no network
         name = "macs"
     size = or_else(cost_named(name), math.inf)
     work.baseline("hand_designed", hand_designed(space_of(run), size, best.costs[name]))
@@ -170,10 +170,10 @@ def _finish(work: Searching, closed: bool) -> Search:
 
 
 def given_networks(settings: SearchConfig, space: SearchSpace) -> list[tuple[str, Architecture]]:
-    """The networks that the user gave, with their files.
+    """The networks given by the user, each with its file.
 
     Raises:
-        InputError: a file is not there or no architecture, or a network is not of the space.
+        InputError: a file is missing or not an architecture, or a network is not in the space.
     """
     found = []
     for name in settings.networks:
@@ -181,7 +181,7 @@ def given_networks(settings: SearchConfig, space: SearchSpace) -> list[tuple[str
         if not path.is_file():
             raise InputError(f"search.networks: {path} is no file", "arch.json files", f"search.networks=FOLDER/{ARCH}")
         arch = complete(read_architecture(path))
-        space.encode(arch)  # which says what does not fit
+        space.encode(arch)  # raises if the network is not in the space
         found.append((name, arch))
     return found
 

@@ -1,7 +1,7 @@
-"""The loop of a search: samplers propose, networks within the budget are scored, samplers are told. No torch, no optuna.
+"""The loop of a search: samplers propose, networks within the budget are scored, samplers get the scores. No torch, no optuna.
 
-It keeps no state but what follows from its arguments and from the scores: a search that starts again with the same arguments
-proposes the same networks, and `score` finds what it knows already. How and where networks are scored makes no difference.
+Its state follows from its arguments and the scores alone. So a search that starts again with the same arguments proposes the same
+networks, and `score` can look up what is known already. It makes no difference how and where networks are scored.
 """
 
 import random
@@ -15,14 +15,14 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import Excess, Genes
 
 ASKS = 20
-"""Proposals that a sampler may make per new network. After them one is drawn inside the budget."""
+"""Most proposals of a sampler per new network. After them, a network is drawn inside the budget."""
 
 DRAWS = 200
-"""Draws per new network, after which the sampler is exhausted: a small space runs out of members."""
+"""Most draws per new network. After them the sampler is exhausted, because a small space runs out of members."""
 
 
 class Asked(Protocol):
-    """What is needed of a sampler: see `nas.samplers.proposer.Proposer`."""
+    """The interface of a sampler that the loop needs; `nas.samplers.proposer.Proposer` implements it."""
 
     @property
     def name(self) -> str: ...
@@ -33,7 +33,7 @@ class Asked(Protocol):
 
 
 class Space(Protocol):
-    """What is needed of a space: see `search_spaces.space.SearchSpace`."""
+    """The interface of a space that the loop needs; `search_spaces.space.SearchSpace` implements it."""
 
     @cached_property
     def size(self) -> int: ...
@@ -47,7 +47,7 @@ class Proposal:
     """A network to be scored.
 
     Args:
-        trial: number among all proposals of its sampler, which counts those that are not scored too.
+        trial: number among all proposals of its sampler, including those that are not scored.
     """
 
     sampler: str
@@ -57,13 +57,13 @@ class Proposal:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of one sampler's proposals.
+    """Counts of the proposals of one sampler.
 
     Args:
-        wanted: different networks to be scored. scored: those that were.
-        asked: all proposals. infeasible: those over the budget. repeated: of networks proposed before.
-        drawn: inside the budget, because the sampler proposed nothing new.
-        exhausted: nothing new was found any more.
+        wanted: different networks to score. scored: different networks scored so far.
+        asked: all proposals. infeasible: those over the budget. repeated: those of networks proposed before.
+        drawn: networks drawn inside the budget because the sampler proposed nothing new.
+        exhausted: whether nothing new can be found any more.
     """
 
     sampler: str
@@ -82,7 +82,7 @@ class Tally:
 
 
 Violations = Callable[[Architecture], Mapping[str, float]]
-"""Per limited cost, at most 0 where the limit is kept; see `nas.goals.budget.Budget.violations`."""
+"""Gives a number per limited cost, at most 0 if the limit is kept; see `nas.goals.budget.Budget.violations`."""
 
 
 class _Member:
@@ -105,7 +105,7 @@ class _Member:
         self.starts = deque(starts)
 
     def propose(self, batch: int) -> None:
-        """Fills `pending` with so many different networks that the sampler has not been told, or with fewer and is exhausted."""
+        """Adds `batch` different networks without a score to `pending`. If there are fewer, the sampler is exhausted."""
         for _ in range(min(batch, self.space.size - len(self.told))):
             proposal = self._asked() or self._drawn()
             if proposal is None:
@@ -150,7 +150,7 @@ class _Member:
         return max(self.violations(arch).values(), default=-1.0)
 
     def tell(self, proposal: Proposal, values: Sequence[float]) -> None:
-        """The values of the objectives of a network that was pending."""
+        """Passes the values of the objectives of a pending network to the sampler."""
         self.proposer.tell(proposal.trial, values, self.violations(proposal.arch))
         self.told[proposal.arch.digest] = values
         del self.pending[proposal.arch.digest]
@@ -171,22 +171,22 @@ def run_search(
 ) -> tuple[Tally, ...]:
     """Lets samplers search side by side, with equal numbers of different networks inside the budget for each.
 
-    Every round, each sampler proposes `batch` networks; the proposals of all are scored by one call, in turn, so that a search
-    that is stopped has equal numbers of each. `evaluations` only says where to stop: up to there, a search of more evaluations
-    proposes the same.
+    In every round, each sampler proposes `batch` networks. One call scores the proposals of all samplers in turn, so that a stopped
+    search has equal numbers of each. `evaluations` only says where to stop: a search with more evaluations starts with the same
+    proposals.
 
     Args:
         space: used through `decode`, `encode`, `sample` and `size`.
-        proposers: one per sampler, of different names, just made.
+        proposers: one per sampler, newly made, with different names.
         evaluations: different networks per sampler; at most the size of the space.
         batch: networks that a sampler proposes before it is told a result.
-        seed: of what is drawn where a sampler proposes nothing new.
-        score: the values of the objectives of each proposal, in order. Two samplers may propose one network.
-        progress: called after each network that a sampler is told.
-        starts: by sampler, members that it proposes first, in order; different ones within the limits. They count as its evaluations.
+        seed: of the networks that are drawn if a sampler proposes nothing new.
+        score: gives the values of the objectives of each proposal, in order. Two samplers may propose the same network.
+        progress: called after each network whose values a sampler gets.
+        starts: by sampler, the networks that it proposes first, in order: different members within the limits. They count as evaluations.
 
     Returns:
-        what became of each sampler's proposals, in the order of `proposers`.
+        The counts of each sampler, in the order of `proposers`.
 
     Raises:
         OutsideBudget: no network inside the budget was found.

@@ -193,7 +193,7 @@ def _finite(arch: Architecture, accuracy: Accuracy) -> Accuracy:
     """
     if not math.isfinite(accuracy.loss):
         raise FloatingPointError(
-            f"network {arch.digest} has a loss that is not finite: train anew with a lower train.lr"
+            f"network {arch.digest} has a loss that is not finite: train again with a lower train.lr"
         )
     return accuracy
 

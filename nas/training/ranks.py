@@ -169,7 +169,7 @@ def started_group(
 
     Raises:
         InputError: a process was ended from outside, or cannot import the script of this one.
-        Exception: what `work` raised in another process, where this one could not go on for that reason.
+        Exception: what `work` raised in another process, where this one could not continue for that reason.
     """
     if size == 1:
         yield ALONE
@@ -288,7 +288,7 @@ class _Peers:
         return WORDS.ended_from_outside()
 
     def _hear(self, pipe: Any) -> bool:
-        """Takes what a process says. Returns whether it goes on."""
+        """Takes what a process says. Returns whether it continues."""
         try:
             what, value, text = pickle.loads(pipe.recv_bytes())
         except (EOFError, OSError):

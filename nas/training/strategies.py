@@ -71,7 +71,5 @@ def _class_of(path: str) -> type[Strategy]:
     elif not dataclasses.is_dataclass(getattr(found, "Options", None)):
         wrong = "has no Options, a nested frozen dataclass"
     if wrong:
-        raise InputError(
-            f"{KEY}={path}: {path.rpartition('.')[2]} {wrong}", contract, f"{KEY}=sandwich, or mend {path}"
-        )
+        raise InputError(f"{KEY}={path}: {path.rpartition('.')[2]} {wrong}", contract, f"{KEY}=sandwich, or fix {path}")
     return found

@@ -1,4 +1,4 @@
-"""What a network costs: named functions of an architecture, built in, registered by a plugin or read from a table.
+"""Costs of networks: named functions of an architecture, which are built in, registered by a plugin or read from a table.
 
     from search_spaces.costs import costs_of, register_cost
 
@@ -6,9 +6,9 @@
     def energy(arch):
         return 4e-9 * costs_of(arch, ["macs"])["macs"] + 2e-7 * costs_of(arch, ["activations"])["activations"]
 
-in a module that `plugins=` names makes `search.budget=energy_mj=3` and `search.objectives=top1,energy_mj` mean something. A cost that gives None is not known for that
-network. Built in are `params`, `macs`, `activations` and `memory`. table.py reads costs that were measured elsewhere from a CSV file, and
-latency.py predicts the latency of a network on a device from a profile of that device.
+Put this into a module that `plugins=` names; `search.budget=energy_mj=3` and `search.objectives=top1,energy_mj` then use the cost. None
+means that the cost of a network is not known. Built in are `params`, `macs`, `activations` and `memory`. table.py reads costs that were
+measured elsewhere from a CSV file, and latency.py predicts the latency of a network on a device from a profile of that device.
 
 Standard library only: the modules of the built-in costs, which need torch, are imported when one of them is first counted.
 """
@@ -25,7 +25,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError, unknown
 
 CostFunction = Callable[[Architecture], float | None]
-"""What a network costs; None where that is not known."""
+"""The cost of a network; None if it is not known."""
 
 if TYPE_CHECKING:  # units need torch
     from search_spaces.units import Unit
@@ -41,22 +41,22 @@ BUILT_IN = {
 """The module that registers each built-in cost."""
 
 RESERVED = ("top1", "loss", "none", "digest", "architecture")
-"""Names that mean something else where costs are named: objectives that are measured, no budget, and columns of tables."""
+"""Names that no cost can have, because they mean something else: measured objectives, no budget, and columns of tables."""
 
 
 LARGEST = 1e30
-"""Of the values of a cost: far beyond use, and safe to compute with."""
+"""The largest value of a cost: far beyond real values, and safe to compute with."""
 
 
 @dataclass(frozen=True)
 class Additive:
-    """How a cost adds up over the units of a network (`search_spaces.units`): base + the sum of `of_unit`, or 0 where that is below 0.
+    """How a cost adds up over the units of a network (`search_spaces.units`): base + the sum of `of_unit`, or 0 if that is negative.
 
-    What adds up can be looked up for many networks at once, bounded, and sampled within limits.
+    Such a cost can be looked up for many networks at once, bounded, and sampled within limits.
 
     Args:
-        of_unit: what one unit adds, at least 0; None where that is not known.
-        base: what every network costs beside its units; may be below 0.
+        of_unit: what one unit adds, at least 0; None if it is not known.
+        base: what every network costs besides its units; may be negative.
     """
 
     of_unit: "Callable[[Unit], float | None]"
@@ -70,10 +70,10 @@ class Cost:
     Args:
         name: as budgets and objectives call it: see `is_cost_name`.
         unit: such as "MACs" or "ms"; empty for none.
-        about: what it is, in a few words.
+        about: its meaning in a few words.
         of: the function.
         origin: who registered it: a module's function, or a table's file.
-        additive: how it adds up over units; None where it does not.
+        additive: how it adds up over units; None if it does not.
     """
 
     name: str
@@ -84,22 +84,22 @@ class Cost:
     additive: Additive | None = None
 
     def __call__(self, arch: Architecture) -> float | None:
-        """What a complete architecture costs, or None where that is not known.
+        """The cost of a complete architecture, or None if it is not known.
 
         Raises:
-            InputError: the function fails, or gives something that is no finite number from 0 up.
+            InputError: the function fails, or its result is not a finite number from 0 up.
         """
         try:
             found = self.of(arch)
         except (InputError, MemoryError):
             raise
-        except Exception as error:  # whatever the author's code raises
-            if self.name in BUILT_IN:  # an operator of unknown cost
+        except Exception as error:  # the author's code may raise anything
+            if self.name in BUILT_IN:  # such as an operator of unknown cost
                 raise
             raise InputError(
                 f"cost {self.name} ({self.origin}) fails on network {arch.digest} ({type(error).__name__}: {error})",
                 "a function of any architecture of the space, which gives a number or None",
-                f"mend {self.origin}",
+                f"fix {self.origin}",
             ) from error
         if found is None:
             return None
@@ -108,7 +108,7 @@ class Cost:
         raise InputError(
             f"cost {self.name} ({self.origin}) of network {arch.digest} is {found!r}",
             f"a number from 0 to {LARGEST:.0e}, or None where it is not known",
-            f"mend {self.origin}",
+            f"fix {self.origin}",
         )
 
 
@@ -138,7 +138,7 @@ _DEVICE = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
 def is_cost_name(name: str) -> bool:
-    """Whether a cost can be called so: a lower-case identifier, or one with the name of a device behind it, as in latency_ms@pi5.
+    """Whether this can be the name of a cost: a lower-case identifier, perhaps followed by the name of a device, as in latency_ms@pi5.
 
     The name of a device has lower-case letters, digits and _ . - and begins with a letter or digit.
     """
@@ -149,7 +149,7 @@ def is_cost_name(name: str) -> bool:
 def check_name(name: str, origin: str) -> None:
     """
     Args:
-        origin: who wants to register the name; the same may do so again, as a module does that is imported anew.
+        origin: who registers the name. The same origin may do so again, as happens when a module is imported again.
 
     Raises:
         TypeError: no cost can be registered by this name; the message says why.
@@ -175,7 +175,7 @@ def add_cost(cost: Cost) -> None:
 
 @contextmanager
 def temporary_costs() -> Iterator[None]:
-    """What is registered inside, but for built-in costs, is forgotten behind; for tests."""
+    """Costs that are registered inside, except built-in ones, are removed afterwards."""
     before = dict(_COSTS)
     try:
         yield

@@ -297,7 +297,7 @@ def activations(arch: Architecture) -> int:
 
 
 def whole(network: Network, resolution: int) -> int:
-    """The same, found anew on a network that exists, in one forward pass of the whole; slow, for checks."""
+    """The same, recomputed on a network that exists, in one forward pass of the whole; slow, for checks."""
     module = copy.deepcopy(network).to("meta").eval()
     return held(module, meta(1, network.arch.in_channels, resolution, resolution))
 

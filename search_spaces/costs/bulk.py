@@ -4,9 +4,8 @@
     costs.costs(genes)["macs"]          # (n, genes) -> (n,)
     costs.one(space.encode(arch))       # {"params": ..., "macs": ...}
 
-What a unit costs depends on its parts, its width and the size of its map. The tables of
-`search_spaces.costs.node_tables` are filled where they are read, so that a large space costs what is asked of it; `count_all` fills all
-of them.
+The cost of a unit depends on its parts, its width and the size of its map. The tables of `search_spaces.costs.node_tables` are filled
+when they are read, so that only the needed units of a large space are counted. `count_all` fills all of them.
 """
 
 import math

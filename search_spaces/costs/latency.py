@@ -13,7 +13,7 @@ A profile is a JSON file with one line per unit and per network:
     space        name, digest and sizes of the space, and which of its units were measured (all, networks or none)
     setting      runtime, device, threads, batch, dtype and layout
     fingerprint  what the times hold for: processor or GPU, versions, allocator and the setting
-    noisy        whether the machine was too noisy, and the times were asked for nevertheless
+    noisy        whether the machine was too noisy, but was measured anyway
     model        form (its name), base in ms, and weights by quantity ("ms", "ms.ffn" for one kind of unit, or "units.ffn.mlp" for those of one part)
     errors       of the model on networks that it was not fitted on, and of a model of MACs alone
     networks     digest, role (calibration, held_out or given), ms (mean of the medians of two passes), low and high (which contain their 95 %
@@ -52,7 +52,7 @@ class DeviceModel:
     Args:
         device: its name in the names of costs.
         times: milliseconds of units.
-        base: milliseconds that every network takes beside its units; may be below 0.
+        base: milliseconds that every network takes besides its units; may be negative.
         weights: milliseconds per quantity of a unit, by the quantity ("ms"), by quantity and kind of unit ("ms.ffn"), or by these and the name of
             the unit's part ("units.ffn.mlp").
         form: what the model is called.
@@ -73,7 +73,7 @@ class DeviceModel:
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
-        """What the times hold for; empty where the profile does not say."""
+        """The machine and setting that the times hold for; empty if the profile does not say."""
         return self.about.get("fingerprint", {})
 
     @property

@@ -1,7 +1,7 @@
 """The cost `memory`: bytes that one forward pass of one image needs at its peak in float32.
 
-Weights and buffers are there throughout the pass. On top of them come the feature maps that are held at once, which activations.py
-finds. Not counted is what lies outside the network: Python, the libraries, and workspaces inside operators.
+It is the sum of weights and buffers, which are there throughout the pass, and the feature maps that are held at once, which
+activations.py finds. Memory outside the network is not counted: Python, the libraries, and workspaces inside operators.
 """
 
 from functools import lru_cache

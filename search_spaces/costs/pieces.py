@@ -120,7 +120,7 @@ def cost(arch: Architecture) -> ParamsAndMacs:
 
 
 def count(network: Network, resolution: int) -> ParamsAndMacs:
-    """The same, counted anew on a network that exists, in one forward pass of the whole; slow, for checks."""
+    """The same, counted again on a network that exists, in one forward pass of the whole; slow, for checks."""
     meta = copy.deepcopy(network).to("meta").eval()
     result = _count(meta, 1, network.arch.in_channels, resolution, resolution)
     return ParamsAndMacs(result.params, result.macs)

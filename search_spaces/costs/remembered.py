@@ -1,7 +1,7 @@
 """Counts of parts on disk: what one process counts, the next one reads.
 
 A count belongs to the source code that made it. Its file is named by a hash of this package's source and of torch's version, so a part
-that is changed is counted anew. Parts of other packages, and parts that are made of them, are counted by every process: what their
+that is changed is counted again. Parts of other packages, and parts that are made of them, are counted by every process: what their
 counts depend on, such as modules that they import, data files or installed libraries, cannot be known here.
 
 Files lie in `hybrid-mixer-nas` in the user's cache folder (`XDG_CACHE_HOME`, or `~/.cache`). The environment variable

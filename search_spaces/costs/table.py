@@ -9,7 +9,7 @@ One header row, then one row for each measured network:
 
 - `digest`: the first 12 hexadecimal digits of the architecture's digest, as in front.csv.
 - `architecture`, which may be left out: the JSON text of the network's arch.json, or an empty cell.
-- every other column is a cost, called as its header says in lower case, with its unit in brackets behind it if it has one. A value is
+- every other column is a cost. Its name is the header in lower case, perhaps followed by a unit in brackets. A value is
   a finite number above 0; an empty cell is not measured. Several rows of one digest give the median of their values.
 
 A cost is known for the networks of its column, and not known for all others. UTF-8, commas; quotes as spreadsheets write them.
@@ -132,7 +132,7 @@ class Table:
             header = next((row for row in reader if any(cell.strip() for cell in row)), None)
             if header is None:
                 raise InputError(
-                    f"{path} is empty", f"a header and one row a network: {_EXAMPLE}", f"write {_EXAMPLE} first"
+                    f"{path} is empty", f"a header and one row per network: {_EXAMPLE}", f"write {_EXAMPLE} first"
                 )
             columns = self._columns(header, reader.line_num)
             before = reader.line_num
@@ -143,7 +143,7 @@ class Table:
         except csv.Error as error:
             where = f"{path}, line {reader.line_num}"
             raise InputError(
-                f"{where} is not CSV ({error})", "commas, and quotes around cells that have them", f"mend {where}"
+                f"{where} is not CSV ({error})", "commas, and quotes around cells that have them", f"fix {where}"
             ) from None
         if not any(self.values.values()):
             raise InputError(
@@ -192,7 +192,7 @@ class Table:
             raise InputError(
                 f"{where}: digest is {_short(cells['digest'])}",
                 allowed,
-                f"mend {where} (a spreadsheet's text format keeps digits)",
+                f"fix {where} (a spreadsheet's text format keeps digits)",
             )
         if cells.get("architecture"):
             try:

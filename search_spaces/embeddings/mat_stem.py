@@ -27,7 +27,7 @@ class MATStem(Embedding):
 
     @classmethod
     def unmoved(cls, options: Options) -> dict[str, str]:
-        return {"conv?.bias": "the batch norm behind it takes the mean away"}
+        return {"conv?.bias": "the next batch norm removes the mean"}
 
     def __init__(self, in_dim: int, dim: int, options: Options) -> None:
         super().__init__(in_dim, dim, options)

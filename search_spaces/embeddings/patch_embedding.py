@@ -50,7 +50,7 @@ class PatchEmbedding(Embedding):
 
     @classmethod
     def unmoved(cls, options: Options) -> dict[str, str]:
-        return {"conv.bias": "the batch norm behind it takes the mean away"} if options.norm == "batch_norm" else {}
+        return {"conv.bias": "the next batch norm removes the mean"} if options.norm == "batch_norm" else {}
 
     def __init__(self, in_dim: int, dim: int, options: Options) -> None:
         super().__init__(in_dim, dim, options)

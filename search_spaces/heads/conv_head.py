@@ -35,9 +35,9 @@ class ConvHead(Head):
 
     @classmethod
     def unmoved(cls, options: Options) -> dict[str, str]:
-        found = {"conv.bias": "the batch norm behind it takes the mean away"}
+        found = {"conv.bias": "the next batch norm removes the mean"}
         if options.norm != "none":
-            found["norm.bias"] = "the batch norm behind the convolution behind it takes the mean away"
+            found["norm.bias"] = "the batch norm after the next convolution removes the mean"
         return found
 
     def __init__(self, dim: int, num_classes: int, options: Options) -> None:

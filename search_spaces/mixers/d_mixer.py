@@ -293,8 +293,8 @@ class DMixer(TokenMixer):
         return {
             "osra.key.bias": same_scores,
             "window.key.bias": same_scores,
-            "ste.expand.bias": "the batch norm behind it takes the mean away",
-            "ste.norm2.bias": "the batch norm behind the convolution behind it takes the mean away",
+            "ste.expand.bias": "the next batch norm removes the mean",
+            "ste.norm2.bias": "the batch norm after the next convolution removes the mean",
         }
 
     @classmethod

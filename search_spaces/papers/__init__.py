@@ -1,4 +1,4 @@
-"""The papers' networks: each family a table like the one in its paper, each network an architecture.
+"""The papers' networks. Each family is a table like the one in its paper, and each network an architecture.
 
     from search_spaces.papers import paper_network, paper_networks
     build(paper_network("transxnet_tiny").arch)
@@ -17,7 +17,7 @@ from search_spaces.architecture import Architecture, Block, Part, Stage
 from search_spaces.errors import unknown
 
 IMAGE = {"in_channels": 3, "num_classes": 1000, "resolution": 224}
-"""What the published counts are counted at."""
+"""The image size and classes of the published counts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,18 +42,18 @@ class PaperNetwork:
     """A network as a paper publishes it.
 
     Args:
-        name: as `timm.create_model` takes it; a row of an ablation is named FAMILY_TABLE_ROW.
+        name: as for `timm.create_model`; a row of an ablation is named FAMILY_TABLE_ROW.
         family: of the paper's networks, and the name of the search space that has them.
         arch: not completed; `search_spaces.complete` writes its options out.
-        source: where the paper has it.
-        params, macs: as printed, in millions and in 10^9; None where nothing (legible) is printed.
+        source: where it is in the paper.
+        params, macs: as printed, in millions and in 10^9; None if nothing (legible) is printed.
         top1: ImageNet-1K, in per cent, as printed.
         rule: the counter behind the printed MACs, a name in `costs.published.RULES`.
-        uncomputed: MACs that the paper's network spends on what nothing reads, and ours does not compute.
-        drop_path: rate of stochastic depth in training; 0 where none is printed.
-        note: why a count departs from the printed one, or what the paper leaves open.
-        ablation: whether it is a row of an ablation and no network to use.
-        downstream: what the paper prints of it as a backbone, where that is compared with our count.
+        uncomputed: MACs of results in the paper's network that nothing reads; our network does not compute them.
+        drop_path: rate of stochastic depth in training; 0 if none is printed.
+        note: why a count differs from the printed one, or what the paper leaves open.
+        ablation: whether it is a row of an ablation rather than a network for use.
+        downstream: printed figures of it as a backbone that are compared with our count.
     """
 
     name: str
@@ -97,10 +97,10 @@ def paper_network(name: str) -> PaperNetwork:
 
 
 def stage(width: int, embedding: Part, depth: int, block: Block, position_bias: Part | None = None) -> Stage:
-    """`depth` equal blocks behind an embedding."""
+    """An embedding and `depth` equal blocks."""
     return Stage(width=width, embedding=embedding, blocks=(block,) * depth, position_bias=position_bias)
 
 
 def architecture(stages: Iterable[Stage], head: Part) -> Architecture:
-    """For ImageNet at 224 x 224."""
+    """An architecture for ImageNet at 224 x 224."""
     return Architecture(**IMAGE, stages=tuple(stages), head=head)

@@ -9,14 +9,14 @@ A space is a readable TOML file:
     resolution = 16
     head = { part = "linear_head" }
 
-    [block]                         # what every stage offers, unless it says otherwise
+    [block]                         # choices of every stage that does not list its own
     position = [{ part = "none" }]
     norm = [{ part = "layer_norm" }]
     mixer = [{ part = "depthwise_conv", kernel_size = [3, 5] }, { part = "global_attention", head_dim = 8 }]
     ffn = [{ part = "mlp", ratio = [2, 4] }]
     scale = [{ part = "none" }]
 
-    # position_bias = [{ part = "none" }, ...], a key of a stage, offers what its attention blocks share; left out it is none.
+    # position_bias = [{ part = "none" }, ...], a key of a stage: a bias that its attention blocks share; the default is none
 
     [[stages]]
     width = [16, 32]
@@ -25,14 +25,14 @@ A space is a readable TOML file:
     per_stage = ["ffn"]             # chosen once for all blocks of the stage
 
 A list is always a list of choices; a value that is itself a list is written inside one (`scales = [[3], [1, 3]]`). Training takes the
-last value of a list as the largest, so numbers ascend, false stands before true, and shorter lists stand before longer ones. Words
-stand in any order, and so do options of which the part says so (`PartModule.unordered`), such as `sr_ratio`.
+last value of a list as the largest. So numbers ascend, false comes before true, and shorter lists come before longer ones. Words may have
+any order, and so may the options that a part declares as `PartModule.unordered`, such as `sr_ratio`.
 `per_stage` names a slot ("mixer") or one option of one part ("mixer.d_mixer.attention_ratio"). `per_network`, a key beside `head`,
-names the same to choose it once for all stages that offer it.
+names slots or options that are chosen once for all stages that have them.
 
-Standard library only. Every choice with more than one value is a gene; an architecture is encoded as one index per gene, 0 where
-the gene does not matter (a block beyond the depth, an option of a part that was not chosen, an option without effect). A checked
-space knows the rules of its parts, and all its members are canonical: one function is one member (`search_spaces.canonical`).
+Standard library only. A gene is a choice with more than one value. An architecture is encoded as one index per gene, which is 0 if the
+gene has no effect (a block beyond the depth, an option of a part that was not chosen, an option without effect). A checked space knows
+the rules of its parts, and all its members are canonical: each function is one member (`search_spaces.canonical`).
 """
 
 from search_spaces.choices import NO_BIAS, Buildable, Gene, PartChoice, Place, Rules, Slot, StageSpace, members

@@ -19,21 +19,21 @@ from search_spaces.space.grammar import parsed, per_network
 def check_ties(space: "Description") -> None:
     """
     Raises:
-        InputError: stages share a choice of which they offer different values, defaults included.
+        InputError: stages share a choice but offer different values for it, including defaults.
     """
     per_network(list(space.per_network), f"space {space.name}: per_network", list(space.stages))
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a space offers, as its file says it; `SearchSpace` is the whole.
+    """The choices of a space, as written in its file. `SearchSpace` adds everything else.
 
     Args:
-        name, about: what to call it, and what it is for.
+        name, about: its name and its purpose.
         in_channels, num_classes, resolution: of every member; see `bind`.
         stages, head: the choices.
-        per_network: the choices that all stages share which have them.
-        rules: of the parts; without them different choices are different members.
+        per_network: choices that are made once for all stages that have them.
+        rules: of the parts. Without them, different choices are different members.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Description:
         try:
             data = tomllib.loads(text)
         except ValueError as error:  # no TOML, or a number of thousands of digits
-            raise InputError(f"{where} is not TOML: {error}", "a TOML file", f"mend {where}") from None
+            raise InputError(f"{where} is not TOML: {error}", "a TOML file", f"fix {where}") from None
         return cls.from_dict(data, where)
 
     @classmethod
@@ -109,7 +109,7 @@ class Description:
         return not {choice.partition(".")[0], choice}.isdisjoint(self.per_network)
 
     def place(self, stage: int, slot: str, block: int = -1) -> Place:
-        """Where a part is chosen: a slot of a block, or the embedding or position bias of a stage, or behind the stages the head."""
+        """Where a part is chosen: a slot of a block, the embedding or position bias of a stage, or, after the stages, the head."""
         found = self._places.get((stage, slot, block))
         if found is None:
             found = self._places[stage, slot, block] = self._place(stage, slot, block)

@@ -38,7 +38,7 @@ def _same_block(position: Part, norm: Part, mixer: Part, ffn: Part, scale: Part)
 
 
 Pick = Callable[[str], int]
-"""The index that is chosen of the values of a choice, by its name; not called where there is one value."""
+"""Gives the chosen index for the name of a choice; not called if there is only one value."""
 
 
 def _choose(pick: Pick, name: str, values: tuple[Any, ...]) -> Any:
@@ -90,7 +90,7 @@ class Encoded(Description):
         return {gene.name: index for index, gene in enumerate(self.genes)}
 
     def decode(self, genes: Genes) -> Architecture:
-        """The architecture of one index per gene; genes that do not matter are ignored.
+        """The architecture of one index per gene. Genes without effect are ignored.
 
         Raises:
             ValueError: the wrong number of genes, or an index out of range.
@@ -137,12 +137,12 @@ class Encoded(Description):
 
     @cached_property
     def functions(self) -> Functions | None:
-        """Which choices are one function; None where different choices always are different ones."""
+        """Tells which choices are the same function; None if different choices are always different functions."""
         found = None if self.rules is None else Functions(self, self.rules)
         return found if found is not None and found.merge else None
 
     def active(self, genes: Genes) -> tuple[int, ...]:
-        """Positions of the genes that matter, ascending: another choice of one of them, all else as it is, is another function."""
+        """Ascending positions of the genes that have an effect: changing one of them alone gives another function."""
         if self.functions is not None:
             return self.functions.active(genes)
         used = set()
@@ -155,8 +155,8 @@ class Encoded(Description):
         return tuple(sorted(used))
 
     def encode(self, arch: Architecture) -> Genes:
-        """One index per gene, 0 for genes that do not matter. `decode(encode(a)) == a` for canonical architectures; of others it gives the
-        canonical one, which is the same function.
+        """One index per gene, 0 for genes without effect. `decode(encode(a)) == a` for canonical architectures; for others it
+        gives the canonical architecture of the same function.
 
         Raises:
             InputError: `arch` is not a member; the message names the first choice that does not fit.
@@ -188,10 +188,10 @@ class Encoded(Description):
     def chosen(
         self, arch: Architecture, size: Callable[[str, int, tuple[int, ...]], None]
     ) -> Iterator[tuple[Place, Part]]:
-        """Every place of an architecture of as many stages, and its part, in the order of the forward pass.
+        """Every place of an architecture with this number of stages, and its part, in the order of the forward pass.
 
         Args:
-            size: is told the name, value and choices of each width and depth, before the places behind it.
+            size: called with the name, value and choices of each width and depth, before the places that follow.
         """
         for s, (stage, space) in enumerate(zip(arch.stages, self.stages, strict=True)):
             size(f"s{s}.width", stage.width, space.width)
@@ -220,7 +220,7 @@ class Encoded(Description):
     def check_part(self, place: Place, part: Part) -> None:
         """
         Raises:
-            InputError: the space does not offer this part there, or not with these options, whatever their values are.
+            InputError: the space does not offer this part there, or not with these options.
         """
         self.check_choice(place.name, part.name, place.parts)
         known, given = place.options[part.name], part.values()
@@ -234,7 +234,7 @@ class Encoded(Description):
             )  # fmt: skip
 
     def broken_tie(self, name: str) -> InputError:
-        """The error of a gene that would need two values at once."""
+        """The error for a gene that would need two values at once."""
         scope = "network" if self.genes[self.positions[name]].stage is None else "stage"
         return InputError(
             f"{name} differs between blocks, but space {self.name} chooses it per {scope}",

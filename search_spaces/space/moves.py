@@ -13,13 +13,13 @@ Cost = Callable[[Architecture], float]
 """What a member costs."""
 
 Excess = Callable[[Architecture], float]
-"""How far a member is above a budget, whatever that bounds; it is within when this is 0 or less."""
+"""How far a member exceeds a budget, on any costs. 0 or less means that it is within the budget."""
 
 REJECTIONS = 50
-"""Draws before a sample is repaired into its budget instead."""
+"""Draws that are tried before a sample is repaired into its budget instead."""
 
 RESTARTS = 1
-"""Further descents where the first one finds nothing within a budget."""
+"""Further descents if the first one finds nothing within a budget."""
 
 
 class SearchSpace(Encoded):
@@ -45,7 +45,7 @@ class SearchSpace(Encoded):
     def mutate(
         self, arch: Architecture, rng: random.Random, rate: float = 0.1, excess: Excess | None = None
     ) -> Architecture:
-        """A member that differs from `arch` in at least one choice, each gene that matters redrawn with probability `rate`.
+        """A member that differs from `arch` in at least one choice, with each gene that has an effect redrawn with probability `rate`.
 
         Within a budget the result is repaired and may equal `arch`.
 
@@ -69,7 +69,7 @@ class SearchSpace(Encoded):
         return self._within(tuple(genes), rng, excess)
 
     def _changes(self, genes: Genes, position: int, index: int) -> bool:
-        """Whether another choice of one gene is another function."""
+        """Whether another choice of one gene gives another function."""
         return self.decode((*genes[:position], index, *genes[position + 1 :])) != self.decode(genes)
 
     def crossover(
@@ -89,7 +89,7 @@ class SearchSpace(Encoded):
         return arch if excess is None else self.repair(arch, rng, excess)
 
     def repair(self, arch: Architecture, rng: random.Random, excess: Excess) -> Architecture:
-        """`arch` if it is within the budget, else a member near it that is.
+        """`arch` if it is within the budget, else a member near it that is within the budget.
 
         One gene at a time, in random order, steps to its choice with the next smaller excess until the budget holds; bounded by the
         total number of choices, after which the nearest member is taken.
@@ -124,8 +124,8 @@ class SearchSpace(Encoded):
         return nearest
 
     def nearest(self, excess: Excess) -> Architecture:
-        """The member of least excess that coordinate descent finds, from the first choice everywhere and, where that ends above the
-        budget, from `RESTARTS` others; the first one within the budget, where there is one.
+        """The member of least excess that coordinate descent finds, from the first choice everywhere and, if that ends above the
+        budget, from `RESTARTS` random starts; the first one within the budget, if there is one.
         """
         return self._nearest(excess, 0)
 
@@ -165,7 +165,7 @@ class SearchSpace(Encoded):
             return known[key]
 
         def settled(genes: Genes, before: frozenset[int]) -> tuple[float, Genes]:
-            """`genes` with a good choice for each gene that matters and did not before, and its value."""
+            """`genes` with a good choice for each gene that newly has an effect, and the value."""
             now, done = value(genes), set(before)
             while fresh := [position for position in near.active(genes) if position not in done]:
                 position = fresh[0]

@@ -1,4 +1,4 @@
-"""The sandwich rule with in-place distillation (BigNAS, arXiv:2003.11142), and operators dealt out fairly: see `supernet.sampling`."""
+"""The sandwich rule with in-place distillation (BigNAS, arXiv:2003.11142), and strict operator fairness: see `supernet.sampling`."""
 
 from dataclasses import dataclass
 
@@ -22,8 +22,8 @@ class Sandwich(Strategy):
     class Options:
         """
         Args:
-            random_paths: sub-networks drawn per step beside the largest and the smallest.
-            distill: share of the soft loss for all but the largest, from 0 to 1, reached linearly by half of the run.
+            random_paths: random sub-networks per step, besides the largest and the smallest.
+            distill: weight of the distillation loss for all but the largest, from 0 to 1; it rises linearly over the first half of the run.
             largest_only_epochs: epochs at the start that train the largest sub-network alone.
         """
 
@@ -48,7 +48,7 @@ class Sandwich(Strategy):
         return 2 + self.options.random_paths
 
     def draw(self, moment: Moment) -> list[Architecture]:
-        """The largest sizes, which are the teacher, then the smallest, then random ones."""
+        """The sub-network of largest sizes, which is the teacher, then the smallest, then random ones."""
         archs = sandwich(self.space, self.random(moment), self.options.random_paths, self.fit)
         alone = round(self.options.largest_only_epochs * moment.per_epoch)
         return archs[:1] if moment.step < alone else archs

@@ -13,10 +13,10 @@ from supernet.supernet import Supernet
 
 
 class SinglePath(Strategy):
-    """One sub-network a step, drawn gene by gene and uniformly, learns from labels.
+    """Each step trains one sub-network, whose genes are drawn uniformly, on labels.
 
-    Within limits a network that was drawn outside of them is replaced by one at random on the way to the smallest sizes with the same
-    operators (`supernet.fitting`).
+    If it is outside the limits, it is replaced by a random network between the smallest sizes and the drawn ones, with the same operators
+    (`supernet.fitting`).
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)

@@ -81,7 +81,7 @@ class Memory:
     """A watcher that keeps what it is told.
 
     Args:
-        state: from which the training resumes; None to start anew.
+        state: from which the training resumes; None to start from the beginning.
         stop: step behind whose checkpoint the training ends as if it were killed; 0 for none.
     """
 

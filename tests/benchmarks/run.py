@@ -120,7 +120,7 @@ def cost_lookup(networks: int) -> list[str]:
             blocks.append(timed(lambda arch=arch: pieces.cost(arch)))
             known.append(statistics.median(timed(lambda arch=arch: pieces.cost(arch)) for _ in range(5)))
         seconds = statistics.median(reference)
-        rows.append(f"  {name:10} fvcore {seconds * 1e3:.1f} ms a network, MACs equal: {equal}")
+        rows.append(f"  {name:10} fvcore {seconds * 1e3:.1f} ms per network, MACs equal: {equal}")
         for label, times, target in (
             ("blocks known", known, ">= 10,000"),
             ("blocks new, their parts known", blocks, ">= 100"),

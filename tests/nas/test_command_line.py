@@ -271,9 +271,9 @@ def test_an_unknown_verb(place: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "names", "offers"),
     [
-        ("epochs = = 3", "config file bad.toml is not TOML", "mend bad.toml"),
-        (f"seed = {'1' * 5000}", "config file bad.toml is not TOML: Exceeds the limit", "mend bad.toml"),
-        (b"\xff\xfe\x00", "config file bad.toml is not TOML", "mend bad.toml"),
+        ("epochs = = 3", "config file bad.toml is not TOML", "fix bad.toml"),
+        (f"seed = {'1' * 5000}", "config file bad.toml is not TOML: Exceeds the limit", "fix bad.toml"),
+        (b"\xff\xfe\x00", "config file bad.toml is not TOML", "fix bad.toml"),
         ("sed = 3", "config file bad.toml: unknown key 'sed'", "seed=VALUE"),
         ("[tran]\nepochs = 3", "config file bad.toml: unknown key 'tran'", "[train]"),
         ("[train]\nepoch = 3", "config file bad.toml: unknown key 'train.epoch'", "train.epochs=VALUE"),
@@ -347,7 +347,7 @@ def tiny(old: str, new: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "names", "offers", "mended"),
+    ("old", "new", "names", "offers", "fixed"),
     [
         ("depthwise_conv", "depthwise_con", ["token mixer 'depthwise_con'"], 'part = "depthwise_conv"', "depthwise_conv"),
         ('"mlp"', '"mpl"', ["channel mixer 'mpl'"], 'part = "mlp"', '"mlp"'),
@@ -364,7 +364,7 @@ def tiny(old: str, new: str) -> str:
         ("width = [16, 32]", f"width = [16, {10**400}]", ["stage 0.width is [16, 1000000"], "width = [16]", "width = [16]"),
         ("kernel_size = [3, 5]", f"kernel_size = [3, {10**30 + 1}]", ["stages.0.blocks", "depthwise_conv cannot be built"], "smaller options of depthwise_conv", "kernel_size = 3"),
         ("ratio = [1, 2]", f"ratio = [1, {10**400}]", ["mlp.ratio"], "ratio = 4.0", "ratio = 4.0"),
-        ("ratio = [1, 2]", f"ratio = [1, 1{'0' * 5000}]", ["bad.toml is not TOML: Exceeds the limit"], "mend bad.toml", "ratio = 1"),
+        ("ratio = [1, 2]", f"ratio = [1, 1{'0' * 5000}]", ["bad.toml is not TOML: Exceeds the limit"], "fix bad.toml", "ratio = 1"),
         ("depth = ", "dept = ", ["key in bad.toml: stage 0: 'dept'"], "depth = ...", "depth = "),
         ("about = ", "abuot = ", ["key in bad.toml: 'abuot'"], "about = ...", "about = "),
         ('norm = [{ part = "layer_norm" }]', "", ["lacks norm"], "norm = ...", 'norm = [{ part = "layer_norm" }]'),
@@ -374,19 +374,19 @@ def tiny(old: str, new: str) -> str:
         ('per_stage = ["ffn"]', 'per_stage = ["fnn"]', ["per_stage: 'fnn'"], 'per_stage = ["ffn"]', 'per_stage = ["ffn"]'),
         ('per_stage = ["ffn"]', 'per_stage = "ffn"', ["per_stage is 'ffn'"], 'per_stage = ["ffn"]', 'per_stage = ["ffn"]'),
         ('per_stage = ["ffn"]', "per_stage = 3", ["per_stage is 3"], 'per_stage = ["ffn"]', 'per_stage = ["ffn"]'),
-        ('name = "tiny"', "name = = 3", ["bad.toml is not TOML"], "mend bad.toml", 'name = "tiny"'),
-        ('name = "tiny"', 'name = "\xff"', ["bad.toml is not TOML"], "mend bad.toml", 'name = "tiny"'),
+        ('name = "tiny"', "name = = 3", ["bad.toml is not TOML"], "fix bad.toml", 'name = "tiny"'),
+        ('name = "tiny"', 'name = "\xff"', ["bad.toml is not TOML"], "fix bad.toml", 'name = "tiny"'),
     ],
 )  # fmt: skip
 def test_bad_spaces(
-    old: str, new: str, names: list[str], offers: str, mended: str | None, nas: Commands, place: Path
+    old: str, new: str, names: list[str], offers: str, fixed: str | None, nas: Commands, place: Path
 ) -> None:
     (place / "bad.toml").write_bytes(tiny(old, new).encode("latin-1"))
     with untouched(place):
         result = nas("train", "config.toml", "space=bad.toml", cwd=place)
     assert offers in result.refused(*names)[2]
-    if mended is not None:
-        (place / "bad.toml").write_text(tiny(old, mended))
+    if fixed is not None:
+        (place / "bad.toml").write_text(tiny(old, fixed))
         assert load_space(place / "bad.toml").size > 1
 
 

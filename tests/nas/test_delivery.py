@@ -275,7 +275,7 @@ def test_a_device_that_has_changed_its_speed_is_found_out(tmp_path: Path) -> Non
         for measured in search.measurements():
             assert measured.speed == pytest.approx(factor)
         (line,) = delivery.summary()
-        assert ("measures it anew" in line) is bool(words)
+        assert ("measures it again" in line) is bool(words)
         assert words in line
 
 

@@ -97,7 +97,7 @@ def check_run(nas: Commands, place: Path, path: Path) -> None:
     for mixer in ("gated_conv", "einsum_window", "running_sum"):
         assert mixer in (run / "space.toml").read_text()
     page = (run / "report.html").read_text()
-    assert "<h2>The cheapest network of the front</h2>" in page
+    assert "<h2>The cheapest network of the Pareto front</h2>" in page
     assert page.index("<h2>Networks</h2>") < page.index("<h2>The cheapest network") < page.index("<h2>How fast each")
     assert "steps" in page
 

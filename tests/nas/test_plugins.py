@@ -79,7 +79,7 @@ def test_a_part_that_breaks_its_contract_is_refused_before_anything_is_written(
         assert "maps" in allowed or "the part itself counts" in allowed
         assert "own.py" in instead
     assert contents(place) == before
-    write(place)  # mended, as told
+    write(place)  # fixed, as told
     nas("spaces", "own.toml", "plugins=own", cwd=place, env=here).ok()
 
 
@@ -125,7 +125,7 @@ def test_a_plugin_that_fails_is_named_with_its_line(
     _, _, instead = nas("train", *settings, cwd=place, env={"PYTHONPATH": str(place)}).refused(
         "plugin 'own' fails", "own.py", says
     )
-    assert instead == f"mend line {line}"
+    assert instead == f"fix line {line}"
     assert contents(place) == before
 
 

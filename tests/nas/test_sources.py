@@ -103,7 +103,7 @@ def test_a_source_that_does_not_look_at_hashes_is_found_out(mine: None) -> None:
     ("name", "given", "instead"),
     [
         ("Colour", "unknown data set in my_sources 'Colour'", "data=my_sources.Colours"),
-        ("Broken", "data=my_sources.Broken cannot be made (", "mend line 34 of "),
+        ("Broken", "data=my_sources.Broken cannot be made (", "fix line 34 of "),
         ("Nothing", "data=my_sources.Nothing is no data set", "data=digits"),
     ],
 )

@@ -73,7 +73,7 @@ def test_other_encodings_are_named(encoding: str, names: str, nas: Commands, run
             ("train", "config.toml", "space=other.toml"),
         ):
             result = cold(*arguments, cwd=place) if arguments[0] == "spaces" else nas(*arguments, cwd=place)
-            assert "mend other.toml" in result.refused("other.toml is not TOML: ", names)[2]
+            assert "fix other.toml" in result.refused("other.toml is not TOML: ", names)[2]
             assert not result.imported & set(HEAVY)
     folder = Path(shutil.copytree(min((runs["extract"] / "run" / SEARCH / "networks").iterdir()), place / "network"))
     (folder / "arch.json").write_bytes(("/* für */" + (folder / "arch.json").read_text()).encode(encoding))

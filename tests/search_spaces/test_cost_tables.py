@@ -71,7 +71,7 @@ def test_a_registered_cost() -> None:
     assert costs_of(ONE)["depth"] == ONE.depth
     assert costs_of(OTHER).keys() == set(BUILT_IN)
     assert cost_named("depth").unit == "blocks"
-    register_cost("depth")(depth)  # as a module does that is imported anew
+    register_cost("depth")(depth)  # as a module does that is imported again
 
 
 @pytest.mark.parametrize(

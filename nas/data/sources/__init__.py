@@ -42,5 +42,5 @@ def source_of(config: DataConfig) -> Source:
     names = file_names("data/sources")
     found = found_at(path_of(name, names, "nas.data.sources"), names, "data", "data set", "pools")
     if not (isinstance(found, type) and issubclass(found, Source)):
-        raise InputError(f"data={name} is no data set", CONTRACT, f"data=digits, or mend {name}")
+        raise InputError(f"data={name} is no data set", CONTRACT, f"data=digits, or fix {name}")
     return made_of(found, f"data={name}", CONTRACT, config)

@@ -139,7 +139,7 @@ class Timm(Source):
             raise InputError(
                 f"reading data set {self.config.name}, split {split}, failed ({type(error).__name__}: {error})",
                 "a data set whose images can all be read",
-                "mend or download it again",
+                "fix or download it again",
             ) from error
 
     def pools(self) -> dict[str, list[Item] | None]:

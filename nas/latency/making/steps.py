@@ -29,7 +29,7 @@ change of these says by how much, for all of the chunk alike.
 """
 
 REPEATED_UNITS, REPEATED_NETWORKS, COMPOSED = 16, 6, 24
-"""How many units are measured a second time, how many networks where each would have to be prepared anew for minutes (elsewhere all of
+"""How many units are measured a second time, how many networks where each would have to be prepared again for minutes (elsewhere all of
 them), and how many branches are measured whose time is composed of others.
 """
 
@@ -37,7 +37,7 @@ PASS_ERROR = 1.4
 """How much larger the error of a network's time may be in each of its two passes than in their mean.
 
 A machine's speed changes by some per cent within minutes, for all networks alike. More rounds in one go cannot tell that; networks are
-measured before the units and anew after them, and the mean of both is taken.
+measured before the units and again after them, and the mean of both is taken.
 """
 
 

@@ -7,7 +7,7 @@ arguments. `nas report report.sections=my_package.Cheapest` puts it on the page,
     from nas.reporting.section import SearchSection
 
     class Cheapest(SearchSection):
-        title = "The cheapest network of the front"
+        title = "The cheapest network of the Pareto front"
         order = 25  # behind the table of networks, which has 20
 
         def parts(self, place):

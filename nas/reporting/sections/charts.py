@@ -43,7 +43,7 @@ class Charts(SearchSection):
         if chart := retrained_chart(search):
             caption = (
                 "The retrained networks alone. Thick bar: lowest to highest seed. Thin bar with ends: ± one binomial "
-                "standard error, from the number of test images alone. Networks without a name are of the front."
+                "standard error, from the number of test images alone. Networks without a name are on the Pareto front."
             )
             figures.append(chart_figure(chart, place.id("retrained"), caption, 380))
         return figures

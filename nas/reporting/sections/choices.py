@@ -1,4 +1,4 @@
-"""What the front chose: the share of each token mixer among a stage's blocks, on the front and in what was tried."""
+"""The share of each token mixer among a stage's blocks, on the Pareto front and among all networks that were tried."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ from nas.reporting.words import plural, sampler_name
 class Choices(SearchSection):
     """Nothing before a sampler has evaluated a network. Each network counts once."""
 
-    title = "What the front chose"
+    title = "Token mixers on the Pareto front"
     order = 60
 
     def parts(self, place: Place) -> list[Html]:
@@ -22,7 +22,7 @@ class Choices(SearchSection):
             return []
         text = "Per cent of a stage's blocks that use each token mixer; every network counts once."
         text += " Random search shows what sampling alone offers." * (RANDOM in search.candidates)
-        groups: dict[str, tuple[Evaluation, ...]] = {"front": search.front}
+        groups: dict[str, tuple[Evaluation, ...]] = {"Pareto front": search.front}
         if len(search.candidates) > 1:
             groups["all trials"] = tuple(trial for trials in search.candidates.values() for trial in trials)
         groups |= {f"{sampler_name(name)} trials": trials for name, trials in search.candidates.items()}

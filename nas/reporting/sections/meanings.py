@@ -52,7 +52,7 @@ def _scores(found: Findings) -> dict[str, str]:
     long = f" for {' or '.join(map(str, epochs))} epochs" if epochs else ""
     items = {
         "search-validation top-1, inherited weights": f"Share of {validation} search-validation images "
-        "whose first guess is right, with weights cut out of the supernet and normalisation recalibrated on "
+        "whose first guess is right, with weights cut out of the supernet and normalisation statistics recomputed on "
         f"{calibration}training images. It chose the winners, so for them it is too high on "
         "average (the best of many noisy scores). It ranks networks; it does not say what one reaches when trained by "
         "itself.",
@@ -104,9 +104,9 @@ def _words(found: Findings) -> dict[str, str]:
             "with a side for each objective, in which each point is no better in any objective than a point"
         )  # fmt: skip
         of = "of some network of the front" if two else "of the front"
-        items["hypervolume"] = f"One number for a whole front: the share of a fixed box, {box} {of}."
+        items["hypervolume"] = f"One number for a whole Pareto front: the share of a fixed box, {box} {of}."
     items["best on validation"] = (
-        "Of the retrained networks of the front, the one with the highest mean search-validation top-1 after retraining. Its "
-        "test result had no say."
+        "Of the retrained networks of the Pareto front, the one with the highest mean search-validation top-1 after retraining. Its "
+        "test result was not used for this choice."
     )
     return items

@@ -33,7 +33,7 @@ class Samplers(SearchSection):
 
 def _caption(search: SearchFindings, ends: Box) -> str:
     return (
-        f"Share of a box that a sampler's front dominates, by search-validation results with inherited weights. More is "
+        f"Share of a box that a sampler's Pareto front dominates, by search-validation results with inherited weights. More is "
         f"better. The box reaches {box_in_words([search], ends)}. One run of each sampler: a small difference may be luck."
     )
 
@@ -64,7 +64,7 @@ def _table(place: Place, curves: dict[str, list[float]]) -> Html:
     raced = any(trial.is_estimate for trials in search.candidates.values() for trial in trials)
     names += (
         ["dropped before all images"] * raced
-        + ["on its front"] * bool(curves)
+        + ["on its Pareto front"] * bool(curves)
         + [f"best {SCORE_NAMES[score.name]} within budget"]
     )
     names += [f"hypervolume after {common}"] * uneven + ["hypervolume, final"] * bool(curves)

@@ -111,7 +111,7 @@ def test_names() -> None:
     [
         ("proceses", "unknown search.executor 'proceses'", "search.executor=processes, or a class of yours"),
         ("their_module.Missing", "module 'their_module' cannot be imported", "PYTHONPATH=FOLDER nas ... search.exec"),
-        ("their_broken.Any", "their_broken.py, line 1: ZeroDivisionError: division by zero", "mend line 1 of "),
+        ("their_broken.Any", "their_broken.py, line 1: ZeroDivisionError: division by zero", "fix line 1 of "),
         ("their_executors.Backward", "unknown executor in their_executors 'Backward'", "=their_executors.Backwards"),
         ("their_executors.Lacking", "Lacking has no close", "search.executor=processes"),
         ("their_executors.number", "number has no map and no close", "search.executor=processes"),

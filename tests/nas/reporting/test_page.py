@@ -283,7 +283,7 @@ def test_a_network_picked_by_its_digest(tmp_path: Path) -> None:
 def test_without_retraining(tmp_path: Path) -> None:
     store = reported(tmp_path, search_view())
     text = check_page(store).text
-    assert "No network of the front is retrained yet" in text
+    assert "No network of the Pareto front is retrained yet" in text
     assert "it has not been read yet" in text
     assert "retrained from scratch" not in text
     assert all(row["scratch_seeds"] == "0" and row["test_images"] == "" for row in rows(store, "front.csv"))

@@ -86,7 +86,7 @@ def test_a_section_of_the_user_stands_at_its_place_and_cannot_inject_markup() ->
         ("number", "report.sections=my_sections.number is no section", "nas report without my_sections.number"),
         ("NoOrder", "has no order", "without my_sections.NoOrder"),
         ("NoParts", "cannot be made", "another report.sections"),
-        ("Failing", "section my_sections.Failing fails (ZeroDivisionError: division by zero)", "mend my_sections"),
+        ("Failing", "section my_sections.Failing fails (ZeroDivisionError: division by zero)", "fix my_sections"),
     ],
 )
 def test_what_is_no_section(name: str, given: str, instead: str) -> None:

@@ -171,7 +171,7 @@ def test_a_folder_that_is_gone(
 ) -> None:
     live = LiveStudies(tmp_path / "missing" / "study.db", space, search_of([]), clock)
     assert not tick(clock, live, records)
-    assert "the search goes on" in capsys.readouterr().out
+    assert "the search continues" in capsys.readouterr().out
 
 
 def test_long_updates_are_rare(
