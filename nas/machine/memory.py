@@ -5,6 +5,7 @@ import functools
 import math
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -97,6 +98,19 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
             f"the same command on {more}, which resumes the run{other}",
         )  # fmt: skip
     raise InputError(given, " or ".join([*offers, more]), offers[0] if offers else more)
+
+
+def with_processes_that_fit(config: Config, space: SearchSpace, device: torch.device) -> Config:
+    """A configuration that chose its number of processes itself: with one process where so many need more memory than there is."""
+    processes = config.train.processes
+    if processes <= 1:
+        return config
+    _load_what_is_loaded_late()
+    has = available(device)
+    needed = _in_all(need_of(config, space, device), processes, device.type == "cpu")
+    if has is None or needed <= SLACK * has.size:
+        return config
+    return replace(config, train=replace(config.train, processes=1))
 
 
 def _load_what_is_loaded_late() -> None:

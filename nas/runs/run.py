@@ -164,8 +164,11 @@ def start_run(config: Config) -> Run:
             bound = narrow(whole, budget)
     _check_search(config, bound)
     _check_batch(config, split)
+    chosen = not config.train.processes and ranks.launched() is None
     config = ranks.settled(config, bound, device)
     with costs_of_training(config):
+        if chosen:
+            config = memory.with_processes_that_fit(config, bound, device)
         memory.check(config, bound, device)
     identity = _identity(config, space.name, whole, bound, split)
     store = RunStore.create(config.run)

@@ -192,7 +192,11 @@ def test_each_value_of_an_option_is_tried(known: Callable[[type[PartModule]], st
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "unified" else name for name in space_names()]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("emsnet", "transxnet", "unified") else name
+        for name in space_names()
+    ],
 )
 def test_the_named_spaces_are_good(name: str) -> None:
     check_parts(load_space(name))

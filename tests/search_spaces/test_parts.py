@@ -5,12 +5,28 @@ import pytest
 from search_spaces import registry
 from search_spaces.architecture import Part
 from search_spaces.errors import InputError
-from search_spaces.testing import PartLaws, cases
+from search_spaces.testing import Case, PartLaws, cases
+
+
+def in_full(case: Case) -> bool:
+    """Whether a run of all tests exports this example: the smallest and the largest of each part, as each takes a second."""
+    return case.index in (0, len(case.module_class.examples) - 1)
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
 class TestParts(PartLaws):
-    pass
+    @pytest.mark.parametrize("form", ["part", "inference"])
+    def test_export_for_any_size(self, case: Case, form: str) -> None:
+        if not in_full(case):
+            pytest.skip("in test_more_exports")
+        super().test_export_for_any_size(case, form)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["part", "inference"])
+@pytest.mark.parametrize("case", [case for case in cases() if not in_full(case)], ids=str)
+def test_more_exports(case: Case, form: str) -> None:
+    PartLaws().test_export_for_any_size(case, form)
 
 
 @pytest.mark.parametrize("name", ["conv_downsampling", "patch_embedding"])

@@ -49,6 +49,9 @@ STRIDES = [4, 8, 16, 32]
 every = pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("_e2")])
 """The other reading of PartialFormer is the same parts with other options."""
 smallest = pytest.mark.parametrize("name", SMALLEST)
+smallest_first = pytest.mark.parametrize(
+    "name", [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 
 
 def meta(name: str, **options: Any) -> Any:
@@ -161,7 +164,7 @@ def test_hat_net_takes_other_grids() -> None:
 # Configuration
 
 
-@every
+@smallest_first
 def test_default_cfg(name: str) -> None:
     """Shapes as the configuration says, with and without classifier and pooling; names that are in the state dict."""
     model = meta(name)
@@ -252,9 +255,7 @@ def test_same_outputs_as_our_network(name: str) -> None:
         assert torch.allclose(model(x).mean(dim=(2, 3)), pooled, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
-)
+@smallest_first
 def test_forward(name: str) -> None:
     """With the weights that it starts with."""
     model = timm.create_model(name, num_classes=7, img_size=SIZE).eval()
@@ -658,7 +659,7 @@ def test_jit_script_is_not_supported() -> None:
 # Hooks, empty batches
 
 
-@every
+@smallest_first
 def test_flop_counter(name: str) -> None:
     """torch's own counter hooks every module and its inputs."""
     model, counts = meta(name, img_size=SIZE), set()
@@ -689,7 +690,7 @@ def test_outputs_can_be_hooked_and_written_into(name: str) -> None:
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
-@every
+@smallest_first
 def test_empty_batch_shapes(name: str) -> None:
     x = torch.empty(0, 3, SIZE, SIZE, device="meta")
     model = meta(name)
