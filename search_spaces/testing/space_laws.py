@@ -98,8 +98,8 @@ class SpaceLaws:
             assert moves() == moves()
         assert random.getstate() == state
 
-    @settings(max_examples=2, deadline=None, suppress_health_check=INHERITED)
-    @given(seed=SEEDS, share=st.one_of(st.just(0.0), st.floats(0, 1)))
+    @settings(max_examples=1, deadline=None, suppress_health_check=INHERITED)
+    @given(seed=SEEDS, share=st.sampled_from((0.1, 0.0, 0.5, 1.0)))
     def test_budget(self, space: SearchSpace, seed: int, share: float) -> None:
         rng = random.Random(seed)
         least, most = map(macs, ends(space))

@@ -44,7 +44,7 @@ from supernet.testing import SupernetLaws, images, repeated, state_of, supernet_
 
 @pytest.mark.parametrize("space", named_spaces(), ids=name_of)
 class TestNamedSpaces(SupernetLaws):
-    num_members = shared_out(160)
+    num_members = shared_out(100)
 
 
 @pytest.mark.slow
