@@ -20,7 +20,7 @@ class PartModule(nn.Module):
         variants: further examples, which the tests combine among themselves alone: combined with the others they would be too many.
         centred, trailing: parameter or buffer names (shell patterns) to the axes cut from the middle or from the end.
         brings_norm: whether a token mixer or FFN normalises its input itself; a block then leaves its own norm out of that branch.
-        part_options: options whose values are names of parts; training treats them as the choice of a part, not of a size.
+        part_options: options whose values name an operator and have no size; training treats them as the choice of a part.
         unordered: options of which a larger number is no larger network; spaces list their values in any order.
         undecayed: parameter names (shell patterns) that weight decay leaves out although they have two axes or more. It always leaves
             out parameters of fewer axes, and those whose last name has "bias" in it.

@@ -14,6 +14,8 @@ from nas.runs.scalars import check_scalars
 from nas.training.ranks import Launched, launched, launched_group, started_group
 from nas.training.supernet import follow, train_supernet
 from search_spaces.counting import worded
+from search_spaces.errors import InputError
+from supernet.ranks import Ranks
 
 
 def say_images(run: Run) -> None:
@@ -88,7 +90,22 @@ def _train_launched(config: Config, one: Launched) -> Run:
             trained = _is_trained(run)
             ranks.wait()
         if not trained:
+            _check_number(run, ranks)
             with costs_of_training(run.config):
                 train_supernet(run, ranks)
         ranks.wait()  # whoever leaves first may find a run that is trained
     return run
+
+
+def _check_number(run: Run, ranks: Ranks) -> None:
+    """
+    Raises:
+        InputError: the run was begun with another number of processes than are here.
+    """
+    begun = run.config.train.processes
+    if begun != ranks.size:
+        raise InputError(
+            f"run {run.config.run} was begun with train.processes={begun}, and {ranks.size} processes train here",
+            "the same number: sums and batch norms depend on it",
+            f"torchrun --nproc-per-node={begun} -m nas.cli train run={run.config.run}",
+        )

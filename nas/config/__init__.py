@@ -137,7 +137,7 @@ class TrainConfig(Recipe):
     )
     processes: int = key(
         0,
-        "processes that train together, each with a shard of every batch; 0 takes the number of cores where that pays, and one on a GPU. "
+        "processes that train together, each with a shard of every batch; 0 takes the number of cores where that pays and memory allows it, and one on a GPU. "
         "A run keeps its number. Results depend on it: sums are rounded differently, and batch norms normalise over their own shard",
     )
 

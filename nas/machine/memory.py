@@ -101,15 +101,16 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
 
 
 def with_processes_that_fit(config: Config, space: SearchSpace, device: torch.device) -> Config:
-    """A configuration that chose its number of processes itself: with one process where so many need more memory than there is."""
-    processes = config.train.processes
-    if processes <= 1:
+    """A configuration that chose its number of processes itself: with fewer where so many need more memory than there is."""
+    if config.train.processes <= 1:
         return config
     _load_what_is_loaded_late()
     has = available(device)
-    needed = _in_all(need_of(config, space, device), processes, device.type == "cpu")
-    if has is None or needed <= SLACK * has.size:
-        return config
+    for processes in range(config.train.processes, 1, -1):
+        fewer = replace(config, train=replace(config.train, processes=processes))
+        needed = _in_all(need_of(fewer, space, device), processes, device.type == "cpu")
+        if has is None or needed <= SLACK * has.size:
+            return fewer
     return replace(config, train=replace(config.train, processes=1))
 
 

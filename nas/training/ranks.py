@@ -39,6 +39,9 @@ from supernet.ranks import ALONE, DistributedRanks, LostRankError, Ranks
 MEETING = timedelta(seconds=120)
 """How long processes that are ready wait for each other before training."""
 
+READING = timedelta(hours=12)
+"""How long a process waits for the others at most: one of them reads the images of a new run, which may take hours."""
+
 READY = "ready"
 
 WORDS = Words(
@@ -202,7 +205,7 @@ def _group(device: torch.device, store: TCPStore | None, rank: int, size: int) -
     try:
         with loopback:
             where = "env://" if store is None else None
-            distributed.init_process_group(backend, init_method=where, store=store, rank=rank, world_size=size)
+            distributed.init_process_group(backend, where, READING, size, rank, store)
     except (RuntimeError, ValueError) as error:
         raise LostRankError(str(error).splitlines()[0]) from error
     try:

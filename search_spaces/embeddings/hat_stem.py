@@ -27,6 +27,7 @@ class HATStem(Embedding):
         def __post_init__(self) -> None:
             check_activation(self.activation)
 
+    part_options = ("activation",)
     examples = (Options(),)
     variants = (Options(activation="gelu"),)
     stride = 4

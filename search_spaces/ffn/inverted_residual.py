@@ -35,6 +35,7 @@ class InvertedResidual(ChannelMixer):
             check_activation(self.activation)
 
     brings_norm = True
+    part_options = ("activation",)
     examples = (Options(ratio=1.0), Options(ratio=1.5, kernel_size=5), Options())
     variants = (Options(ratio=1.0, activation="gelu"),)
     centred = {"conv.weight": (2, 3)}

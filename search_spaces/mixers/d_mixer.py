@@ -252,6 +252,7 @@ class DMixer(TokenMixer):
         Options(attention_ratio=0.0, head_dim=2, kernel_size=3, local="window", enhancer="conv1x1"),
     )
     takes_position_bias = True
+    part_options = ("local", "enhancer")
     centred = {
         "idconv.kernels": (2, 3),
         "dynamic.kernels": (2, 3),

@@ -83,6 +83,24 @@ def follow(job: Job, ranks: Ranks) -> None:
     train(job, ranks)
 
 
+def rows(job: Job, processes: int = 2) -> list[str]:
+    """Rows for what several processes gain."""
+    with started_group(processes, torch.device("cpu"), follow, job) as ranks:
+        found = train(job, ranks)
+    rates = {name: [job.batch / wall for wall, _ in blocks] for name, blocks in found.items()}
+    cpu = {name: statistics.median(seconds for _, seconds in blocks) for name, blocks in found.items()}
+    ratios = [b / a for a, b in zip(rates["alone"], rates["together"], strict=True)]
+    return [
+        f"  {job.space}, batch {job.batch}, {processes} processes, {machine.cores()} cores",
+        *(
+            f"  {name:9} {statistics.median(values):8.1f} images/s ({min(values):.1f} to {max(values):.1f})   {cpu[name]:.3f} s of CPU per step"
+            for name, values in rates.items()
+        ),
+        f"  ratio of images/s {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), of CPU time "
+        f"{cpu['alone'] / cpu['together']:.2f}   (target >= 1.7)",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--space", default="images32")
@@ -92,20 +110,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     options = parser.parse_args()
     job = Job(options.space, options.batch, options.blocks, options.steps)
-    with started_group(options.processes, torch.device("cpu"), follow, job) as ranks:
-        found = train(job, ranks)
-    rates = {name: [job.batch / wall for wall, _ in blocks] for name, blocks in found.items()}
-    cpu = {name: statistics.median(seconds for _, seconds in blocks) for name, blocks in found.items()}
-    ratios = [b / a for a, b in zip(rates["alone"], rates["together"], strict=True)]
-    print(f"{job.space}, batch {job.batch}, {options.processes} processes, {machine.cores()} cores")  # noqa: T201
-    for name, values in rates.items():
-        print(  # noqa: T201
-            f"  {name:9} {statistics.median(values):8.1f} images/s ({min(values):.1f} to {max(values):.1f})   {cpu[name]:.3f} s of CPU per step"
-        )
-    print(  # noqa: T201
-        f"  ratio of images/s {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), of CPU time "
-        f"{cpu['alone'] / cpu['together']:.2f}"
-    )
+    print("\n".join(rows(job, options.processes)))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ is a test with a time limit.
     samplers         share of the Pareto front that each sampler finds on tables of evaluated networks (samplers.py)
     bulk             costs of many architectures and sampling within limits, over one at a time and over rejection (bulk.py)
     memory           peak of a training step of each part, straightforward over ours (memory.py)
+    processes        images per second of supernet training, two processes over one (processes.py)
 """
 
 import argparse
@@ -38,7 +39,7 @@ from search_spaces.network import build
 from supernet.supernet import Supernet
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from tests.benchmarks import bulk, forward, memory, reading, samplers
+from tests.benchmarks import bulk, forward, memory, processes, reading, samplers
 
 SPACES = ("digits", "images32")
 
@@ -140,12 +141,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument(
         "--only",
-        choices=("step", "cost", "forward", "compiled", "reading", "samplers", "bulk", "memory"),
+        choices=("step", "cost", "forward", "compiled", "reading", "samplers", "bulk", "memory", "processes"),
         nargs="*",
         default=[],
     )
     options = parser.parse_args()
-    only = options.only or ("step", "cost", "forward", "reading", "samplers", "bulk", "memory")
+    only = options.only or ("step", "cost", "forward", "reading", "samplers", "bulk", "memory", "processes")
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     os.environ["HYBRID_MIXER_NAS_CACHE"] = "off"  # what is new is counted, not read from another run
@@ -163,6 +164,7 @@ def main() -> None:
         ("samplers", "share of the feasible front's hypervolume, 5 seeds", lambda: samplers.rows(samplers.tables(), samplers.QUICK, 5)),
         ("bulk", f"costs of {bulk.MANY:,} architectures, and {bulk.SAMPLES:,} samples within {bulk.BAND:.0%} of a cost", bulk.rows),
         ("memory", f"peak memory of a training step of a part, {memory.DIM} channels, {memory.SIDE} x {memory.SIDE}, batch {memory.BATCH}: ours, straightforward", memory.rows),
+        ("processes", "supernet training by two processes, each with half of every batch", lambda: processes.rows(processes.Job("images32", 64, 6, 4))),
     ):  # fmt: skip
         if name in only:
             print("\n".join(["", title, *rows()]), flush=True)  # noqa: T201

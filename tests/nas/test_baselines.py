@@ -30,7 +30,8 @@ def test_a_large_space_has_a_plain_network(name: str) -> None:
     assert space.contains(arch)
     for stage, choices in zip(arch.stages, space.stages, strict=True):
         assert {block.mixer.name for block in stage.blocks} == {choices.blocks[2][0].name}
-        assert {block.norm.name for block in stage.blocks} == {choices.blocks[1][0].name}
+        # Where both branches bring norms of their own, the block has none.
+        assert {block.norm.name for block in stage.blocks} <= {choices.blocks[1][0].name, "none"}
         assert "none" not in {block.mixer.name for block in stage.blocks}
 
 

@@ -20,7 +20,7 @@ from search_spaces.costs.bulk import SpaceCosts
 from search_spaces.errors import InputError
 from search_spaces.feasible import FeasibleSampler
 from search_spaces.fixing import fixed
-from search_spaces.named import check, load_space, space_names
+from search_spaces.named import check, claim_names, load_space, space_names
 from search_spaces.narrowing import narrowed
 from search_spaces.network import Network, children, own_norms
 from search_spaces.papers import paper_networks
@@ -120,7 +120,7 @@ def test_neighbours_are_other_functions(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", [*space_names(), *claim_names()])
 def test_many_neighbours_are_other_functions(name: str) -> None:
     assert aliased(load_space(name), MANY, seed=1) == []
 

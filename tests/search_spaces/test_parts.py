@@ -9,7 +9,7 @@ from search_spaces.testing import Case, PartLaws, cases
 
 
 def in_full(case: Case) -> bool:
-    """Whether a run of all tests exports this example: the smallest and the largest of each part, as each takes a second."""
+    """Whether a run of all tests exports and traces this example: the smallest and the largest of each part. Each takes seconds."""
     return case.index in (0, len(case.module_class.examples) - 1)
 
 
@@ -18,15 +18,25 @@ class TestParts(PartLaws):
     @pytest.mark.parametrize("form", ["part", "inference"])
     def test_export_for_any_size(self, case: Case, form: str) -> None:
         if not in_full(case):
-            pytest.skip("in test_more_exports")
+            pytest.skip("in TestMoreExports")
         super().test_export_for_any_size(case, form)
+
+    def test_export(self, case: Case) -> None:
+        if not in_full(case):
+            pytest.skip("in TestMoreExports")
+        super().test_export(case)
+
+    @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::FutureWarning")
+    def test_jit_trace(self, case: Case) -> None:
+        if not in_full(case):
+            pytest.skip("in TestMoreExports")
+        super().test_jit_trace(case)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["part", "inference"])
 @pytest.mark.parametrize("case", [case for case in cases() if not in_full(case)], ids=str)
-def test_more_exports(case: Case, form: str) -> None:
-    PartLaws().test_export_for_any_size(case, form)
+class TestMoreExports(PartLaws):
+    """All laws again, with those that others skip."""
 
 
 @pytest.mark.parametrize("name", ["conv_downsampling", "patch_embedding"])
