@@ -251,6 +251,13 @@ def test_a_launcher_is_taken_as_it_is(tmp_path: Path) -> None:
     )  # fmt: skip
     assert failed.returncode != 0
     assert "train.processes is 3" in failed.stderr
+    (own / "run/supernet.safetensors").unlink()  # as if it were not trained yet
+    failed = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "-m", "nas.cli", "train", "config.toml"],
+        cwd=own, env=environment(), text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert failed.returncode != 0
+    assert "was begun with train.processes=2, and 3 processes train here" in failed.stderr
 
 
 # Without processes
