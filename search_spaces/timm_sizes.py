@@ -7,8 +7,9 @@ from itertools import accumulate
 from typing import Any, cast
 
 from search_spaces.architecture import Architecture, Part
+from search_spaces.canonical import for_resolution
 from search_spaces.errors import InputError
-from search_spaces.registry import lookup, options
+from search_spaces.registry import complete, lookup, options
 
 
 def stride(embedding: Part) -> int:
@@ -35,14 +36,7 @@ def for_image_size(arch: Architecture, img_size: int | Sequence[int]) -> Archite
             "the side of a square; a network takes images of every size and shape, whatever it is made for",
             "img_size=224",
         )
-    side = sides.pop()
-    stages = []
-    for stage, reduction in zip(arch.stages, reductions(arch), strict=True):
-        bias = stage.position_bias
-        if bias is not None:
-            bias = Part.of(bias.name, **(dict(bias.options) | {"map_size": -(-side // reduction)}))
-        stages.append(replace(stage, position_bias=bias))
-    return replace(arch, stages=tuple(stages), resolution=side)
+    return for_resolution(complete(arch), sides.pop())
 
 
 def with_grids(arch: Architecture, option: str, sizes: Sequence[int] | None) -> Architecture:

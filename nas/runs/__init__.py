@@ -4,6 +4,7 @@
     disk.py        what can go wrong there
     lines.py       a line of records with its checksum
     line_files.py  files of such lines
+    locks.py       who may write the folder
     run.py         a run as the verbs see it, made or opened
     searches.py    the searches of a run
     beginning.py   a search that is begun or resumed

@@ -31,10 +31,10 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from nas.locks import Lock
 from nas.runs.disk import DamagedLine, damaged_file, unreadable, writing
 from nas.runs.line_files import append_line, read_lines
 from nas.runs.lines import whole_parts
+from nas.runs.locks import Lock
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded, read_text
 

@@ -118,7 +118,7 @@ def launched() -> Launched | None:
     """What a launcher says of this process; None where none has started it.
 
     Raises:
-        InputError: the environment says a part of it only.
+        InputError: RANK and WORLD_SIZE are set, and the rest is not, or one of them is no number.
     """
     names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     values = {name: os.environ.get(name, "") for name in names}

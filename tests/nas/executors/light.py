@@ -2,12 +2,11 @@
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from search_spaces.errors import InputError
+from nas.testing import jobs
 
 
 def pid(_: object, job: object) -> int:
@@ -50,22 +49,15 @@ class Unreadable(Exception):
 
 
 def fail(_: object, job: str | int) -> Any:
+    """What the laws of executors let fail, and what workers alone have to stand."""
     match job:
-        case "input":
-            raise InputError("given", "allowed", "instead")
-        case "value":
-            raise ValueError("as itself", 3)
         case "unreadable":
             raise Unreadable("first words", "second")
         case "result":
             return lambda: None
-        case "exit":
-            sys.exit("enough")
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        case "slow":
-            time.sleep(0.3)
-    return job
+    return jobs.fail(None, job)
 
 
 def threads(_: object, __: object) -> tuple[int, str | None]:
