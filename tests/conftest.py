@@ -1,11 +1,20 @@
 """Shape annotations are checked while tests run: `Float[Tensor, "b c h w"]` becomes an assertion on every call."""
 
 import atexit
+import dataclasses
+import importlib
+import inspect
 import os
+import pkgutil
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType, ModuleType
+
+# Before numpy is imported. The matrices are small, and a second thread of OpenBLAS would only wait, at full load.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import jaxtyping
 import torch
@@ -27,6 +36,34 @@ def checked_modules() -> list[str]:
     return names + [f"supernet.{name}" for name in sorted(training)]
 
 
+def with_submodules(name: str) -> Iterator[ModuleType]:
+    module = importlib.import_module(name)
+    yield module
+    for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
+        yield importlib.import_module(found.name)
+
+
+def checks_no_shape(found: object) -> bool:
+    """Whether it is a function of the hook's, around one that annotates no shape."""
+    if not isinstance(found, FunctionType) or not found.__globals__["__name__"].startswith("jaxtyping."):
+        return False
+    return "jaxtyping." not in str(list(found.__annotations__.values()))
+
+
+def leave_out_what_has_no_shapes(module: ModuleType) -> None:
+    """Takes the check off functions that annotate no shape.
+
+    The hook puts it on every function, and five of six have no shape to check. They are constructors above all, which tests call some
+    millions of times: the check would take longer than they do. Options keep it, since nothing else checks their types.
+    """
+    own = [found for found in vars(module).values() if getattr(found, "__module__", "") == module.__name__]
+    classes = [found for found in own if inspect.isclass(found) and not dataclasses.is_dataclass(found)]
+    for owner in (module, *classes):
+        for name, found in list(vars(owner).items()):
+            if checks_no_shape(found) and found.__module__ == module.__name__:
+                setattr(owner, name, inspect.unwrap(found, stop=lambda f: not checks_no_shape(f)))
+
+
 # Counts of parts are remembered on disk, but not in the user's folder; commands that tests start inherit this.
 cache = tempfile.mkdtemp(prefix="hybrid-mixer-nas-")
 atexit.register(shutil.rmtree, cache, ignore_errors=True)
@@ -37,4 +74,7 @@ early = [name for name in sys.modules if name.startswith(("search_spaces.", "sup
 if early:
     raise RuntimeError(f"{early[0]} is imported before its shape checks are installed")
 jaxtyping.install_import_hook(checked_modules(), CHECKER)
+for checked in checked_modules():
+    for part in with_submodules(checked):
+        leave_out_what_has_no_shapes(part)
 torch.set_num_threads(1)  # the networks are small, and bitwise laws hold for any one number of threads
