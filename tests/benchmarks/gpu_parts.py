@@ -27,7 +27,6 @@ from nas.runtimes.cuda import CudaRun
 from nas.runtimes.eager import Eager
 from search_spaces.architecture import Architecture
 from search_spaces.costs.unit_times import representatives
-from search_spaces.named import load_space
 from search_spaces.network import Network, build
 from search_spaces.papers import paper_network
 from search_spaces.registry import complete
@@ -37,7 +36,7 @@ from search_spaces.units import make_unit, unit_inputs
 from supernet.calibration import calibrate
 from supernet.ranks import ALONE
 from supernet.supernet import Supernet
-from tests.benchmarks.gpu_training import Asked, Trained, largest, nccl, resume, training
+from tests.benchmarks.gpu_training import Asked, Trained, bound, largest, nccl, resume, training
 
 PAPERS = ("emsnet_xxtiny", "hat_net_tiny", "linglo_b0", "mat_1", "partialformer_b0", "transxnet_tiny")
 
@@ -64,7 +63,7 @@ def difference(one: Tensor, other: Tensor) -> float:
 
 def modules(asked: Asked) -> Iterator[tuple[str, nn.Module, tuple[Tensor, ...]]]:
     """Units and networks with their names and inputs."""
-    space, generator = load_space("images32"), torch.Generator().manual_seed(0)
+    space, generator = bound("images32"), torch.Generator().manual_seed(0)
     units = representatives(space_units(space))
     for unit in units[:6] if asked.quick else units:
         yield f"unit {unit}", tame(make_unit(unit).eval()), unit_inputs(unit, 2)
@@ -78,7 +77,7 @@ def modules(asked: Asked) -> Iterator[tuple[str, nn.Module, tuple[Tensor, ...]]]
 def drawn(space: str, count: int) -> list[Architecture]:
     """Random members of a space."""
     rng = random.Random(0)
-    return [load_space(space).sample(rng) for _ in range(count)]
+    return [bound(space).sample(rng) for _ in range(count)]
 
 
 def forms(asked: Asked) -> None:
@@ -120,7 +119,7 @@ def forms(asked: Asked) -> None:
 
 def exact(asked: Asked) -> None:
     """Sub-networks with borrowed weights beside extracted ones, in evaluation and in training, and what is not deterministic."""
-    space = load_space("images32")
+    space = bound("images32")
     supernet = Supernet(space, 0).to(asked.device)
     images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     x = images.contiguous(memory_format=torch.channels_last).to(asked.device)

@@ -17,6 +17,7 @@ from nas import machine
 from nas.log import say
 from nas.training.ranks import Launched, launched_group
 from search_spaces.named import load_space
+from search_spaces.space import SearchSpace
 from supernet.optimisation import Optimisation, Schedule
 from supernet.ranks import ALONE, Ranks
 from supernet.recipe import Recipe
@@ -44,6 +45,12 @@ class Asked:
             torch.cuda.synchronize(self.device)
 
 
+def bound(name: str) -> SearchSpace:
+    """A named space for colour images of its own size."""
+    space = load_space(name)
+    return space.bind(3, space.num_classes, space.resolution)
+
+
 def largest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     """The largest difference of two states."""
     pairs = ((tensor.float(), other[name].float()) for name, tensor in one.items())
@@ -58,7 +65,7 @@ class Trained:
     """
 
     def __init__(self, device: torch.device, space: str, batch: int, amp: str) -> None:
-        self.device, self.batch, self.space = device, batch, load_space(space)
+        self.device, self.batch, self.space = device, batch, bound(space)
         self.supernet = Supernet(self.space, 0).to(device).train()
         schedule = Schedule(lr=1e-3, warmup_steps=1, total_steps=1000)
         self.optimisation = Optimisation(self.supernet, schedule, weight_decay=0.05, clip=1.0, ema=0.99)
