@@ -2,7 +2,7 @@
 
     python tests/benchmarks/gpu.py --out OUT                                # all parts, about 8 minutes on an H100 with 16 cores
     python tests/benchmarks/gpu.py --out OUT --parts forms,latency1 --minutes 4
-    python tests/benchmarks/gpu.py --out OUT --device cpu --quick           # the same code on a processor, as a rehearsal
+    python tests/benchmarks/gpu.py --out OUT --device cpu --quick --patience 9 --minutes 60     # a rehearsal on a processor
 
     forms       every unit and some networks of images32: captured as a CUDA graph or not, and their difference from the CPU
     latency1    `nas profile` of images32 at batch 1, tested on 30 held-out networks, beside a regression on MACs
@@ -112,8 +112,12 @@ class Running:
             self.process.wait()
 
 
-def start(part: Part, out: Path, until: float) -> Running:
-    """Starts a part, which ends at `until` or earlier."""
+def start(part: Part, out: Path, until: float, patience: float) -> Running:
+    """Starts a part, which ends at `until` or earlier.
+
+    Args:
+        patience: its limit is that many times longer.
+    """
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     }
@@ -123,7 +127,7 @@ def start(part: Part, out: Path, until: float) -> Running:
         process = subprocess.Popen(
             [sys.executable, *part.command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )  # fmt: skip
-    return Running(part, process, now, min(now + part.limit, until))
+    return Running(part, process, now, min(now + patience * part.limit, until))
 
 
 def wait(running: list[Running], out: Path) -> list[str]:
@@ -162,6 +166,7 @@ def main() -> int:
     parser.add_argument(
         "--minutes", type=float, default=8.0, help="after which whatever runs is ended, and nothing else begins"
     )
+    parser.add_argument("--patience", type=float, default=1.0, help="factor of every part's limit, for slower machines")
     parser.add_argument("--quick", action="store_true", help="little of everything, to try the program")
     arguments = parser.parse_args()
     out = Path(arguments.out).resolve()
@@ -182,7 +187,7 @@ def main() -> int:
             print(f"== {', '.join(part.name for part in group)}: no time left", flush=True)  # noqa: T201
             failed += [part.name for part in group]
             continue
-        failed += wait([start(part, out, until) for part in group], out)
+        failed += wait([start(part, out, until, arguments.patience) for part in group], out)
         keep(work, out)
     print(f"failed: {', '.join(failed) or 'nothing'}", flush=True)  # noqa: T201
     return int(bool(failed))
