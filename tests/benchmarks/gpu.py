@@ -1,6 +1,6 @@
 """Everything that only a machine with a GPU can show, in one command with a time limit: what runs there, how fast, and how exactly.
 
-    python tests/benchmarks/gpu.py --out OUT                                # all parts, about 8 minutes on an H100 with 16 cores
+    python tests/benchmarks/gpu.py --out OUT                                # all parts but the last
     python tests/benchmarks/gpu.py --out OUT --parts forms,latency1 --minutes 4
     python tests/benchmarks/gpu.py --out OUT --device cpu --quick --patience 9 --minutes 60     # a rehearsal on a processor
 
@@ -13,11 +13,11 @@
     tests       the tests that need a GPU
     training    images per second of supernet training, by batch and number format, and on the CPU
     compiled    `nas bench`: eager and compiled networks side by side
-    unified1    as latency1 for networks of unified at 224: 25 networks for calibration and 15 held out, and their units
+    unified1    as latency1 for unified at 224: 25 networks for calibration and 15 held out, and their units; only where it is named
 
 Parts whose times count run alone; exact, nccl, resume and tests run side by side. Every part is a process of its own with a limit: one
-that fails or is late costs the others nothing, and ends with exit code 1 here. What each prints is written to OUT/NAME.txt while it
-runs, and printed when it ends; profiles are kept in OUT/profiles.tar.
+that fails or is late costs the others nothing, and ends with exit code 1 here. What a part prints is shown and added to OUT/report.txt
+when it ends; profiles and times are kept in OUT/profiles.tar.
 """
 
 import argparse
@@ -32,8 +32,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SHOWN = 60
-"""Lines of each part that are printed again when it ends: all are in its file."""
+NAMED = ("unified1",)
+"""Parts that run only where they are asked for."""
+
+SHOWN, WIDTH = 40, 240
+"""Lines of each part that are printed when it ends, and their length: the report has all."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,9 @@ def parts(arguments: argparse.Namespace, work: Path) -> list[Part]:
         Part("nccl", 100, False, of_parts("nccl")),
         Part("resume", 120, False, of_parts("resume")),
         Part("tests", 100, False, tests),
-        Part("training", 110, True, of_parts("training")),
+        Part("training", 150, True, of_parts("training")),
         Part("compiled", 200, True, bench),
-        Part("unified1", 300, True, latency("unified", 1, 120)),
+        Part("unified1", 420, True, latency("unified", 1, 120)),
     ]
 
 
@@ -112,49 +115,70 @@ class Running:
             self.process.wait()
 
 
-def start(part: Part, out: Path, until: float, patience: float) -> Running:
-    """Starts a part, which ends at `until` or earlier.
+class Runner:
+    """Runs parts.
 
     Args:
-        patience: its limit is that many times longer.
+        out: folder of the report and of what is kept.
+        work: folder of everything else.
+        until: when whatever runs is ended, by `time.monotonic`.
+        patience: a part's limit is that many times longer.
     """
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-    }
-    environment |= {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    now = time.monotonic()
-    with open(out / f"{part.name}.txt", "wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, *part.command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )  # fmt: skip
-    return Running(part, process, now, min(now + patience * part.limit, until))
 
+    def __init__(self, out: Path, work: Path, until: float, patience: float) -> None:
+        self.out, self.work, self.until, self.patience = out, work, until, patience
+        self.failed: list[str] = []
 
-def wait(running: list[Running], out: Path) -> list[str]:
-    """Waits for parts that run side by side, prints what they said, and returns the names of those that failed."""
-    failed, left = [], list(running)
-    while left:
-        time.sleep(0.2)
-        for one in list(left):
-            one.end_if_late()
-            if (code := one.process.poll()) is None:
-                continue
-            left.remove(one)
-            late = code == -signal.SIGKILL
-            ended = "ended at its limit" if late else f"exit code {code}"
-            print(f"== {one.part.name}: {ended}, {time.monotonic() - one.started:.0f} s", flush=True)  # noqa: T201
-            lines = (out / f"{one.part.name}.txt").read_text("utf-8", "replace").splitlines()
-            print("\n".join(line[:400] for line in lines[-SHOWN:]), flush=True)  # noqa: T201
-            failed += [one.part.name] * bool(code)
-    return failed
+    def say(self, text: str, shown: str | None = None) -> None:
+        """Adds a text to the report, and prints it or what is to be shown instead."""
+        with open(self.out / "report.txt", "a", encoding="utf-8") as file:
+            file.write(text + "\n")
+        print(text if shown is None else shown, flush=True)  # noqa: T201
 
+    def run(self, group: list[Part]) -> None:
+        """Runs parts side by side."""
+        if time.monotonic() > self.until - 10:
+            self.say(f"== {', '.join(part.name for part in group)}: no time left")
+            self.failed += [part.name for part in group]
+            return
+        left = [self._start(part) for part in group]
+        while left:
+            time.sleep(0.2)
+            for one in list(left):
+                one.end_if_late()
+                if one.process.poll() is not None:
+                    left.remove(one)
+                    self._finish(one)
+        self._keep()
 
-def keep(work: Path, out: Path) -> None:
-    """Copies what the parts have made so far, as one file."""
-    with tarfile.open(out / "profiles.tar", "w") as archive:
-        for path in [*sorted((work / "profiles").glob("*.json*")), work / "bench.csv"]:
-            if path.is_file():
-                archive.add(path, path.name)
+    def _log(self, part: Part) -> Path:
+        return self.work / f"{part.name}.txt"
+
+    def _start(self, part: Part) -> Running:
+        paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+        environment = os.environ | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        now = time.monotonic()
+        with open(self._log(part), "wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, *part.command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+                env=environment | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"},  # without it, its products are not deterministic
+            )  # fmt: skip
+        return Running(part, process, now, min(now + self.patience * part.limit, self.until))
+
+    def _finish(self, one: Running) -> None:
+        code = one.process.returncode
+        ended = "ended at its limit" if code == -signal.SIGKILL else f"exit code {code}"
+        head = f"== {one.part.name}: {ended}, {time.monotonic() - one.started:.0f} s"
+        lines = self._log(one.part).read_text("utf-8", "replace").splitlines()
+        self.say("\n".join([head, *lines]), "\n".join([head, *(line[:WIDTH] for line in lines[-SHOWN:])]))
+        self.failed += [one.part.name] * bool(code)
+
+    def _keep(self) -> None:
+        """Copies what the parts have measured so far, as one file."""
+        with tarfile.open(self.out / "profiles.tar", "w") as archive:
+            for path in [*sorted((self.work / "profiles").glob("*.json*")), self.work / "bench.csv"]:
+                if path.is_file():
+                    archive.add(path, path.name)
 
 
 def main() -> int:
@@ -162,7 +186,7 @@ def main() -> int:
     parser.add_argument("--out", required=True, help="folder of what is printed and measured")
     parser.add_argument("--work", help="folder of everything else; OUT.work by default")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--parts", default="", help="some of the parts, such as forms,latency1; all by default")
+    parser.add_argument("--parts", default="", help="some of the parts, such as forms,latency1")
     parser.add_argument(
         "--minutes", type=float, default=8.0, help="after which whatever runs is ended, and nothing else begins"
     )
@@ -175,22 +199,19 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60 * arguments.minutes
     every = parts(arguments, work)
-    wanted = [name for name in arguments.parts.split(",") if name] or [part.name for part in every]
+    wanted = [name for name in arguments.parts.split(",") if name] or [
+        part.name for part in every if part.name not in NAMED
+    ]
     if unknown := set(wanted) - {part.name for part in every}:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(part.name for part in every)}")
-    chosen, failed = [part for part in every if part.name in wanted], []
+    runner = Runner(out, work, until, arguments.patience)
+    chosen = [part for part in every if part.name in wanted]
     while chosen:
-        first = chosen[0]
-        group = [first] if first.alone else [part for part in chosen if not part.alone]
+        group = chosen[:1] if chosen[0].alone else [part for part in chosen if not part.alone]
         chosen = [part for part in chosen if part not in group]
-        if time.monotonic() > until - 10:
-            print(f"== {', '.join(part.name for part in group)}: no time left", flush=True)  # noqa: T201
-            failed += [part.name for part in group]
-            continue
-        failed += wait([start(part, out, until, arguments.patience) for part in group], out)
-        keep(work, out)
-    print(f"failed: {', '.join(failed) or 'nothing'}", flush=True)  # noqa: T201
-    return int(bool(failed))
+        runner.run(group)
+    runner.say(f"failed: {', '.join(runner.failed) or 'nothing'}")
+    return int(bool(runner.failed))
 
 
 if __name__ == "__main__":
