@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -80,9 +81,7 @@ def graphed(run: Callable[[], object], device: str) -> CudaRun:
     with torch.cuda.device(device):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(
-            stream
-        ):  # as capture needs it: what libraries set up in their first calls is not captured
+        with torch.cuda.stream(stream):  # what libraries set up in their first calls cannot be captured
             for _ in range(3):
                 run()
         torch.cuda.current_stream().wait_stream(stream)
@@ -90,13 +89,29 @@ def graphed(run: Callable[[], object], device: str) -> CudaRun:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                kept = run()
+                outputs = run()
         except RuntimeError:
             torch.cuda.synchronize()
             return CudaRun(run, device, graph=False)
+        return CudaRun(Replay(graph, run, outputs), device, graph=True)
 
-        def replay() -> object:
-            graph.replay()
-            return kept
 
-        return CudaRun(replay, device, graph=True)
+@dataclass(frozen=True)
+class Replay:
+    """Replays a captured graph.
+
+    A graph knows addresses, and keeps none of the memory that it reads: weights and inputs live as long as `run`, which holds them.
+
+    Args:
+        graph: captured from `run`.
+        run: what was captured.
+        outputs: where the graph writes its results; returned by every call.
+    """
+
+    graph: torch.cuda.CUDAGraph
+    run: Callable[[], object]
+    outputs: object
+
+    def __call__(self) -> object:
+        self.graph.replay()
+        return self.outputs
