@@ -85,7 +85,9 @@ class DistributedRanks(Ranks):
         logged.update(zip(logged, values, strict=True))
 
     def wait(self) -> None:
-        weighted_mean([torch.zeros(1, device=self.device)], 1 / self.size)
+        sign = torch.zeros(1, device=self.device)
+        weighted_mean([sign], 1 / self.size)
+        sign.item()  # NCCL only begins the exchange: whoever reads a value waits for the others
 
 
 def weighted_mean(tensors: Sequence[Tensor], share: float) -> None:

@@ -98,7 +98,7 @@ def planned(row: Row, arguments: argparse.Namespace) -> Plan:
     space = load_space(row.space).bind(3, 10 if row.space == "images32" else 1000, row.resolution)
     return Plan(
         device=row.name, space=space, setting=make_runtime(row.runtime).settled(setting), held_out=row.held_out, which=row.which,
-        error=arguments.error, noisy=arguments.noisy, seed=arguments.seed,
+        error=arguments.error, seconds=arguments.seconds, noisy=arguments.noisy, seed=arguments.seed,
     )  # fmt: skip
 
 
@@ -152,6 +152,9 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--error", type=float, default=0.01)
+    parser.add_argument(
+        "--seconds", type=float, help="of measuring each row, about; as long as the error needs by default"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/latency_model", help="folder of the profiles")
     parser.add_argument("--prepared", help="folder of exported and compiled files; prepared in --out by default")
