@@ -244,6 +244,7 @@ def report(model: DeviceModel) -> list[str]:
     lines.append(f"repeated    mean difference: {repeat}")
     if about["noisy"]:
         lines.append("noisy       the machine was too noisy for these numbers to be believed")
+        lines += [f"            {sign}" for sign in about["signs"]]
     return lines
 
 

@@ -14,6 +14,7 @@ A profile is a JSON file with one line per unit and per network:
     setting      runtime, device, threads, batch, dtype and layout
     fingerprint  what the times hold for: processor or GPU, versions, allocator and the setting
     noisy        whether the machine was too noisy, but was measured anyway
+    signs        of that, as sentences; files of before have none
     model        form (its name), base in ms, and weights by quantity ("ms", "ms.ffn" for one kind of unit, or "units.ffn.mlp" for those of one part)
     errors       of the model on networks that it was not fitted on, and of a model of MACs alone
     networks     digest, role (calibration, held_out or given), ms (mean of the medians of two passes), low and high (which contain their 95 %

@@ -72,6 +72,7 @@ def model_of(data: Any, path: str | Path) -> DeviceModel:
             raise _damaged(path, f"has the weight {key} = {weight!r} in its model")
     _check_about(data, path)
     about = {key: data[key] for key in _KEYS if key not in ("device", "model", "units")}
+    about["signs"] = data.get("signs", [])
     times = UnitTimes(*_times(data["units"], path))
     return DeviceModel(device, times, model["base"], model["weights"], str(model.get("form", "")), about)
 
@@ -82,7 +83,7 @@ def _check_about(data: Mapping[str, Any], path: str | Path) -> None:
         InputError: what a profile says beside its model and units is of another type than this module and its users expect.
     """
     for key, kind, words in _TYPES:
-        if not isinstance(data[key], kind):
+        if not isinstance(data.get(key, kind()), kind):
             raise _damaged(path, f"has {json.dumps(data[key])[:40]} for its key {key}, which is {words}")
     for key, found in data["errors"].items():
         if not isinstance(found, dict):
@@ -94,7 +95,7 @@ def _check_about(data: Mapping[str, Any], path: str | Path) -> None:
 
 _TYPES = (
     ("space", dict, "a table"), ("setting", dict, "a table"), ("fingerprint", dict, "a table"), ("errors", dict, "a table"),
-    ("noisy", bool, "true or false"), ("networks", list, "a list"),
+    ("noisy", bool, "true or false"), ("signs", list, "a list"), ("networks", list, "a list"),
 )  # fmt: skip
 """The types of what a profile has beside its model and units, and what a message calls them."""
 

@@ -400,7 +400,9 @@ def test_a_device_that_changes_its_speed_meanwhile_is_refused(tmp_path: Path, mo
         with pytest.raises(NoisyMachine, match="has changed its speed"):
             profiled(level, again)
         assert not list(tmp_path.iterdir())
-        assert profiled(level, again, noisy=True)[0].about["noisy"]
+        about = profiled(level, again, noisy=True)[0].about
+        assert about["noisy"]
+        assert f"{level - 1:+.0%} of their time" in about["signs"][-1]
         out.unlink()
 
 

@@ -94,6 +94,11 @@ def summarise(steps: Steps, roles: Roles, found: dict[str, Any]) -> dict[str, An
             chosen = forms[-1]
             times = UnitTimes(times.measured, {unit: learned.unit_ms(unit) for unit in steps.wanted(roles)})
     model = DeviceModel(plan.device, times, chosen.base, chosen.weights)
+    signs = worst(journal.noises).problems()
+    if abs(steps.change) > DRIFT:
+        signs.append(
+            f"networks take {steps.change:+.0%} of their time when they are measured again (limit {DRIFT:.0%})"
+        )
     predicted = {digest: model.predict(arch) for digest, (arch, _) in roles.items()}
     return {
         "format": FORMAT,
@@ -104,7 +109,8 @@ def summarise(steps: Steps, roles: Roles, found: dict[str, Any]) -> dict[str, An
         },
         "setting": steps.setting.to_dict(),
         "fingerprint": found,
-        "noisy": bool(worst(journal.noises).problems()) or abs(steps.change) > DRIFT,
+        "noisy": bool(signs),
+        "signs": signs,
         "model": {"form": chosen.form, "base": chosen.base, "weights": dict(chosen.weights)},
         "errors": {
             **errors_of(roles, networks, predicted, floor),
