@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nas.commands.convert import convert as convert
     from nas.commands.cost import cost as cost
     from nas.commands.demo import demo as demo
+    from nas.commands.evaluate import evaluate as evaluate
     from nas.commands.extract import extract as extract
     from nas.commands.models import models as models
     from nas.commands.profile import profile as profile
@@ -37,12 +38,13 @@ _WHERE = {
     "bench": "nas.commands.bench",
     "convert": "nas.commands.convert",
     "cost": "nas.commands.cost",
+    "evaluate": "nas.commands.evaluate",
     "models": "nas.commands.models",
     "profile": "nas.commands.profile",
 }
 
 __all__ = [
-    "Config", "bench", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
+    "Config", "bench", "convert", "cost", "demo", "evaluate", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
     "train",
 ]  # fmt: skip
 

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 
 from nas.config import Config
-from nas.config.helping import help_of, help_of_networks
+from nas.config.helping import help_of, help_of_evaluate, help_of_networks
 from nas.config.parsing import load_config
 from nas.log import say
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
+from nas.scoring.asked import parse as parse_scored
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import claim_names, read_space, space_file, space_names
@@ -24,6 +25,7 @@ VERBS = {
     "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
     "bench": "latency and throughput of any networks, measured side by side in one run",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
+    "evaluate": "top-1, top-5 and loss of trained networks on a part of the images: nas evaluate NETWORK... run=RUN part=val",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
     "extract": "write networks of the Pareto front as stand-alone files",
@@ -123,6 +125,9 @@ def run(arguments: list[str]) -> int:
     if any(word in ("-h", "--help") for word in rest) and verb in ABOUT_NETWORKS:
         say(help_of_networks(verb, VERBS[verb], ABOUT_NETWORKS[verb]))
         return 0
+    if any(word in ("-h", "--help") for word in rest) and verb == "evaluate":
+        say(help_of_evaluate(VERBS[verb]))
+        return 0
     if any(word in ("-h", "--help") for word in rest):
         say(help_of(verb, VERBS[verb]))
         return 0
@@ -137,6 +142,8 @@ def run(arguments: list[str]) -> int:
         return 0
     if verb in ABOUT_NETWORKS:
         return about_networks(verb, rest)
+    if verb == "evaluate":
+        return evaluate(rest)
     for config in importlib.import_module("nas.config.effective").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
@@ -190,6 +197,13 @@ def about_networks(verb: str, arguments: list[str]) -> int:
     """What networks cost, or how long they take."""
     names, asked = parse_networks(arguments, verb, ABOUT_NETWORKS[verb])
     getattr(importlib.import_module(f"nas.commands.{verb}"), verb)(*names, asked=asked)
+    return 0
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Scores of trained networks."""
+    asked, data, names = parse_scored(arguments)
+    importlib.import_module("nas.commands.evaluate").evaluate(*names, asked=asked, data=data)
     return 0
 
 

@@ -7,6 +7,8 @@ import typing
 from nas.config import SECTIONS, Config
 from nas.config.keys import typed
 from nas.networks.asked import ALLOWED, Networks
+from nas.scoring.asked import ALLOWED as SCORED
+from nas.scoring.asked import Scored
 
 GENERAL = {
     "train": ("run", "space", "seed", "device", "threads", "tensorboard", "plugins"),
@@ -109,5 +111,27 @@ def help_of_networks(verb: str, about: str, kind: type[Networks]) -> str:
             "\n".join(textwrap.wrap(f"A network is {ALLOWED}.", 106)),
             "\n".join(("keys", *_keys(kind, "", names))),
             f"examples:\n  nas {verb} transxnet_tiny timm/resnet50 models/DIGEST\n  nas {verb} space=images32 sample=5 seed=0",
+        )
+    )
+
+
+def help_of_evaluate(about: str) -> str:
+    """The help of `nas evaluate`.
+
+    Args:
+        about: what it does, in a line.
+    """
+    names = [field.name for field in dataclasses.fields(Scored)]
+    notes = f"A network is {SCORED}. Classes are matched by name where both the network and the data name them."
+    data = "The images are those of a run, or of a data source: data=folder data.root=IMAGES. nas train --help has the keys of data."
+    return "\n\n".join(
+        (
+            f"nas evaluate: {about}",
+            "usage: nas evaluate NETWORK [NETWORK ...] run=RUN or data=NAME [key=value ...]",
+            "\n".join(textwrap.wrap(notes, 106)),
+            "\n".join(textwrap.wrap(data, 106)),
+            "\n".join(("keys", *_keys(Scored, "", names))),
+            "examples:\n  nas evaluate models/DIGEST timm/resnet18 run=runs/mine part=test\n"
+            "  nas evaluate converted/transxnet_tiny data=folder data.root=IMAGES data.resolution=224",
         )
     )
