@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.ablate import ablate as ablate
     from nas.commands.bench import bench as bench
     from nas.commands.convert import convert as convert
     from nas.commands.cost import cost as cost
@@ -35,6 +36,7 @@ _WHERE = {
     "retrain": "nas.commands.retrain",
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",
+    "ablate": "nas.commands.ablate",
     "bench": "nas.commands.bench",
     "convert": "nas.commands.convert",
     "cost": "nas.commands.cost",
@@ -44,7 +46,7 @@ _WHERE = {
 }
 
 __all__ = [
-    "Config", "bench", "convert", "cost", "demo", "evaluate", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
+    "Config", "ablate", "bench", "convert", "cost", "demo", "evaluate", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
     "train",
 ]  # fmt: skip
 

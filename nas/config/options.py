@@ -4,7 +4,7 @@ import dataclasses
 import tomllib
 import typing
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from nas.config.keys import typed
 from nas.config.parsing import values_of
@@ -31,23 +31,37 @@ def options_of(
     Raises:
         InputError: an unknown option, a value of the wrong type, or one that `kind` refuses.
     """
-    hints = typing.get_type_hints(kind)
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    given: dict[str, object] = {}
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    own: list[str] = []
     of_sections: list[str] = []
     names: list[str] = []
     for word in words:
         name, equals, text = word.partition("=")
-        if equals and name in hints:
-            given[name] = _value(text, hints[name], name, typed(defaults[name]))
+        if equals and name in known:
+            own.append(word)
         elif equals and name.partition(".")[0] in sections:
             of_sections.append(word)
         elif equals and not expanded(word).exists():
-            known = [*hints, *(f"{section}.KEY" for section in sections)]
-            raise unknown(f"option of {verb}:", name, known, f"{{}}={text or 'VALUE'}")
+            allowed = [*known, *(f"{section}.KEY" for section in sections)]
+            raise unknown(f"option of {verb}:", name, allowed, f"{{}}={text or 'VALUE'}")
         else:
             names.append(word)
-    return kind(**values_of(kind, given, "")), of_sections, names
+    return kind(**values_typed(kind, own)), of_sections, names
+
+
+def values_typed(kind: Any, words: Iterable[str]) -> dict[str, Any]:
+    """The values of `key=value` words whose keys are fields of a dataclass, each of its type.
+
+    Raises:
+        InputError: a value of the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    given = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        given[name] = _value(text, hints[name], name, typed(defaults[name]))
+    return values_of(kind, given, "")
 
 
 def _value(text: str, annotation: object, name: str, example: str) -> object:

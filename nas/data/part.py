@@ -198,8 +198,7 @@ def load_part(
     timm = decoder is not None and config.augment == "timm"
     pixels = None
     if not large and not (timm and name == "train"):
-        as_usual = transform is None or decoder is None
-        pixels = source.pixels(items, name) if as_usual else gather(decoder)
+        pixels = source.pixels(items, name) if transform is None or decoder is None else gather(decoder)
     return Part(split, name, items, pixels, decoder if large or timm else None)
 
 
