@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nas.commands.convert import convert as convert
     from nas.commands.cost import cost as cost
     from nas.commands.demo import demo as demo
+    from nas.commands.dense import dense as dense
     from nas.commands.evaluate import evaluate as evaluate
     from nas.commands.extract import extract as extract
     from nas.commands.models import models as models
@@ -40,13 +41,14 @@ _WHERE = {
     "bench": "nas.commands.bench",
     "convert": "nas.commands.convert",
     "cost": "nas.commands.cost",
+    "dense": "nas.commands.dense",
     "evaluate": "nas.commands.evaluate",
     "models": "nas.commands.models",
     "profile": "nas.commands.profile",
 }
 
 __all__ = [
-    "Config", "ablate", "bench", "convert", "cost", "demo", "evaluate", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
+    "Config", "ablate", "bench", "convert", "cost", "demo", "dense", "evaluate", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
     "train",
 ]  # fmt: skip
 

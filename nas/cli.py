@@ -12,6 +12,7 @@ from nas.ablation.asked import parse as parse_ablation
 from nas.config import Config
 from nas.config.helping import help_of, help_of_ablate, help_of_evaluate, help_of_networks
 from nas.config.parsing import load_config
+from nas.downstream.asked import parse as parse_dense
 from nas.log import say
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
@@ -24,6 +25,7 @@ VERBS = {
     "spaces": "list the search spaces, or show one, or what a budget leaves of it: nas spaces [NAME or FILE.toml] [budget=500M]",
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
     "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
+    "dense": "the papers' tables of detectors, segmenters and keypoints, printed and counted, or a network under those heads",
     "bench": "latency and throughput of any networks, measured side by side in one run",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "evaluate": "top-1, top-5 and loss of trained networks on a part of the images: nas evaluate NETWORK... run=RUN part=val",
@@ -121,7 +123,7 @@ def run(arguments: list[str]) -> int:
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS, "nas {}")
     rest = arguments[1:]
-    if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert"):
+    if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert", "dense"):
         say(f"nas {verb}: {VERBS[verb]}")
         return 0
     if any(word in ("-h", "--help") for word in rest) and verb in ABOUT_NETWORKS:
@@ -146,6 +148,10 @@ def run(arguments: list[str]) -> int:
         return about_networks(verb, rest)
     if verb == "evaluate":
         return evaluate(rest)
+    if verb == "dense":
+        names, dense = parse_dense(rest)
+        importlib.import_module("nas.commands.dense").dense(*names, asked=dense)
+        return 0
     if verb == "ablate":
         asked = parse_ablation(rest)
         importlib.import_module("nas.commands.ablate").ablate(asked)
