@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.downstream.asked import Dense
 from nas.downstream.counting import TASKS, dense_macs, dense_params
-from nas.downstream.printed import PRINTED, Printed, rounds_to
+from nas.downstream.printed import PRINTED, Printed, cut_to, rounds_to
 from nas.log import Progress, say
 from nas.networks.asked import Networks
 from nas.networks.found import subjects
@@ -68,8 +68,19 @@ class Compared:
         )
 
     @property
-    def met(self) -> bool:
-        return self.params_met and (self.macs_met or not self.printed.macs)
+    def params_cut(self) -> bool:
+        """Whether parameters are the printed ones with their other digits cut off instead of rounded."""
+        return any(cut_to(one.params / 1e6, self.printed.params) for one in self.counted)
+
+    @property
+    def macs_cut(self) -> bool:
+        """The same of GFLOPs."""
+        return bool(self.printed.macs) and any(cut_to(one.macs / 1e9, self.printed.macs) for one in self.counted)
+
+    @property
+    def explained(self) -> bool:
+        """Whether each figure is met, rounded or cut off."""
+        return (self.params_met or self.params_cut) and (self.macs_met or self.macs_cut or not self.printed.macs)
 
 
 def compare(printed: Printed) -> Compared:
@@ -139,6 +150,17 @@ def _counted(name: str, arch: Architecture, task: str) -> Counted:
 HEADINGS = ("table", "task", "backbone", "image", "params M", "printed", "", "MACs G", "printed", "")
 
 
+def _error(found: Sequence[float], printed: str) -> str:
+    """How the nearest of our counts stands to a printed figure; empty where none is printed."""
+    if not printed:
+        return ""
+    if any(rounds_to(number, printed) for number in found):
+        return "met"
+    if any(cut_to(number, printed) for number in found):
+        return "cut"
+    return f"{100 * min((number / float(printed) - 1 for number in found), key=abs):+.2f} %"
+
+
 def _row(one: Compared | Counted) -> tuple[str, ...]:
     if isinstance(one, Counted):
         size = f"{one.size[0]} x {one.size[1]}"
@@ -155,16 +177,8 @@ def _row(one: Compared | Counted) -> tuple[str, ...]:
             "",
         )
     printed, counted = one.printed, one.counted
-    near = min(counted, key=lambda reading: abs(reading.macs / 1e9 - float(printed.macs or 0)))
-    macs_error = (
-        ""
-        if not printed.macs
-        else "met"
-        if one.macs_met
-        else f"{100 * (near.macs / 1e9 / float(printed.macs) - 1):+.2f} %"
-    )
-    close = min(counted, key=lambda reading: abs(reading.params / 1e6 - float(printed.params)))
-    params_error = "met" if one.params_met else f"{100 * (close.params / 1e6 / float(printed.params) - 1):+.2f} %"
+    params_error = _error([reading.params / 1e6 for reading in counted], printed.params)
+    macs_error = _error([reading.macs / 1e9 for reading in counted], printed.macs)
     return (
         printed.table, TASKS[printed.task].title, printed.network, f"{counted[0].size[0]} x {counted[0].size[1]}",
         " / ".join(f"{reading.params / 1e6:.3f}" for reading in counted), printed.params, params_error,
@@ -193,13 +207,15 @@ def _summary(found: Sequence[Compared]) -> list[str]:
     lines = [
         f"{sum(one.params_met for one in found)} of {len(found)} printed parameters are met: ours round to the printed digits. Of {len(printed)} "
         f"printed GFLOPs {sum(one.macs_met for one in printed)} are met, and {sum(one.macs_near for one in printed)} are within 1 %.",
+        f"cut: ours has the printed digits and others, which would round it up: {sum(one.params_cut and not one.params_met for one in found)} more "
+        f"parameters and {sum(one.macs_cut and not one.macs_met for one in printed)} more GFLOPs.",
         "A PartialFormer is counted in both readings of what its text leaves open (nas models), and met where one of them is.",
     ]
     reasons: dict[str, list[str]] = {}
     for one in found:
-        if not one.met and one.printed.why:
-            reasons.setdefault(one.printed.why, []).append(f"{one.printed.table} {one.printed.network}")
-    return lines + [f"* {why}: {', '.join(rows)}" for why, rows in reasons.items()]
+        if not one.explained and one.printed.why:
+            reasons.setdefault(one.printed.why, []).append(one.printed.table)
+    return lines + [f"* {', '.join(dict.fromkeys(tables))}: {why}" for why, tables in reasons.items()]
 
 
 def _plain(one: Compared | Counted) -> list[dict[str, Any]]:
@@ -210,7 +226,7 @@ def _plain(one: Compared | Counted) -> list[dict[str, Any]]:
     return [
         {
             "table": printed.table, **_numbers(reading), "printed_params_m": printed.params, "printed_gflops": printed.macs,
-            "params_met": one.params_met, "gflops_met": one.macs_met, "why": "" if one.met else printed.why,
+            "params_met": one.params_met, "gflops_met": one.macs_met, "params_cut": one.params_cut, "gflops_cut": one.macs_cut, "why": "" if one.explained else printed.why,
         }
         for reading in one.counted
     ]  # fmt: skip
