@@ -20,6 +20,8 @@ from nas.scoring.asked import ALLOWED, AUTO, DATA, IMAGENET, Scored
 from nas.scoring.classes import IMAGENET_CLASSES, imagenet_names
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.papers import paper_network
+from search_spaces.registry import complete
 from search_spaces.textfiles import expanded
 
 CONFIG, TIMM_WEIGHTS = "config.json", "model.safetensors"
@@ -182,8 +184,22 @@ def _of_its_weights(file: Path, arch: Architecture, split: Split) -> tuple[View 
     if about.get("split") == split.digest:
         return View(arch.resolution, split.mean, split.std), split.classes
     if about.get("source") and arch.in_channels == 3:  # of the authors' training on ImageNet
-        return replace(IMAGENET_VIEW, resolution=arch.resolution), imagenet_names(arch.num_classes)
+        view = replace(IMAGENET_VIEW, resolution=arch.resolution, crop_pct=_published_crop(arch))
+        return view, imagenet_names(arch.num_classes)
     return None, None
+
+
+def _published_crop(arch: Architecture) -> float:
+    """The share of the resized image that the authors of a paper's network evaluate on; timm's default for any other."""
+    from search_spaces.timm_models import CROP_PCT
+
+    for name, share in CROP_PCT.items():
+        published = replace(
+            complete(paper_network(name).arch), num_classes=arch.num_classes, resolution=arch.resolution
+        )
+        if published.digest == arch.digest:
+            return share
+    return IMAGENET_VIEW.crop_pct
 
 
 def _header(file: Path) -> Mapping[str, Any]:

@@ -16,16 +16,19 @@ from timm.data.transforms_factory import create_transform
 from nas import evaluate, load_network
 from nas.config import DataConfig
 from nas.data import Split, load_part, make_split
+from nas.data.view import View, load_view
 from nas.networks.timm_models import fresh_model
 from nas.runs.store import RunStore
 from nas.runs.weights import ARCH, WEIGHTS, save_tensors
 from nas.scoring.asked import Scored
 from nas.scoring.classes import outputs_of
+from nas.scoring.entrants import entrant
 from nas.scoring.scores import score, wilson
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from search_spaces.named import check
 from search_spaces.network import build
+from search_spaces.papers import paper_network
 from search_spaces.space import SearchSpace
 from tests.command_line import SEARCH, SPACE, Runs, cold, make_images
 
@@ -197,6 +200,20 @@ def test_a_config_that_says_nonsense_is_refused(cfg: Any, said: str, images: Pat
         evaluate(str(folder), asked=Scored(), data=data_of(images))
 
 
+@pytest.mark.slow
+def test_a_converted_checkpoint_is_cropped_as_its_authors_do(images: Path, tmp_path: Path) -> None:
+    """TransXNet-T on 0.9 of the short side, with the names of ImageNet's folders."""
+    network = build(paper_network("transxnet_tiny").arch, seed=0)
+    store = RunStore(tmp_path / "net")
+    save_tensors(store, WEIGHTS, network.state_dict(), {"digest": network.arch.digest, "source": "model.pth"})
+    store.write_text(ARCH, network.arch.to_json())
+    split = make_split(DataConfig(name="folder", root=str(images), resolution=8), 0)
+    found = entrant(str(store.folder), Scored(), split)
+    assert found.view == View(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.9)
+    assert found.classes is not None
+    assert found.classes[0] == "n01440764"
+
+
 def test_a_model_without_published_weights_is_not_scored_with_fresh_ones(images: Path) -> None:
     """timm itself would only warn."""
     with pytest.raises(InputError, match="no pretrained weights of hat_net_tiny"):
@@ -233,8 +250,6 @@ def test_only_the_part_that_is_named_is_opened(images: Path, saved: Callable[...
     split = make_split(config, 0)
     for id in split.parts["test"]:
         (root / id).unlink()
-    from nas.data.view import View, load_view
-
     view = View(8, split.mean, split.std)
     assert len(load_view(config, split, "validation", view)) == len(split.parts["validation"])
     with pytest.raises(InputError, match="cannot be read"):
