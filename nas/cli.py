@@ -25,7 +25,7 @@ VERBS = {
     "spaces": "list the search spaces, or show one, or what a budget leaves of it: nas spaces [NAME or FILE.toml] [budget=500M]",
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
     "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
-    "dense": "the papers' tables of detectors, segmenters and keypoints, printed and counted, or a network under those heads",
+    "dense": "the papers' tables of detectors, segmenters and keypoints, or any network under their heads: nas dense [NETWORK ...]",
     "bench": "latency and throughput of any networks, measured side by side in one run",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "evaluate": "top-1, top-5 and loss of trained networks on a part of the images: nas evaluate NETWORK... run=RUN part=val",
