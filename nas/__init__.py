@@ -9,10 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.ablate import ablate as ablate
     from nas.commands.bench import bench as bench
     from nas.commands.convert import convert as convert
     from nas.commands.cost import cost as cost
     from nas.commands.demo import demo as demo
+    from nas.commands.dense import dense as dense
+    from nas.commands.evaluate import evaluate as evaluate
     from nas.commands.extract import extract as extract
     from nas.commands.models import models as models
     from nas.commands.profile import profile as profile
@@ -34,15 +37,18 @@ _WHERE = {
     "retrain": "nas.commands.retrain",
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",
+    "ablate": "nas.commands.ablate",
     "bench": "nas.commands.bench",
     "convert": "nas.commands.convert",
     "cost": "nas.commands.cost",
+    "dense": "nas.commands.dense",
+    "evaluate": "nas.commands.evaluate",
     "models": "nas.commands.models",
     "profile": "nas.commands.profile",
 }
 
 __all__ = [
-    "Config", "bench", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
+    "Config", "ablate", "bench", "convert", "cost", "demo", "dense", "evaluate", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
     "train",
 ]  # fmt: skip
 

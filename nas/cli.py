@@ -8,12 +8,15 @@ import os
 import sys
 from collections.abc import Sequence
 
+from nas.ablation.asked import parse as parse_ablation
 from nas.config import Config
-from nas.config.helping import help_of, help_of_networks
+from nas.config.helping import help_of, help_of_ablate, help_of_evaluate, help_of_networks
 from nas.config.parsing import load_config
+from nas.downstream.asked import parse as parse_dense
 from nas.log import say
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
+from nas.scoring.asked import parse as parse_scored
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import claim_names, read_space, space_file, space_names
@@ -22,12 +25,15 @@ VERBS = {
     "spaces": "list the search spaces, or show one, or what a budget leaves of it: nas spaces [NAME or FILE.toml] [budget=500M]",
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
     "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
+    "dense": "the papers' tables of detectors, segmenters and keypoints, or any network under their heads: nas dense [NETWORK ...]",
     "bench": "latency and throughput of any networks, measured side by side in one run",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
+    "evaluate": "top-1, top-5 and loss of trained networks on a part of the images: nas evaluate NETWORK... run=RUN part=val",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
     "extract": "write networks of the Pareto front as stand-alone files",
     "retrain": "train the winners and the baselines as stand-alone networks",
+    "ablate": "train named networks by one recipe with several seeds, without a search, and print the table",
     "report": "write report.html, front.png, front.csv and trials.csv",
     "profile": "measure this device, so that latency is a cost: nas profile space=SPACE out=FILE.json",
     "demo": "train, search, extract, retrain and report, one after the other",
@@ -35,7 +41,7 @@ VERBS = {
 ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed}
 """What takes networks, and its options."""
 
-STEPS = ("train", "search", "extract", "retrain", "report", "demo")
+STEPS = ("train", "search", "extract", "retrain", "report", "demo", "ablate")
 """What works on a run. The others print."""
 
 SPACE_OPTIONS = ("budget", "data.resolution", "plugins", "search.profiles", "search.learned", "search.fill")
@@ -117,11 +123,14 @@ def run(arguments: list[str]) -> int:
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS, "nas {}")
     rest = arguments[1:]
-    if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert"):
+    if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert", "dense"):
         say(f"nas {verb}: {VERBS[verb]}")
         return 0
     if any(word in ("-h", "--help") for word in rest) and verb in ABOUT_NETWORKS:
         say(help_of_networks(verb, VERBS[verb], ABOUT_NETWORKS[verb]))
+        return 0
+    if any(word in ("-h", "--help") for word in rest) and verb in ("evaluate", "ablate"):
+        say({"evaluate": help_of_evaluate, "ablate": help_of_ablate}[verb](VERBS[verb]))
         return 0
     if any(word in ("-h", "--help") for word in rest):
         say(help_of(verb, VERBS[verb]))
@@ -137,6 +146,16 @@ def run(arguments: list[str]) -> int:
         return 0
     if verb in ABOUT_NETWORKS:
         return about_networks(verb, rest)
+    if verb == "evaluate":
+        return evaluate(rest)
+    if verb == "dense":
+        names, dense = parse_dense(rest)
+        importlib.import_module("nas.commands.dense").dense(*names, asked=dense)
+        return 0
+    if verb == "ablate":
+        asked = parse_ablation(rest)
+        importlib.import_module("nas.commands.ablate").ablate(asked)
+        return 0
     for config in importlib.import_module("nas.config.effective").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
@@ -190,6 +209,13 @@ def about_networks(verb: str, arguments: list[str]) -> int:
     """What networks cost, or how long they take."""
     names, asked = parse_networks(arguments, verb, ABOUT_NETWORKS[verb])
     getattr(importlib.import_module(f"nas.commands.{verb}"), verb)(*names, asked=asked)
+    return 0
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Scores of trained networks."""
+    asked, data, names = parse_scored(arguments)
+    importlib.import_module("nas.commands.evaluate").evaluate(*names, asked=asked, data=data)
     return 0
 
 

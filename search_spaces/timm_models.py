@@ -31,6 +31,7 @@ from search_spaces.errors import InputError
 from search_spaces.heads.conv_head import ConvHead
 from search_spaces.heads.linear_head import LinearHead
 from search_spaces.network import Network, StagePieces, call, decayed
+from search_spaces.output_strides import with_output_stride
 from search_spaces.papers import PaperNetwork, paper_networks
 from search_spaces.registry import PartModule, complete, complete_part, make
 from search_spaces.timm_recomputing import call_checkpointed
@@ -63,6 +64,7 @@ class TimmNetwork(Network):
             `PaperNetwork.drop_path`; the default is 0, as everywhere in timm.
         window_sizes, pool_sizes: of HAT-Net's H-MHSA in its first three stages, by default the paper's for 224 x 224. Its text has
             (8, 8, 8) and (16, 8, 4) for dense prediction. They own no weights.
+        output_stride: the image over the smallest map; by default that of the last stage, 32 (`search_spaces.output_strides`).
 
     Raises:
         InputError: a value that is not allowed.
@@ -80,9 +82,12 @@ class TimmNetwork(Network):
         drop_path_rate: float = 0.0,
         window_sizes: Sequence[int] | None = None,
         pool_sizes: Sequence[int] | None = None,
+        output_stride: int | None = None,
     ) -> None:
         if img_size is not None:
             arch = for_image_size(arch, img_size)
+        if output_stride is not None:
+            arch = with_output_stride(arch, output_stride)
         arch = with_grids(with_grids(arch, "window_size", window_sizes), "pool_size", pool_sizes)
         # A classifier of no classes cannot be made, so one that is not wanted is made and removed.
         super().__init__(complete(replace(arch, in_channels=in_chans, num_classes=num_classes or 1)))

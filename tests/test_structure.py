@@ -12,7 +12,7 @@ PACKAGES = ("nas", "supernet", "search_spaces")
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 
-MOST_ENTRIES = 27
+MOST_ENTRIES = 30
 """Files and folders at the top of `nas`, which has a folder per family of files."""
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from nas.log import say
-from search_spaces.costs.dense import TASKS, dense_macs
 from search_spaces.costs.pieces import cost
 from search_spaces.costs.published import macs_by_rule
 from search_spaces.papers import PaperNetwork, paper_network, paper_networks
@@ -30,27 +29,14 @@ def _error(found: float, printed: float | None) -> str:
     return "" if printed is None else f"{(found / printed - 1) * 100:+.2f}"
 
 
-def count_downstream(network: PaperNetwork) -> dict[str, int]:
-    """MACs of the detectors and segmenters on this backbone that its paper prints, by task, as published."""
-    return {row.task: dense_macs(network.arch, row.task) + row.uncomputed for row in network.downstream}
-
-
-def _downstream(network: PaperNetwork) -> str:
-    """The errors in per cent, in the order of the tasks; a dash where nothing is printed."""
-    found, printed = count_downstream(network), {row.task: row.macs for row in network.downstream}
-    errors = [_error(found[task] / 1e9, printed[task]) if task in found else "-" for task in TASKS]
-    return "/".join(errors) if found else ""
-
-
 HEADINGS = (
-    "network", "params M", "printed", "err %", "MACs G", "as publ.", "printed", "err %", "downstream err %", "top-1", "source",
+    "network", "params M", "printed", "err %", "MACs G", "as publ.", "printed", "err %", "top-1", "source",
 )  # fmt: skip
 ABOUT = """
 params and MACs at 224 x 224, one image, 1,000 classes; MACs are the papers' FLOPs. printed: what the paper prints, err % of it.
 MACs: our count, with attention products and dynamic convolutions. as publ.: by the rule of the counter behind the printed figure:
 HAT-Net and TransXNet by module hooks (biases and norms counted; attention products, dynamic convolutions and LayerScale not),
-the dissertation's by products as ours. downstream err %: the same as the backbone of RetinaNet, Mask R-CNN, Semantic FPN and
-UperNet, by module hooks; the figures are below. top-1: ImageNet-1K in per cent as printed; none was measured here."""
+the dissertation's by products as ours. nas dense prints their figures as backbones of detectors and segmenters. top-1: ImageNet-1K in per cent as printed; none was measured here."""
 
 
 def rows(networks: Iterable[PaperNetwork]) -> list[tuple[str, ...]]:
@@ -68,7 +54,6 @@ def rows(networks: Iterable[PaperNetwork]) -> list[tuple[str, ...]]:
                 "" if network.macs is None else f"{published / 1e9:.3f}",
                 "" if network.macs is None else str(network.macs),
                 _error(published / 1e9, network.macs),
-                _downstream(network),
                 "" if network.top1 is None else str(network.top1),
                 network.source,
             )
@@ -76,17 +61,8 @@ def rows(networks: Iterable[PaperNetwork]) -> list[tuple[str, ...]]:
     return found
 
 
-def _say_downstream(networks: Iterable[PaperNetwork]) -> None:
-    """One line for each network whose paper prints MACs of detectors and segmenters."""
-    for network in networks:
-        found = count_downstream(network)
-        cells = [f"{TASKS[row.task].title} {found[row.task] / 1e9:.1f} ({row.macs:g})" for row in network.downstream]
-        if cells:
-            say(f"downstream of {network.name}, 10^9 MACs (printed): {', '.join(cells)}")
-
-
 def models(name: str = "") -> None:
-    """Prints the table, rows of ablations below, figures downstream and notes; or one network, with its architecture as JSON.
+    """Prints the table, rows of ablations below, and notes; or one network, with its architecture as JSON.
 
     Raises:
         InputError: no such network; the nearest name is offered.
@@ -107,7 +83,6 @@ def models(name: str = "") -> None:
     for row in cells:
         say(line(row))
     say(ABOUT)
-    _say_downstream(networks)
     notes: dict[str, list[str]] = {}
     for network in networks:
         if network.note:

@@ -4,9 +4,13 @@ import dataclasses
 import textwrap
 import typing
 
+from nas.ablation.asked import ALLOWED as ROWS
+from nas.ablation.asked import Ablated
 from nas.config import SECTIONS, Config
 from nas.config.keys import typed
 from nas.networks.asked import ALLOWED, Networks
+from nas.scoring.asked import ALLOWED as SCORED
+from nas.scoring.asked import Scored
 
 GENERAL = {
     "train": ("run", "space", "seed", "device", "threads", "tensorboard", "plugins"),
@@ -109,5 +113,69 @@ def help_of_networks(verb: str, about: str, kind: type[Networks]) -> str:
             "\n".join(textwrap.wrap(f"A network is {ALLOWED}.", 106)),
             "\n".join(("keys", *_keys(kind, "", names))),
             f"examples:\n  nas {verb} transxnet_tiny timm/resnet50 models/DIGEST\n  nas {verb} space=images32 sample=5 seed=0",
+        )
+    )
+
+
+def help_of_evaluate(about: str) -> str:
+    """The help of `nas evaluate`.
+
+    Args:
+        about: what it does, in a line.
+    """
+    names = [field.name for field in dataclasses.fields(Scored)]
+    notes = f"A network is {SCORED}. Classes are matched by name where both the network and the data name them."
+    data = "The images are those of a run, or of a data source: data=folder data.root=IMAGES. nas train --help has the keys of data."
+    return "\n\n".join(
+        (
+            f"nas evaluate: {about}",
+            "usage: nas evaluate NETWORK [NETWORK ...] run=RUN or data=NAME [key=value ...]",
+            "\n".join(textwrap.wrap(notes, 106)),
+            "\n".join(textwrap.wrap(data, 106)),
+            "\n".join(("keys", *_keys(Scored, "", names))),
+            "examples:\n  nas evaluate models/DIGEST timm/resnet18 run=runs/mine part=test\n"
+            "  nas evaluate converted/transxnet_tiny data=folder data.root=IMAGES data.resolution=224",
+        )
+    )
+
+
+def help_of_ablate(about: str) -> str:
+    """The help of `nas ablate`.
+
+    Args:
+        about: what it does, in a line.
+    """
+    names = [field.name for field in dataclasses.fields(Ablated)]
+    notes = (
+        f"A row is {ROWS}. In a file, a row is a table of changes of the base network: stages.2.mixer.attention_ratio = 0.25. "
+        "Results belong to a folder; the same command resumes, and may have more rows or seeds. Keys without a section are those of the "
+        "recipe, as for nas retrain."
+    )
+    sections = [
+        "\n".join((f"[{name}] in a TOML file; {SECTIONS[name].__doc__}", *_keys(SECTIONS[name], prefix, names_of)))
+        for name, prefix, names_of in (
+            ("data", "data.", [field.name for field in dataclasses.fields(SECTIONS["data"])]),
+            (
+                "retrain",
+                "",
+                [
+                    f.name
+                    for f in dataclasses.fields(SECTIONS["retrain"])
+                    if f.name not in ("points", "inits", "references")
+                ],
+            ),
+        )
+    ]
+    general = _keys(Config, "", ("run", "seed", "device", "executor", "tensorboard", "plugins"))
+    return "\n\n".join(
+        (
+            f"nas ablate: {about}",
+            "usage: nas ablate [FILE.toml] [NETWORK ...] run=FOLDER [key=value ...]",
+            "\n".join(textwrap.wrap(notes, 106)),
+            "\n".join(("keys", *_keys(Ablated, "", names))),
+            *sections,
+            "\n".join(("general keys", *general)),
+            "examples:\n  nas ablate space=transxnet_ratio_tied run=runs/ratio data=fashion_mnist data.resolution=32 seeds=3\n"
+            "  nas ablate rows.toml run=runs/rows part=val",
         )
     )

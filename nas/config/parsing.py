@@ -121,10 +121,37 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
         return path, raw
 
 
+def read_table(file: str | Path) -> dict[str, Any]:
+    """The table of a TOML file, whatever its keys.
+
+    Raises:
+        InputError: it does not exist, cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(read_text(expanded(file)))
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(
+            f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"config file {file} cannot be read ({error.strerror})", "a file that you may read", "another config file"
+        ) from None
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
+        raise InputError(f"config file {file} is not TOML: {error}", "TOML, saved as UTF-8", f"fix {file}") from None
+
+
 def load_config(
-    file: str | Path | None, overrides: Iterable[str] = (), *, section: str | None = None, base: Config | None = None
+    file: str | Path | Mapping[str, Any] | None,
+    overrides: Iterable[str] = (),
+    *,
+    section: str | None = None,
+    base: Config | None = None,
 ) -> Config:
     """Defaults, or `base`, then the file, then the overrides. A search has the budget of training unless it is given one.
+
+    Args:
+        file: a TOML file, or the table that was read from one.
 
     Raises:
         InputError: the file does not exist or is not TOML, or a key or value is wrong.
@@ -132,27 +159,12 @@ def load_config(
     data = (base or Config()).to_dict()
     layers: list[tuple[tuple[str, ...], Any]] = []
     if file is not None:
-        path = expanded(file)
-        try:
-            table = tomllib.loads(read_text(path))
-        except (FileNotFoundError, IsADirectoryError):
-            raise InputError(
-                f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"
-            ) from None
-        except OSError as error:
-            raise InputError(
-                f"config file {file} cannot be read ({error.strerror})",
-                "a file that you may read",
-                "another config file",
-            ) from None
-        except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-            raise InputError(
-                f"config file {file} is not TOML: {error}", "TOML, saved as UTF-8", f"fix {file}"
-            ) from None
+        table = file if isinstance(file, Mapping) else read_table(file)
         try:
             values_of(Config, table, "")
         except InputError as error:
-            raise InputError(f"config file {file}: {error.given}", error.allowed, error.instead) from None
+            where = "" if isinstance(file, Mapping) else f"config file {file}: "
+            raise InputError(f"{where}{error.given}", error.allowed, error.instead) from None
         for key, value in table.items():
             if key in SECTIONS:
                 layers += [((key, name), item) for name, item in value.items()]

@@ -2,6 +2,7 @@
 
     split.py      Split and make_split: which image belongs to which part, by the hash of its content
     part.py       Part and load_part: the images of one part, as batches
+    view.py       a part as a network sees it that was trained elsewhere
     augment.py    random changes to images, each a pure function of a key
     item.py       one image: its id, its label, its hash
     layout.py     which folder is which part, and which files are in it; what is left out

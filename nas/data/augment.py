@@ -144,7 +144,7 @@ def evaluation_transform(resolution: int) -> Callable[[Image.Image], Tensor]:
     short = math.floor(resolution / CROP_SHARE)
 
     def crop(image: Image.Image) -> Tensor:
-        image = _without_ends(image)
+        image = without_ends(image)
         width, height = image.size
         if width <= height:
             width, height = short, int(short * height / width)
@@ -161,7 +161,7 @@ def _tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def _without_ends(image: Image.Image) -> Image.Image:
+def without_ends(image: Image.Image) -> Image.Image:
     """The middle of a strip, `ASPECT` times as long as it is wide; other images as they are."""
     width, height = image.size
     most = ASPECT * min(width, height)

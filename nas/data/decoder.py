@@ -76,6 +76,10 @@ class Decoder(Dataset[Any]):
             )
         return self._transforms[random]
 
+    def replace_evaluation(self, transform: Callable[[Any], Tensor]) -> None:
+        """Images that are decoded without chance pass through this transform, from PIL in RGB to UInt8["3 r r"]."""
+        self._transforms[False] = transform
+
     def __getitem__(self, key: tuple[int, tuple[int, int] | None]) -> Tensor | InputError:
         """One image, UInt8["r r 3"].
 

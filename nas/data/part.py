@@ -1,7 +1,8 @@
 """A part of a split: its images and no others, in batches that depend on a seed and a number alone."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -166,7 +167,13 @@ def _fits(count: int, resolution: int, channels: int) -> bool:
     return count * resolution * resolution * channels <= MEMORY_LIMIT
 
 
-def load_part(config: DataConfig, split: Split, name: str, limit: int | None = None) -> Part:
+def load_part(
+    config: DataConfig,
+    split: Split,
+    name: str,
+    limit: int | None = None,
+    transform: Callable[[Any], Tensor] | None = None,
+) -> Part:
     """The images of a part, and of that part only: files of test are not opened unless it is test that is loaded.
 
     Images are read, checked against their hashes and decoded now, except for those that are decoded in every pass,
@@ -176,6 +183,7 @@ def load_part(config: DataConfig, split: Split, name: str, limit: int | None = N
         config: the data set that `split` was made from; its files may have moved as a whole (root).
         name: train, validation or test.
         limit: only the first so many images, which are a stratified sample; None for all.
+        transform: from a PIL image in RGB to UInt8["3 r r"], in the place of `evaluation_transform`; only image files pass through it.
 
     Raises:
         InputError: the split is of another data set or resolution, there is no such part, or an image is missing,
@@ -184,9 +192,13 @@ def load_part(config: DataConfig, split: Split, name: str, limit: int | None = N
     """
     source, items = _members(config, split, name, limit)
     decoder = source.decoder(items, name, split.mean)
+    if transform is not None and decoder is not None:
+        decoder.replace_evaluation(transform)
     large = decoder is not None and not _fits(len(items), config.resolution, source.in_channels)
     timm = decoder is not None and config.augment == "timm"
-    pixels = None if large or (timm and name == "train") else source.pixels(items, name)
+    pixels = None
+    if not large and not (timm and name == "train"):
+        pixels = source.pixels(items, name) if transform is None or decoder is None else gather(decoder)
     return Part(split, name, items, pixels, decoder if large or timm else None)
 
 

@@ -19,6 +19,9 @@ from search_spaces.costs.macs import macs
 from search_spaces.network import build
 from supernet.seeding import derive_seed
 
+PARTS = ("validation", "test")
+"""What a trained network is scored on; each part is read once."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -52,6 +55,11 @@ class Job:
     def weights(self) -> str:
         """The file of its trained weights in that folder."""
         return f"retrained-{self.init}-{self.seed}.safetensors"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the data that it is scored on at its end."""
+        return PARTS
 
     @property
     def size(self) -> int:
@@ -129,6 +137,11 @@ class ReferenceJob:
     @property
     def weights(self) -> str:
         return f"retrained-scratch-{self.seed}.safetensors"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the data that it is scored on at its end."""
+        return PARTS
 
     @property
     def size(self) -> int:

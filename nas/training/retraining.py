@@ -139,13 +139,12 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
         save_tensors(store, f"{job.folder}/{job.weights}", network.state_dict(), {"digest": job.digest})
         store.write_json(trained, {"skipped_steps": skipped})
     network.eval()
-    validation, test = (
-        evaluate(network, load_part(config.data, split, name).batches(256, device=str(device)))
-        for name in ("validation", "test")
-    )
-    record = job.record(skipped, validation, test)
+    scores = [
+        evaluate(network, load_part(config.data, split, name).batches(256, device=str(device))) for name in job.parts
+    ]
+    record = job.record(skipped, *scores)
     left = [trained, job.work("pt")]
-    if not math.isfinite(record.test_loss):
+    if not math.isfinite(scores[-1].loss):
         for name in (*left, f"{job.folder}/{job.weights}"):  # nothing good comes of them
             store.path(name).unlink(missing_ok=True)
         raise FloatingPointError(f"{job.name} ended with a loss that is not finite: lower retrain.lr")

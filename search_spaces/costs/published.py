@@ -17,7 +17,7 @@ from search_spaces.registry import SkipInit, complete
 # What counters by module hooks see (mmcv's and its relatives'): convolutions and linear layers with weights of their own, with one
 # for each biased output of a convolution; affine norms 2 and pooling 1 per element; nothing of attention's products, of
 # convolutions with computed kernels, or of anything else that is no module. Published FLOPs of HAT-Net and TransXNet are such, and
-# those of detectors and segmenters (costs/dense.py).
+# those of detectors and segmenters (`nas dense`).
 
 
 def _hooked_conv2d(

@@ -21,23 +21,6 @@ IMAGE = {"in_channels": 3, "num_classes": 1000, "resolution": 224}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Downstream:
-    """A printed figure of a network as the backbone of a detector or segmenter.
-
-    Args:
-        task: a name in `costs.dense.TASKS`.
-        macs: as printed, in 10^9.
-        source: where the paper has it.
-        uncomputed: as of `PaperNetwork`, at the size of the task's image.
-    """
-
-    task: str
-    macs: float
-    source: str
-    uncomputed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PaperNetwork:
     """A network as a paper publishes it.
 
@@ -53,7 +36,6 @@ class PaperNetwork:
         drop_path: rate of stochastic depth in training; 0 if none is printed.
         note: why a count differs from the printed one, or what the paper leaves open.
         ablation: whether it is a row of an ablation rather than a network for use.
-        downstream: printed figures of it as a backbone that are compared with our count.
     """
 
     name: str
@@ -68,7 +50,6 @@ class PaperNetwork:
     drop_path: float = 0.0
     note: str = ""
     ablation: bool = False
-    downstream: tuple[Downstream, ...] = ()
 
 
 @cache

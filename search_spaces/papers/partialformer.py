@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search_spaces.architecture import Architecture, Block, Part
-from search_spaces.costs.dense import TASKS
 from search_spaces.layers import ceil_div
-from search_spaces.papers import Downstream, PaperNetwork, architecture, stage
+from search_spaces.papers import PaperNetwork, architecture, stage
 
 #                    base width  depths     heads
 VARIANTS = {
@@ -34,15 +33,6 @@ PUBLISHED = {
     "partialformer_b3": (36.1, 3.4, 83.0),
     "partialformer_b4": (64.5, 6.8, 83.9),
 }
-
-#                     tables: 5.4       5.4          5.7             5.7
-DENSE_TASKS = (("retinanet", "5.4"), ("mask_rcnn", "5.4"), ("semantic_fpn", "5.7"), ("upernet", "5.7"))
-DENSE = {
-    "partialformer_b1": (167.0, 185.0, 101.8, 856.3),
-    "partialformer_b2": (196.0, 214.0, 131.3, 886.9),
-    "partialformer_b3": (230.0, 248.0, 166.6, 923.2),
-}
-"""GFLOPs of the tables as they print them, in this order."""
 
 QUERIES = "as published also counts queries of the background, which nothing reads and ours leaves out"
 
@@ -119,15 +109,6 @@ def partialformer(base: int, depths: Sequence[int], heads: Sequence[int], readin
 def _network(name: str, reading: Reading) -> PaperNetwork:
     params, macs, top1 = PUBLISHED[name]
     arch = partialformer(*VARIANTS[name], reading)
-    downstream = [
-        Downstream(
-            task=task,
-            macs=printed,
-            source=f"dissertation, table {table}",
-            uncomputed=unread_queries(arch, *TASKS[task].size),
-        )
-        for (task, table), printed in zip(DENSE_TASKS, DENSE.get(name, ()), strict=False)
-    ]
     return PaperNetwork(
         name=name + reading.suffix,
         family="partialformer",
@@ -138,7 +119,6 @@ def _network(name: str, reading: Reading) -> PaperNetwork:
         top1=top1,
         uncomputed=unread_queries(arch, 224, 224),
         note=f"{reading.note}; {QUERIES}",
-        downstream=tuple(downstream),
     )
 
 

@@ -1,0 +1,91 @@
+"""The rows of an ablation as a paper prints them: mean and standard deviation over the seeds, and the difference to one row."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nas.ablation.rows import Row
+from nas.ablation.training import Result
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean of numbers and their standard deviation (n - 1); None of a single one."""
+
+    mean: float
+    std: float | None
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> "Spread":
+        return cls(statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None)
+
+    def percent(self, sign: str = "") -> str:
+        """In per cent with two decimals, such as 83.21 ± 0.35."""
+        spread = "" if self.std is None else f" ± {100 * self.std:.2f}"
+        return f"{100 * self.mean:{sign}.2f}{spread}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table.
+
+    Args:
+        seeds: that are trained, ascending.
+        top1: of each, in [0, 1], on the part that the table is about.
+        difference: to the row that others are compared with, over the seeds that both have; None of that row, and where no seed is common.
+    """
+
+    row: Row
+    seeds: tuple[int, ...]
+    top1: tuple[float, ...]
+    difference: Spread | None
+
+    @property
+    def spread(self) -> Spread:
+        return Spread.of(self.top1)
+
+
+def lines_of(
+    rows: Sequence[Row], results: Mapping[tuple[str, int], Result], seeds: int, part: str, against: str = ""
+) -> list[Line]:
+    """The table of the rows that are trained, in their order.
+
+    Args:
+        results: by row and seed.
+        seeds: how many of each are asked for.
+        part: "test" or "val".
+        against: the row that others are compared with; empty for the first.
+    """
+    found: list[Line] = []
+    by_row: dict[str, dict[int, float]] = {}
+    for row in rows:
+        scores = {seed: _score(results.get((row.name, seed)), part) for seed in range(seeds)}
+        by_row[row.name] = {seed: score for seed, score in scores.items() if score is not None}
+    reference = against or rows[0].name
+    first = by_row[reference]
+    for row in rows:
+        own = by_row[row.name]
+        if not own:
+            continue
+        common = [own[seed] - first[seed] for seed in own if seed in first]
+        difference = Spread.of(common) if common and row.name != reference else None
+        found.append(Line(row, tuple(own), tuple(own.values()), difference))
+    return found
+
+
+def _score(result: Result | None, part: str) -> float | None:
+    if result is None:
+        return None
+    return result.test_top1 if part == "test" else result.validation_top1
+
+
+HEADINGS = ("row", "params M", "MACs M", "top-1 %", "difference", "seeds")
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """A row as text, under `HEADINGS`."""
+    costs = line.row.costs
+    return (
+        line.row.name, f"{costs['params'] / 1e6:,.3f}", f"{costs['macs'] / 1e6:,.2f}", line.spread.percent(),
+        "" if line.difference is None else line.difference.percent("+"), str(len(line.seeds)),
+    )  # fmt: skip
