@@ -72,7 +72,7 @@ def spread(weight: Tensor, channels: int) -> Tensor:
     More channels than before share the weights of the old ones in turn; fewer have equal shares of their sum.
     """
     old = weight.shape[1]
-    if channels > old:
+    if channels >= old:
         turns = torch.arange(channels) % old
         shares = torch.bincount(turns, minlength=old)[turns].reshape(1, -1, *(1,) * (weight.dim() - 2))
         return weight[:, turns] / shares.to(weight)

@@ -12,7 +12,9 @@ from search_spaces.network import Network, build
 from search_spaces.space import SearchSpace
 from search_spaces.testing import assert_same, members, no_shape_checks, noise, randomise
 from supernet.calibration import calibrate
+from supernet.offering import of_network
 from supernet.supernet import Supernet
+from supernet.taking import take
 
 
 def supernet_of(space: SearchSpace, seed: int = 0) -> Supernet:
@@ -106,6 +108,22 @@ class SupernetLaws:
             randomise(supernet, 8)
             assert_same(before, network(x))
             assert not torch.equal(before, supernet(x, arch))
+
+    def test_a_network_is_taken_as_it_is(self, space: SearchSpace) -> None:
+        supernet, x = supernet_of(space), images(space)
+        arch = members(space, 3)[2]
+        network = build(arch).eval()
+        randomise(network, 5)
+        offer, before = of_network(network, space), state_of(supernet)
+        assert (offer.member, offer.arch) == (True, arch)
+        slices = {name: tensor.clone() for name, tensor in supernet.weights(arch).items()}
+        with no_shape_checks(), torch.no_grad():
+            take(supernet, offer)
+            assert_same(supernet(x, arch), network(x))
+            for name, tensor in supernet.weights(arch).items():
+                tensor.copy_(slices[name])
+        for name, tensor in supernet.state_dict().items():
+            assert_same(tensor, before[name], f"the slices of {name} that the network does not have")
 
     def test_gradients_and_influence_stay_in_the_slices(self, space: SearchSpace) -> None:
         supernet, x = supernet_of(space), images(space)
