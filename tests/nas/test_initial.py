@@ -170,7 +170,7 @@ def test_nothing_is_written_for_a_network_that_cannot_be_taken(nas: Commands, pl
 
 def test_a_pickle_is_not_read(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pth")
-    with pytest.raises(InputError, match="is no .safetensors file"):
+    with pytest.raises(InputError, match=r"is no \.safetensors file"):
         read_initial(str(tmp_path / "weights.pth"), tiny())
 
 

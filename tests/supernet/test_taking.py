@@ -8,6 +8,7 @@ import torch
 from search_spaces.architecture import Architecture
 from search_spaces.named import check, load_space
 from search_spaces.network import Network, build
+from search_spaces.papers import PaperNetwork, paper_networks
 from search_spaces.space import SearchSpace
 from search_spaces.testing import assert_same, elastic_space, members, noise, randomise, small
 from supernet.adapting import spread
@@ -31,18 +32,18 @@ def changed(supernet: Supernet, offer: Offer) -> dict[str, int]:
 
 
 def test_the_account_is_what_changes() -> None:
-    space = small(load_space("images32"))
-    for arch in members(space, 6):
+    space = small(load_space("digits"))
+    parameters = {name: p.numel() for name, p in Supernet(space).named_parameters()}
+    for arch in members(space, 4)[2:]:
         offer = of_network(network_of(arch), space)
         found, told = changed(supernet_of(space), offer), account(space, offer)
         assert (
             told.taken == sum(found.values()) == sum(one.tensor.numel() for one in offer.tensors if not one.is_buffer)
         )
         assert (told.left, told.left_weights) == ((), 0)
-        parameters = dict(Supernet(space).named_parameters())
-        assert told.weights == sum(p.numel() for p in parameters.values())
+        assert told.weights == sum(parameters.values())
         for share in told.shares:
-            own = {name: p.numel() for name, p in parameters.items() if name.startswith(f"{share.place}.")}
+            own = {name: size for name, size in parameters.items() if name.startswith(f"{share.place}.")}
             assert (share.tensors, share.weights) == (len(own), sum(own.values()))
             assert share.whole == sum(found[name] == size for name, size in own.items())
             assert share.partly == sum(0 < found[name] < size for name, size in own.items())
@@ -141,12 +142,11 @@ def test_behind_another_number_of_stages_the_head_is_fresh() -> None:
     assert any(name.startswith("head.") for name in told.left)
 
 
-@pytest.mark.parametrize("kind", ["embedding"])
 @pytest.mark.parametrize("name", ["conv_stem", "conv_downsampling", "hat_stem", "ems_stem", "mat_stem"])
 @torch.no_grad()
-def test_grey_images_give_the_same_with_other_channels(kind: str, name: str) -> None:
-    for before, after in ((1, 3), (3, 1), (3, 4), (4, 3)):
-        space = elastic_space(kind, name).bind(after, 3, 8)
+def test_grey_images_give_the_same_with_other_channels(name: str) -> None:
+    for before, after in ((1, 3), (4, 3)) if name == "conv_stem" else ((3, 1),):
+        space = elastic_space("embedding", name).bind(after, 3, 8)
         arch = members(space, 3)[2]
         network, supernet = network_of(dataclasses.replace(arch, in_channels=before)), supernet_of(space)
         offer = of_network(network, space)
@@ -165,19 +165,10 @@ def test_spreading_keeps_the_sum_of_the_inputs() -> None:
     assert_same(spread(weight, 6)[:, :3], weight / 2)
 
 
-def tables() -> list[SearchSpace]:
-    found = [
-        elastic_space("position", "absolute"),
-        elastic_space("position_bias", "dense_table"),
-        small(load_space("transxnet")),
-    ]
-    return [space for space in found if space.resolution]
-
-
-@pytest.mark.parametrize("space", tables(), ids=lambda space: space.name)
+@pytest.mark.parametrize(("kind", "name"), [("position", "absolute"), ("position_bias", "dense_table")])
 @torch.no_grad()
-def test_position_tables_are_resized_as_the_network_does(space: SearchSpace) -> None:
-    """Of a member, bit for bit; and as tables of a supernet."""
+def test_position_tables_are_resized_as_the_network_does(kind: str, name: str) -> None:
+    space = elastic_space(kind, name)
     larger = space.bind(space.in_channels, space.num_classes, 2 * space.resolution)
     moved = 0
     for arch in members(space, 6):
@@ -221,3 +212,38 @@ def test_what_has_other_axes_is_left() -> None:
     assert {name for name, count in found.items() if count} <= {
         one.name for one in offer.tensors if one.tensor.dim() < 2
     }
+
+
+FAMILIES = ("hat_net", "mat", "transxnet", "linglo", "emsnet", "partialformer")
+
+
+def papers(*families: str) -> list[PaperNetwork]:
+    return [network for network in paper_networks() if network.family in families]
+
+
+def check_taken(paper: PaperNetwork, *sizes: int) -> None:
+    """All but the classifier of a paper's network has a place in the space of its family, for other channels, classes and resolution too."""
+    space = load_space(paper.family).bind(*sizes)
+    with torch.device("meta"):
+        network = Network(paper.arch)
+    offer = of_network(network, space)
+    assert offer.member
+    told = account(space, offer)
+    linear = [name for name in told.left if ".linear." in name]
+    assert len(told.left) == len(linear) == (0 if sizes[1] == 1000 else 2)
+    if sizes == (3, 1000, 224):
+        assert told.taken == sum(p.numel() for p in network.parameters())
+        assert told.left_weights == 0
+
+
+@pytest.mark.parametrize("paper", papers("hat_net")[-1:], ids=lambda paper: paper.name)
+def test_a_papers_network_is_taken_whole(paper: PaperNetwork) -> None:
+    check_taken(paper, 3, 1000, 224)
+    check_taken(paper, 1, 10, 96)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paper", papers(*FAMILIES), ids=lambda paper: paper.name)
+def test_more_of_the_papers_networks_are_taken_whole(paper: PaperNetwork) -> None:
+    check_taken(paper, 3, 1000, 224)
+    check_taken(paper, 1, 10, 96)
