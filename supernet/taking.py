@@ -3,8 +3,11 @@
     take(supernet, of_network(network, supernet.space))
     supernet(x, network.arch)        is network(x), bit for bit, if the space has the network
 
-A network that is smaller than the bank fills the slices that it would be extracted from. What lies outside of them keeps its values. Of a
-network that is no member, the bank takes what has a place in it: the same part in the same block, as far as both reach along each axis.
+A network that is smaller than the bank fills the slices that it would be extracted from. What lies outside of them keeps its values, with
+one exception: the weights from new inputs to the outputs of a layer that are taken become zero, as do those around a smaller kernel. A wider
+sub-network then begins with features that were trained, to which the new channels add nothing until they are trained too.
+
+Of a network that is no member, the bank takes what has a place in it: the same part in the same block, as far as both reach along each axis.
 """
 
 import math
@@ -71,7 +74,7 @@ class Account:
 
 @torch.no_grad()
 def take(supernet: Supernet, offer: Offer) -> None:
-    """Copies what is offered into a supernet's bank; the rest of it keeps its values. `account` says what is copied.
+    """Copies what is offered into a supernet's bank; the module's docstring says what becomes of the rest. `account` counts it.
 
     Args:
         offer: for the supernet's space: `supernet.offering.of_network` or `of_bank`.
@@ -82,7 +85,14 @@ def take(supernet: Supernet, offer: Offer) -> None:
         shape = None if shared is None else common(given, tuple(shared.shape))
         if shared is not None and shape is not None:
             cut = given.centred, given.trailing
+            if _is_of_a_layer(given):
+                slice_like(shared, (shape[0], *shared.shape[1:]), *cut).zero_()
             slice_like(shared, shape, *cut).copy_(slice_like(given.tensor, shape, *cut))
+
+
+def _is_of_a_layer(given: Given) -> bool:
+    """Whether it is the weight of a linear layer or convolution, whose first axis are its outputs and whose others feed them."""
+    return given.tensor.dim() > 1 and given.name.rpartition(".")[2] == "weight" and not given.is_buffer
 
 
 def common(given: Given, shape: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -122,8 +122,11 @@ class SupernetLaws:
             assert_same(supernet(x, arch), network(x))
             for name, tensor in supernet.weights(arch).items():
                 tensor.copy_(slices[name])
-        for name, tensor in supernet.state_dict().items():
+        for name, tensor in supernet.named_buffers():
             assert_same(tensor, before[name], f"the slices of {name} that the network does not have")
+        for name, tensor in supernet.named_parameters():
+            kept = tensor == before[name]
+            assert kept.all() or (name.endswith("weight") and (kept | (tensor == 0)).all()), name
 
     def test_gradients_and_influence_stay_in_the_slices(self, space: SearchSpace) -> None:
         supernet, x = supernet_of(space), images(space)

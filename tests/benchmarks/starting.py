@@ -54,7 +54,7 @@ from supernet.taking import take
 
 SIDE, BATCH = 16, 64
 
-SOURCE, SOURCE_EPOCHS = 10_000, 4
+SOURCE, SOURCE_EPOCHS = 10_000, 3
 """Images that the network was trained on, and passes over them."""
 
 HELD_OUT, EVALUATED, CALIBRATION = 1000, 6, 512

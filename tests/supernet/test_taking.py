@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Part
 from search_spaces.named import check, load_space
 from search_spaces.network import Network, build
 from search_spaces.papers import PaperNetwork, paper_networks
+from search_spaces.registry import complete
 from search_spaces.space import SearchSpace
 from search_spaces.testing import assert_same, elastic_space, members, noise, randomise, small
 from supernet.adapting import spread
@@ -25,10 +26,10 @@ def network_of(arch: Architecture, seed: int = 5) -> Network:
 
 
 def changed(supernet: Supernet, offer: Offer) -> dict[str, int]:
-    """How many elements of each parameter change when the supernet takes what is offered."""
+    """How many elements of each parameter the supernet takes: those that change, and not to zero."""
     before = state_of(supernet)
     take(supernet, offer)
-    return {name: int((tensor != before[name]).sum()) for name, tensor in supernet.named_parameters()}
+    return {name: int(((p != before[name]) & (p != 0)).sum()) for name, p in supernet.named_parameters()}
 
 
 def test_the_account_is_what_changes() -> None:
@@ -48,6 +49,24 @@ def test_the_account_is_what_changes() -> None:
             assert share.whole == sum(found[name] == size for name, size in own.items())
             assert share.partly == sum(0 < found[name] < size for name, size in own.items())
             assert share.taken == sum(found[name] for name in own)
+
+
+@torch.no_grad()
+def test_what_is_around_a_taken_kernel_and_beside_taken_inputs_adds_nothing() -> None:
+    space = with_sizes(small_space(), [8, 16], [1, 2], kernel_size=[3, 5])
+    small_kernels = {gene.name: 0 for gene in space.genes if gene.chosen == "part" or "kernel_size" in gene.name}
+    arch = space.decode(tuple(small_kernels.get(gene.name, 0) for gene in space.genes))
+    assert [block.mixer.values()["kernel_size"] for block in arch.stages[0].blocks] == [3]
+    network, supernet = network_of(arch), supernet_of(space)
+    take(supernet, of_network(network, space))
+    larger = arch.mapped(lambda kind, part: Part.of(part.name, kernel_size=5) if kind == "mixer" else part)
+    assert space.contains(complete(larger))
+    torch.testing.assert_close(supernet(images(space), complete(larger)), network(images(space)), rtol=1e-4, atol=1e-4)
+    fc1 = supernet.bank()["stages.0.blocks.0.ffn.mlp.fc1.weight"]
+    assert fc1.shape[:2] == (32, 16)
+    assert_same(fc1[:8, :8], network.state_dict()["stages.0.blocks.0.ffn.fc1.weight"])
+    assert not fc1[:8, 8:].any()
+    assert fc1[8:].all()
 
 
 def test_operators_and_blocks_that_start_fresh_are_named() -> None:
