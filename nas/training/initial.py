@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from nas.data.split import Split
 from nas.runs.store import RunStore
-from nas.runs.weights import load_network, read_tensors
+from nas.runs.weights import load_network
 from search_spaces.errors import InputError
 from search_spaces.named import check
 from search_spaces.space import SearchSpace
@@ -121,36 +122,41 @@ def _of_supernet(path: str, store: RunStore, space: SearchSpace) -> Initial:
         for place in group.places()
         for key, shape in group.shapes.items()
     }
-    _check_header(store, shapes)
-    tensors = read_tensors(store, SUPERNET)
+    tensors = _read_bank(store.path(SUPERNET), shapes)
     _check_finite(path, tensors)
     what = f"the supernet of space {owner.name} ({owner.digest})"
     return Initial(path, what, _digest(tensors), of_bank(tensors, owner, space))
 
 
-def _check_header(store: RunStore, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compares the header of a supernet's file with the bank of its space, before any weight is read.
+def _read_bank(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """A supernet's file. Its header is compared with the bank of its space before any weight takes memory.
 
     Raises:
-        InputError: other names, shapes or number formats.
+        InputError: the file is damaged, or has other names, shapes or number formats.
     """
-    path = store.path(SUPERNET)
     try:
         with safe_open(path, framework="pt") as file:
             found = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
             given = {key: (tuple(one.get_shape()), one.get_dtype()) for key, one in found.items()}
-    except (SafetensorError, OSError):
-        return  # reading the weights says what is wrong
-    wrong = [key for key in given.keys() | shapes.keys() if key not in given or given[key][0] != shapes.get(key)]
-    wrong = wrong or [key for key, (_, form) in given.items() if form not in TYPES]
-    if wrong:
-        key = min(wrong)
+            wrong = [
+                key for key in given.keys() | shapes.keys() if key not in given or given[key][0] != shapes.get(key)
+            ]
+            wrong = wrong or [key for key, (_, form) in given.items() if form not in TYPES]
+            if not wrong:
+                return {key: file.get_tensor(key) for key in given}
+    except (SafetensorError, OSError) as error:
         raise InputError(
-            f"{path} does not fit its own space.toml: {key} is {given.get(key, 'missing')} in the file and {shapes.get(key, 'missing')} in "
-            f"the space ({len(wrong)} such)",
-            "supernet.safetensors and space.toml of one run",
-            "the run folder as nas wrote it",
-        )
+            f"{path} cannot be read ({error})",
+            "a whole safetensors file",
+            "restore it from a copy, or start from something else",
+        ) from None
+    key = min(wrong)
+    raise InputError(
+        f"{path} does not fit its own space.toml: {key} is {given.get(key, 'missing')} in the file and {shapes.get(key, 'missing')} in "
+        f"the space ({len(wrong)} such)",
+        "supernet.safetensors and space.toml of one run",
+        "the run folder as nas wrote it",
+    )
 
 
 def _check_finite(path: str, tensors: Mapping[str, Tensor]) -> None:

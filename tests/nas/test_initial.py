@@ -29,9 +29,14 @@ STILL = "train.lr=0"
 
 @pytest.fixture
 def network(runs: Runs, tmp_path: Path) -> Path:
-    """A folder with an extracted network."""
-    folder = next(path for path in sorted((runs["extract"] / "run" / SEARCH / "networks").iterdir()) if path.is_dir())
-    return Path(shutil.copytree(folder, tmp_path / "network"))
+    """A folder with an extracted network, and nothing beside its description and its weights."""
+    networks = runs["extract"] / "run" / SEARCH / "networks"
+    found = next(path for path in sorted(networks.iterdir()) if (path / ARCH).is_file())
+    folder = tmp_path / "network"
+    folder.mkdir()
+    for name in (ARCH, WEIGHTS):
+        shutil.copy(found / name, folder / name)
+    return folder
 
 
 def parameters(place: Path) -> dict[str, torch.Tensor]:
@@ -148,7 +153,7 @@ def _foreign(folder: Path) -> None:
     ("damage", "words"),
     [
         (_not_finite, "numbers in head.linear.bias that are not finite"),
-        (_misshapen, "head.linear.bias is [3] in the file"),
+        (_misshapen, "head.linear.bias"),
         (_cut, "cannot be read"),
         (_foreign, "no weight of it has a place in space tiny"),
         (shutil.rmtree, "does not exist"),
@@ -186,6 +191,11 @@ def test_runs_that_cannot_be_taken(runs: Runs, tmp_path: Path) -> None:
     ):
         save_file(wrong, run / "supernet.safetensors")
         with pytest.raises(InputError, match=re.escape(words)):
+            read_initial(str(run), tiny())
+    data = (run / "supernet.safetensors").read_bytes()
+    for damaged in (data[: len(data) // 2], b"\xff" * 7 + b"\x7f" + data[8:], b""):
+        (run / "supernet.safetensors").write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read"):
             read_initial(str(run), tiny())
     (run / "supernet.safetensors").unlink()
     with pytest.raises(InputError, match="holds no trained supernet"):
