@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from nas.config.parsing import recorded_config
 from nas.data.split import Split
 from nas.runs.store import RunStore
 from nas.runs.weights import load_network
@@ -112,10 +113,7 @@ def _of_supernet(path: str, store: RunStore, space: SearchSpace) -> Initial:
     store = RunStore.open(store.folder)
     if not store.exists(SUPERNET):
         raise InputError(f"{KEY}={path} holds no trained supernet", ALLOWED, f"nas train run={store.folder}")
-    split = Split.from_dict(store.read_json("split.json"))
-    resolution = store.read_json("run.json")["config"]["data"]["resolution"]
-    owner = check(SearchSpace.from_toml(store.read_text("space.toml"), str(store.path("space.toml"))))
-    owner = owner.bind(split.in_channels, len(split.classes), resolution)
+    owner = _space_of(store)
     shapes = {
         f"{place}.{group.name}.{key}": shape
         for group in bank_groups(owner)
@@ -126,6 +124,26 @@ def _of_supernet(path: str, store: RunStore, space: SearchSpace) -> Initial:
     _check_finite(path, tensors)
     what = f"the supernet of space {owner.name} ({owner.digest})"
     return Initial(path, what, _digest(tensors), of_bank(tensors, owner, space))
+
+
+def _space_of(store: RunStore) -> SearchSpace:
+    """The space of a run, bound to its data.
+
+    Raises:
+        InputError: the run does not say what it is, or has parts that are not known here.
+    """
+    try:
+        split = Split.from_dict(store.read_json("split.json"))
+        resolution = recorded_config(store.read_json("run.json"), str(store.folder)).data.resolution
+        sizes = int(split.in_channels), len(split.classes), resolution
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{store.folder} does not say what images its supernet is for ({type(error).__name__}: {error})",
+            "run.json and split.json as nas wrote them",
+            "restore them from a copy, or start from something else",
+        ) from None
+    owner = check(SearchSpace.from_toml(store.read_text("space.toml"), str(store.path("space.toml"))))
+    return owner.bind(*sizes)
 
 
 def _read_bank(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:

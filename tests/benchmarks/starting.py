@@ -1,6 +1,6 @@
 """Supernets that start from a network trained before, beside supernets that start from fresh weights: accuracy after equal steps.
 
-    python tests/benchmarks/starting.py [--out FOLDER] [--seeds 3] [--images 1024] [--epochs 0,3,6,12] [--tasks classes]
+    python tests/benchmarks/starting.py [--out FOLDER] [--seeds 3] [--images 1024] [--epochs 0,3,6,12] [--tasks images]
 
 The space is a small cousin of `transxnet` for 16 x 16 pixels. The network is its member of small widths and middle options, as TransXNet-T is
 a member of `transxnet`. The images are Fashion-MNIST's. In the task `images` the network was trained on other images of the same ten
@@ -281,7 +281,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=1024, help="that a supernet is trained on")
     parser.add_argument("--epochs", default="0,3,6,12", help="lengths of training, in passes over them")
-    parser.add_argument("--tasks", default="classes", help=f"of {', '.join(TASKS)}")
+    parser.add_argument("--tasks", default="images", help=f"of {', '.join(TASKS)}")
     options = parser.parse_args()
     torch.set_num_threads(1)
     tasks, epochs = options.tasks.split(","), sorted(map(int, options.epochs.split(",")))

@@ -200,6 +200,17 @@ def test_runs_that_cannot_be_taken(runs: Runs, tmp_path: Path) -> None:
     (run / "supernet.safetensors").unlink()
     with pytest.raises(InputError, match="holds no trained supernet"):
         read_initial(str(run), tiny())
+    (run / "supernet.safetensors").write_bytes(data)
+    identity = json.loads((run / "run.json").read_text())
+    for config in (1, {"data": {"resolution": 10**9}}, {"data": 3}):
+        (run / "run.json").write_text(json.dumps(identity | {"config": config}))
+        with pytest.raises(InputError):
+            read_initial(str(run), tiny())
+    (run / "run.json").write_text(json.dumps(identity))
+    for split in ([], {}, {"classes": 3}):
+        (run / "split.json").write_text(json.dumps(split))
+        with pytest.raises(InputError, match="does not say what images"):
+            read_initial(str(run), tiny())
 
 
 def test_the_report_says_what_the_supernet_started_from(
