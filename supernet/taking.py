@@ -11,8 +11,9 @@ Of a network that is no member, the bank takes what has a place in it: the same 
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -106,55 +107,55 @@ def common(given: Given, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     return tuple(map(min, given.tensor.shape, shape))
 
 
+class _Counted(NamedTuple):
+    """A parameter of the bank: its part, its block where it is in one, its elements, and how many of them are taken."""
+
+    name: str
+    part: str
+    block: str
+    size: int
+    taken: int
+
+
 def account(space: SearchSpace, offer: Offer) -> Account:
     """What `take` does for the supernet of a space, from shapes alone: nothing of the supernet's size is allocated."""
     given = {one.name: one for one in offer.tensors if not one.is_buffer}
-    taken: dict[str, int] = {}
-    sums: dict[str, list[int]] = {}
-    groups: dict[str, list[tuple[Group, list[str]]]] = {}
+    stages: dict[str, list[_Counted]] = {}
     for group in bank_groups(space):
-        stage = _stage(group.place)
-        total = sums.setdefault(stage, [0, 0, 0, 0, 0])
-        names = []
-        for place in group.places():
-            for key, shape in group.shapes.items():
-                if key in group.buffers:
-                    continue
-                name, size = f"{place}.{group.name}.{key}", math.prod(shape)
-                found = common(given[name], shape) if name in given else None
-                count = 0 if found is None else math.prod(found)
-                taken |= {name: count} if count else {}
-                names.append(name)
-                for i, more in enumerate((1, count == size, 0 < count < size, size, count)):
-                    total[i] += more
-        groups.setdefault(stage, []).append((group, names))
-    shares = (_share(stage, total, tuple(_fresh(groups[stage], taken))) for stage, total in sums.items())
-    left = [name for name in given if name not in taken]
+        place = group.place if group.place == HEAD else ".".join(group.place.split(".")[:2])
+        stages.setdefault(place, []).extend(_counted(group, given))
+    taken = {one.name: one.taken for counted in stages.values() for one in counted if one.taken}
     rest = sum(one.tensor.numel() - taken.get(name, 0) for name, one in given.items())
-    return Account(shares=tuple(shares), left=(*left, *offer.unfit), left_weights=rest + sum(offer.unfit.values()))
+    return Account(
+        shares=tuple(_share(place, counted) for place, counted in stages.items()),
+        left=(*(name for name in given if name not in taken), *offer.unfit),
+        left_weights=rest + sum(offer.unfit.values()),
+    )
 
 
-def _share(stage: str, total: list[int], fresh: tuple[str, ...]) -> Share:
-    tensors, whole, partly, weights, taken = total
-    return Share(place=stage, tensors=tensors, whole=whole, partly=partly, weights=weights, taken=taken, fresh=fresh)
+def _counted(group: Group, given: Mapping[str, Given]) -> Iterator[_Counted]:
+    """The parameters of a group, in each of its places."""
+    in_blocks = group.kind in SLOTS and group.place.endswith(".blocks")
+    for place in group.places():
+        block = f"block {place.split('.')[3]}" if in_blocks else ""
+        for key, shape in group.shapes.items():
+            if key not in group.buffers:
+                name = f"{place}.{group.name}.{key}"
+                shared = common(given[name], shape) if name in given else None
+                taken = 0 if shared is None else math.prod(shared)
+                yield _Counted(name, f"{group.kind} {group.name}", block, math.prod(shape), taken)
 
 
-def _stage(place: str) -> str:
-    return HEAD if place == HEAD else ".".join(place.split(".")[:2])
-
-
-def _fresh(groups: Iterable[tuple[Group, list[str]]], taken: Mapping[str, int]) -> Iterator[str]:
-    """The parts and the blocks of a stage of which nothing is taken."""
-    groups = list(groups)
-    if not any(name in taken for _, names in groups for name in names):
-        yield "all of it"
-        return
-    blocks: dict[int, bool] = {}
-    for group, names in groups:
-        if names and not any(name in taken for name in names):
-            yield f"{group.kind} {group.name}"
-        if group.kind in SLOTS and group.place.endswith(".blocks"):
-            for name in names:
-                number = int(name.split(".")[3])
-                blocks[number] = blocks.get(number, False) or name in taken
-    yield from (f"block {number}" for number, known in blocks.items() if not known)
+def _share(place: str, counted: Sequence[_Counted]) -> Share:
+    known = {what for one in counted if one.taken for what in (one.part, one.block)}
+    parts, blocks = (one.part for one in counted), (one.block for one in counted if one.block)
+    fresh = tuple(what for what in dict.fromkeys((*parts, *blocks)) if what not in known)
+    return Share(
+        place=place,
+        tensors=len(counted),
+        whole=sum(one.taken == one.size for one in counted),
+        partly=sum(0 < one.taken < one.size for one in counted),
+        weights=sum(one.size for one in counted),
+        taken=sum(one.taken for one in counted),
+        fresh=fresh if known else ("all of it",),
+    )
