@@ -6,7 +6,7 @@ Import them from `search_spaces.registry`, beside `register`.
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 Axes = Mapping[str, tuple[int, ...]]
 
@@ -77,6 +77,14 @@ class PartModule(nn.Module):
             side, new_side: of the stage's map in pixels, before and after.
         """
         return options
+
+    @classmethod
+    def resized_tensors(cls, tensors: Mapping[str, Tensor], options: Any, new_options: Any) -> Mapping[str, Tensor]:
+        """The part's parameters and buffers, by their names, after `resized_options` gave other options.
+
+        A part that names a tensor by the size of its map, or shapes it so, resizes it here as its forward pass does.
+        """
+        return tensors
 
     @classmethod
     def reparameterised_options(cls, options: Any) -> Any:

@@ -17,6 +17,7 @@ from search_spaces.errors import InputError
 from search_spaces.network import Network
 from search_spaces.official import check_name
 from search_spaces.official import convert as convert_state
+from search_spaces.papers import paper_network
 from search_spaces.textfiles import expanded
 
 WRAPPERS = ("state_dict", "model")
@@ -79,7 +80,7 @@ def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
         InputError: see `read_checkpoint` and `search_spaces.official.convert`.
     """
     check_name(model)
-    network = convert_state(read_checkpoint(file), model)
+    network, family = convert_state(read_checkpoint(file), model), paper_network(model).family
     store = RunStore(out or Path("converted") / model)
     text = network.arch.to_json(indent=1) + "\n"
     if store.exists(ARCH) and not (store.read_text(ARCH) == text and _holds(store, network)):
@@ -90,4 +91,5 @@ def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
     params = sum(parameter.numel() for parameter in load_network(store.folder).parameters())
     say(f"{model}: {len(network.state_dict())} tensors, {params:,} parameters -> {store.folder}")
     say(f'load it: from nas import load_network; network = load_network("{store.folder}")')
+    say(f"start a supernet from it: nas train run=runs/mine space={family} init={store.folder}")
     return store.folder

@@ -11,6 +11,7 @@ from nas.log import say
 from nas.machine.memory import explained
 from nas.runs.run import Run, open_run, start_run
 from nas.runs.scalars import check_scalars
+from nas.training.initial import lines as lines_of_initial
 from nas.training.ranks import Launched, launched, launched_group, started_group
 from nas.training.supernet import follow, train_supernet
 from search_spaces.counting import worded
@@ -39,6 +40,16 @@ def say_narrowing(run: Run) -> None:
         )
 
 
+def say_initial(run: Run) -> None:
+    """Prints which weights the training starts from, as they were read when the run was made; nothing for fresh ones."""
+    found = run.store.read_json("run.json").get("init")
+    if found:
+        first, *rest = lines_of_initial(found)
+        say(f"{run.config.run}: {first}")
+        for line in rest:
+            say(line)
+
+
 @explained
 def train(config: Config) -> Run:
     """Trains the supernet of `config.run` on its supernet-train images; resumes from the last checkpoint if there is one.
@@ -64,9 +75,10 @@ def train(config: Config) -> Run:
 
 
 def _is_trained(run: Run) -> bool:
-    """Prints the images and the space of the run, and returns whether it is trained."""
+    """Prints the images, the space and the initial weights of the run, and returns whether it is trained."""
     say_images(run)
     say_narrowing(run)
+    say_initial(run)
     trained = run.store.exists("supernet.safetensors")
     if trained:
         say(f"{run.config.run}: the supernet is trained")

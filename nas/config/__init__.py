@@ -129,6 +129,11 @@ class TrainConfig(Recipe):
         "arXiv:1904.00420), or the dotted path of a strategy",
     )
     options: tuple[str, ...] = key((), "options of a strategy of yours, such as temperature=2")
+    init: str = key(
+        "",
+        "weights to start from: the folder of a network (of nas extract, retrain or convert), a file of its weights in it, or the folder of "
+        "a trained run; classes, channels, resolution and sizes may differ. What fits is taken, and what starts fresh is printed",
+    )
     random_paths: int = key(2, "for sandwich: random sub-networks per step, besides the largest and the smallest")
     largest_only_epochs: float = key(0.0, "for sandwich: epochs at the start that train the largest network alone")
     distill: float = key(

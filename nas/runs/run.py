@@ -26,6 +26,7 @@ from nas.runs.settings import absolute
 from nas.runs.store import RunStore
 from nas.runs.weights import load_tensors
 from nas.training import ranks
+from nas.training.initial import read_initial
 from search_spaces.checking import check_parts
 from search_spaces.costs import BUILT_IN, temporary_costs
 from search_spaces.counting import decimal
@@ -128,8 +129,10 @@ def _bound(section: str, values: Any) -> Any:
 
 
 def _absolute(config: Config) -> Config:
-    """With the folder of the images and the files of costs as absolute paths, which mean the same wherever later commands are typed."""
+    """With the folders of images and of initial weights and the files of costs as absolute paths, which mean the same wherever later commands are typed."""
     config = replace(config, search=absolute(config.search))
+    if config.train.init:
+        config = replace(config, train=replace(config.train, init=os.path.abspath(expanded(config.train.init))))
     if not config.data.root:
         return config
     root = os.path.abspath(expanded(config.data.root))
@@ -171,6 +174,8 @@ def start_run(config: Config) -> Run:
             config = memory.with_processes_that_fit(config, bound, device)
         memory.check(config, bound, device)
     identity = _identity(config, space.name, whole, bound, split)
+    if config.train.init:
+        identity["init"] = read_initial(config.train.init, bound).record(bound)
     store = RunStore.create(config.run)
     store.write_json("split.json", split.to_dict())
     _write_space(store, config, space.name, bound)

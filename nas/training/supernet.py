@@ -11,6 +11,7 @@ from nas.log import Progress, say
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars
 from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
+from nas.training.initial import read_initial, start_from
 from nas.training.strategies import strategy_of
 from search_spaces.counting import worded
 from supernet.loop import Batches, Report, Watcher, fit
@@ -38,7 +39,10 @@ def train_supernet(run: Run, ranks: Ranks) -> None:
     config, settings = run.config, run.config.train
     part = run.part("train")
     strategy = strategy_of(settings, run.space, config.seed)
-    supernet = Supernet(run.space, config.seed).to(run.device)
+    supernet = Supernet(run.space, config.seed)
+    if settings.init and not run.store.exists(CHECKPOINT):
+        start_from(supernet, read_initial(settings.init, run.space), run.store.read_json("run.json").get("init"))
+    supernet = supernet.to(run.device)
     batches = Batches(
         settings.batch_size,
         len(part) // settings.batch_size,

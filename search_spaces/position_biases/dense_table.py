@@ -1,5 +1,6 @@
 """OSRA's position bias (TransXNet, section III-B and eq. 4): a learned number for each head, query and key position of a stage."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,6 +60,18 @@ class DenseTable(PositionBias):
     def resized_options(cls, options: Options, side: int, new_side: int) -> Options:
         """A table that was made for the stage's map is made for its new one; one of another size stays what it is."""
         return replace(options, map_size=new_side) if options.map_size == side else options
+
+    @classmethod
+    def resized_tensors(
+        cls, tensors: Mapping[str, Tensor], options: Options, new_options: Options
+    ) -> Mapping[str, Tensor]:
+        """The table for the new map; of as many heads as it has, which may be more than the options have."""
+        (table,) = tensors.values()
+        before, side = cls(replace(options, num_heads=table.shape[0])).to(table), new_options.map_size
+        before.load_state_dict(tensors)
+        with torch.no_grad():
+            found = before(table.new_zeros(1, 1, side, side))
+        return {f"tables.{cls(new_options).name}": found.reshape(table.shape[0], side**2, -1)}
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)

@@ -1,5 +1,6 @@
 """Absolute position encoding: a learned vector for each place of the map (ViT, arXiv:2010.11929; LinGlo's ablation as in PVT)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -36,6 +37,16 @@ class Absolute(Position):
     def resized_options(cls, options: Options, side: int, new_side: int) -> Options:
         """A table that was made for the stage's map is made for its new one; one of another size stays what it is."""
         return replace(options, map_size=new_side) if options.map_size == side else options
+
+    @classmethod
+    def resized_tensors(
+        cls, tensors: Mapping[str, Tensor], options: Options, new_options: Options
+    ) -> Mapping[str, Tensor]:
+        """The table for the new map."""
+        (table,) = tensors.values()
+        size = (new_options.map_size, new_options.map_size)
+        found = F.interpolate(table[None], size=size, mode="bicubic", align_corners=False)[0]
+        return {f"tables.{new_options.map_size}": found}
 
     def __init__(self, dim: int, options: Options) -> None:
         super().__init__(dim, options)

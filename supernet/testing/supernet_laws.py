@@ -12,7 +12,9 @@ from search_spaces.network import Network, build
 from search_spaces.space import SearchSpace
 from search_spaces.testing import assert_same, members, no_shape_checks, noise, randomise
 from supernet.calibration import calibrate
+from supernet.offering import of_network
 from supernet.supernet import Supernet
+from supernet.taking import take
 
 
 def supernet_of(space: SearchSpace, seed: int = 0) -> Supernet:
@@ -99,7 +101,7 @@ class SupernetLaws:
                 assert_same(y, supernet.extract(arch)(x))
             assert y.shape == (0, space.num_classes)
 
-    def test_extraction_copies(self, space: SearchSpace) -> None:
+    def test_extraction_copies_and_taking_is_its_inverse(self, space: SearchSpace) -> None:
         supernet, x = supernet_of(space), images(space)
         arch = members(space, 3)[2]
         network = supernet.extract(arch)
@@ -112,6 +114,18 @@ class SupernetLaws:
             randomise(supernet, 8)
             assert_same(before, network(x))
             assert not torch.equal(before, supernet(x, arch))
+            others, offer = state_of(supernet), of_network(network, space)
+            assert (offer.member, offer.arch) == (True, arch)
+            slices = {name: tensor.clone() for name, tensor in supernet.weights(arch).items()}
+            take(supernet, offer)
+            assert_same(before, supernet(x, arch))
+            for name, tensor in supernet.weights(arch).items():
+                tensor.copy_(slices[name])
+        buffers = dict(supernet.named_buffers())
+        for name, tensor in supernet.state_dict().items():  # what the network does not have
+            kept = tensor == others[name]
+            zeroed = name not in buffers and name.endswith("weight")
+            assert kept.all() or (zeroed and (kept | (tensor == 0)).all()), name
 
     def test_gradients_and_influence_stay_in_the_slices(self, space: SearchSpace) -> None:
         supernet, x = supernet_of(space), images(space)

@@ -1,6 +1,8 @@
 """The conditions of the run, and the settings of each search."""
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from nas.reporting.findings import Findings, SearchFindings
 from nas.reporting.markup import Html, boxed_table, h, join, settings_listing
@@ -28,6 +30,7 @@ class Conditions(RunSection):
             "space": join(
                 [run["space_name"], ", ", h("code", run["space_digest"]), ", ", _whole(run["space_size"]), " networks"]
             ),
+            **({"initial weights": _initial(run["init"])} if run.get("init") else {}),
             "seeds": _seeds(found),
             "machine": f"{machine['cpu']}; {plural(machine['cores'], 'core')}, {plural(machine['threads'], 'thread')} used; "
             + (f"{machine['memory_gib']:g} GiB" if machine["memory_gib"] else "memory unknown"),
@@ -41,6 +44,14 @@ class Conditions(RunSection):
         if len(found.searches) == 1:
             settings["search"] = dict(found.searches[0].view.settings)
         return [box, h("h3", "Configuration"), settings_listing(settings)]
+
+
+def _initial(init: Mapping[str, Any]) -> Html:
+    """What the supernet was started from, how much of its weights that is, and which parts started fresh."""
+    taken, weights = (sum(share[key] for share in init["shares"]) for key in ("taken", "weights"))
+    fresh = [f"{share['place']}: {', '.join(share['fresh'])}" for share in init["shares"] if share["fresh"]]
+    rest = f"; fresh in {'; '.join(fresh)}" if fresh else ""
+    return join([f"{init['what']}, ", h("code", init["path"]), f": {taken:,} of {weights:,} shared weights{rest}"])
 
 
 def _seeds(found: Findings) -> str:
