@@ -1,0 +1,101 @@
+"""A network's folder as anybody may have written it: which network it is, and its weights, checked against each other.
+
+    config.json, model.safetensors      as timm's `local-dir:` and `hf-hub:` read them
+    arch.json, weights.safetensors      of a search, and of folders that earlier versions wrote
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
+from search_spaces.files.blueprint import check_fits
+from search_spaces.files.described import SEARCHED, described
+from search_spaces.files.plain import read_json, shortened
+from search_spaces.files.tensors import read_header
+from search_spaces.network import Network
+from search_spaces.registry import SkipInit
+
+CONFIG, MODEL = "config.json", "model.safetensors"
+ARCH, WEIGHTS = "arch.json", "weights.safetensors"
+
+def read_arch(path: Path) -> Architecture:
+    """The architecture in an arch.json.
+
+    Raises:
+        InputError: it cannot be read, or is none.
+    """
+    return _named(path, read_json(path))
+
+
+def _named(path: Path, data: Any) -> Architecture:
+    try:
+        return Architecture.from_dict(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
+
+
+def read_config(path: Path) -> tuple[Architecture, Mapping[str, Any]]:
+    """The architecture that a config.json describes, and all of the file.
+
+    Raises:
+        InputError: it cannot be read, is of a model of timm that is no network of this project, or contradicts itself.
+    """
+    config = read_json(path)
+    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+        raise InputError(f"{path} does not say which architecture it is of", 'the key "architecture"', f'"{SEARCHED}"')
+    arguments = config.get("model_args", {})
+    if not isinstance(arguments, dict):
+        raise InputError(f"{path} has model_args {shortened(arguments)}", "a table", "the folder as it was written")
+    try:
+        arch = described(config["architecture"], arguments)
+    except InputError as error:
+        raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
+    given = config.get("digest", arch.digest)
+    if given not in (arch.digest, _own_digest(arguments)):
+        raise InputError(
+            f"{path} says that it is network {shortened(given)}, and describes {arch.digest}",
+            "a description as it was written", "the folder as `nas extract` wrote it",
+        )  # fmt: skip
+    return arch, config
+
+
+def _own_digest(arguments: Mapping[str, Any]) -> str | None:
+    """Of the description itself, before timm's changes of classes, channels and image size."""
+    return Architecture.from_dict(arguments["arch"]).digest if "arch" in arguments else None
+
+
+def load(path: Path, arch: Architecture) -> Network:
+    """The network of an architecture with the weights of a file, in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: the file is damaged, or was made for another architecture. Nothing is allocated before that is known.
+    """
+    header = read_header(path)
+    made = check_fits(header, arch, str(path))
+    with SkipInit():  # every weight is read
+        network = Network(made.arch)
+    network.load_state_dict(read_tensors(path))
+    return network.eval()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        InputError: the file is missing or damaged; it is left as it is.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_safetensors
+
+    try:
+        return load_safetensors(path.read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error})",
+            "a whole safetensors file",
+            "restore it from a copy, or delete it and run the command that made it",
+        ) from None
