@@ -63,6 +63,8 @@ def checked_config(given: Mapping[str, Any], arch: Architecture) -> None:
         InputError: a key that timm does not know or that would read another file, a value that is not allowed, or one that contradicts
             the architecture.
     """
+    if not isinstance(given, Mapping):
+        raise InputError(f"pretrained_cfg is {shortened(given)}", "a table", _AS_WRITTEN)
     if (fault := fault_of(dict(given))) is not None:
         raise InputError(f"pretrained_cfg cannot be used: {fault}", "values as timm writes them", _AS_WRITTEN)
     for key, value in given.items():

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.goals.budget import worded
+from nas.goals.roles import ROLES
 from nas.images import printable
 from search_spaces.costs import BUILT_IN
 
@@ -70,10 +71,11 @@ def _chosen(card: Card) -> Mapping[str, Any] | None:
 
 
 def _about(card: Card) -> str:
-    where = "its search's" if not card["roles"] else f"{', '.join(role.replace('_', ' ') for role in card['roles'])} of its search"
+    roles = "".join(f"\n- {ROLES[role]}" for role in card["roles"] if role in ROLES)
     return (
-        f"An image classifier that was found by neural architecture search over hybrid token mixers, on the data set "
-        f"{printable(card['data']['name'])} ({where}). `model.safetensors` has {card['weights']['are']}."
+        "An image classifier of a neural architecture search over hybrid token mixers, on the data set "
+        f"{printable(card['data']['name'])}. `model.safetensors` has {card['weights']['are']}."
+        f"\n\nThe network is, in its search:\n{roles}"
     )
 
 
@@ -100,7 +102,7 @@ def _images(card: Card, config: Mapping[str, Any]) -> str:
     channels, side, _ = given["input_size"]
     how = data["preprocessing"]
     text = (
-        f"## Images\n\n{channels} channels of {side} x {side} pixels in [0, 1], then normalised with mean "
+        f"## Images\n\n{channels} channel{'s' * (channels != 1)} of {side} x {side} pixels in [0, 1], then normalised with mean "
         f"{_numbers(given['mean'])} and standard deviation {_numbers(given['std'])}. {how}"
     )
     labels = list(map(printable, config.get("label_names", ())))
@@ -117,7 +119,7 @@ def _accuracy(card: Card) -> str:
     evaluated = card["evaluated"]
     rows = [("inherited from the supernet", "", f"{evaluated['top1']:.4f}", "")]
     rows += [
-        (f"retrained from {'fresh' if r['init'] == 'scratch' else 'inherited'} weights, {r['epochs']} epochs", str(r["seed"]),
+        (f"trained alone from {'fresh' if r['init'] == 'scratch' else 'inherited'} weights, {r['epochs']} epochs", str(r["seed"]),
          f"{r['validation_top1']:.4f}", f"{r['test_top1']:.4f} ({r['test_images']:,} images)")
         for r in card["retrained"]
     ]  # fmt: skip
@@ -125,7 +127,7 @@ def _accuracy(card: Card) -> str:
         "The network was chosen by its top-1 on search-validation, which is therefore optimistic for inherited weights. "
         "The test part was read once per retraining, at its end."
     )
-    head = ("weights", "seed", f"top-1 on search-validation ({evaluated['images']})", "top-1 on test")
+    head = ("weights", "seed", f"top-1 on {evaluated['images']}", "top-1 on test")
     return f"## Accuracy\n\n{_table(head, rows)}\n\n{note}"
 
 

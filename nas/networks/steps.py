@@ -75,8 +75,8 @@ class Comparison:
         for step in self.steps[1:]:
             if not step.difference <= (0 if step.name in exact else self.allowed(device)):
                 raise InputError(
-                    f"{where} does not do what was evaluated: the logits of step {step.name} differ from those of step {first.name} "
-                    f"by up to {step.difference:g}, and top-1 is {step.top1:.6f} instead of {first.top1:.6f}",
+                    f"{where} does not do what was evaluated: its logits differ from the {first.name}'s by up to {step.difference:g} in the step "
+                    f"{step.name}, whose top-1 is {step.top1:.6f} instead of {first.top1:.6f}",
                     "the files as nas wrote them, and the machine and number of threads that searched", again,
                 )  # fmt: skip
 

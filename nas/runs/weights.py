@@ -32,14 +32,15 @@ def load_network(folder: str | Path, weights: str = "") -> Network:
             that they are. No code from the files is run.
     """
     place = expanded(folder)
-    config, arch = (RunStore(place).exists(name) for name in (CONFIG, ARCH))
-    if not config and not arch:
+    store = RunStore(place)
+    name = weights or (MODEL if store.exists(CONFIG) else WEIGHTS)
+    described = CONFIG if name == MODEL else ARCH
+    if not store.exists(described):
         raise InputError(
-            f"{folder} holds no network ({ARCH} is missing)", "a folder that `nas extract` wrote", "nas extract run=RUN"
+            f"{folder} holds no network ({described} is missing)",
+            "a folder that `nas extract` wrote",
+            "nas extract run=RUN",
         )
-    name = weights or (MODEL if config else WEIGHTS)
-    # config.json describes model.safetensors, arch.json all other files of weights.
-    described = CONFIG if config and (name == MODEL or not arch) else ARCH
     return load(place / name, read_architecture(place / described))
 
 

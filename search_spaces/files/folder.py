@@ -18,6 +18,7 @@ from search_spaces.files.plain import read_json, shortened
 from search_spaces.files.tensors import read_header
 from search_spaces.network import Network
 from search_spaces.registry import SkipInit
+from search_spaces.timm_configs import checked_config
 
 CONFIG, MODEL = "config.json", "model.safetensors"
 ARCH, WEIGHTS = "arch.json", "weights.safetensors"
@@ -52,6 +53,7 @@ def read_config(path: Path) -> tuple[Architecture, Mapping[str, Any]]:
         raise InputError(f"{path} has model_args {shortened(arguments)}", "a table", "the folder as it was written")
     try:
         arch = described(config["architecture"], arguments)
+        checked_config(config.get("pretrained_cfg", {}), arch)
     except InputError as error:
         raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
     given = config.get("digest", arch.digest)

@@ -56,6 +56,8 @@ def _check_part(part: Part) -> None:
     if len(part.name) > MOST_CHARACTERS or len(part.options) > MOST_ITEMS:
         raise _refuse(f"a part {shortened(part.name)} with {len(part.options):,} options", MOST_ITEMS)
     for key, value in part.options:
+        if len(key) > MOST_CHARACTERS:
+            raise _refuse(f"an option {shortened(key)} of a name of {len(key):,} characters", MOST_CHARACTERS)
         _check_value(value, f"{shortened(part.name)} with {shortened(key)} = {shortened(value)}")
 
 
