@@ -35,7 +35,9 @@ def _freeze(value: Any, where: str) -> Value:
     if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise InputError(
-        f"{where} is {shortened(value)}", "true, false, a number, a string, or a list of such", f"{where.rpartition('.')[2]} = 1"
+        f"{where} is {shortened(value)}",
+        "true, false, a number, a string, or a list of such",
+        f"{where.rpartition('.')[2]} = 1",
     )
 
 
@@ -57,7 +59,9 @@ def _fields(data: Any, kind: str, required: tuple[str, ...], optional: tuple[str
 def _items(data: Any, key: str) -> list[Any]:
     if not isinstance(data, list):
         raise InputError(
-            f"{key} is {shortened(data)}", "a list", "write it with Architecture.to_json, or extract it again with `nas extract`"
+            f"{key} is {shortened(data)}",
+            "a list",
+            "write it with Architecture.to_json, or extract it again with `nas extract`",
         )
     return data
 
@@ -110,7 +114,9 @@ class Part:
             InputError: `data` is not a mapping with the key "part".
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
-            raise InputError(f"a part is described by {shortened(data)}", 'a table with the key "part"', '{ part = "mlp" }')
+            raise InputError(
+                f"a part is described by {shortened(data)}", 'a table with the key "part"', '{ part = "mlp" }'
+            )
         return cls(data["part"], tuple((key, value) for key, value in data.items() if key != "part"))
 
 

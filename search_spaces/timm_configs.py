@@ -20,7 +20,16 @@ WORDS = (
 )  # fmt: skip
 """Keys that are only shown."""
 
-NUMBERS = ("crop_pct", "test_crop_pct", "mean", "std", "pool_size", "test_pool_size", "test_input_size", "min_input_size")
+NUMBERS = (
+    "crop_pct",
+    "test_crop_pct",
+    "mean",
+    "std",
+    "pool_size",
+    "test_pool_size",
+    "test_input_size",
+    "min_input_size",
+)
 
 ELSEWHERE = ("url", "state_dict", "hf_hub_filename", "custom_load", "label_offset")
 """Keys that would have weights taken from another place than the folder, or not as they are. None may have a value."""
@@ -69,7 +78,9 @@ def checked_config(given: Mapping[str, Any], arch: Architecture) -> None:
         raise InputError(f"pretrained_cfg cannot be used: {fault}", "values as timm writes them", _AS_WRITTEN)
     for key, value in given.items():
         if key in ELSEWHERE and value:
-            raise InputError(f"pretrained_cfg has {key}={shortened(value)}", "the weights beside it, as they are", f"remove {key}")
+            raise InputError(
+                f"pretrained_cfg has {key}={shortened(value)}", "the weights beside it, as they are", f"remove {key}"
+            )
         if key not in (*WORDS, *NUMBERS, *ELSEWHERE, *SOURCE, *_OTHER):
             known = (*WORDS, *NUMBERS, *_OTHER)
             raise unknown("key of pretrained_cfg:", key, known, "{}")
@@ -79,7 +90,11 @@ def checked_config(given: Mapping[str, Any], arch: Architecture) -> None:
         if given.get(key, allowed[0]) not in allowed:
             raise unknown(f"{key}:", given[key], allowed, f"{key}={{}}")
     size = given.get("input_size", (arch.in_channels, 1, 1))
-    sides = isinstance(size, list | tuple) and len(size) == 3 and all(type(side) is int and 0 < side <= 65_536 for side in size)
+    sides = (
+        isinstance(size, list | tuple)
+        and len(size) == 3
+        and all(type(side) is int and 0 < side <= 65_536 for side in size)
+    )
     if not sides or size[0] != arch.in_channels:
         raise InputError(
             f"pretrained_cfg has input_size={shortened(size)}, and the network takes images of {arch.in_channels} channels",

@@ -102,7 +102,10 @@ def hybrid_mixer(
     _checked(source, cfg, pretrained, cache_dir)
     own = config_of(source)
     # Whatever the file says: names of layers are ours, and every size of image is taken.
-    fixed = {key: own[key] for key in ("first_conv", "classifier")} | {"fixed_input_size": False, "architecture": SEARCHED}
+    fixed = {key: own[key] for key in ("first_conv", "classifier")} | {
+        "fixed_input_size": False,
+        "architecture": SEARCHED,
+    }
     if pretrained_model_args is not None:
         kwargs["pretrained_model_args"] = dict(pretrained_model_args)
     return build_model_with_cfg(

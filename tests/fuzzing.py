@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,19 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.files.folder import ARCH, CONFIG, MODEL, WEIGHTS
 from search_spaces.network import build
+from search_spaces.registry import complete
 from search_spaces.timm_configs import config_of
+
+CORPUS = Path(__file__).with_name("fuzz_corpus.json")
 
 KNOWN: tuple[int, ...] = ()
 """Inputs that once crashed, hung, or took more memory than they may."""
 
 SECONDS = 5.0
 """The longest that one input may take."""
+
+LONGEST = 5000
+"""Characters of a message."""
 
 GROWTH = 512 * 2**20
 """Bytes of memory that all inputs together may add to what the libraries take."""
@@ -44,30 +51,63 @@ NUMBERS = (
     -(10**9), 0.0, -0.5, 0.5, 1e-300, 1e18, 1e300,
 )  # fmt: skip
 
-TEXTS = ("", "none", "linear_head", "hybrid_mixer", "../../etc/passwd", "/dev/zero", "a" * 300, "é\u0000", "resnet50", "transxnet_tiny")
+TEXTS = (
+    "",
+    "none",
+    "linear_head",
+    "hybrid_mixer",
+    "../../etc/passwd",
+    "/dev/zero",
+    "a" * 300,
+    "é\u0000",
+    "resnet50",
+    "transxnet_tiny",
+)
 
-WORDS = ("part", "stages", "model_args", "arch", "pretrained_cfg", "url", "file", "hf_hub_filename", "__class__", "shape", "dtype", "data_offsets")
+WORDS = (
+    "part",
+    "stages",
+    "model_args",
+    "arch",
+    "pretrained_cfg",
+    "url",
+    "file",
+    "hf_hub_filename",
+    "__class__",
+    "shape",
+    "dtype",
+    "data_offsets",
+)
 
 
 @cache
-def bases() -> list[tuple[dict[str, Any], bytes]]:
-    """A small network around each part: config.json and the bytes of its weights."""
+def seeds() -> list[dict[str, Any]]:
+    """The architectures that are mutated: a small network around each part."""
+    return json.loads(CORPUS.read_text())
+
+
+def renew() -> None:
+    """Writes the corpus again, with the parts that there are now. Inputs of equal numbers are then other ones."""
     from search_spaces.testing.spaces import elastic_spaces, ends
 
-    found = []
-    for space in elastic_spaces():
-        network = build(ends(space)[0])
-        arch = network.arch
-        config = {
-            "architecture": "hybrid_mixer",
-            "num_classes": arch.num_classes,
-            "label_names": [str(number) for number in range(arch.num_classes)],
-            "digest": arch.digest,
-            "model_args": {"arch": arch.to_dict()},
-            "pretrained_cfg": json.loads(json.dumps(config_of(arch))),
-        }
-        found.append((config, save(network.state_dict(), {"nas": json.dumps({"digest": arch.digest})})))
-    return found
+    found = dict.fromkeys(json.dumps(complete(ends(space)[0]).to_dict()) for space in elastic_spaces())
+    CORPUS.write_text("[\n" + ",\n".join(found) + "\n]\n")
+
+
+@cache
+def base(index: int) -> tuple[dict[str, Any], bytes]:
+    """config.json and the bytes of the weights of a network of the corpus."""
+    network = build(Architecture.from_dict(seeds()[index]))
+    arch = network.arch
+    config = {
+        "architecture": "hybrid_mixer",
+        "num_classes": arch.num_classes,
+        "label_names": [str(number) for number in range(arch.num_classes)],
+        "digest": arch.digest,
+        "model_args": {"arch": arch.to_dict()},
+        "pretrained_cfg": json.loads(json.dumps(config_of(arch))),
+    }
+    return config, save(network.state_dict(), {"nas": json.dumps({"digest": arch.digest})})
 
 
 def _places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -91,7 +131,7 @@ def _other(rng: random.Random, value: Any, data: Any) -> Any:
         return rng.choice((None, True, [], {}, [[]], {"part": "mlp"}))
     if kind == 2:
         nested: Any = value
-        for _ in range(rng.choice((1, 3, 20, 300))):
+        for _ in range(rng.choice((1, 3, 20, 100))):
             nested = [nested]
         return nested
     if kind == 3:
@@ -134,7 +174,9 @@ def _mutated_bytes(rng: random.Random, data: bytes) -> bytes:
     if kind == 2:
         return rng.choice((0, 1, 7, 2**20, 2**40, 2**63, 2**64 - 1)).to_bytes(8, "little") + bytes(changed[8:])
     if kind == 3:
-        return rng.choice((b"PK\x03\x04", b"\x80\x02", b"\x80\x05", b"\x00" * 8)) + bytes(changed[rng.choice((0, 2, 8)) :])
+        return rng.choice((b"PK\x03\x04", b"\x80\x02", b"\x80\x05", b"\x00" * 8)) + bytes(
+            changed[rng.choice((0, 2, 8)) :]
+        )
     end = min(len(changed), rng.choice((16, 200, 5000)))
     for _ in range(rng.choice((1, 4, 30))):
         changed[rng.randrange(end)] = rng.randrange(256)
@@ -150,8 +192,10 @@ def _mutated_header(rng: random.Random, data: bytes) -> bytes:
 def write_input(number: int, folder: Path) -> str:
     """Writes input number `number` into an empty folder, and says what was changed."""
     rng = random.Random(f"network folder {number}")
-    config, weights = rng.choice(bases())
-    kind = rng.choice(("config", "config", "config", "arch", "arch", "text", "header", "header", "bytes", "other weights"))
+    config, weights = base(rng.randrange(len(seeds())))
+    kind = rng.choice(
+        ("config", "config", "config", "arch", "arch", "text", "header", "header", "bytes", "other weights")
+    )
     text = json.dumps(config)
     if kind == "config":
         text = json.dumps(mutated(rng, config))
@@ -162,7 +206,7 @@ def write_input(number: int, folder: Path) -> str:
     elif kind == "bytes":
         weights = _mutated_bytes(rng, weights)
     elif kind == "other weights":
-        weights = rng.choice(bases())[1]
+        weights = base(rng.randrange(len(seeds())))[1]
     if kind == "arch":
         (folder / ARCH).write_text(json.dumps(mutated(rng, config["model_args"]["arch"])))
         (folder / WEIGHTS).write_bytes(weights)
@@ -178,7 +222,7 @@ def load_as_nas(folder: Path) -> None:
     load_network(folder)
 
 
-class LeftToTimm(Exception):
+class LeftToTimmError(Exception):
     """timm refuses the file before it calls anything of ours."""
 
 
@@ -192,11 +236,33 @@ def load_as_timm(folder: Path) -> None:
         timm.models.model_entrypoint(name)
         calls = {key: value for key, value in arguments.items() if value is not None}
     except Exception as error:
-        raise LeftToTimm from error
-    if name != "hybrid_mixer" or {"pretrained_cfg", "pretrained", "cache_dir", "pretrained_cfg_overlay", "pretrained_model_args"} & calls.keys():
-        raise LeftToTimm
+        raise LeftToTimmError from error
+    if (
+        name != "hybrid_mixer"
+        or {"pretrained_cfg", "pretrained", "cache_dir", "pretrained_cfg_overlay", "pretrained_model_args"}
+        & calls.keys()
+    ):
+        raise LeftToTimmError
     entry = timm.models.model_entrypoint(name)
     entry(pretrained=True, pretrained_cfg=cfg, pretrained_model_args=dict(arguments), cache_dir=None, **calls)
+
+
+class FaultyError(Exception):
+    """An input was neither loaded nor refused as it should be."""
+
+
+def _outcome(loader: Callable[[Path], None], folder: Path) -> str:
+    try:
+        loader(folder)
+    except LeftToTimmError:
+        return "left to timm"
+    except InputError as error:
+        if not (error.given and error.allowed and error.instead):
+            raise FaultyError("a part of the message is empty") from error
+        if len(str(error)) > LONGEST:
+            raise FaultyError(f"a message of {len(str(error)):,} characters") from error
+        return "refused"
+    return "loaded"
 
 
 def try_input(number: int) -> tuple[str, str]:
@@ -206,7 +272,7 @@ def try_input(number: int) -> tuple[str, str]:
         What was changed, and whether the folder was loaded or refused.
 
     Raises:
-        AssertionError: it was refused in another form than three parts, or took too long.
+        FaultyError: it was refused in another form than three short parts, or took too long.
         Exception: it crashed.
     """
     with tempfile.TemporaryDirectory() as name:
@@ -215,17 +281,10 @@ def try_input(number: int) -> tuple[str, str]:
         loaders = (load_as_nas,) if kind == "arch" else (load_as_nas, load_as_timm)
         for loader in loaders:
             start = time.process_time()
-            try:
-                loader(folder)
-                outcome.append("loaded")
-            except InputError as error:
-                assert error.given and error.allowed and error.instead, f"input {number}: {error!r}"
-                assert len(str(error)) < 5000, f"input {number}: a message of {len(str(error))} characters"
-                outcome.append("refused")
-            except LeftToTimm:
-                outcome.append("left to timm")
+            outcome.append(_outcome(loader, folder))
             took = time.process_time() - start
-            assert took < SECONDS, f"input {number} took {took:.1f} s"
+            if took > SECONDS:
+                raise FaultyError(f"it took {took:.1f} s")
     return kind, " and ".join(dict.fromkeys(outcome))
 
 
@@ -233,7 +292,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", type=int, nargs="?", default=100_000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--renew", action="store_true", help="write the corpus again from the parts that there are now")
     asked = parser.parse_args()
+    if asked.renew:
+        renew()
     torch.set_num_threads(1)
     try_input(-1)  # imports
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -45,7 +45,9 @@ def extract(config: Config) -> dict[str, Path]:
         run = open_run(config, writes=within and not config.extract.verify)
     searches = chosen_searches(run.store, config.search)
     picks = Picks.parse(config.extract.pick)
-    chosen = {search.name: selected(search, config.retrain.points, config.digest, config.run, picks) for search in searches}
+    chosen = {
+        search.name: selected(search, config.retrain.points, config.digest, config.run, picks) for search in searches
+    }
     folders: dict[str, Path] = {}
     extraction = None
     for search in searches:

@@ -33,6 +33,9 @@ _CONDITION = re.compile(r"\s*([\w.@-]+)\s*(<=|>=|<|>|=)\s*(.*?)\s*")
 _EXAMPLE = 'pick=best, pick=knee, pick=all, pick=DIGEST or pick="macs<=1G"'
 
 
+NO_LIMIT = Budget()
+
+
 @dataclass(frozen=True, slots=True)
 class Picks:
     """What is picked.
@@ -45,7 +48,7 @@ class Picks:
 
     names: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
-    within: Budget = Budget()
+    within: Budget = NO_LIMIT
 
     @classmethod
     def parse(cls, items: Sequence[str]) -> "Picks":
@@ -90,7 +93,9 @@ def _condition(item: str) -> Budget:
     return Budget(limits=bound) if sign == "<=" else Budget(floors=bound)
 
 
-def picked(picks: Picks, winners: Sequence[Evaluation], objectives: Sequence[Objective], search: str) -> list[Evaluation]:
+def picked(
+    picks: Picks, winners: Sequence[Evaluation], objectives: Sequence[Objective], search: str
+) -> list[Evaluation]:
     """The networks that are picked by name or by conditions, each once.
 
     Args:

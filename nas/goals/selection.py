@@ -10,7 +10,6 @@ from nas.runs.searches import Search
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
-
 NOTHING_PICKED = Picks()
 
 
@@ -26,9 +25,7 @@ class Selected:
         return self.record.architecture
 
 
-def selected(
-    search: Search, points: int, digest: str, run: str, picks: Picks = NOTHING_PICKED
-) -> dict[str, Selected]:
+def selected(search: Search, points: int, digest: str, run: str, picks: Picks = NOTHING_PICKED) -> dict[str, Selected]:
     """The networks that are extracted and retrained, by digest.
 
     `points` networks of the Pareto front, the smallest and the largest network, random search's best, the hand-designed network, and

@@ -38,7 +38,11 @@ class Chosen:
     @property
     def file(self) -> str:
         """In the network's folder of the run."""
-        return WEIGHTS if self.retraining is None else f"retrained-{self.retraining.init}-{self.retraining.seed}.safetensors"
+        return (
+            WEIGHTS
+            if self.retraining is None
+            else f"retrained-{self.retraining.init}-{self.retraining.seed}.safetensors"
+        )
 
     @property
     def words(self) -> str:
@@ -58,29 +62,16 @@ def best_weights(search: Search, digest: str) -> Chosen:
     return Chosen(min(found, key=lambda record: (-record.validation_top1, record.seed, record.init)) if found else None)
 
 
-def card_of(
-    run: Run,
-    search: Search,
-    entry: Selected,
-    chosen: Chosen,
-    checked: Mapping[str, Sequence[Mapping[str, Any]]],
-    license: str = "apache-2.0",
-) -> dict[str, Any]:
-    """The card of a network that a search selected, as plain JSON.
-
-    Args:
-        chosen: the weights in model.safetensors.
-        checked: by file of weights, the steps on which it was compared: see `nas.networks.steps`.
+def card_of(search: Search, entry: Selected) -> dict[str, Any]:
+    """What a search knows of a network that it selected, as plain JSON.
 
     Costs and times are of the network as it was evaluated. Merging parallel branches does not change its time on a device, because
     networks are measured in the form for inference, which has them merged. `within_budget_by` says what `within_budget` rests on:
     counts, a measurement of every limited time, or predictions only. A search measures the networks with a role; any other that is
     asked for by its digest has predictions.
     """
-    record, retrained = entry.record, [found for found in search.retrainings() if found.digest == entry.record.digest]
+    record = entry.record
     devices = _devices(search, record)
-    identity = run.store.read_json("run.json")
-    recipe = kept(search.retraining) if retrained and search.retraining else {}
     costs = {cost["name"]: cost for cost in search.costs}
     return {
         "digest": record.digest,
@@ -99,6 +90,31 @@ def card_of(
             "top1": record.top1,
             "loss": record.loss,
         },
+        "devices": devices,
+    }  # fmt: skip
+
+
+def whole_card(
+    run: Run,
+    search: Search,
+    entry: Selected,
+    chosen: Chosen,
+    checked: Mapping[str, Sequence[Mapping[str, Any]]],
+    license: str = "apache-2.0",
+) -> dict[str, Any]:
+    """The card of a network's folder: what the search knows, and what the run and its retrainings add.
+
+    Args:
+        chosen: the weights in model.safetensors.
+        checked: by file of weights, the steps on which it was compared: see `nas.networks.steps`.
+        license: of the weights, as the hub calls it.
+    """
+    digest = entry.record.digest
+    retrained = [found for found in search.retrainings() if found.digest == digest]
+    recipe = kept(search.retraining) if retrained and search.retraining else {}
+    identity = run.store.read_json("run.json")
+    return {
+        **card_of(search, entry),
         "weights": {
             "file": chosen.file,
             "are": chosen.words,
@@ -107,11 +123,10 @@ def card_of(
         },
         "retrained": [_retraining(found) for found in retrained],
         "recipe": {key: value for key, value in recipe.items() if key not in RETRAIN_FREE},
-        "devices": devices,
         "data": _data(run),
         "plugins": list(search.conditions.get("plugins", run.config.plugins)),
         "versions": identity.get("versions", {}),
-        "commands": commands_of(run.config, identity.get("space_name", "SPACE"), search, record.digest, bool(retrained)),
+        "commands": commands_of(run.config, identity.get("space_name", "SPACE"), search, digest, bool(retrained)),
         "license": license,
         "checked": {name: list(steps) for name, steps in checked.items()},
     }  # fmt: skip

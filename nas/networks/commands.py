@@ -35,7 +35,9 @@ def commands_of(config: Config, space: str, search: Search, digest: str, retrain
     ]
     if retrained:
         recipe = search.retraining or config.retrain
-        found.append(_line("retrain", f"search={search.name}", f"digest={digest}", *_changed(recipe, "retrain.", ("points",))))
+        found.append(
+            _line("retrain", f"search={search.name}", f"digest={digest}", *_changed(recipe, "retrain.", ("points",)))
+        )
     return found
 
 

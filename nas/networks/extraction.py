@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas.goals.budget import worded
 from nas.goals.selection import Selected
-from nas.networks.cards import Chosen, best_weights, card_of
+from nas.networks.cards import Chosen, best_weights, whole_card
 from nas.networks.folder import copy_weights, write_card, write_description
 from nas.networks.steps import Comparison, Forward, compare
 from nas.records import Evaluation
@@ -140,7 +140,7 @@ class Folders:
             self._judge(place, file, comparison, entry.record, chosen, again)
         if write:
             checked = {file: [step.to_dict() for step in comparison.steps] for file, comparison in found.items()}
-            write_card(self.store, folder, card_of(self._run, self.search, entry, chosen, checked, self.license))
+            write_card(self.store, folder, whole_card(self._run, self.search, entry, chosen, checked, self.license))
         return self._said(place, found, entry.record, chosen, shown)
 
     def _steps(self, folder: str, entry: Selected, chosen: Chosen, again: str) -> dict[str, dict[str, Forward]]:

@@ -1,11 +1,11 @@
 """A network's folder, in the form that timm's `local-dir:` and `hf-hub:` read.
 
-    config.json         architecture, arguments, classes and preprocessing, for timm
-    model.safetensors   the weights to use: the best retrained ones if there are any, else the extracted ones
-    README.md           the model card
-    card.json           the same facts for programs
-    arch.json           the architecture alone, for `nas cost`, `networks=` and such
-    weights.safetensors, retrained-INIT-SEED.safetensors    in a run's folder only: the extracted weights, and those of each retraining
+config.json         architecture, arguments, classes and preprocessing, for timm
+model.safetensors   the weights to use: the best retrained ones if there are any, else the extracted ones
+README.md           the model card
+card.json           the same facts for programs
+arch.json           the architecture alone, for `nas cost`, `networks=` and such
+weights.safetensors, retrained-INIT-SEED.safetensors    in a run's folder only: the extracted weights, and those of each retraining
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from nas.config import Config
 from nas.data import Split
 from nas.data.augment import CROP_FROM, CROP_SHARE
 from nas.goals.selection import selected
-from nas.networks.cards import CARD, Chosen, best_weights, card_of
+from nas.networks.cards import CARD, Chosen, best_weights, whole_card
 from nas.networks.readme import readme_of
 from nas.runs.run import Run
 from nas.runs.searches import Search
@@ -99,7 +99,7 @@ def renew(run: Run, search: Search) -> None:
         kept = {name: steps for name, steps in before.get("checked", {}).items() if name == WEIGHTS}
         copy_weights(store, folder, chosen)
         write_description(store, folder, entry.arch, run, license)
-        write_card(store, folder, card_of(run, search, entry, chosen, kept, license))
+        write_card(store, folder, whole_card(run, search, entry, chosen, kept, license))
 
 
 def copy_weights(store: RunStore, folder: str, chosen: Chosen) -> None:

@@ -94,7 +94,7 @@ transform = timm.data.create_transform(**timm.data.resolve_model_data_config(mod
 ```
 
 Without timm: `from nas import load_network; network = load_network("FOLDER")`. Both refuse weights that were not made for the architecture in
-`config.json` (network {card['digest']}); no file of the folder is run as code."""
+`config.json` (network {card["digest"]}); no file of the folder is run as code."""
 
 
 def _images(card: Card, config: Mapping[str, Any]) -> str:

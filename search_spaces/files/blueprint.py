@@ -120,7 +120,8 @@ def check_fits(header: Header, arch: Architecture, where: str) -> Network:
     Raises:
         InputError: the weights were made for another architecture; the first difference is named. Or as `blueprint`.
     """
-    if header.digest not in (None, arch.digest, complete_digest(arch)):
+    check_sizes(arch)
+    if header.digest not in (None, arch.digest, complete(arch).digest):
         raise InputError(
             f"{where} has weights of network {shortened(header.digest)}, and the description beside it is of {arch.digest}",
             "weights and a description that were written together",
@@ -132,15 +133,6 @@ def check_fits(header: Header, arch: Architecture, where: str) -> Network:
     return network
 
 
-def complete_digest(arch: Architecture) -> str:
-    """The digest of an architecture with every option written out; its own where it names what is not known."""
-    try:
-        check_sizes(arch)
-        return complete(arch).digest
-    except InputError:
-        return arch.digest
-
-
 def check_tensors(header: Header, own: dict[str, Announced], where: str) -> None:
     """
     Args:
@@ -149,7 +141,9 @@ def check_tensors(header: Header, own: dict[str, Announced], where: str) -> None
     Raises:
         InputError: it holds other names, shapes or kinds of numbers.
     """
-    different = [name for name in own.keys() | header.tensors.keys() if not _fit(header.tensors.get(name), own.get(name))]
+    different = [
+        name for name in own.keys() | header.tensors.keys() if not _fit(header.tensors.get(name), own.get(name))
+    ]
     if different:
         name = min(different)
         found = [_said(table.get(name)) for table in (header.tensors, own)]

@@ -34,7 +34,9 @@ def described(name: str, arguments: Mapping[str, Any]) -> Architecture:
         InputError: another model, arguments that none of ours takes, or values that are not allowed.
     """
     if (fault := fault_of(dict(arguments))) is not None:
-        raise InputError(f"the arguments of the model cannot be used: {fault}", "arguments as timm writes them", "leave them out")
+        raise InputError(
+            f"the arguments of the model cannot be used: {fault}", "arguments as timm writes them", "leave them out"
+        )
     taken = ["arch"] * (name == SEARCHED) + [*SIZES, *GRIDS, *TRAINING]
     for key in arguments:
         if key not in taken:
@@ -43,8 +45,12 @@ def described(name: str, arguments: Mapping[str, Any]) -> Architecture:
     for key, (least, most) in SIZES.items():
         value = arguments.get(key)
         sides = value if isinstance(value, list | tuple) and key == "img_size" else [value]
-        if value is not None and not (0 < len(sides) <= 2 and all(type(side) is int and least <= side <= most for side in sides)):
-            raise InputError(f"{key} is {shortened(value)}", f"a whole number from {least} to {most:,}", f"{key}={max(least, 10)}")
+        if value is not None and not (
+            0 < len(sides) <= 2 and all(type(side) is int and least <= side <= most for side in sides)
+        ):
+            raise InputError(
+                f"{key} is {shortened(value)}", f"a whole number from {least} to {most:,}", f"{key}={max(least, 10)}"
+            )
     for key in GRIDS:
         value = arguments.get(key)
         if value is not None and not (isinstance(value, list | tuple) and len(value) <= MOST_STAGES):
@@ -70,7 +76,9 @@ def architecture_of(data: Any) -> Architecture:
             'timm.create_model("local-dir:FOLDER", pretrained=True)',
         )
     if (fault := fault_of(data)) is not None:
-        raise InputError(f"the architecture cannot be used: {fault}", "an architecture as in an arch.json", "extract it again")
+        raise InputError(
+            f"the architecture cannot be used: {fault}", "an architecture as in an arch.json", "extract it again"
+        )
     arch = Architecture.from_dict(data)
     check_sizes(arch)
     return arch

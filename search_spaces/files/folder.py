@@ -1,7 +1,7 @@
 """A network's folder as anybody may have written it: which network it is, and its weights, checked against each other.
 
-    config.json, model.safetensors      as timm's `local-dir:` and `hf-hub:` read them
-    arch.json, weights.safetensors      of a search, and of folders that earlier versions wrote
+config.json, model.safetensors      as timm's `local-dir:` and `hf-hub:` read them
+arch.json, weights.safetensors      of a search, and of folders that earlier versions wrote
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from search_spaces.timm_configs import checked_config
 
 CONFIG, MODEL = "config.json", "model.safetensors"
 ARCH, WEIGHTS = "arch.json", "weights.safetensors"
+
 
 def read_arch(path: Path) -> Architecture:
     """The architecture in an arch.json.
@@ -53,7 +54,7 @@ def read_config(path: Path) -> tuple[Architecture, Mapping[str, Any]]:
         raise InputError(f"{path} has model_args {shortened(arguments)}", "a table", "the folder as it was written")
     try:
         arch = described(config["architecture"], arguments)
-        checked_config(config.get("pretrained_cfg", {}), arch)
+        checked_config(_for_timm(config), arch)
     except InputError as error:
         raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
     given = config.get("digest", arch.digest)
@@ -63,6 +64,16 @@ def read_config(path: Path) -> tuple[Architecture, Mapping[str, Any]]:
             "a description as it was written", "the folder as `nas extract` wrote it",
         )  # fmt: skip
     return arch, config
+
+
+def _for_timm(config: Mapping[str, Any]) -> Any:
+    """What timm takes for the "pretrained_cfg": classes that the file names outside of it count."""
+    given = config.get("pretrained_cfg", {})
+    return (
+        {**given, "num_classes": config["num_classes"]}
+        if isinstance(given, dict) and "num_classes" in config
+        else given
+    )
 
 
 def _own_digest(arguments: Mapping[str, Any]) -> str | None:

@@ -98,7 +98,11 @@ def _fault_of_scalar(value: Any) -> str | None:
     if isinstance(value, int):
         return None if abs(value) <= LARGEST else "it has a number above 10^18"
     if isinstance(value, float):
-        return None if math.isfinite(value) and abs(value) <= LARGEST else "it has a number above 10^18, or one that is not finite"
+        return (
+            None
+            if math.isfinite(value) and abs(value) <= LARGEST
+            else "it has a number above 10^18, or one that is not finite"
+        )
     return f"it has a {type(value).__name__}"
 
 

@@ -1,6 +1,8 @@
 """Sizes that the architecture of a stranger may have: far beyond use, and small enough to be looked at. Standard library only."""
 
-from search_spaces.architecture import Architecture, Part, Value
+from typing import Any
+
+from search_spaces.architecture import Architecture, Part
 from search_spaces.errors import InputError
 from search_spaces.files.plain import shortened
 
@@ -61,7 +63,7 @@ def _check_part(part: Part) -> None:
         _check_value(value, f"{shortened(part.name)} with {shortened(key)} = {shortened(value)}")
 
 
-def _check_value(value: Value, where: str) -> None:
+def _check_value(value: Any, where: str) -> None:
     if isinstance(value, str):
         if len(value) > MOST_CHARACTERS:
             raise _refuse(f"{where}: a text of {len(value):,} characters", MOST_CHARACTERS)

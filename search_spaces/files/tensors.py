@@ -121,5 +121,7 @@ def _entry(name: str, entry: Mapping[str, Any], begin: int) -> tuple[Announced, 
         raise ValueError(f"the tensor {shortened(name)} has the shape {shortened(shape)}")
     first, last = entry["data_offsets"]
     if first != begin or last - first != math.prod(shape) * BYTES[dtype]:
-        raise ValueError(f"the tensor {shortened(name)} does not lie behind the one before it, or is not as long as its shape says")
+        raise ValueError(
+            f"the tensor {shortened(name)} does not lie behind the one before it, or is not as long as its shape says"
+        )
     return Announced(dtype, tuple(shape)), last

@@ -88,9 +88,9 @@ def test_extraction_to_another_folder(nas: Commands, extracted: Path) -> None:
     nas("extract", "run=run", "out=models/mine", cwd=extracted).ok()
     found = contents(extracted / "models" / "mine")
     own = contents(extracted / "run" / SEARCH / "networks")
-    assert found == {name: digest for name, digest in own.items() if not name.endswith((f"/{WEIGHTS}", "README.md", "card.json"))} | {
-        name: digest for name, digest in found.items() if name.endswith(("README.md", "card.json"))
-    }
+    assert found == {
+        name: digest for name, digest in own.items() if not name.endswith((f"/{WEIGHTS}", "README.md", "card.json"))
+    } | {name: digest for name, digest in found.items() if name.endswith(("README.md", "card.json"))}
     nas("extract", "run=run", "out=models/mine", "verify=true", cwd=extracted).ok()
     nas("extract", "run=run", "out=config.toml", cwd=extracted).refused("config.toml/")
 
