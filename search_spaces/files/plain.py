@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import InputError
+from search_spaces.textfiles import decode
 
 MOST_BYTES = 16 * 2**20
 """Of a file of JSON. The description of a network of a hundred blocks has about 100 KB."""
@@ -141,8 +142,10 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} has {size:,} bytes", f"at most {MOST_BYTES:,} bytes", AGAIN)
     try:
         with open(path, "rb") as file:
-            return parse(file.read(MOST_BYTES).decode("utf-8-sig"))
+            return parse(decode(file.read(MOST_BYTES)))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})", AS_WRITTEN, AGAIN) from None
+    except UnicodeError as error:
+        raise InputError(f"{path} is damaged ({error})", AS_WRITTEN, AGAIN) from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error})", AS_WRITTEN, AGAIN) from None

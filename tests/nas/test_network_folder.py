@@ -176,7 +176,7 @@ def test_steps_are_added_to_a_card(place: Path) -> None:
     assert [(step.name, round(step.difference, 5), step.top1, step.images) for step in found.steps] == [
         ("load_network", 0.0, 1.0, 4), ("shifted", 0.5, 1.0, 4)
     ]  # fmt: skip
-    with pytest.raises(InputError, match="its logits differ from the load_network's by up to 0.5"):
+    with pytest.raises(InputError, match=r"its logits differ from the load_network.s by up to 0\.5"):
         found.check("cpu", "here", "again")
     add_steps(RunStore(folder.parent), folder.name, [step.to_dict() for step in found.steps])
     assert "| shifted | 0.5 | 1.0000 |" in (folder / "README.md").read_text()
