@@ -15,6 +15,7 @@ from search_spaces.errors import InputError
 from search_spaces.files.blueprint import check_fits
 from search_spaces.files.described import SEARCHED, described
 from search_spaces.files.plain import read_json, shortened
+from search_spaces.files.sizes import check_sizes
 from search_spaces.files.tensors import read_header
 from search_spaces.network import Network
 from search_spaces.registry import SkipInit
@@ -35,7 +36,9 @@ def read_arch(path: Path) -> Architecture:
 
 def _named(path: Path, data: Any) -> Architecture:
     try:
-        return Architecture.from_dict(data)
+        arch = Architecture.from_dict(data)
+        check_sizes(arch)
+        return arch
     except InputError as error:
         raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
 

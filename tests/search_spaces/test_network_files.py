@@ -386,5 +386,4 @@ def test_mutated_folders() -> None:
     """A few of the inputs of tests/fuzzing.py, which is run by hand with a hundred thousand."""
     outcomes = {try_input(number) for number in (*KNOWN, *range(60))}
     assert {kind for kind, _ in outcomes} == {"config", "arch", "text", "header", "bytes", "other weights"}
-    assert ("config", "loaded") in outcomes
-    assert ("header", "refused") in outcomes
+    assert {"loaded", "refused"} <= {outcome for _, outcome in outcomes}
