@@ -26,7 +26,7 @@ VERBS = {
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
-    "extract": "write networks of the Pareto front as stand-alone files",
+    "extract": "write networks of the Pareto front as folders that load_network and timm load",
     "retrain": "train the winners and the baselines as stand-alone networks",
     "report": "write report.html, front.png, front.csv and trials.csv",
     "profile": "measure this device, so that latency is a cost: nas profile space=SPACE out=FILE.json",
@@ -59,6 +59,7 @@ examples:
   nas search run=runs/mine budget=3M
   nas search run=runs/mine budget=macs=3M,params=100K objectives=top1,macs,params
   nas extract run=runs/mine                       all searches of the run, or search=NAME
+  nas extract run=runs/mine pick="macs<=2M" out=models
   nas retrain run=runs/mine
   nas report run=runs/mine
   nas profile space=images32 out=laptop.json      then nas search search.profiles=laptop.json budget=latency_ms=8"""

@@ -17,8 +17,7 @@ from search_spaces.files.described import SEARCHED, described
 from search_spaces.files.plain import read_json, shortened
 from search_spaces.files.sizes import check_sizes
 from search_spaces.files.tensors import read_header
-from search_spaces.network import Network
-from search_spaces.registry import SkipInit
+from search_spaces.network import Network, build
 from search_spaces.timm_configs import checked_config
 
 CONFIG, MODEL = "config.json", "model.safetensors"
@@ -90,12 +89,21 @@ def load(path: Path, arch: Architecture) -> Network:
     Raises:
         InputError: the file is damaged, or was made for another architecture. Nothing is allocated before that is known.
     """
-    header = read_header(path)
-    made = check_fits(header, arch, str(path))
-    with SkipInit():  # every weight is read
-        network = Network(made.arch)
+    network = check_fits(read_header(path), arch, str(path))
+    if _is_in_its_state(network):  # then nothing need be drawn that is replaced at once
+        network.to_empty(device="cpu")
+    else:
+        network = build(network.arch)
     network.load_state_dict(read_tensors(path))
     return network.eval()
+
+
+def _is_in_its_state(network: Network) -> bool:
+    """Whether the state dict has every tensor of a network. A part of somebody else's may compute tensors that it does not save."""
+    kept = network.state_dict().keys()
+    tensors = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+    others = (value for module in network.modules() for value in vars(module).values())
+    return tensors <= kept and not any(isinstance(value, Tensor) for value in others)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from search_spaces.files.folder import ARCH, CONFIG, MODEL, WEIGHTS
 from search_spaces.files.plain import parse
 from search_spaces.files.sizes import MOST_BLOCKS
 from search_spaces.files.tensors import read_header
+from search_spaces.mixers.depthwise_conv import DepthwiseConvMixer as DepthwiseConv
 from search_spaces.network import build
 from search_spaces.timm_configs import config_of
 from tests.fuzzing import KNOWN, try_input
@@ -387,3 +388,22 @@ def test_mutated_folders() -> None:
     outcomes = {try_input(number) for number in (*KNOWN, *range(60))}
     assert {kind for kind, _ in outcomes} == {"config", "arch", "text", "header", "bytes", "other weights"}
     assert {"loaded", "refused"} <= {outcome for _, outcome in outcomes}
+
+
+def test_tensors_that_no_state_dict_keeps_are_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of somebody else's may compute some: they are not left without values."""
+    init = DepthwiseConv.__init__
+
+    def with_a_grid(self: Any, *arguments: Any) -> None:
+        init(self, *arguments)
+        self.register_buffer("grid", torch.arange(3.0), persistent=False)
+
+    monkeypatch.setattr(DepthwiseConv, "__init__", with_a_grid)
+    assert torch.equal(load_network(folder).stages[0].blocks[0].mixer.grid, torch.arange(3.0))
+
+
+def test_the_weights_of_a_loaded_network_can_be_trained(folder: Path) -> None:
+    for load in LOADERS:
+        network = load(folder)
+        assert all(parameter.requires_grad and parameter.device.type == "cpu" for parameter in network.parameters())
+        network.train()(torch.randn(2, 3, 8, 8)).sum().backward()
