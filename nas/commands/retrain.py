@@ -10,8 +10,8 @@ from nas.goals.selection import selected
 from nas.log import say
 from nas.machine.memory import explained
 from nas.measuring.targets import targets_of
-from nas.networks.folder import renew
 from nas.networks.references import reference_costs, reference_latencies, reference_model
+from nas.networks.renewing import renew
 from nas.records import Reference, Retraining
 from nas.runs.beginning import settle_retraining
 from nas.runs.run import Run, open_run

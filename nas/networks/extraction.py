@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from nas.goals.budget import worded
 from nas.goals.selection import Selected
 from nas.networks.cards import Chosen, best_weights, whole_card
 from nas.networks.folder import copy_weights, write_card, write_description
-from nas.networks.steps import Comparison, Forward, compare
+from nas.networks.steps import LOADED, RETRAINED, SUPERNET, Comparison, Forward, check_top1, compare, forms
 from nas.records import Evaluation
 from nas.runs.run import Run
 from nas.runs.searches import EVALUATED_BY, Search
@@ -23,13 +23,9 @@ from nas.searching.evaluation import Evaluator
 from search_spaces.architecture import Architecture
 from search_spaces.costs import BUILT_IN, costs_of
 from search_spaces.errors import InputError
-from search_spaces.inference import inference_form
 from search_spaces.network import Network
 from search_spaces.reparameterisation import reparameterise, reparameterised
 from supernet.calibration import calibrate
-
-SUPERNET, RETRAINED, LOADED, TIMM_FORM, INFERENCE = "supernet", "retrained", "load_network", "timm", "inference form"
-"""Steps from the supernet, or from a retraining, to a network in use; others may add more."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +95,14 @@ class Folders:
             copy_weights(self.store, folder, chosen)
             write_description(self.store, folder, arch, run, self.license)
             return chosen
+        own = run.store.path(self.search.path(f"networks/{arch.digest}"))
         if chosen.retraining is None:
             network = supernet.extract(arch, statistics)
         else:
-            network = load_network(run.store.path(self.search.path(f"networks/{arch.digest}")), chosen.file)
+            network, about = load_network(own, chosen.file), {"digest": arch.digest}  # as the retraining wrote it
         if self.merge:
             network = reparameterise(network)
-        about = {**about, "digest": network.arch.digest}
-        save_tensors(self.store, f"{folder}/{MODEL}", network.state_dict(), about)
+        save_tensors(self.store, f"{folder}/{MODEL}", network.state_dict(), {**about, "digest": network.arch.digest})
         write_description(self.store, folder, network.arch, run, self.license)
         return chosen
 
@@ -140,6 +136,8 @@ class Folders:
             self._judge(place, file, comparison, entry.record, chosen, again)
         if write:
             checked = {file: [step.to_dict() for step in comparison.steps] for file, comparison in found.items()}
+            if chosen.retraining is None and WEIGHTS in checked:  # model.safetensors is a copy of it
+                checked = {WEIGHTS: checked[WEIGHTS][:2], MODEL: checked[WEIGHTS]}
             write_card(self.store, folder, whole_card(self._run, self.search, entry, chosen, checked, self.license))
         return self._said(place, found, entry.record, chosen, shown)
 
@@ -164,8 +162,7 @@ class Folders:
             found[MODEL if for_timm else WEIGHTS] = {**first, LOADED: network}
         if for_timm:
             last = found[MODEL if retrained else next(iter(found))]
-            last[TIMM_FORM] = _loaded_by_timm(place).to(device)
-            last[INFERENCE] = inference_form(network)
+            last |= forms(place, device, network)
         return found
 
     def _supernet(self, arch: Architecture) -> Forward:
@@ -202,11 +199,7 @@ class Folders:
         exact = device == "cpu" and self._expected(record.architecture) == record.digest
         comparison.check(device, str(place), again, (LOADED,) if exact else ())
         loaded = next(step for step in comparison.steps if step.name == LOADED)
-        if abs(loaded.top1 - recorded) * loaded.images > max(1, loaded.images / 500):
-            raise InputError(
-                f"{place} does not do what was evaluated: the top-1 of {file} is {loaded.top1:.6f} and was {recorded:.6f}",
-                "the files as nas wrote them, and the machine and number of threads that searched", again,
-            )  # fmt: skip
+        check_top1(loaded, recorded, str(place / file), again)
 
     def _said(
         self, place: Path, found: Mapping[str, Comparison], record: Evaluation, chosen: Chosen, shown: Sequence[str]
@@ -229,10 +222,3 @@ class Folders:
                 images = f"on {loaded.images} images: {loaded.difference:g}"
                 said.append(f"largest difference from the {first.name} {images}")
         return f"{place}  {words}  {'  '.join(said)}"
-
-
-def _loaded_by_timm(place: Path) -> nn.Module:
-    """The network of a folder as whoever uses timm gets it, in evaluation mode."""
-    import timm
-
-    return timm.create_model(f"local-dir:{place}", pretrained=True).eval()

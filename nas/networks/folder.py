@@ -14,13 +14,11 @@ from typing import Any
 from nas.config import Config
 from nas.data import Split
 from nas.data.augment import CROP_FROM, CROP_SHARE
-from nas.goals.selection import selected
-from nas.networks.cards import CARD, Chosen, best_weights, whole_card
+from nas.networks.cards import CARD, Chosen
 from nas.networks.readme import readme_of
 from nas.runs.run import Run
-from nas.runs.searches import Search
 from nas.runs.store import RunStore
-from nas.runs.weights import ARCH, CONFIG, MODEL, WEIGHTS
+from nas.runs.weights import ARCH, CONFIG, MODEL
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.files.described import SEARCHED
@@ -82,24 +80,6 @@ def add_steps(store: RunStore, folder: str, steps: Sequence[Mapping[str, Any]], 
     before = {step["name"]: step for step in card["checked"].get(weights, ())}
     card["checked"][weights] = list((before | {step["name"]: step for step in steps}).values())
     write_card(store, folder, card)
-
-
-def renew(run: Run, search: Search) -> None:
-    """Brings the folders of networks that have been retrained up to date: model.safetensors gets the best weights, and the card says so.
-
-    What `nas extract` has compared stays in the card for the file that it was compared on.
-    """
-    store = run.store
-    for digest, entry in selected(search, run.config.retrain.points, run.config.digest, run.config.run).items():
-        folder, chosen = search.path(f"networks/{digest}"), best_weights(search, digest)
-        if chosen.retraining is None or not store.exists(f"{folder}/{chosen.file}"):
-            continue
-        before = known_card(store, folder)
-        license = before.get("license", run.config.extract.license)
-        kept = {name: steps for name, steps in before.get("checked", {}).items() if name == WEIGHTS}
-        copy_weights(store, folder, chosen)
-        write_description(store, folder, entry.arch, run, license)
-        write_card(store, folder, whole_card(run, search, entry, chosen, kept, license))
 
 
 def copy_weights(store: RunStore, folder: str, chosen: Chosen) -> None:

@@ -9,14 +9,21 @@ such as an exported file, adds a name and such a function.
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nas.runs.weights import load_network
 from search_spaces.errors import InputError
+from search_spaces.inference import inference_form
+from search_spaces.network import Network
 
 Forward = Callable[[Tensor], Tensor]
+
+SUPERNET, RETRAINED, LOADED, TIMM_FORM, INFERENCE = "supernet", "retrained", "load_network", "timm", "inference form"
+"""Steps from the supernet, or from a retraining, to a network in use; others may add more."""
 
 ROUNDING = {"cpu": 1e-4}
 """The most that logits of two forms of a network may differ in float32, as a share of the largest logit or of 1, by the type of the device."""
@@ -109,3 +116,32 @@ def compare(steps: Mapping[str, Forward], batches: Iterable[tuple[Tensor, Tensor
         raise ValueError("there are no images or no steps to compare")
     found_steps = tuple(Step(name, difference[name], right[name] / images, images) for name in steps)
     return Comparison(found_steps, largest)
+
+
+def check_top1(step: Step, recorded: float, where: str, again: str) -> None:
+    """
+    Args:
+        recorded: top-1, perhaps from another device or number of threads, which round differently: one image in 500 may differ.
+
+    Raises:
+        InputError: the accuracy is not the recorded one.
+    """
+    if abs(step.top1 - recorded) * step.images > max(1, step.images / 500):
+        raise InputError(
+            f"{where} does not do what was evaluated: its top-1 is {step.top1:.6f} and was {recorded:.6f}",
+            "the files as nas wrote them, and the machine and number of threads that searched",
+            again,
+        )
+
+
+def forms(place: Path, device: torch.device, network: Network | None = None) -> dict[str, Forward]:
+    """The network of a folder as users get it: by `load_network`, by timm, and in its form for inference.
+
+    Args:
+        network: by `load_network`, if it is there already.
+    """
+    import timm
+
+    network = load_network(place).to(device) if network is None else network
+    by_timm = timm.create_model(f"local-dir:{place}", pretrained=True).eval()
+    return {LOADED: network, TIMM_FORM: by_timm.to(device), INFERENCE: inference_form(network)}

@@ -148,7 +148,8 @@ def test_the_model_card_is_what_the_hub_reads(place: Path) -> None:
         read = ModelCard.load(folder / "README.md")
         assert (read.data.library_name, read.data.license) == ("timm", "apache-2.0")
         assert read.data.eval_results[0].metric_value == card["evaluated"]["top1"]
-        [steps] = [card["checked"]["weights.safetensors"]]
+        steps = card["checked"]["model.safetensors"]
+        assert card["checked"]["weights.safetensors"] == steps[:2]
         assert [step["name"] for step in steps] == ["supernet", "load_network", "timm", "inference form"]
         assert {step["top1"] for step in steps} == {card["evaluated"]["top1"]}
         assert {step["images"] for step in steps} == {12}
@@ -205,7 +206,8 @@ def test_the_best_retrained_weights_are_the_model(nas: Commands, image_runs: Run
     assert (folder / "model.safetensors").read_bytes() == (folder / chosen).read_bytes()
     card = json.loads((folder / "card.json").read_text())
     assert (card["weights"]["file"], len(card["retrained"])) == (chosen, 2)
-    assert list(card["checked"]) == ["weights.safetensors"]
+    assert list(card["checked"]) == ["weights.safetensors", "model.safetensors"]
+    assert [step["name"] for step in card["checked"]["model.safetensors"]] == ["load_network", "timm", "inference form"]
 
     printed = nas("extract", "run=run", f"pick={folder.name}", "out=models", cwd=place).ok().out
     assert "largest difference from the retrained on 12 images: 0\n" in printed
