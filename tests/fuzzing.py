@@ -4,7 +4,7 @@
     python tests/fuzzing.py 1000 --first 5000      inputs 5000 to 5999
     python tests/fuzzing.py 1 --first 5123         one of them again
 
-Input number n is the same on every machine: it depends on n alone. `make test` runs a few hundred (tests/search_spaces/test_network_files.py),
+Input number n is the same on every machine: it depends on n alone. `make test` runs a few hundred (tests/search_spaces/test_network_descriptions.py),
 among them those of `KNOWN`, which found faults once.
 """
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import timm
 import torch
 from huggingface_hub import ModelCard
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 
 from nas import load_network
@@ -127,8 +128,6 @@ def test_a_changed_model_that_timm_saves_is_loaded_by_both(place: Path, tmp_path
 def test_timm_prepares_images_as_training_did(side: int, sizes: tuple[int, int], place: Path) -> None:
     [config] = configure("extract", [f"run={place / 'run'}"])
     run = open_run(config, writes=False)
-    from dataclasses import replace
-
     config = replace(config, data=replace(config.data, resolution=side))
     found = timm_config(load_network(folders(place)[0]).arch, config, run.split, "mit")["pretrained_cfg"]
     transform = timm.data.create_transform(
@@ -223,8 +222,6 @@ def test_the_best_retrained_weights_are_the_model(nas: Commands, image_runs: Run
     nas("extract", "run=run", "verify=true", cwd=place).ok()
     nas("extract", "run=run", "verify=true", f"digest={folder.name}", "out=models", cwd=place).ok()
     weights["head.linear.bias"][0] += 0.01
-    from safetensors.torch import save_file
-
     save_file(weights, there / "model.safetensors")
     nas("extract", "run=run", "verify=true", f"digest={folder.name}", "out=models", cwd=place).refused(
         "the retrained's"
@@ -265,8 +262,6 @@ def test_position_tables_are_resized_for_other_images(tmp_path: Path) -> None:
         "config.json",
         {"architecture": "hybrid_mixer", "model_args": {"arch": network.arch.to_dict()}, "pretrained_cfg": {}},
     )
-    from safetensors.torch import save_file
-
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     larger = timm_model(tmp_path, img_size=32)
     assert larger.arch.resolution == 32

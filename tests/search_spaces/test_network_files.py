@@ -3,83 +3,33 @@
 import json
 import os
 import pickle
-import resource
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 from safetensors.torch import load_file, save_file
 
 from nas import load_network
-from search_spaces.architecture import Architecture, Block, Part, Stage
-from search_spaces.errors import InputError
 from search_spaces.files.blueprint import announced, blueprint
-from search_spaces.files.folder import ARCH, CONFIG, MODEL, WEIGHTS
-from search_spaces.files.plain import parse
-from search_spaces.files.sizes import MOST_BLOCKS
+from search_spaces.files.folder import MODEL, WEIGHTS
 from search_spaces.files.tensors import read_header
 from search_spaces.mixers.depthwise_conv import DepthwiseConvMixer as DepthwiseConv
-from search_spaces.network import build
-from search_spaces.timm_configs import config_of
-from tests.fuzzing import KNOWN, try_input
-
-BLOCK = Block(
-    position=Part.of("none"),
-    norm=Part.of("layer_norm"),
-    mixer=Part.of("depthwise_conv", kernel_size=3),
-    ffn=Part.of("rp_cpe_ffn", ratio=1.0, num_branches=2),
-    scale=Part.of("none"),
+from tests.search_spaces.network_folders import (
+    DIGEST,
+    LOADERS,
+    NETWORK,
+    load_searched,
+    load_with_timm,
+    refused,
+    sound,
 )
-NETWORK = build(
-    Architecture(
-        in_channels=3,
-        num_classes=4,
-        resolution=8,
-        stages=(Stage(width=8, embedding=Part.of("conv_stem", stride=2), blocks=(BLOCK,)),),
-        head=Part.of("linear_head"),
-    )
-).eval()
-DIGEST = NETWORK.arch.digest
-
-
-def config() -> dict[str, Any]:
-    return {
-        "architecture": "hybrid_mixer",
-        "num_classes": 4,
-        "digest": DIGEST,
-        "model_args": {"arch": NETWORK.arch.to_dict()},
-        "pretrained_cfg": json.loads(json.dumps(config_of(NETWORK.arch))),
-    }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A sound one in both forms."""
-    write(tmp_path, config())
-    for name in (MODEL, WEIGHTS):
-        save_file(NETWORK.state_dict(), tmp_path / name, {"nas": json.dumps({"digest": DIGEST})})
-    return tmp_path
-
-
-def write(folder: Path, config: dict[str, Any]) -> None:
-    (folder / CONFIG).write_text(json.dumps(config))
-    (folder / ARCH).write_text(json.dumps(config["model_args"].get("arch")))
-
-
-def load_with_timm(folder: Path) -> torch.nn.Module:
-    return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-
-
-def load_searched(folder: Path) -> torch.nn.Module:
-    return load_network(folder, WEIGHTS)
-
-
-LOADERS = (load_network, load_searched, load_with_timm)
+    return sound(tmp_path)
 
 
 def test_a_sound_folder_is_loaded(folder: Path) -> None:
@@ -94,21 +44,6 @@ def test_the_blueprint_has_the_names_and_shapes_of_the_file(folder: Path) -> Non
     assert dict(header.tensors) == announced(blueprint(NETWORK.arch))
     assert header.digest == DIGEST
     assert header.numbers == sum(tensor.numel() for tensor in NETWORK.state_dict().values())
-
-
-def refused(load: Callable[[Path], Any], folder: Path, *words: str) -> None:
-    """In three parts, within seconds and 64 MiB, and with words in it."""
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    with pytest.raises(InputError) as caught:
-        load(folder)
-    assert time.process_time() - start < 5
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
-    for word in words:
-        assert word in str(caught.value)
-    assert len(str(caught.value)) < 2000
-
-
-# Weights
 
 
 def pickled(path: Path) -> None:
@@ -250,144 +185,6 @@ def test_weights_of_half_precision_are_taken(folder: Path) -> None:
         weight = load(folder).state_dict()["head.linear.weight"]
         assert weight.dtype == torch.float32
         assert torch.equal(weight, NETWORK.state_dict()["head.linear.weight"].half().float())
-
-
-# Descriptions
-
-
-def put(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
-    def change(data: dict[str, Any]) -> None:
-        for key in path[:-1]:
-            data = data[key]
-        data[path[-1]] = value
-
-    return change
-
-
-ARCHITECTURE = ("model_args", "arch")
-FIRST = (*ARCHITECTURE, "stages", 0)
-PARTS = (*FIRST, "blocks", 0)
-DEEP: Any = []
-for _ in range(200):
-    DEEP = [DEEP]
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        (put(*FIRST, "width", value=10**9), "1000000000 channels in a stage"),
-        (put(*FIRST, "width", value=-8), "width is -8"),
-        (put(*FIRST, "width", value=8.0), "width is 8.0"),
-        (put(*FIRST, "width", value=10**400), "a number above 10^18"),
-        (put(*FIRST, "width", value=60_000), "the architecture asks for more than"),
-        (put(*ARCHITECTURE, "num_classes", value=10**9), "1000000000 classes"),
-        (put(*ARCHITECTURE, "resolution", value=10**9), "pixels to a side"),
-        (put(*ARCHITECTURE, "in_channels", value=0), "in_channels is 0"),
-        (put(*ARCHITECTURE, "stages", value=[]), "no stages"),
-        (put(*ARCHITECTURE, "stages", value=DEEP), "lists and tables inside each other"),
-        (put(*ARCHITECTURE, "stages", value={"a": 1}), "stages is {'a': 1}"),
-        (put(*PARTS, "mixer", value={"part": "rootkit"}), "unknown token mixer 'rootkit'"),
-        (put(*PARTS, "mixer", value={"part": "os.system"}), "unknown token mixer 'os.system'"),
-        (put(*PARTS, "mixer", "kernel_size", value=10**9), "kernel_size"),
-        (put(*PARTS, "mixer", "kernel_size", value=-3), "kernel_size is -3"),
-        (put(*PARTS, "mixer", "kernel_size", value="3"), "kernel_size is '3'"),
-        (put(*PARTS, "mixer", "kernel_size", value=65_535), "asks for more than"),
-        (put(*PARTS, "mixer", "dilation", value=2), "unknown option"),
-        (put(*PARTS, "ffn", "num_branches", value=65_536), "asks for more than"),
-        (put(*PARTS, "ffn", "ratio", value=1e17), "ratio"),
-        (put(*PARTS, "extra", value={"part": "none"}), "a block is described by"),
-(put(*ARCHITECTURE, "stages", value=[config()["model_args"]["arch"]["stages"][0]] * 65), "65 stages"),
-    ],
-)  # fmt: skip
-def test_architectures_that_are_absurd(change: Callable[[dict[str, Any]], None], word: str, folder: Path) -> None:
-    wrong = config()
-    del wrong["digest"]
-    change(wrong)
-    write(folder, wrong)
-    for name in (MODEL, WEIGHTS):  # without a digest, which would not be that of the description
-        save_file(NETWORK.state_dict(), folder / name)
-    for load in LOADERS:
-        refused(load, folder, word)
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        (put("num_classes", value=5), "num_classes=5"),
-        (put("pretrained_cfg", "input_size", value=[1, 8, 8]), "input_size"),
-        (put("pretrained_cfg", "input_size", value=[3, 10**9, 8]), "input_size"),
-        (put("pretrained_cfg", "mean", value="a"), "mean"),
-        (put("pretrained_cfg", "url", value="http://example.org/weights.pth"), "url="),
-        (put("pretrained_cfg", "hf_hub_filename", value="../../weights.bin"), "hf_hub_filename="),
-        (put("pretrained_cfg", "custom_load", value=True), "custom_load=True"),
-        (put("pretrained_cfg", "state_dict", value={"a": 1}), "state_dict="),
-        (put("pretrained_cfg", "label_offset", value=1), "label_offset=1"),
-        (put("pretrained_cfg", "exec", value="os.system"), "unknown key of pretrained_cfg: 'exec'"),
-        (put("pretrained_cfg", "interpolation", value="evil"), "interpolation"),
-        (put("model_args", "img_size", value=65_536), "the architecture asks for more than"),
-        (put("model_args", "img_size", value=-1), "img_size is -1"),
-        (put("model_args", "num_classes", value=10**12), "num_classes is 1000000000000"),
-        (put("model_args", "block_fn", value="os.system"), "unknown argument"),
-        (put("model_args", "window_sizes", value=[8] * 1000), "window_sizes are"),
-        (put("model_args", "arch", value=None), "none was given"),
-    ],
-)  # fmt: skip
-def test_configurations_that_are_wrong(change: Callable[[dict[str, Any]], None], word: str, tmp_path: Path) -> None:
-    """The network has a table of positions, which `img_size` resizes."""
-    arch = NETWORK.arch.to_dict()
-    arch["stages"][0]["blocks"][0]["position"] = {"part": "absolute", "map_size": 4}
-    network = build(Architecture.from_dict(arch))
-    wrong = config() | {"model_args": {"arch": network.arch.to_dict()}, "digest": network.arch.digest}
-    change(wrong)
-    write(tmp_path, wrong)
-    save_file(network.state_dict(), tmp_path / MODEL)
-    for load in (load_network, load_with_timm):
-        refused(load, tmp_path, word)
-
-
-def test_an_architecture_of_too_many_blocks() -> None:
-    [stage] = NETWORK.arch.stages
-    deep = replace(NETWORK.arch, stages=(replace(stage, blocks=stage.blocks * (MOST_BLOCKS + 1)),))
-    with pytest.raises(InputError, match="4097 blocks, and at most 4,096"):
-        blueprint(deep)
-
-
-def test_a_digest_that_is_not_the_description_s(folder: Path) -> None:
-    write(folder, config() | {"digest": "0" * 12})
-    refused(load_network, folder, "says that it is network '000000000000'")
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ('{"a": 1, "a": 2}', "the key 'a' twice"),
-        ('{"a": NaN}', "NaN"),
-        ('{"a": -Infinity}', "-Infinity"),
-        ("[" * 100_000 + "]" * 100_000, "inside each other"),
-        ("[" * 100 + "]" * 100, "inside each other"),
-        ('{"a": ' + "9" * 5000 + "}", "digits"),
-        ('{"a": 1e999}', "not finite"),
-        ('"' + "a" * 20_000 + '"', "a text of 20,000 characters"),
-        ('"\\ud800"', "surrogate"),
-        ("", "Expecting value"),
-    ],
-)
-def test_texts_that_are_refused(text: str, word: str) -> None:
-    with pytest.raises(ValueError, match=word):
-        parse(text)
-
-
-def test_a_file_of_json_that_is_too_large(folder: Path) -> None:
-    with open(folder / CONFIG, "ab") as file:
-        file.truncate(2**34)
-    refused(load_network, folder, "17,179,869,184 bytes")
-
-
-def test_mutated_folders() -> None:
-    """A few of the inputs of tests/fuzzing.py, which is run by hand with a hundred thousand."""
-    outcomes = {try_input(number) for number in (*KNOWN, *range(60))}
-    assert {kind for kind, _ in outcomes} == {"config", "arch", "text", "header", "bytes", "other weights"}
-    assert {"loaded", "refused"} <= {outcome for _, outcome in outcomes}
 
 
 def test_tensors_that_no_state_dict_keeps_are_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
