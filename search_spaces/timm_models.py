@@ -14,7 +14,7 @@ HAT-Net has norms that nothing reads, as in its authors' code and counts. Here t
 one for every parameter (timm's tests, distributed training) finds it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -33,7 +33,8 @@ from search_spaces.heads.linear_head import LinearHead
 from search_spaces.network import Network, StagePieces, call, decayed
 from search_spaces.papers import PaperNetwork, paper_networks
 from search_spaces.registry import PartModule, complete_part, make
-from search_spaces.timm_configs import config_of
+from search_spaces.timm_configs import config_of, first_conv
+from search_spaces.timm_folders import FOLDERS, check_folder
 from search_spaces.timm_recomputing import call_checkpointed
 from search_spaces.timm_sizes import adapted, reductions
 from search_spaces.timm_weights import checkpoint_filter_fn
@@ -299,8 +300,14 @@ def default_cfg(network: PaperNetwork) -> dict[str, Any]:
 
 def entrypoint(network: PaperNetwork) -> Callable[..., nn.Module]:
     """The function that `timm.create_model` calls for this network's name."""
+    layers = {"first_conv": first_conv(network.arch), "classifier": "head.linear"}
 
     def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        cfg = kwargs.get("pretrained_cfg")
+        if isinstance(cfg, Mapping) and cfg.get("source") in FOLDERS:
+            arguments = kwargs.get("pretrained_model_args") or {}
+            check_folder(network.name, arguments, cfg, pretrained, kwargs.get("cache_dir"))
+            kwargs["pretrained_cfg"] = {**cfg, **layers, "fixed_input_size": False}  # names of layers are ours
         return build_model_with_cfg(
             partial(TimmNetwork, network.arch),
             network.name,

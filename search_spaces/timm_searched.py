@@ -11,68 +11,17 @@ description before they are read: see `search_spaces.files`.
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
-from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError
-from search_spaces.files.blueprint import blueprint, check_fits
-from search_spaces.files.described import SEARCHED, architecture_of, described
-from search_spaces.files.folder import MODEL
-from search_spaces.files.tensors import read_header
+from search_spaces.files.described import SEARCHED, architecture_of
 from search_spaces.registry import complete
-from search_spaces.timm_configs import checked_config, config_of
+from search_spaces.timm_configs import config_of
+from search_spaces.timm_folders import check_folder
 from search_spaces.timm_models import TimmNetwork
 from search_spaces.timm_weights import checkpoint_filter_fn
-
-
-def _file_of(cfg: Mapping[str, Any], cache_dir: Any) -> Path:
-    """The file that timm will take the weights from.
-
-    Raises:
-        InputError: the folder has no safetensors file; other kinds of files are not read.
-    """
-    source = cfg.get("source")
-    if source == "local-dir":
-        path = Path(cfg["file"]) / MODEL
-        if path.exists():
-            return path
-    elif source == "hf-hub":
-        from huggingface_hub.utils import EntryNotFoundError
-        from timm.models._hub import download_from_hf
-
-        try:
-            return Path(download_from_hf(cfg["hf_hub_id"], MODEL, cache_dir=cache_dir))
-        except EntryNotFoundError:
-            pass
-    else:
-        raise InputError(
-            f"{SEARCHED} has no weights of its own",
-            "the folder of a network", 'timm.create_model("local-dir:FOLDER", pretrained=True)',
-        )  # fmt: skip
-    where = cfg.get("hf_hub_id") if source == "hf-hub" else cfg["file"]
-    raise InputError(
-        f"{where} has no {MODEL}", "weights as safetensors, from which no code is run",
-        "nas extract out=FOLDER, or timm.models.save_for_hf(model, FOLDER, safe_serialization=True)",
-    )  # fmt: skip
-
-
-def _checked(arch: Architecture, cfg: Mapping[str, Any], pretrained: bool, cache_dir: Any) -> None:
-    """
-    Args:
-        arch: of the weights, before anything is changed for the caller.
-
-    Raises:
-        InputError: the weights are not of this architecture, or either is not to be used.
-    """
-    if not pretrained:
-        blueprint(arch)
-        return
-    path = _file_of(cfg, cache_dir)
-    check_fits(read_header(path), arch, str(path))
 
 
 @register_model
@@ -96,10 +45,8 @@ def hybrid_mixer(
         InputError: the description or the weights are damaged, too large, or not of each other.
     """
     whole = complete(architecture_of(arch))
-    source = described(SEARCHED, pretrained_model_args or {"arch": arch})
     cfg = dict(pretrained_cfg) if isinstance(pretrained_cfg, Mapping) else {}
-    checked_config(cfg, source)
-    _checked(source, cfg, pretrained, cache_dir)
+    source = check_folder(SEARCHED, pretrained_model_args or {"arch": arch}, cfg, pretrained, cache_dir)
     own = config_of(source)
     # Whatever the file says: names of layers are ours, and every size of image is taken.
     fixed = {key: own[key] for key in ("first_conv", "classifier")} | {

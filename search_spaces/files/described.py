@@ -63,6 +63,18 @@ def described(name: str, arguments: Mapping[str, Any]) -> Architecture:
     return found
 
 
+def filled_in(name: str, arguments: Mapping[str, Any], cfg: Any) -> dict[str, Any]:
+    """The arguments of a paper's network with what timm takes from its "pretrained_cfg" where they do not say it. `SEARCHED` says all."""
+    if name == SEARCHED or not isinstance(cfg, Mapping):
+        return dict(arguments)
+    size = cfg.get("input_size")
+    found = {
+        "num_classes": cfg.get("num_classes"),
+        "in_chans": size[0] if isinstance(size, list | tuple) and size else None,
+    }
+    return {**{key: value for key, value in found.items() if value is not None}, **arguments}
+
+
 def architecture_of(data: Any) -> Architecture:
     """An architecture from plain values of somebody else.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.files.blueprint import check_fits
-from search_spaces.files.described import SEARCHED, described
+from search_spaces.files.described import SEARCHED, described, filled_in
 from search_spaces.files.plain import read_json, shortened
 from search_spaces.files.sizes import check_sizes
 from search_spaces.files.tensors import read_header
@@ -55,8 +55,9 @@ def read_config(path: Path) -> tuple[Architecture, Mapping[str, Any]]:
     if not isinstance(arguments, dict):
         raise InputError(f"{path} has model_args {shortened(arguments)}", "a table", "the folder as it was written")
     try:
-        arch = described(config["architecture"], arguments)
-        checked_config(_for_timm(config), arch)
+        cfg, name = _for_timm(config), config["architecture"]
+        arch = described(name, filled_in(name, arguments, cfg))
+        checked_config(cfg, arch)
     except InputError as error:
         raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
     given = config.get("digest", arch.digest)

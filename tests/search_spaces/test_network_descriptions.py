@@ -1,12 +1,16 @@
 """Descriptions of networks that somebody else wrote are read or refused, in three parts, before anything takes memory."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
+import torch
 from safetensors.torch import save_file
+from timm.models import save_for_hf
 
 from nas import load_network
 from search_spaces.architecture import Architecture
@@ -158,3 +162,28 @@ def test_mutated_folders() -> None:
     outcomes = {try_input(number) for number in (*KNOWN, *range(60))}
     assert {kind for kind, _ in outcomes} == {"config", "arch", "text", "header", "bytes", "other weights"}
     assert {"loaded", "refused"} <= {outcome for _, outcome in outcomes}
+
+
+@pytest.mark.slow
+def test_folders_of_the_papers_networks(tmp_path: Path) -> None:
+    """As timm saves a trained one: loaded with the same checks."""
+    model = timm.create_model("transxnet_tiny", num_classes=3, img_size=32).eval()
+    save_for_hf(model, tmp_path, safe_serialization=True)
+    x = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        for load in (load_network, load_with_timm):
+            assert torch.equal(load(tmp_path)(x), model(x))
+    saved = json.loads((tmp_path / CONFIG).read_text())
+    for change, word in (
+        (put("model_args", "img_size", value=60_000), "asks for more than"),
+        (put("pretrained_cfg", "first_conv", value="stages.9.nowhere"), ""),
+        (put("pretrained_cfg", "hf_hub_filename", value="../weights.bin"), "hf_hub_filename="),
+    ):
+        wrong = json.loads(json.dumps(saved))
+        change(wrong)
+        (tmp_path / CONFIG).write_text(json.dumps(wrong))
+        if word:
+            for load in (load_network, load_with_timm):
+                refused(load, tmp_path, word)
+        else:  # names of layers in the file are not asked for
+            assert timm.create_model(f"local-dir:{tmp_path}", pretrained=True, in_chans=1).in_chans == 1
