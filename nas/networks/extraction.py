@@ -45,7 +45,8 @@ class Extraction:
         """Whether another search evaluated with the same images and batches."""
         return all(getattr(self.search.settings, key) == getattr(search.settings, key) for key in EVALUATED_BY)
 
-    def _statistics(self, arch: Architecture) -> dict[str, Tensor]:
+    def statistics(self, arch: Architecture) -> dict[str, Tensor]:
+        """The normalisation statistics that a network was evaluated with."""
         return calibrate(self.evaluator.supernet, arch, self.evaluator.calibration)
 
     def of_search(self, search: Search, store: RunStore, *, merge: bool, license: str) -> "Folders":
@@ -88,7 +89,7 @@ class Folders:
         """
         run, arch = self._run, entry.arch
         chosen = self._chosen(entry)
-        supernet, statistics = self.extraction.evaluator.supernet, self.extraction._statistics(arch)
+        supernet, statistics = self.extraction.evaluator.supernet, self.extraction.statistics(arch)
         about = {"digest": arch.digest, "split": run.split.digest}
         if self._within(folder):
             save_tensors(self.store, f"{folder}/{WEIGHTS}", supernet.extract(arch, statistics).state_dict(), about)
@@ -167,7 +168,7 @@ class Folders:
 
     def _supernet(self, arch: Architecture) -> Forward:
         """The sub-network as it was evaluated."""
-        supernet, buffers = self.extraction.evaluator.supernet, self.extraction._statistics(arch)
+        supernet, buffers = self.extraction.evaluator.supernet, self.extraction.statistics(arch)
         return lambda x: supernet(x, arch, buffers)
 
     def _load(self, place: Path, weights: str, entry: Selected, again: str) -> Network:

@@ -22,6 +22,7 @@ from nas.runs.weights import ARCH, CONFIG, MODEL
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.files.described import SEARCHED
+from search_spaces.files.tensors import read_header
 from search_spaces.timm_configs import config_of
 
 README = "README.md"
@@ -83,7 +84,12 @@ def add_steps(store: RunStore, folder: str, steps: Sequence[Mapping[str, Any]], 
 
 
 def copy_weights(store: RunStore, folder: str, chosen: Chosen) -> None:
-    """Writes model.safetensors from another file of weights in the same folder."""
+    """Writes model.safetensors from another file of weights in the same folder.
+
+    Raises:
+        InputError: that file is damaged; model.safetensors stays as it is.
+    """
+    read_header(store.path(f"{folder}/{chosen.file}"))
     store.write_bytes(f"{folder}/{MODEL}", store.path(f"{folder}/{chosen.file}").read_bytes())
 
 
