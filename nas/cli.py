@@ -31,7 +31,7 @@ VERBS = {
     "evaluate": "top-1, top-5 and loss of trained networks on a part of the images: nas evaluate NETWORK... run=RUN part=val",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
-    "extract": "write networks of the Pareto front as stand-alone files",
+    "extract": "write networks of the Pareto front as folders that load_network and timm load",
     "retrain": "train the winners and the baselines as stand-alone networks",
     "ablate": "train named networks by one recipe with several seeds, without a search, and print the table",
     "report": "write report.html, front.png, front.csv and trials.csv",
@@ -65,6 +65,7 @@ examples:
   nas search run=runs/mine budget=3M
   nas search run=runs/mine budget=macs=3M,params=100K objectives=top1,macs,params
   nas extract run=runs/mine                       all searches of the run, or search=NAME
+  nas extract run=runs/mine pick="macs<=2M" out=models
   nas retrain run=runs/mine
   nas report run=runs/mine
   nas profile space=images32 out=laptop.json      then nas search search.profiles=laptop.json budget=latency_ms=8"""

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeAlias
 
 from search_spaces.additions import added, is_left_out
 from search_spaces.errors import InputError
+from search_spaces.files.plain import shortened
 
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
 """The value of an option: a scalar, or a tuple of values (a JSON list)."""
@@ -34,7 +35,9 @@ def _freeze(value: Any, where: str) -> Value:
     if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise InputError(
-        f"{where} is {value!r}", "true, false, a number, a string, or a list of such", f"{where.rpartition('.')[2]} = 1"
+        f"{where} is {shortened(value)}",
+        "true, false, a number, a string, or a list of such",
+        f"{where.rpartition('.')[2]} = 1",
     )
 
 
@@ -44,7 +47,7 @@ def _thaw(value: Value) -> Any:
 
 def _fields(data: Any, kind: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Mapping[str, Any]:
     if not isinstance(data, Mapping) or not set(required) <= set(data) <= {*required, *optional}:
-        given = sorted(map(str, data)) if isinstance(data, Mapping) else repr(data)
+        given = shortened(sorted(map(str, data)) if isinstance(data, Mapping) else data)
         raise InputError(
             f"a {kind} is described by {given}",
             f"exactly the keys {', '.join(required)}" + "".join(f" (and perhaps {key})" for key in optional),
@@ -56,7 +59,9 @@ def _fields(data: Any, kind: str, required: tuple[str, ...], optional: tuple[str
 def _items(data: Any, key: str) -> list[Any]:
     if not isinstance(data, list):
         raise InputError(
-            f"{key} is {data!r}", "a list", "write it with Architecture.to_json, or extract it again with `nas extract`"
+            f"{key} is {shortened(data)}",
+            "a list",
+            "write it with Architecture.to_json, or extract it again with `nas extract`",
         )
     return data
 
@@ -109,7 +114,9 @@ class Part:
             InputError: `data` is not a mapping with the key "part".
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
-            raise InputError(f"a part is described by {data!r}", 'a table with the key "part"', '{ part = "mlp" }')
+            raise InputError(
+                f"a part is described by {shortened(data)}", 'a table with the key "part"', '{ part = "mlp" }'
+            )
         return cls(data["part"], tuple((key, value) for key, value in data.items() if key != "part"))
 
 
@@ -228,7 +235,7 @@ class Architecture:
         top = _fields(data, "network", ("in_channels", "num_classes", "resolution", "stages", "head"))
         for key in ("in_channels", "num_classes", "resolution"):
             if type(top[key]) is not int or top[key] < 1:
-                raise InputError(f"{key} is {top[key]!r}", "a whole number from 1 up", f"{key}=1")
+                raise InputError(f"{key} is {shortened(top[key])}", "a whole number from 1 up", f"{key}=1")
         stages = []
         for stage in _items(top["stages"], "stages"):
             fields = _fields(stage, "stage", ("width", "embedding", "blocks"), ("position_bias",))
@@ -238,7 +245,7 @@ class Architecture:
                 for block in fields["blocks"]
             )
             if type(fields["width"]) is not int or fields["width"] < 1:
-                raise InputError(f"width is {fields['width']!r}", "a whole number from 1 up", "width=32")
+                raise InputError(f"width is {shortened(fields['width'])}", "a whole number from 1 up", "width=32")
             bias = Part.from_dict(fields["position_bias"]) if "position_bias" in fields else None
             embedding = Part.from_dict(fields["embedding"])
             stages.append(Stage(width=fields["width"], embedding=embedding, blocks=blocks, position_bias=bias))
@@ -267,7 +274,7 @@ class Architecture:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:  # not JSON, or a number with thousands of digits
+        except (ValueError, RecursionError) as error:  # not JSON, a number with thousands of digits, or lists in lists
             raise InputError(
                 f"the architecture is not JSON ({error})",
                 "the text of an arch.json",

@@ -14,7 +14,7 @@ HAT-Net has norms that nothing reads, as in its authors' code and counts. Here t
 one for every parameter (timm's tests, distributed training) finds it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -33,9 +33,11 @@ from search_spaces.heads.linear_head import LinearHead
 from search_spaces.network import Network, StagePieces, call, decayed
 from search_spaces.output_strides import with_output_stride
 from search_spaces.papers import PaperNetwork, paper_networks
-from search_spaces.registry import PartModule, complete, complete_part, make
+from search_spaces.registry import PartModule, complete_part, make
+from search_spaces.timm_configs import config_of, first_conv
+from search_spaces.timm_folders import FOLDERS, check_folder
 from search_spaces.timm_recomputing import call_checkpointed
-from search_spaces.timm_sizes import for_image_size, reductions, with_grids
+from search_spaces.timm_sizes import adapted, reductions
 from search_spaces.timm_weights import checkpoint_filter_fn
 
 register_notrace_module(
@@ -84,13 +86,12 @@ class TimmNetwork(Network):
         pool_sizes: Sequence[int] | None = None,
         output_stride: int | None = None,
     ) -> None:
-        if img_size is not None:
-            arch = for_image_size(arch, img_size)
+        sizes = {"img_size": img_size, "window_sizes": window_sizes, "pool_sizes": pool_sizes}
+        arch = adapted(arch, num_classes=num_classes, in_chans=in_chans, **sizes)
         if output_stride is not None:
             arch = with_output_stride(arch, output_stride)
-        arch = with_grids(with_grids(arch, "window_size", window_sizes), "pool_size", pool_sizes)
         # A classifier of no classes cannot be made, so one that is not wanted is made and removed.
-        super().__init__(complete(replace(arch, in_channels=in_chans, num_classes=num_classes or 1)))
+        super().__init__(arch)
         if drop_rate is None:
             drop_rate = cast(float, dict(self.arch.head.options).get("dropout", 0.0))
         for name, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
@@ -290,37 +291,29 @@ def take(count: int, indices: int | Sequence[int] | None) -> list[int]:
 # The models
 
 
-def first_conv(arch: Architecture) -> str:
-    """Name of the convolution that the image goes into."""
-    with torch.device("meta"):
-        stem = make("embedding", arch.stages[0].embedding, arch.in_channels, arch.stages[0].width)
-    name = next(name for name, module in stem.named_modules() if isinstance(module, nn.Conv2d))
-    return f"stages.0.embedding.{name}"
-
-
 def default_cfg(network: PaperNetwork) -> dict[str, Any]:
     """What timm keeps about a model beside its code."""
-    arch = network.arch
-    side = -(-arch.resolution // reductions(arch)[-1])
     return {
+        **config_of(network.arch),
         "url": "",
-        "num_classes": arch.num_classes,
-        "input_size": (arch.in_channels, arch.resolution, arch.resolution),
-        "pool_size": (side, side),
         "crop_pct": CROP_PCT.get(network.name, 0.875),
         "interpolation": "bicubic",
         "mean": IMAGENET_DEFAULT_MEAN,
         "std": IMAGENET_DEFAULT_STD,
-        "first_conv": first_conv(arch),
-        "classifier": "head.linear",
         "license": "apache-2.0",
     }
 
 
 def entrypoint(network: PaperNetwork) -> Callable[..., nn.Module]:
     """The function that `timm.create_model` calls for this network's name."""
+    layers = {"first_conv": first_conv(network.arch), "classifier": "head.linear"}
 
     def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        cfg = kwargs.get("pretrained_cfg")
+        if isinstance(cfg, Mapping) and cfg.get("source") in FOLDERS:
+            arguments = kwargs.get("pretrained_model_args") or {}
+            check_folder(network.name, arguments, cfg, pretrained, kwargs.get("cache_dir"))
+            kwargs["pretrained_cfg"] = {**cfg, **layers, "fixed_input_size": False}  # names of layers are ours
         return build_model_with_cfg(
             partial(TimmNetwork, network.arch),
             network.name,

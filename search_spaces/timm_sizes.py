@@ -39,6 +39,31 @@ def for_image_size(arch: Architecture, img_size: int | Sequence[int]) -> Archite
     return for_resolution(complete(arch), sides.pop())
 
 
+def adapted(
+    arch: Architecture,
+    *,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    img_size: int | Sequence[int] | None = None,
+    window_sizes: Sequence[int] | None = None,
+    pool_sizes: Sequence[int] | None = None,
+) -> Architecture:
+    """The same network as timm's arguments of these names change it, with every option written out. None changes nothing.
+
+    Args:
+        num_classes: 0 for no classifier, whose architecture has one class.
+
+    Raises:
+        InputError: see `for_image_size` and `with_grids`.
+    """
+    if img_size is not None:
+        arch = for_image_size(arch, img_size)
+    arch = with_grids(with_grids(arch, "window_size", window_sizes), "pool_size", pool_sizes)
+    channels = arch.in_channels if in_chans is None else in_chans
+    classes = arch.num_classes if num_classes is None else num_classes or 1
+    return complete(replace(arch, in_channels=channels, num_classes=classes))
+
+
 def with_grids(arch: Architecture, option: str, sizes: Sequence[int] | None) -> Architecture:
     """The same network, H-MHSA with other windows ("window_size") or pooled cells ("pool_size"), which own no weights: HAT-Net takes
     windows 8, 8, 8 and cells 16, 8, 4 for dense prediction.

@@ -1,13 +1,14 @@
 """`nas extract`: writes networks of the Pareto front as stand-alone files and checks that they equal the evaluated ones."""
 
+import json
 import shlex
 from pathlib import Path
 
 from nas.config import Config
+from nas.goals.picking import Picks
 from nas.goals.selection import selected
 from nas.log import say
 from nas.machine.memory import explained
-from nas.networks.cards import card_of
 from nas.networks.extraction import Extraction
 from nas.runs.disk import offering
 from nas.runs.run import open_run
@@ -35,25 +36,34 @@ def extract(config: Config) -> dict[str, Path]:
     store = RunStore(out or config.run)
     # Networks that go elsewhere, and checks, only read the run: it may be in use, or in a folder that cannot be written.
     within = store.folder.resolve().is_relative_to(RunStore(config.run).folder.resolve())
+    if config.digest and config.extract.pick:
+        raise InputError("digest and pick", "one of them", f"pick={','.join((config.digest, *config.extract.pick))}")
     chosen_one = f" digest={config.digest}" if config.digest else ""
+    chosen_one += "".join(f" {shlex.quote(f'pick={item}')}" for item in [",".join(config.extract.pick)] if item)
     elsewhere = "out=PATH of such a folder" if out else f"nas extract run={shlex.quote(config.run)}{chosen_one} out=DIR"
     with offering(elsewhere):
         run = open_run(config, writes=within and not config.extract.verify)
     searches = chosen_searches(run.store, config.search)
-    chosen = {search.name: selected(search, config.retrain.points, config.digest, config.run) for search in searches}
+    picks = Picks.parse(config.extract.pick)
+    chosen = {
+        search.name: selected(search, config.retrain.points, config.digest, config.run, picks) for search in searches
+    }
     folders: dict[str, Path] = {}
     extraction = None
     for search in searches:
         if extraction is None or not extraction.serves(search):
             extraction = Extraction.of(run, search)
+        made = extraction.of_search(search, store, merge=config.extract.merge, license=config.extract.license)
         for digest, entry in chosen[search.name].items():
             folder = digest if out else search.path(f"networks/{digest}")
-            if not config.extract.verify:
-                with offering(elsewhere):
-                    card = card_of(search, entry)
-                    extraction.write(store, folder, entry.arch, card, merge=config.extract.merge)
             again = f"nas extract run={config.run} search={search.name} digest={digest}"
             again += f" out={out}" * bool(out) + " merge=true" * config.extract.merge
-            say(extraction.check(store.path(folder), entry.record, again, search.shown, merged=config.extract.merge))
+            with offering(elsewhere):
+                if not config.extract.verify:
+                    made.write(folder, entry)
+                say(made.check(folder, entry, again, search.shown, write=not config.extract.verify))
             folders[digest] = store.path(folder)
+    if not config.extract.verify:
+        first = json.dumps(f"local-dir:{next(iter(folders.values()), store.folder)}")
+        say(f"load one: import search_spaces, timm; timm.create_model({first}, pretrained=True)")
     return folders

@@ -11,6 +11,7 @@ from nas.log import say
 from nas.machine.memory import explained
 from nas.measuring.targets import targets_of
 from nas.networks.references import reference_costs, reference_latencies, reference_model
+from nas.networks.renewing import renew
 from nas.records import Reference, Retraining
 from nas.runs.beginning import settle_retraining
 from nas.runs.run import Run, open_run
@@ -61,6 +62,7 @@ def retrain(config: Config) -> Run:
         for search, jobs in work:
             _retrain(run, search, jobs, executor)
             _train_references(run, search, trained[search.name], executor)
+            renew(run, search)
             _write_scalars(run, search)
     return run
 

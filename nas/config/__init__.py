@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from nas.config.extract import ExtractConfig
 from nas.config.keys import at_least, fraction, key, one_of, short
 from nas.config.search import SearchConfig
 from nas.dotted import check_name, file_names, is_dotted
@@ -203,21 +204,6 @@ class RetrainConfig(Recipe):
             raise InputError(
                 f"retrain.inits are {list(self.inits)}", "scratch, inherited or both", "retrain.inits=scratch"
             )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExtractConfig:
-    """What `nas extract` does."""
-
-    out: str = key(
-        "",
-        "folder that gets one sub-folder per network; empty for the search's own networks/. The run is then only read",
-    )
-    verify: bool = key(False, "only check the files that are there, against the supernet and the recorded accuracy")
-    merge: bool = key(
-        False,
-        "merge parallel branches that equal one convolution after training (RP-CPE): for inference, not for retraining; needs out. Outputs are equal up to rounding",
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

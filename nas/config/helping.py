@@ -49,7 +49,9 @@ NOTES = {
     "existing name resumes that search; with close=true it is finished as it stands. search=NAME is short for search.name=NAME. Under a limit "
     "on the latency of this device (search.profiles), networks are measured before they are called feasible, and those that take too long are "
     "replaced by the next ones.",
-    "extract": "Without search=NAME, all searches of the run.",
+    "extract": 'Without search=NAME, all searches of the run. Each network gets a folder that timm loads (timm.create_model("local-dir:FOLDER", '
+    "pretrained=True) after import search_spaces) and that can be pushed to a model hub as it is. Its model.safetensors has the best retrained "
+    "weights if there are any, else the extracted ones.",
     "retrain": "Without search=NAME, all searches of the run.",
     "report": "Without search=NAME, one page with all searches of the run.",
     "profile": "Measures every unit of a space and a few whole networks on this device, and writes a model of it. search.profiles=FILE then makes "

@@ -1,28 +1,29 @@
 """Extraction: a sub-network with the statistics it was evaluated with, as a network of its own, and the proof that both do the same.
 
-A network's folder has arch.json (what it is), weights.safetensors (its weights and normalisation statistics) and card.json (what is known
-of it: `nas.networks.cards`).
+What a network's folder has is in `nas.networks.folder`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from nas.goals.budget import worded
-from nas.networks.cards import CARD
+from nas.goals.selection import Selected
+from nas.networks.cards import Chosen, best_weights, whole_card
+from nas.networks.folder import copy_weights, write_card, write_description
+from nas.networks.steps import LOADED, RETRAINED, SUPERNET, Comparison, Forward, check_top1, compare, forms
 from nas.records import Evaluation
 from nas.runs.run import Run
 from nas.runs.searches import EVALUATED_BY, Search
 from nas.runs.store import RunStore
-from nas.runs.weights import ARCH, WEIGHTS, load_network, save_tensors
-from nas.searching.evaluation import Evaluator, evaluate
+from nas.runs.weights import CONFIG, MODEL, WEIGHTS, load_network, save_tensors
+from nas.searching.evaluation import Evaluator
 from search_spaces.architecture import Architecture
 from search_spaces.costs import BUILT_IN, costs_of
 from search_spaces.errors import InputError
+from search_spaces.network import Network
 from search_spaces.reparameterisation import reparameterise, reparameterised
 from supernet.calibration import calibrate
 
@@ -44,30 +45,82 @@ class Extraction:
         """Whether another search evaluated with the same images and batches."""
         return all(getattr(self.search.settings, key) == getattr(search.settings, key) for key in EVALUATED_BY)
 
-    def _statistics(self, arch: Architecture) -> dict[str, Tensor]:
+    def statistics(self, arch: Architecture) -> dict[str, Tensor]:
+        """The normalisation statistics that a network was evaluated with."""
         return calibrate(self.evaluator.supernet, arch, self.evaluator.calibration)
 
-    def write(self, store: RunStore, folder: str, arch: Architecture, card: Mapping[str, Any], *, merge: bool) -> None:
-        """Writes a network into a folder of the store.
+    def of_search(self, search: Search, store: RunStore, *, merge: bool, license: str) -> "Folders":
+        """What writes and checks the folders of a search's networks.
 
         Args:
-            card: what is known of it.
+            store: that gets them; the run's, or another folder.
             merge: parallel branches that are one convolution after training become one.
         """
-        network = self.evaluator.supernet.extract(arch, self._statistics(arch))
-        if merge:
-            network = reparameterise(network)
-        about = {"digest": network.arch.digest, "split": self.run.split.digest}
-        save_tensors(store, f"{folder}/{WEIGHTS}", network.state_dict(), about)
-        store.write_json(f"{folder}/{CARD}", card)
-        store.write_text(f"{folder}/{ARCH}", network.arch.to_json(indent=1) + "\n")
+        return Folders(self, search, store, merge, license)
 
-    def check(self, folder: Path, record: Evaluation, again: str, shown: Sequence[str], *, merged: bool) -> str:
-        """Compares the network in a folder with the supernet on a batch, and with its recorded accuracy.
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders of a search's networks: see `Extraction.of_search`."""
+
+    extraction: Extraction
+    search: Search
+    store: RunStore
+    merge: bool
+    license: str
+
+    @property
+    def _run(self) -> Run:
+        return self.extraction.run
+
+    def _within(self, folder: str) -> bool:
+        """Whether a folder is the network's own in the run, which also keeps the weights as they were extracted."""
+        own = self._run.store.path(self.search.path("networks"))
+        return self.store.path(folder).resolve().parent == own.resolve()
+
+    def write(self, folder: str, entry: Selected) -> Chosen:
+        """Writes the files of a network into a folder of the store, without its card.
+
+        Returns:
+            The weights that its model.safetensors has.
+
+        Raises:
+            InputError: the weights of a retraining are damaged, or a file cannot be written.
+        """
+        run, arch = self._run, entry.arch
+        chosen = self._chosen(entry)
+        supernet, statistics = self.extraction.evaluator.supernet, self.extraction.statistics(arch)
+        about = {"digest": arch.digest, "split": run.split.digest}
+        if self._within(folder):
+            save_tensors(self.store, f"{folder}/{WEIGHTS}", supernet.extract(arch, statistics).state_dict(), about)
+            copy_weights(self.store, folder, chosen)
+            write_description(self.store, folder, arch, run, self.license)
+            return chosen
+        own = run.store.path(self.search.path(f"networks/{arch.digest}"))
+        if chosen.retraining is None:
+            network = supernet.extract(arch, statistics)
+        else:
+            network, about = load_network(own, chosen.file), {"digest": arch.digest}  # as the retraining wrote it
+        if self.merge:
+            network = reparameterise(network)
+        save_tensors(self.store, f"{folder}/{MODEL}", network.state_dict(), {**about, "digest": network.arch.digest})
+        write_description(self.store, folder, network.arch, run, self.license)
+        return chosen
+
+    def _chosen(self, entry: Selected) -> Chosen:
+        """The best weights of a network whose file is there: that of a retraining may have been removed."""
+        chosen = best_weights(self.search, entry.record.digest)
+        path = self.search.path(f"networks/{entry.record.digest}/{chosen.file}")
+        return chosen if chosen.retraining is None or self._run.store.exists(path) else Chosen()
+
+    def check(self, folder: str, entry: Selected, again: str, shown: Sequence[str], *, write: bool) -> str:
+        """Compares the network in a folder with the supernet, step by step on all images of search-validation, and with its recorded
+        accuracy.
 
         Args:
             again: the command that writes the folder again, for messages.
             shown: names of the costs that are said.
+            write: writes the card, with what was found.
 
         Returns:
             What was found, in one line.
@@ -75,32 +128,98 @@ class Extraction:
         Raises:
             InputError: it is another network, or does not do what was evaluated.
         """
-        run, arch = self.run, record.architecture
-        network = load_network(folder).to(run.device)
-        expected = reparameterised(arch).digest if merged else arch.digest
-        if network.arch.digest != expected:
-            raise InputError(f"{folder} holds network {network.arch.digest}", expected, again)
-        buffers = self._statistics(arch)
-        images = next(iter(self.evaluator.validation))[0]
-        with torch.no_grad():
-            logits = self.evaluator.supernet(images, arch, buffers)
-            difference = (network(images) - logits).abs().max().item()
-        accuracy = evaluate(network, self.evaluator.validation)
+        chosen, place = self._chosen(entry), self.store.path(folder)
+        found = {
+            file: compare(steps, self.extraction.evaluator.validation)
+            for file, steps in self._steps(folder, entry, chosen, again).items()
+        }
+        for file, comparison in found.items():
+            self._judge(place, file, comparison, entry.record, chosen, again)
+        if write:
+            checked = {file: [step.to_dict() for step in comparison.steps] for file, comparison in found.items()}
+            if chosen.retraining is None and WEIGHTS in checked:  # model.safetensors is a copy of it
+                checked = {WEIGHTS: checked[WEIGHTS][:2], MODEL: checked[WEIGHTS]}
+            write_card(self.store, folder, whole_card(self._run, self.search, entry, chosen, checked, self.license))
+        return self._said(place, found, entry.record, chosen, shown)
+
+    def _steps(self, folder: str, entry: Selected, chosen: Chosen, again: str) -> dict[str, dict[str, Forward]]:
+        """By file of weights, the steps that are to do the same. Folders of earlier versions have nothing for timm."""
+        place, device = self.store.path(folder), self._run.device
+        for_timm = self.store.exists(f"{folder}/{CONFIG}")
+        retrained = chosen.retraining is not None and for_timm
+        found: dict[str, dict[str, Forward]] = {}
+        if self._within(folder):
+            network = self._load(place, WEIGHTS, entry, again)
+            found[WEIGHTS] = {SUPERNET: self._supernet(entry.arch), LOADED: network}
+            if retrained:
+                network = self._load(place, MODEL, entry, again)
+                found[MODEL] = {LOADED: network}
+        else:
+            network = self._load(place, "", entry, again)
+            first = {SUPERNET: self._supernet(entry.arch)}
+            if retrained:
+                own = self._run.store.path(self.search.path(f"networks/{entry.record.digest}"))
+                first = {RETRAINED: load_network(own, chosen.file).to(device)}
+            found[MODEL if for_timm else WEIGHTS] = {**first, LOADED: network}
+        if for_timm:
+            last = found[MODEL if retrained else next(iter(found))]
+            last |= forms(place, device, network)
+        return found
+
+    def _supernet(self, arch: Architecture) -> Forward:
+        """The sub-network as it was evaluated."""
+        supernet, buffers = self.extraction.evaluator.supernet, self.extraction.statistics(arch)
+        return lambda x: supernet(x, arch, buffers)
+
+    def _load(self, place: Path, weights: str, entry: Selected, again: str) -> Network:
+        """
+        Raises:
+            InputError: it is another network.
+        """
+        network = load_network(place, weights).to(self._run.device)
+        if network.arch.digest != self._expected(entry.arch):
+            raise InputError(f"{place} holds network {network.arch.digest}", self._expected(entry.arch), again)
+        return network
+
+    def _expected(self, arch: Architecture) -> str:
+        return reparameterised(arch).digest if self.merge else arch.digest
+
+    def _judge(
+        self, place: Path, file: str, comparison: Comparison, record: Evaluation, chosen: Chosen, again: str
+    ) -> None:
+        """
+        Raises:
+            InputError: steps differ, or the accuracy is not the recorded one.
+        """
+        device = self._run.device.type
+        first = comparison.steps[0]
+        recorded = record.top1
+        if chosen.retraining is not None and first.name != SUPERNET:
+            recorded = chosen.retraining.validation_top1
         # Bitwise on the CPU. The accuracy may be from another device or number of threads, which round differently.
-        exact = run.device.type == "cpu" and expected == arch.digest
-        rounding = 1e-4 if run.device.type == "cpu" else 1e-2
-        close = difference <= (0 if exact else rounding * max(1.0, logits.abs().max().item()))
-        if not close or abs(accuracy.top1 - record.top1) * accuracy.images > max(1, accuracy.images / 500):
-            raise InputError(
-                f"{folder} does not do what was evaluated: its logits differ from the supernet's by up to {difference:g}, "
-                f"its top-1 is {accuracy.top1:.6f} and was {record.top1:.6f}",
-                "the files as nas wrote them, and the machine and number of threads that searched",
-                again,
-            )
+        exact = device == "cpu" and self._expected(record.architecture) == record.digest
+        comparison.check(device, str(place), again, (LOADED,) if exact else ())
+        loaded = next(step for step in comparison.steps if step.name == LOADED)
+        check_top1(loaded, recorded, str(place / file), again)
+
+    def _said(
+        self, place: Path, found: Mapping[str, Comparison], record: Evaluation, chosen: Chosen, shown: Sequence[str]
+    ) -> str:
         # What was measured or registered is of the network as it was evaluated; merged, it is counted again.
-        costs = costs_of(network.arch, BUILT_IN) if merged else record.costs
+        merged = self._expected(record.architecture) != record.digest
+        costs = costs_of(reparameterised(record.architecture), BUILT_IN) if merged else record.costs
         words = ", ".join(worded(name, costs[name]) for name in shown if name in costs)
-        return (
-            f"{folder}  {words}  top-1 {accuracy.top1:.4f} (evaluated {record.top1:.4f})  "
-            f"largest difference from the supernet on {len(images)} images: {difference:g}"
-        )
+        said = []
+        for comparison in found.values():
+            first, loaded = comparison.steps[0], next(step for step in comparison.steps if step.name == LOADED)
+            made = chosen.retraining
+            if made is not None and first.name != SUPERNET:
+                said.append(f"{made.init} {made.seed}: top-1 {loaded.top1:.4f} (retrained {made.validation_top1:.4f})")
+            else:
+                said.append(f"top-1 {loaded.top1:.4f} (evaluated {record.top1:.4f})")
+            others = comparison.steps[comparison.steps.index(loaded) + 1 :]
+            said += [f"{step.name} differs by {step.difference:.2g}" for step in others]
+            if loaded is not first:
+                images = f"on {loaded.images} images: {loaded.difference:g}"
+                said.append(f"largest difference from the {first.name} {images}")
+        return f"{place}  {words}  {'  '.join(said)}"

@@ -14,7 +14,7 @@ from nas.networks.counters import Count, counted
 from nas.networks.timm_models import TIMM, fresh_model, name_in_timm
 from nas.plugins import import_plugins
 from nas.runs.store import RunStore
-from nas.runs.weights import ARCH, WEIGHTS, load_tensors, read_architecture
+from nas.runs.weights import ARCH, CONFIG, MODEL, WEIGHTS, load_tensors, read_architecture
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, nearest
@@ -93,7 +93,7 @@ def _of_arch(name: str, arch: Architecture, asked: Networks, folder: Path | None
     def ready() -> nn.Module:
         network = build(arch, seed=0)
         if folder is not None:
-            load_tensors(RunStore(folder), WEIGHTS, network)
+            load_tensors(RunStore(folder), MODEL if (folder / MODEL).is_file() else WEIGHTS, network)
         return network.eval()
 
     return Subject(name, arch.in_channels, arch.resolution, make, ready, arch)
@@ -103,16 +103,17 @@ def _folder(name: str) -> Path | None:
     """The folder that has the weights of a network; None where there are none."""
     path = expanded(name)
     folder = path if path.is_dir() else path.parent
-    return folder if path.exists() and (folder / WEIGHTS).is_file() else None
+    return folder if path.exists() and any((folder / file).is_file() for file in (MODEL, WEIGHTS)) else None
 
 
 def _found(name: str) -> Architecture:
     """The architecture of a file, a folder or a paper's network."""
     path = expanded(name)
     if path.is_dir():
-        if not (path / ARCH).is_file():
+        file = next((path / file for file in (CONFIG, ARCH) if (path / file).is_file()), None)
+        if file is None:
             raise InputError(f"{name} holds no network ({ARCH} is missing)", ALLOWED, f"{name}/DIGEST")
-        return read_architecture(path / ARCH)
+        return read_architecture(file)
     if path.is_file():
         return read_architecture(path)
     known = [network.name for network in paper_networks(ablations=True)]

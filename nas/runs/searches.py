@@ -6,7 +6,7 @@
     searches/NAME/retrained.jsonl    one line per retrained network
     searches/NAME/references.jsonl   one line per trained model of timm
     searches/NAME/*.damaged          damaged lines that were set aside, unread
-    searches/NAME/networks/DIGEST/   arch.json and the files of weights of an extracted network
+    searches/NAME/networks/DIGEST/   an extracted network: see `nas.networks.folder`
 
 All searches of a run share its supernet. What one has evaluated, another with equal settings of evaluation takes over.
 """

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
@@ -15,42 +13,44 @@ from nas.machine import memory
 from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
-from search_spaces.network import Network, build
+from search_spaces.files.folder import ARCH, CONFIG, MODEL, WEIGHTS, load, read_arch, read_config, read_tensors
+from search_spaces.network import Network
+from search_spaces.textfiles import expanded
 from supernet.optimisation import Optimisation
 
-ARCH, WEIGHTS = "arch.json", "weights.safetensors"
 
-
-def load_network(folder: str | Path, weights: str = WEIGHTS) -> Network:
-    """A network that `nas extract`, `nas retrain` or `nas convert` wrote, in evaluation mode, on the CPU.
+def load_network(folder: str | Path, weights: str = "") -> Network:
+    """A network that `nas extract`, `nas retrain` or `nas convert` wrote, or that timm saved, in evaluation mode, on the CPU.
 
     Args:
-        weights: the file in the folder; `nas retrain` writes retrained-INIT-SEED.safetensors beside weights.safetensors.
+        weights: the file in the folder. By default it is what timm loads too: model.safetensors, which has the best retrained weights if
+            there are any, else the extracted ones. In folders of earlier versions it is weights.safetensors. In a run's folders,
+            weights.safetensors has the weights as searched, and retrained-INIT-SEED.safetensors those of each retraining.
 
     Raises:
-        InputError: no network there, or a damaged one.
+        InputError: no network there, or a damaged one; weights that are not of the network beside them, or too large for what they say
+            that they are. No code from the files is run.
     """
-    store = RunStore(folder)
-    if not store.exists(ARCH):
+    place = expanded(folder)
+    store = RunStore(place)
+    name = weights or (MODEL if store.exists(CONFIG) else WEIGHTS)
+    described = CONFIG if name == MODEL else ARCH
+    if not store.exists(described):
         raise InputError(
-            f"{folder} holds no network ({ARCH} is missing)", "a folder that `nas extract` wrote", "nas extract run=RUN"
+            f"{folder} holds no network ({described} is missing)",
+            "a folder that `nas extract` wrote",
+            "nas extract run=RUN",
         )
-    network = build(read_architecture(store.path(ARCH)))
-    load_tensors(store, weights, network)
-    return network.eval()
+    return load(place / name, read_architecture(place / described))
 
 
 def read_architecture(path: Path) -> Architecture:
-    """The architecture in an arch.json.
+    """The architecture in an arch.json, or in a config.json of a network folder.
 
     Raises:
         InputError: it cannot be read, or is none.
     """
-    text = RunStore(path.parent).read_text(path.name)
-    try:
-        return Architecture.from_json(text)
-    except InputError as error:
-        raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
+    return read_config(path)[0] if path.name == CONFIG else read_arch(path)
 
 
 def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], about: dict[str, str]) -> None:
@@ -60,28 +60,13 @@ def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], about: 
     store.write_bytes(name, save_safetensors(plain, {"nas": json.dumps(about, sort_keys=True)}))
 
 
-def read_tensors(store: RunStore, name: str) -> dict[str, Tensor]:
-    """
-    Raises:
-        InputError: the file is missing or damaged; it is left as it is.
-    """
-    try:
-        return load_safetensors(store.path(name).read_bytes())
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{store.path(name)} cannot be read ({error})",
-            "a whole safetensors file",
-            "restore it from a copy, or delete it and run the command that made it",
-        ) from None
-
-
 def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
     """Loads a safetensors file into a module whose names and shapes it must have.
 
     Raises:
         InputError: damaged, or made for another network; the first difference is named.
     """
-    tensors = read_tensors(store, name)
+    tensors = read_tensors(store.path(name))
     _check_shapes(store, name, tensors, module)
     module.load_state_dict(tensors)
 

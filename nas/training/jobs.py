@@ -12,7 +12,7 @@ from nas.data import Split
 from nas.networks.references import make_reference
 from nas.records import Reference, Retraining
 from nas.runs.store import RunStore
-from nas.runs.weights import load_network, load_tensors
+from nas.runs.weights import WEIGHTS, load_network, load_tensors
 from nas.searching.evaluation import Accuracy
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
@@ -77,7 +77,7 @@ class Job:
             seed: of fresh weights.
         """
         if self.init == "inherited":
-            network = load_network(store.path(self.folder))
+            network = load_network(store.path(self.folder), WEIGHTS)
         else:
             network = build(self.architecture, derive_seed(seed, self.digest))
         network.set_drop_path(self.config.retrain.drop_path)

@@ -14,7 +14,7 @@ from nas.config.effective import configure
 from nas.goals.selection import selected
 from nas.runs.run import open_run
 from nas.runs.searches import chosen_searches
-from nas.runs.weights import WEIGHTS
+from nas.runs.weights import MODEL, WEIGHTS
 from nas.searching.evaluation import Evaluator, evaluate
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
@@ -75,7 +75,7 @@ def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path) -> None:
         with torch.no_grad():
             y = whole(images)
             assert (fewer(images) - y).abs().max() <= 1e-4 * y.abs().max()
-        with safe_open(place / "models" / folder.name / WEIGHTS, "pt") as file:
+        with safe_open(place / "models" / folder.name / MODEL, "pt") as file:
             assert json.loads(file.metadata()["nas"])["digest"] == fewer.arch.digest
         assert f"{macs(fewer.arch):,} MACs" in printed.out
         if whole.arch != fewer.arch:
@@ -87,7 +87,10 @@ def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path) -> None:
 def test_extraction_to_another_folder(nas: Commands, extracted: Path) -> None:
     nas("extract", "run=run", "out=models/mine", cwd=extracted).ok()
     found = contents(extracted / "models" / "mine")
-    assert found == contents(extracted / "run" / SEARCH / "networks")
+    own = contents(extracted / "run" / SEARCH / "networks")
+    assert found == {
+        name: digest for name, digest in own.items() if not name.endswith((f"/{WEIGHTS}", "README.md", "card.json"))
+    } | {name: digest for name, digest in found.items() if name.endswith(("README.md", "card.json"))}
     nas("extract", "run=run", "out=models/mine", "verify=true", cwd=extracted).ok()
     nas("extract", "run=run", "out=config.toml", cwd=extracted).refused("config.toml/")
 
@@ -176,7 +179,7 @@ def take_the_files_of_another(folder: Path) -> None:
         (remove, "/weights.safetensors", "cannot be read"),
         (truncate_arch, "/arch.json", "is not JSON"),
         (remove_arch, "", "holds no network (arch.json is missing)"),
-        (change_arch, "", "holds network "),
+        (change_arch, "/weights.safetensors", "has weights of network "),
         (take_the_files_of_another, "", "holds network "),
     ],
 )
@@ -189,7 +192,7 @@ def test_damaged_files_are_not_verified(damage, file: str, says: str, nas: Comma
     assert contents(folder) == damaged
     if file or "missing" in says:
         with pytest.raises(InputError):
-            load_network(folder)
+            load_network(folder, WEIGHTS)
     nas("extract", "run=run", f"digest={folder.name}", cwd=extracted).ok()
     assert contents(folder) == good
     nas("extract", "run=run", "verify=true", cwd=extracted).ok()

@@ -78,7 +78,7 @@ def test_other_encodings_are_named(encoding: str, names: str, nas: Commands, run
     folder = Path(shutil.copytree(min((runs["extract"] / "run" / SEARCH / "networks").iterdir()), place / "network"))
     (folder / "arch.json").write_bytes(("/* für */" + (folder / "arch.json").read_text()).encode(encoding))
     with pytest.raises(InputError, match=r"arch\.json is damaged"):
-        load_network(folder)
+        load_network(folder, "weights.safetensors")
 
 
 @pytest.mark.parametrize("name", ["run.json", "space.toml", "train.jsonl"])
