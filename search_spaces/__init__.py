@@ -14,4 +14,3 @@ from wrapt import when_imported
 @when_imported("timm.models")
 def _register_timm_models(_: ModuleType) -> None:
     importlib.import_module("search_spaces.timm_models")
-    importlib.import_module("search_spaces.timm_searched")

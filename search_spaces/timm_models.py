@@ -14,6 +14,7 @@ HAT-Net has norms that nothing reads, as in its authors' code and counts. Here t
 one for every parameter (timm's tests, distributed training) finds it.
 """
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -338,3 +339,6 @@ default_cfgs = generate_default_cfgs({network.name: default_cfg(network) for net
 
 for _network in paper_networks():
     globals()[_network.name] = register_model(entrypoint(_network))
+
+# Behind the class, which it needs: whichever of the two is imported first, both are registered.
+importlib.import_module("search_spaces.timm_searched")
