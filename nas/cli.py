@@ -23,6 +23,7 @@ VERBS = {
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
     "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
     "bench": "latency and throughput of any networks, measured side by side in one run",
+    "recipes": "list the recipes of retraining, or show one: nas recipes [NAME or FILE.toml]",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
@@ -117,7 +118,7 @@ def run(arguments: list[str]) -> int:
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS, "nas {}")
     rest = arguments[1:]
-    if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert"):
+    if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "recipes", "convert"):
         say(f"nas {verb}: {VERBS[verb]}")
         return 0
     if any(word in ("-h", "--help") for word in rest) and verb in ABOUT_NETWORKS:
@@ -130,6 +131,9 @@ def run(arguments: list[str]) -> int:
         return spaces(rest)
     if verb == "models":
         return models(rest)
+    if verb == "recipes":
+        importlib.import_module("nas.commands.recipes").recipes(*rest)
+        return 0
     if verb == "convert":
         return convert(rest)
     if verb == "profile":
