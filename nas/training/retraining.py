@@ -3,13 +3,11 @@
 Each job has one thread, so results do not depend on how many run at once, or where.
 """
 
-import itertools
 import math
 import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any, overload
 
 import torch
@@ -28,19 +26,13 @@ from nas.runs.store import RunStore
 from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
 from nas.searching.evaluation import evaluate
 from nas.training.jobs import Job, ReferenceJob
+from nas.training.network import Training
 from search_spaces.errors import InputError
-from supernet.calibration import recompute
-from supernet.loop import Batches, Report, fit
+from supernet.loop import Report, fit
 from supernet.optimisation import Optimisation
-from supernet.seeding import derive_seed
-from supernet.steps import LabelStep
 
 LOGGED = 10
 """Steps between two scalars of the loss."""
-
-RECOMPUTE = 2048
-"""Training images behind the running statistics of averaged weights."""
-
 
 def _same_recipe(search: Search) -> Iterator[Search]:
     """The other searches of the run that retrain by the same recipe."""
@@ -161,23 +153,15 @@ def _train(job: Job | ReferenceJob, store: RunStore, split: Split, device: torch
     Returns:
         The network, and how many steps were skipped.
     """
-    config, recipe = job.config, job.config.retrain
-    part = load_part(config.data, split, "train")
-    seed = derive_seed(config.seed, "retrain", job.seed)  # the same images in the same order for every network
-    network = job.initial(store, seed).to(device)
-    passes = partial(part.batches, seed=seed, augment=config.data.augment, device=str(device))
-    size = min(recipe.batch_size, len(part))
-    batches = Batches(
-        size, len(part) // size, lambda epoch, first: passes(size, epoch=epoch, first=first, drop_last=True)
-    )
+    recipe = job.config.retrain
+    training = Training.of(job, store, split, device)
     watcher = _Watcher(job, store)
-    optimisation = fit(network, batches, LabelStep(recipe), recipe, seed=seed, watcher=watcher)
+    optimisation = fit(
+        training.network, training.batches(), training.step, recipe, seed=training.seed, watcher=watcher, pieces=training.pieces
+    )
     watcher.scalars.close()
-    if recipe.ema:
-        size = min(256, len(part))
-        fresh = itertools.islice(passes(size, epoch=recipe.epochs), max(1, RECOMPUTE // size))
-        recompute(network, (images for images, _ in fresh if len(images) > 1))
-    return network, optimisation.skipped
+    training.recompute_statistics()
+    return training.network, optimisation.skipped
 
 
 class _Watcher:
