@@ -4,6 +4,7 @@ from contextlib import closing
 
 from nas import machine
 from nas.config import Config
+from nas.data.transforms import Transforms
 from nas.executors import Executor, Words, make_executor, workers_of
 from nas.goals.budget import worded
 from nas.goals.selection import selected
@@ -18,7 +19,10 @@ from nas.runs.scalars import Scalars, check_scalars
 from nas.runs.searches import REFERENCES, RETRAINED, Search, chosen_searches
 from nas.runs.weights import WEIGHTS
 from nas.training.jobs import Job, ReferenceJob
+from nas.training.pieces import check_optimizer
 from nas.training.retraining import references_elsewhere, retrained_elsewhere, run_jobs
+from nas.training.steps import check_backend
+from nas.training.teachers import teacher_of, write_teacher
 from search_spaces.errors import InputError
 
 
@@ -41,6 +45,7 @@ def retrain(config: Config) -> Run:
     for search in searches:
         search.set_damage_aside("retrain")
     work = [_waiting(run, search) for search in searches]
+    _check_recipe(run, work)
     # References are measured before anything is trained: the machine is quiet, and if it is not, that shows now.
     trained = {search.name: _reference_jobs(run, search, references) for search, _ in work}
     if references or any(jobs for _, jobs in work):
@@ -63,6 +68,23 @@ def retrain(config: Config) -> Run:
             _train_references(run, search, trained[search.name], executor)
             _write_scalars(run, search)
     return run
+
+
+def _check_recipe(run: Run, work: list[tuple[Search, list[Job]]]) -> None:
+    """Makes the parts of the recipe once, so that what is wrong with them shows before a process is started; and writes the teacher.
+
+    Raises:
+        InputError: see `nas.training.pieces`, `nas.training.steps` and `nas.training.teachers`.
+    """
+    recipe = run.config.retrain
+    check_optimizer(recipe)
+    check_backend(recipe)
+    if recipe.augment == "timm":
+        Transforms.of(recipe)
+    for search, jobs in work:
+        if jobs or recipe.references:
+            write_teacher(run, search)
+            teacher_of(run.config, run.store, search.name, run.split, run.device)
 
 
 def _write_scalars(run: Run, search: Search) -> None:

@@ -138,6 +138,11 @@ def _check_contradictions(section: Any) -> None:
             f"retrain.grad_accum_steps is {section.grad_accum_steps} and retrain.batch_size is {section.batch_size}",
             f"1 to {section.batch_size // 2} parts: batch_size is that of the whole step", "retrain.grad_accum_steps=1",
         )  # fmt: skip
+    if section.grad_checkpointing and section.torchcompile == "eager":
+        raise InputError(
+            "retrain.grad_checkpointing=true with torchcompile=eager, which computes running statistics twice", "one of them, or another backend",
+            "retrain.torchcompile=inductor",
+        )  # fmt: skip
     if section.aug_repeats > section.batch_size:
         raise InputError(
             f"retrain.aug_repeats is {section.aug_repeats} and retrain.batch_size is {section.batch_size}",

@@ -25,7 +25,7 @@ def forward_of(network: nn.Module, recipe: TimmRecipe) -> Forward:
     """The forward pass of a network as the recipe has it: with blocks that are computed again, or compiled. Weights are the network's.
 
     Raises:
-        InputError: a model of timm that cannot compute its blocks again, or no such backend of torch.compile.
+        InputError: a model of timm that cannot compute its blocks again, or as `check_backend`.
     """
     forward: Any = network
     if recipe.grad_checkpointing:
@@ -33,15 +33,21 @@ def forward_of(network: nn.Module, recipe: TimmRecipe) -> Forward:
             forward = partial(network, run=call_checkpointed)
         else:
             _checkpoint(network)
-    if not recipe.torchcompile:
-        return forward
+    check_backend(recipe)
+    return torch.compile(forward, backend=recipe.torchcompile) if recipe.torchcompile else forward
+
+
+def check_backend(recipe: TimmRecipe) -> None:
+    """
+    Raises:
+        InputError: no such backend of torch.compile.
+    """
     backends = sorted({*torch.compiler.list_backends(()), "eager", "aot_eager"})
-    if recipe.torchcompile not in backends:
+    if recipe.torchcompile and recipe.torchcompile not in backends:
         raise InputError(
             f"retrain.torchcompile is {recipe.torchcompile!r}", f"a backend of torch.compile: {', '.join(backends)}",
             "retrain.torchcompile=inductor",
         )  # fmt: skip
-    return torch.compile(forward, backend=recipe.torchcompile)
 
 
 def _checkpoint(network: nn.Module) -> None:

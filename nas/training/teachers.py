@@ -14,9 +14,13 @@ from torch import Tensor, nn
 
 from nas.config import Config
 from nas.data import Split
+from nas.networks.extraction import Extraction
 from nas.networks.timm_models import TIMM, name_in_timm
+from nas.runs.run import Run
+from nas.runs.searches import Search
 from nas.runs.store import RunStore
 from nas.runs.weights import ARCH, WEIGHTS, load_network
+from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded, read_text
 from supernet.steps import autocast
@@ -83,6 +87,20 @@ def teacher_of(config: Config, store: RunStore, search: str, split: Split, devic
             "a network that was trained on the run's classes", "kd_model_name=supernet",
         )  # fmt: skip
     return Teacher(module.to(device), _change(split, normalisation, device), config.retrain.amp)
+
+
+def write_teacher(run: Run, search: Search) -> None:
+    """Writes the largest network of the supernet with its statistics for a search, if it is the teacher and is not written yet.
+
+    Raises:
+        InputError: the supernet is not trained, or its file is damaged.
+    """
+    folder = teacher_folder(search.name)
+    if run.config.retrain.kd_model_name != SUPERNET or run.store.exists(f"{folder}/{ARCH}"):
+        return
+    largest = run.space.largest(macs)
+    about = {"network": "the largest of the supernet, as a teacher of distillation", "digest": largest.digest}
+    Extraction.of(run, search).write(run.store, folder, largest, about, merge=False)
 
 
 def _change(split: Split, theirs: Any, device: torch.device) -> tuple[Tensor, Tensor] | None:
