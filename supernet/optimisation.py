@@ -45,6 +45,7 @@ class Rates(Protocol):
         ...
 
 
+@runtime_checkable
 class Average(Protocol):
     """Averaged weights of a module, in place of those that `Optimisation` keeps itself."""
 
