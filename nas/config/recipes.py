@@ -27,7 +27,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "training" / "recipes"
 
 NOT_OF_A_RECIPE = frozenset(
     {
-        "recipe", "points", "inits", "seeds", "references", "jobs", "checkpoint_steps", "estimate",
+        "recipe", "points", "inits", "seeds", "references", "jobs", "processes", "checkpoint_steps", "estimate",
         "grad_accum_steps", "grad_checkpointing", "channels_last", "torchcompile",
         "kd_model_name", "kd_temperature", "distill_loss_weight", "task_loss_weight",
     }

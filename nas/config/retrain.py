@@ -30,6 +30,11 @@ class RetrainConfig(TimmRecipe):
         "models of timm that are trained from fresh weights by the same recipe and shown beside the Pareto front: timm/resnet18",
     )
     jobs: int = key(0, "networks trained at the same time, each with one thread; 0 takes the number of cores")
+    processes: int = key(
+        1,
+        "processes that train each network together, each with a shard of every batch; torchrun starts them, and says how many. Results depend on "
+        "it: sums are rounded differently, batch norms normalise over their own shard, and stochastic depth is drawn by each process",
+    )
     drop_path: float = key(
         0.0, "stochastic depth rate of the last block; the rate rises linearly from 0 at the first block"
     )
@@ -40,9 +45,15 @@ class RetrainConfig(TimmRecipe):
 
     def __post_init__(self) -> None:
         check_recipe(self)
-        at_least(self, points=1, seeds=1, jobs=0)
+        at_least(self, points=1, seeds=1, jobs=0, processes=1)
         fraction(self, "drop_path")
         check_timm_recipe(self)
+        if self.processes > self.batch_size // 2:
+            raise InputError(
+                f"retrain.processes is {self.processes} and retrain.batch_size is {self.batch_size}",
+                f"1 to {self.batch_size // 2} processes: each has at least two images of every step",
+                f"retrain.batch_size={2 * self.processes}",
+            )
         for name in self.inits:
             if name not in ("scratch", "inherited"):
                 raise unknown("init", name, ("scratch", "inherited"), "retrain.inits={}")

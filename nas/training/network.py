@@ -16,8 +16,8 @@ from nas.training.pieces import pieces_of
 from nas.training.steps import RecipeStep, forward_of
 from nas.training.teachers import teacher_of
 from supernet.calibration import recompute
-from supernet.loop import Batches
-from supernet.optimisation import Pieces
+from supernet.loop import Batches, Watcher, fit
+from supernet.optimisation import Optimisation, Pieces
 from supernet.ranks import ALONE, Ranks
 from supernet.seeding import derive_seed
 from supernet.steps import Step
@@ -79,6 +79,12 @@ class Training:
         return self.part.batches(
             size, seed=self.seed, epoch=epoch, first=first, augment=self.augment, drop_last=shared, device=str(self.device),
             shard=own, repeats=recipe.aug_repeats, mirrored=shared and is_mixed(recipe) and own[1] > 1,
+        )  # fmt: skip
+
+    def fit(self, watcher: Watcher) -> Optimisation:
+        """Trains the network. Raises as `supernet.loop.fit`."""
+        return fit(
+            self.network, self.batches(), self.step, self.recipe, seed=self.seed, watcher=watcher, ranks=self.ranks, pieces=self.pieces
         )  # fmt: skip
 
     def recompute_statistics(self) -> None:

@@ -28,8 +28,9 @@ from nas.searching.evaluation import evaluate
 from nas.training.jobs import Job, ReferenceJob
 from nas.training.network import Training
 from search_spaces.errors import InputError
-from supernet.loop import Report, fit
+from supernet.loop import Report
 from supernet.optimisation import Optimisation
+from supernet.ranks import ALONE, Ranks
 
 LOGGED = 10
 """Steps between two scalars of the loss."""
@@ -116,17 +117,25 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
             "a run in a folder that all machines of the cluster have under the same path",
             "run=PATH of such a folder, or executor=processes",
         )
-    result, trained = job.work("json"), job.work("trained.json")
-    if store.exists(result):
-        return job.read(store.read_json(result))
+    if store.exists(job.work("json")):
+        return job.read(store.read_json(job.work("json")))
     import_plugins(config)
-    device = machine.prepare(1, config.device)
+    return train_and_test(job, store, machine.prepare(1, config.device))
+
+
+def train_and_test(job: Job | ReferenceJob, store: RunStore, device: torch.device, ranks: Ranks = ALONE) -> Retraining | Reference:
+    """As `run_job`, in the process that writes.
+
+    Args:
+        ranks: the processes that train together; the others call `follow_job`.
+    """
+    config, result, trained = job.config, job.work("json"), job.work("trained.json")
     split = Split.from_dict(store.read_json("split.json"))
     if store.exists(trained):  # an earlier command trained it and could not test it
         network = job.trained(store).to(device)
         skipped = store.read_json(trained)["skipped_steps"]
     else:
-        network, skipped = _train(job, store, split, device)
+        network, skipped = _train(job, store, split, device, ranks)
         # Stored before they are tested: whatever has become of the test images, the training is kept.
         save_tensors(store, f"{job.folder}/{job.weights}", network.state_dict(), {"digest": job.digest})
         store.write_json(trained, {"skipped_steps": skipped})
@@ -147,21 +156,42 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
     return record
 
 
-def _train(job: Job | ReferenceJob, store: RunStore, split: Split, device: torch.device) -> tuple[nn.Module, int]:
+def follow_job(job: Job | ReferenceJob, store: RunStore, device: torch.device, ranks: Ranks) -> None:
+    """Trains a shard of the network of a job in a process that writes nothing."""
+    training = Training.of(job, store, Split.from_dict(store.read_json("split.json")), device, ranks)
+    training.fit(Follower(job, store))
+
+
+def _train(
+    job: Job | ReferenceJob, store: RunStore, split: Split, device: torch.device, ranks: Ranks
+) -> tuple[nn.Module, int]:
     """Trains the network of a job, resuming from its checkpoint.
 
     Returns:
         The network, and how many steps were skipped.
     """
-    recipe = job.config.retrain
-    training = Training.of(job, store, split, device)
+    training = Training.of(job, store, split, device, ranks)
     watcher = _Watcher(job, store)
-    optimisation = fit(
-        training.network, training.batches(), training.step, recipe, seed=training.seed, watcher=watcher, pieces=training.pieces
-    )
+    optimisation = training.fit(watcher)
     watcher.scalars.close()
     training.recompute_statistics()
     return training.network, optimisation.skipped
+
+
+class Follower:
+    """Watches the training of a job in a process that writes nothing."""
+
+    def __init__(self, job: Job | ReferenceJob, store: RunStore) -> None:
+        self.job, self.store = job, store
+
+    def begin(self, optimisation: Optimisation, total: int) -> None:
+        load_checkpoint(self.store, self.job.work("pt"), optimisation)
+
+    def report(self, report: Report) -> None:
+        """Says nothing."""
+
+    def save(self, optimisation: Optimisation) -> None:
+        """Writes nothing."""
 
 
 class _Watcher:
