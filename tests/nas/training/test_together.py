@@ -53,6 +53,7 @@ def trained(ranks: Ranks) -> dict[str, Any]:
 def other(path: Path, ranks: Ranks) -> None:
     """What the other process does."""
     torch.save(trained(ranks), path)
+    ranks.wait()
 
 
 def test_two_processes_are_one(tmp_path: Path) -> None:
