@@ -19,6 +19,7 @@ from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars, check_scalars
 from nas.runs.searches import REFERENCES, RETRAINED, Search, chosen_searches
 from nas.runs.weights import WEIGHTS
+from nas.training.estimate import estimates, say_estimates
 from nas.training.jobs import Job, ReferenceJob
 from nas.training.pieces import check_optimizer
 from nas.training.ranks import Launched, launched, launched_group
@@ -43,6 +44,8 @@ def retrain(config: Config) -> Run:
         NoisyMachine: references are to be measured on this device, and something disturbs it.
     """
     check_scalars(config)
+    if config.retrain.estimate:
+        return _estimate(config)
     one = launched()
     if one is not None and one.size > 1:
         return _retrain_launched(config, one)
@@ -80,6 +83,22 @@ def retrain(config: Config) -> Run:
             _retrain(run, search, jobs, executor)
             _train_references(run, search, trained[search.name], executor)
             _write_scalars(run, search)
+    return run
+
+
+def _estimate(config: Config) -> Run:
+    """Prints how long retraining takes. Nothing is trained and nothing settled."""
+    run = open_run(config)
+    references = _references(run)
+    for search in chosen_searches(run.store, config.search):
+        write_teacher(run, search)
+        chosen = selected(search, config.retrain.points, config.digest, config.run)
+        jobs: list[Job | ReferenceJob] = [
+            Job(config, search.name, digest, entry.roles, entry.arch, dict(entry.record.costs), "scratch", 0)
+            for digest, entry in chosen.items()
+        ]
+        jobs += [ReferenceJob(config, search.name, model, costs, 0) for model, costs in references.items()]
+        say_estimates(estimates(jobs, run.store, run.split, run.device), config.retrain, run.device)
     return run
 
 
