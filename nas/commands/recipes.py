@@ -3,7 +3,7 @@
 import json
 import textwrap
 
-from nas.config.recipes import named_recipe, recipe_names
+from nas.config.recipes import IMAGENET, named_recipe, recipe_names
 from nas.config.retrain import RetrainConfig
 from nas.log import say
 from search_spaces.errors import InputError
@@ -26,6 +26,10 @@ def recipes(*names: str) -> None:
         pixels = "-".join(map(str, recipe.resolution))
         say(f"{name:20} {keys['epochs']:>6} {keys['batch_size']:>6} {keys['lr']:>7g} {pixels:>8}  {recipe.about}")
     say("\nnas recipes NAME shows one; nas retrain recipe=NAME trains by it, and keys beside it change it (epochs=100)")
+    whole = ", ".join(f"{IMAGENET.name}/{path.name}" for path in sorted(IMAGENET.glob("*.toml")))
+    say("\nwhole configurations: nas demo CONFIG data.root=IMAGENET with one of")
+    for line in textwrap.wrap(whole, 110, initial_indent="  ", subsequent_indent="  "):
+        say(line)
 
 
 def _show(name: str) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -156,6 +157,12 @@ def _number(text: str) -> float | str:
         return text
 
 
+def _found(file: str | Path) -> Path:
+    """A config file as it was typed, or else the one of this package that is called so: imagenet/NAME.toml."""
+    path, installed = expanded(file), Path(__file__).resolve().parents[1] / "training" / str(file)
+    return installed if not path.exists() and re.fullmatch(r"imagenet/[\w.]+\.toml", str(file)) and installed.exists() else path
+
+
 def _with_recipe(layers: list[tuple[tuple[str, ...], Any]]) -> list[tuple[tuple[str, ...], Any]]:
     """What was given, over the keys of the recipe that it names, if it names one.
 
@@ -181,7 +188,7 @@ def load_config(
     data = (base or Config()).to_dict()
     layers: list[tuple[tuple[str, ...], Any]] = []
     if file is not None:
-        path = expanded(file)
+        path = _found(file)
         try:
             table = tomllib.loads(read_text(path))
         except (FileNotFoundError, IsADirectoryError):

@@ -25,6 +25,9 @@ from search_spaces.textfiles import expanded, read_text
 
 FOLDER = Path(__file__).resolve().parents[1] / "training" / "recipes"
 
+IMAGENET = FOLDER.parent / "imagenet"
+"""Configurations of whole runs on ImageNet: imagenet/NAME.toml stands for a file there."""
+
 NOT_OF_A_RECIPE = frozenset(
     {
         "recipe", "points", "inits", "seeds", "references", "jobs", "processes", "checkpoint_steps", "estimate",
