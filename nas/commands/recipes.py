@@ -42,4 +42,6 @@ def _show(name: str) -> None:
     say("\n[retrain]")
     known = RetrainConfig.__dataclass_fields__
     for key, value in recipe.values.items():
-        say(f"{key + ' = ' + json.dumps(value):40} # {textwrap.shorten(known[key].metadata['meaning'], 90, placeholder=' ...')}")
+        say(
+            f"{key + ' = ' + json.dumps(value):40} # {textwrap.shorten(known[key].metadata['meaning'], 90, placeholder=' ...')}"
+        )

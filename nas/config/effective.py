@@ -35,7 +35,9 @@ def configure(verb: str, arguments: list[str]) -> list[Config]:
     found = _configure(verb, arguments)
     for config in found if verb in ("train", "retrain", "demo") else ():
         name = config.retrain.recipe
-        if name and not (name.endswith(".toml") and not expanded(name).exists()):  # a file that is gone has done its work
+        if name and not (
+            name.endswith(".toml") and not expanded(name).exists()
+        ):  # a file that is gone has done its work
             named_recipe(name).check_resolution(config.data.resolution)
     return found
 

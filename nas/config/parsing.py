@@ -79,7 +79,9 @@ def section_values(name: str, table: Any) -> dict[str, Any]:
         for typed_so, ours in SPELLINGS.items():
             if typed_so in table and ours in table:
                 raise InputError(
-                    f"{name}.{typed_so} and {name}.{ours} are the same key", "one of them", f"{name}.{ours}={typed(table[ours])}"
+                    f"{name}.{typed_so} and {name}.{ours} are the same key",
+                    "one of them",
+                    f"{name}.{ours}={typed(table[ours])}",
                 )
         table = {SPELLINGS.get(key, key): value for key, value in table.items()}
     return values_of(SECTIONS[name], table, f"{name}.")
@@ -160,7 +162,11 @@ def _number(text: str) -> float | str:
 def _found(file: str | Path) -> Path:
     """A config file as it was typed, or else the one of this package that is called so: imagenet/NAME.toml."""
     path, installed = expanded(file), Path(__file__).resolve().parents[1] / "training" / str(file)
-    return installed if not path.exists() and re.fullmatch(r"imagenet/[\w.]+\.toml", str(file)) and installed.exists() else path
+    return (
+        installed
+        if not path.exists() and re.fullmatch(r"imagenet/[\w.]+\.toml", str(file)) and installed.exists()
+        else path
+    )
 
 
 def _with_recipe(layers: list[tuple[tuple[str, ...], Any]]) -> list[tuple[tuple[str, ...], Any]]:
@@ -172,7 +178,11 @@ def _with_recipe(layers: list[tuple[tuple[str, ...], Any]]) -> list[tuple[tuple[
     named = [value for path, value in layers if path == ("retrain", "recipe")]
     if not named or not isinstance(named[-1], str):
         return layers
-    keys = named_recipe(named[-1]).keys() if named[-1] else {key: RetrainConfig.__dataclass_fields__[key].default for key in KEYS}
+    keys = (
+        named_recipe(named[-1]).keys()
+        if named[-1]
+        else {key: RetrainConfig.__dataclass_fields__[key].default for key in KEYS}
+    )
     return [(("retrain", key), value) for key, value in keys.items()] + layers
 
 

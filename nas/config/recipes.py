@@ -123,7 +123,9 @@ def _table(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except OSError as error:
-        allowed = f"a TOML file that you may read, or one of {', '.join(path.stem for path in sorted(FOLDER.glob('*.toml')))}"
+        allowed = (
+            f"a TOML file that you may read, or one of {', '.join(path.stem for path in sorted(FOLDER.glob('*.toml')))}"
+        )
         raise InputError(f"recipe {path} cannot be read ({error.strerror})", allowed, "nas recipes") from None
     except ValueError as error:
         raise InputError(f"recipe {path} is not TOML: {error}", "TOML, saved as UTF-8", f"fix {path}") from None

@@ -49,7 +49,9 @@ class TimmRecipe(Recipe):
         "",
         "empty for data.augment. timm: timm's random resized crop, with aa, color_jitter and random erasing as below, for images of any source",
     )
-    aa: str = key("", "with augment=timm: RandAugment, AutoAugment or AugMix as timm writes it, such as rand-m9-mstd0.5-inc1")
+    aa: str = key(
+        "", "with augment=timm: RandAugment, AutoAugment or AugMix as timm writes it, such as rand-m9-mstd0.5-inc1"
+    )
     color_jitter: float = key(0.4, "with augment=timm and without aa: change of brightness, contrast and saturation")
     scale: tuple[float, ...] = key((0.08, 1.0), "with augment=timm: smallest and largest area of a crop")
     ratio: tuple[float, ...] = key((0.75, 1.3333), "with augment=timm: smallest and largest aspect of a crop")
@@ -59,7 +61,9 @@ class TimmRecipe(Recipe):
     reprob: float = key(0.0, "with augment=timm: probability that rectangles of an image are erased")
     remode: str = key("pixel", "what erased rectangles hold: const, rand (a colour) or pixel (noise)")
     recount: int = key(1, "most rectangles that are erased in an image")
-    aug_repeats: int = key(0, "copies of each image in a batch, each augmented by itself; an epoch then has fewer images")
+    aug_repeats: int = key(
+        0, "copies of each image in a batch, each augmented by itself; an epoch then has fewer images"
+    )
     mixup: float = key(0.0, "alpha of mixup; 0 for none")
     cutmix: float = key(0.0, "alpha of CutMix; 0 for none")
     mixup_prob: float = key(1.0, "share of batches with mixup or CutMix")
@@ -127,7 +131,9 @@ def _check_contradictions(section: Any) -> None:
     mixed = bool(section.mixup or section.cutmix)
     _check_needed(section, ("mixup_prob", "mixup_switch_prob", "mixup_off_epoch"), mixed, "mixup=0.8")
     taught = bool(section.kd_model_name)
-    _check_needed(section, ("kd_temperature", "distill_loss_weight", "task_loss_weight"), taught, "kd_model_name=supernet")
+    _check_needed(
+        section, ("kd_temperature", "distill_loss_weight", "task_loss_weight"), taught, "kd_model_name=supernet"
+    )
     if mixed and section.batch_size % 2:
         raise InputError(
             f"retrain.batch_size is {section.batch_size} with mixup or cutmix, which mix images in pairs", "an even number",

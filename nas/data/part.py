@@ -230,7 +230,9 @@ def load_part(
     if transforms is not None and decoder is not None:
         decoder = decoder.by(transforms)
     if transforms is not None and pixels is not None and decoder is None:
-        return Part(split, name, items, pixels, ArrayDecoder(pixels, transforms, split.mean, config.workers), transforms)
+        return Part(
+            split, name, items, pixels, ArrayDecoder(pixels, transforms, split.mean, config.workers), transforms
+        )
     return Part(split, name, items, pixels, decoder if large or timm else None, transforms)
 
 

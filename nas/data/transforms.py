@@ -54,13 +54,13 @@ class Transforms:
         Args:
             mean: per channel in [0, 1], the colour of what is uncovered.
         """
-        from timm.data.transforms_factory import create_transform
+        import timm.data.transforms_factory
 
-        transform: Any = create_transform(
+        factory: Any = timm.data.transforms_factory
+        return factory.create_transform(
             resolution, is_training=True, auto_augment=self.aa or None, color_jitter=self.color_jitter or None, scale=self.scale,
             ratio=self.ratio, hflip=self.hflip, vflip=self.vflip, interpolation=self.train_interpolation, mean=tuple(mean), normalize=False,
         )  # fmt: skip
-        return transform
 
     def erase(self, images: Float[Tensor, "b c r r"], keys: Iterable[Sequence[int]]) -> None:
         """Erases rectangles of normalised images, in place.

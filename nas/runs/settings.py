@@ -13,7 +13,9 @@ from search_spaces.textfiles import expanded
 FREE = frozenset({"name", "evaluations", "networks", "jobs", "close", "noisy"})
 """Settings that may change while a search has results: they say how much is searched and where, not what comes out."""
 
-RETRAIN_FREE = frozenset({"recipe", "points", "seeds", "inits", "references", "jobs", "checkpoint_steps", "grad_checkpointing"})
+RETRAIN_FREE = frozenset(
+    {"recipe", "points", "seeds", "inits", "references", "jobs", "checkpoint_steps", "grad_checkpointing"}
+)
 """The same for retraining: how many networks are retrained, and how often; and what changes no result: the name of a recipe, whose keys
 are written beside it, and blocks that are computed again."""
 

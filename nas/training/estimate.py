@@ -74,9 +74,7 @@ def part_of(recipe: RetrainConfig) -> RetrainConfig:
     """A recipe whose batch is one of the parts that run at once."""
     size = max(2, recipe.batch_size // recipe.processes // recipe.grad_accum_steps)
     size += size % 2 if is_mixed(recipe) else 0
-    return replace(
-        recipe, batch_size=size, grad_accum_steps=1, processes=1, aug_repeats=min(recipe.aug_repeats, size)
-    )
+    return replace(recipe, batch_size=size, grad_accum_steps=1, processes=1, aug_repeats=min(recipe.aug_repeats, size))
 
 
 def measured(training: Training, name: str, seconds: float = SECONDS) -> Estimate:
@@ -152,7 +150,12 @@ def say_estimates(found: list[Estimate], recipe: RetrainConfig, device: torch.de
         + (f", recipe {recipe.recipe}" if recipe.recipe else "")
     )
     for row in rows:
-        say("  ".join(cell.ljust(width) if not n else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=True))))
+        say(
+            "  ".join(
+                cell.ljust(width) if not n else cell.rjust(width)
+                for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+        )
     say(
         "images: of a step that runs at once. GiB: "
         + ("allocated on the GPU" if device.type == "cuda" else "resident, of the whole process")

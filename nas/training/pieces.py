@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,10 +51,11 @@ def check_optimizer(recipe: TimmRecipe) -> None:
 
 
 def _optimizer(network: nn.Module, recipe: TimmRecipe) -> torch.optim.Optimizer:
-    from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
+    import timm.optim
 
+    optim: Any = timm.optim
     # Optimisers of the second order need gradients of gradients, which no step leaves behind.
-    names = [name for name in list_optimizers() if not get_optimizer_info(name).second_order]
+    names = [name for name in optim.list_optimizers() if not optim.get_optimizer_info(name).second_order]
     if recipe.opt not in names:
         raise unknown("optimiser of timm", recipe.opt, names, "retrain.opt={}")
     groups = groups_of(network, recipe.weight_decay)
@@ -63,7 +64,7 @@ def _optimizer(network: nn.Module, recipe: TimmRecipe) -> torch.optim.Optimizer:
     # The loop's own AdamW handles all tensors at once too. Not every other optimiser can.
     more: dict[str, Any] = {"foreach": True} if recipe.opt == "adamw" else {}
     try:
-        return create_optimizer_v2(
+        return optim.create_optimizer_v2(
             groups, recipe.opt, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum, **more
         )
     except Exception as error:  # of packages that are not installed, or options that an optimiser refuses
@@ -88,7 +89,7 @@ def _by_layer(network: nn.Module, recipe: TimmRecipe) -> list[dict[str, Any]]:
             "models with group_matcher", "retrain.layer_decay=1",
         )  # fmt: skip
     matcher = BLOCKS if own else network.group_matcher(coarse=False)  # type: ignore[operator]
-    layers: Mapping[str, int] = group_parameters(network, matcher, reverse=True)
+    layers = cast("Mapping[str, int]", group_parameters(network, matcher, reverse=True))
     last, weights = max(layers.values()), decayed(network)
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in network.named_parameters():
@@ -114,16 +115,16 @@ class TimmRates:
     """
 
     def __init__(self, recipe: TimmRecipe, per_epoch: int) -> None:
-        from timm.scheduler import create_scheduler_v2
+        import timm.scheduler
 
         self.per_epoch, self.on_updates = per_epoch, recipe.sched_on_updates
         # timm's schedules write into an optimiser. This one is only read; that of the network has groups with other rates.
         self._read = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.lr)
-        self._schedule: Any
-        self._schedule, epochs = create_scheduler_v2(
+        scheduler: Any = timm.scheduler
+        self._schedule, epochs = scheduler.create_scheduler_v2(
             self._read, recipe.sched, num_epochs=recipe.epochs, decay_epochs=recipe.decay_epochs, decay_rate=recipe.decay_rate,
             cooldown_epochs=recipe.cooldown_epochs, min_lr=recipe.min_lr, warmup_lr=recipe.warmup_lr,
-            warmup_epochs=recipe.warmup_epochs, warmup_prefix=recipe.warmup_prefix,  # pyright: ignore[reportArgumentType]
+            warmup_epochs=recipe.warmup_epochs, warmup_prefix=recipe.warmup_prefix,
             step_on_epochs=not recipe.sched_on_updates, updates_per_epoch=per_epoch,
         )  # fmt: skip
         self.epochs = math.ceil(epochs)
@@ -141,10 +142,11 @@ class TimmAverage:
     """timm's moving average of the weights and the running statistics of a network."""
 
     def __init__(self, network: nn.Module, recipe: TimmRecipe) -> None:
-        from timm.utils import ModelEmaV3
+        import timm.utils
 
+        utils: Any = timm.utils
         self.network = network
-        self.average = ModelEmaV3(network, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
+        self.average = utils.ModelEmaV3(network, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
 
     def update(self, step: int) -> None:
         """Called after step `step`, counted from 1."""

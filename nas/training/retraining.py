@@ -35,6 +35,7 @@ from supernet.ranks import ALONE, Ranks
 LOGGED = 10
 """Steps between two scalars of the loss."""
 
+
 def _same_recipe(search: Search) -> Iterator[Search]:
     """The other searches of the run that retrain by the same recipe."""
     recipe = search.retraining
@@ -123,7 +124,9 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
     return train_and_test(job, store, machine.prepare(1, config.device))
 
 
-def train_and_test(job: Job | ReferenceJob, store: RunStore, device: torch.device, ranks: Ranks = ALONE) -> Retraining | Reference:
+def train_and_test(
+    job: Job | ReferenceJob, store: RunStore, device: torch.device, ranks: Ranks = ALONE
+) -> Retraining | Reference:
     """As `run_job`, in the process that writes.
 
     Args:

@@ -80,9 +80,10 @@ class RecipeStep:
         self.recipe, self.forward, self.seed, self.teacher = recipe, forward, seed, teacher
         self._mixing: Any = None
         if recipe.mixup or recipe.cutmix:
-            from timm.data import Mixup
+            import timm.data
 
-            self._mixing = Mixup(
+            data: Any = timm.data
+            self._mixing = data.Mixup(
                 recipe.mixup, recipe.cutmix, prob=recipe.mixup_prob, switch_prob=recipe.mixup_switch_prob,
                 label_smoothing=recipe.label_smoothing, num_classes=classes,
             )  # fmt: skip

@@ -131,7 +131,9 @@ def _network(name: str, of_supernet: Path, split: Split) -> tuple[nn.Module, Any
     path = expanded(name)
     folder, weights = (path.parent, path.name) if path.suffix == ".safetensors" else (path, WEIGHTS)
     if not (folder / ARCH).is_file():
-        raise InputError(f"retrain.kd_model_name={name} holds no network ({ARCH} is missing)", ALLOWED, "kd_model_name=supernet")
+        raise InputError(
+            f"retrain.kd_model_name={name} holds no network ({ARCH} is missing)", ALLOWED, "kd_model_name=supernet"
+        )
     return load_network(folder, weights), _normalisation(folder / "config.json")
 
 
@@ -147,9 +149,13 @@ def _normalisation(path: Path) -> tuple[list[float], list[float]] | None:
         about = json.loads(read_text(path)).get("pretrained_cfg", {})
         found = [list(map(float, about[key])) for key in ("mean", "std")]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path} has no mean and std in pretrained_cfg ({error})", "the file as nas wrote it", "another teacher") from None
+        raise InputError(
+            f"{path} has no mean and std in pretrained_cfg ({error})", "the file as nas wrote it", "another teacher"
+        ) from None
     if not found[0] or len(found[0]) != len(found[1]) or not all(0 < std < 1e6 for std in found[1]):
-        raise InputError(f"{path} has mean {found[0]} and std {found[1]}", "a mean and a std above 0 per channel", "another teacher")
+        raise InputError(
+            f"{path} has mean {found[0]} and std {found[1]}", "a mean and a std above 0 per channel", "another teacher"
+        )
     return found[0], found[1]
 
 
@@ -159,12 +165,16 @@ def _of_timm(name: str, split: Split) -> tuple[nn.Module, Any]:
     called = name if name.startswith(LOCAL) else name_in_timm(name, "retrain.kd_model_name")
     folder = expanded(name.removeprefix(LOCAL))
     if name.startswith(LOCAL) and not (folder / "model.safetensors").is_file():  # timm would load a pickle in its place
-        raise InputError(f"{folder} has no model.safetensors", "a folder that timm's save_for_hf wrote with safetensors", ALLOWED)
+        raise InputError(
+            f"{folder} has no model.safetensors", "a folder that timm's save_for_hf wrote with safetensors", ALLOWED
+        )
     called = f"{LOCAL}{folder}" if name.startswith(LOCAL) else called
     try:
         with torch.random.fork_rng(devices=[]):
             model: Any = timm.create_model(called, pretrained=True, in_chans=split.in_channels)
-    except Exception as error:  # whatever timm raises of a model without weights, or of a network that cannot be reached
+    except (
+        Exception
+    ) as error:  # whatever timm raises of a model without weights, or of a network that cannot be reached
         raise InputError(
             f"retrain.kd_model_name={name} cannot be loaded with its weights ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]})",
             ALLOWED, "kd_model_name=supernet",

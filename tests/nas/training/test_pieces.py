@@ -37,7 +37,9 @@ def pieces(network: nn.Module, recipe: RetrainConfig) -> Pieces:
 
 def test_a_recipe_of_before_keeps_the_loops_own_parts() -> None:
     assert pieces_of(nn.Linear(2, 2), made(), PER_EPOCH) is None
-    mixed = made(mixup=0.5, augment="timm", aa="rand-m5", grad_accum_steps=2, channels_last=True, kd_model_name="supernet")
+    mixed = made(
+        mixup=0.5, augment="timm", aa="rand-m5", grad_accum_steps=2, channels_last=True, kd_model_name="supernet"
+    )
     assert pieces_of(nn.Linear(2, 2), mixed, PER_EPOCH) is None
 
 
@@ -83,7 +85,9 @@ def test_rates_fall_with_depth_as_timms_do() -> None:
     recipe = made(layer_decay=0.7, lr=0.01, sched="cosine", warmup_epochs=0.0, clip=0.0, ema=0.0)
     found = pieces(network, recipe)
     scales = {id(p): group["lr_scale"] for group in found.optimizer.param_groups for p in group["params"]}
-    expected = {id(p): group["lr_scale"] for group in param_groups_layer_decay(theirs, layer_decay=0.7) for p in group["params"]}
+    expected = {
+        id(p): group["lr_scale"] for group in param_groups_layer_decay(theirs, layer_decay=0.7) for p in group["params"]
+    }
     names = dict(theirs.named_parameters())
     weights = decayed(network)
     assert len(scales) == len(expected) == len(names) > 50

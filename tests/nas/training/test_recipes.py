@@ -70,7 +70,9 @@ def test_keys_beside_a_recipe_change_it_and_another_recipe_replaces_it() -> None
 
 
 def test_names_of_timms_script_are_taken(tmp_path: Path) -> None:
-    found = load_config(None, ["smoothing=0.2", "retrain.clip_grad=3", "augment=timm", "scale=0.3,1"], section="retrain").retrain
+    found = load_config(
+        None, ["smoothing=0.2", "retrain.clip_grad=3", "augment=timm", "scale=0.3,1"], section="retrain"
+    ).retrain
     assert (found.label_smoothing, found.clip, found.scale) == (0.2, 3, (0.3, 1.0))
     file = tmp_path / "c.toml"
     file.write_text("[retrain]\nsmoothing = 0.3\n[train]\nclip_grad = 2\n")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from nas.config import DataConfig, RetrainConfig
 from nas.data import load_part, make_split
 from nas.data.transforms import Transforms
+from nas.training.estimate import HEADINGS, measured, part_of
 from nas.training.network import Training
 from nas.training.pieces import pieces_of
 from nas.training.ranks import started_group
@@ -36,18 +37,23 @@ RECIPE = RetrainConfig(
 )  # fmt: skip
 
 
-def trained(ranks: Ranks) -> dict[str, Any]:
-    """A short training: what was reported, and the weights."""
+def made(recipe: RetrainConfig, ranks: Ranks) -> Training:
+    """The training of a small network on 160 images of digits."""
     config = DataConfig(name="digits", resolution=8)
     split = make_split(config, 0)
-    part = load_part(config, split, "train", 160, Transforms.of(RECIPE))
+    part = load_part(config, split, "train", 160, Transforms.of(recipe))
     network = build(SearchSpace.from_toml(PLAIN, "plain").bind(1, 10, 8).largest(macs), 0)
-    step = RecipeStep(RECIPE, forward_of(network, RECIPE), classes=10, seed=3)
-    pieces = pieces_of(network, RECIPE, 160 // 26)
-    watcher = Memory()
-    Training(RECIPE, part, network, step, pieces, "timm", 3, torch.device("cpu"), ranks).fit(watcher)
+    step = RecipeStep(recipe, forward_of(network, recipe), classes=10, seed=3)
+    pieces = pieces_of(network, recipe, 160 // recipe.batch_size)
+    return Training(recipe, part, network, step, pieces, "timm", 3, torch.device("cpu"), ranks)
+
+
+def trained(ranks: Ranks) -> dict[str, Any]:
+    """A short training: what was reported, and the weights."""
+    watcher, training = Memory(), made(RECIPE, ranks)
+    training.fit(watcher)
     curve = torch.tensor([[report.losses["loss"], report.grad_norm] for report in watcher.reports])
-    return {"curve": curve, **network.state_dict()}
+    return {"curve": curve, **training.network.state_dict()}
 
 
 def other(path: Path, ranks: Ranks) -> None:
@@ -70,9 +76,32 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, one[name], rtol=1e-2, atol=1e-3, msg=name)
 
 
+def test_what_a_training_takes_is_measured_in_parts() -> None:
+    """Of a batch of 26 images in three parts, one of 8: mixed images go in pairs."""
+    part = part_of(RECIPE)
+    assert (part.batch_size, part.grad_accum_steps) == (8, 1)
+    found = measured(made(part, ALONE), "net", seconds=0.0)
+    assert (found.name, found.images, found.in_all) == ("net", 8, 160 * RECIPE.epochs)
+    assert found.rate == pytest.approx(8 / found.seconds)
+    assert found.hours == pytest.approx(found.in_all * found.seconds / 8 / 3600)
+    assert 0 < found.waiting < 1
+    assert found.memory > 50e6 or not Path("/proc/self/clear_refs").exists()
+    assert len(found.cells()) == len(HEADINGS)
+
+
 def torchrun(number: int, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}", "-m", "nas.cli"]
-    return subprocess.run([*command, *arguments], cwd=cwd, env=environment(), text=True, capture_output=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={number}",
+        "-m",
+        "nas.cli",
+    ]
+    return subprocess.run(
+        [*command, *arguments], cwd=cwd, env=environment(), text=True, capture_output=True, check=False
+    )
 
 
 @pytest.mark.slow
@@ -83,11 +112,19 @@ def test_torchrun_retrains_a_run(nas: Commands, tmp_path: Path) -> None:
         (place / "tiny.toml").write_text(PLAIN)
         for verb in ("train", "search", "extract"):
             nas(verb, "config.toml", cwd=place).ok()
-    recipe = ["config.toml", "retrain.inits=scratch,inherited", "retrain.mixup=0.2", "retrain.epochs=2", "retrain.batch_size=62"]
+    recipe = [
+        "config.toml",
+        "retrain.inits=scratch,inherited",
+        "retrain.mixup=0.2",
+        "retrain.epochs=2",
+        "retrain.batch_size=62",
+    ]
     nas("retrain", *recipe, cwd=places[0]).ok()
     done = torchrun(2, "retrain", *recipe, cwd=places[1])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("test top-1") == sum("scratch" in line or "inherited" in line for line in done.stdout.splitlines())
+    assert done.stdout.count("test top-1") == sum(
+        "scratch" in line or "inherited" in line for line in done.stdout.splitlines()
+    )
     one, two = (sorted((place / "run" / SEARCH).rglob("retrained-*")) for place in places)
     assert [path.relative_to(places[0]) for path in one] == [path.relative_to(places[1]) for path in two]
     assert len(one) >= 2

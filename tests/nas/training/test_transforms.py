@@ -115,7 +115,9 @@ def test_grey_images_stay_grey_and_keep_their_channel() -> None:
     part = load_part(config, make_split(config, 0), "train", 12, made(**STRONG))
     assert everything(part, 12).shape == (12, 1, 16, 16)
     plain = everything(part, 12, seed=None)
-    assert torch.equal(plain, everything(load_part(config, make_split(config, 0), "train", 12), 12, seed=None, augment="none"))
+    assert torch.equal(
+        plain, everything(load_part(config, make_split(config, 0), "train", 12), 12, seed=None, augment="none")
+    )
 
 
 def test_what_timm_does_not_know_is_refused() -> None:
