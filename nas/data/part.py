@@ -95,6 +95,18 @@ class Part:
                 cannot be read or has changed since the split.
             ValueError: batch_size below 1, first below 0, or no such shard.
         """
+        self._check(batch_size, first, augment, drop_last, shard, mirrored)
+        return self._batches(
+            batch_size, seed, epoch, first, augment, drop_last, torch.device(device), shard, max(1, repeats), mirrored
+        )
+
+    def _check(
+        self, batch_size: int, first: int, augment: str, drop_last: bool, shard: tuple[int, int], mirrored: bool
+    ) -> None:
+        """
+        Raises:
+            InputError, ValueError: see `batches`.
+        """
         if batch_size < 1 or first < 0:
             raise ValueError(f"batch_size is {batch_size} and first is {first}")
         if not 0 <= shard[0] < shard[1] <= batch_size:
@@ -115,9 +127,6 @@ class Part:
             )
         if mirrored and (batch_size % 2 or not drop_last or shard[1] * 2 > batch_size):
             raise ValueError(f"batches of {batch_size} images in {shard[1]} shards are not mirrored")
-        return self._batches(
-            batch_size, seed, epoch, first, augment, drop_last, torch.device(device), shard, max(1, repeats), mirrored
-        )
 
     def _batches(
         self,
