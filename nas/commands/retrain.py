@@ -25,7 +25,7 @@ from nas.training.pieces import check_optimizer
 from nas.training.ranks import Launched, launched, launched_group
 from nas.training.retraining import references_elsewhere, retrained_elsewhere, run_jobs
 from nas.training.steps import check_backend
-from nas.training.teachers import teacher_of, write_teacher
+from nas.training.teachers import settled, teacher_of, write_teacher
 from nas.training.together import agreed, check_number, run_job_together
 from search_spaces.errors import InputError
 from supernet.ranks import Ranks
@@ -44,6 +44,7 @@ def retrain(config: Config) -> Run:
         NoisyMachine: references are to be measured on this device, and something disturbs it.
     """
     check_scalars(config)
+    config = settled(config)
     if config.retrain.estimate:
         return _estimate(config)
     one = launched()

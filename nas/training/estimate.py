@@ -159,7 +159,7 @@ def say_estimates(found: list[Estimate], recipe: RetrainConfig, device: torch.de
     say(
         "images: of a step that runs at once. GiB: "
         + ("allocated on the GPU" if device.type == "cuda" else "resident, of the whole process")
-        + ". hours: of one network on one such device with the images of this run; h/1M images: of one epoch over a million."
+        + ". hours: of one network on one such device with the images of the run; h/1M images: of one epoch over a million."
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -47,7 +48,7 @@ def check_optimizer(recipe: TimmRecipe) -> None:
     """
     if recipe.opt != "adamw":
         with torch.random.fork_rng(devices=[]):
-            _optimizer(nn.Linear(2, 2), recipe)
+            _optimizer(nn.Linear(2, 2), replace(recipe, layer_decay=1.0))
 
 
 def _optimizer(network: nn.Module, recipe: TimmRecipe) -> torch.optim.Optimizer:

@@ -4,6 +4,8 @@ A teacher sees the images that the network sees, mixed and augmented, normalised
 """
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,16 @@ class Teacher:
         theirs = F.log_softmax(self.logits(images) / temperature, dim=-1)
         ours = F.log_softmax(logits.float() / temperature, dim=-1)
         return F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
+
+
+def settled(config: Config) -> Config:
+    """With the path of a teacher as an absolute one, which means the same wherever later commands are typed."""
+    name = config.retrain.kd_model_name
+    if not name or name == SUPERNET or name.startswith(TIMM):
+        return config
+    start = LOCAL if name.startswith(LOCAL) else ""
+    path = os.path.abspath(expanded(name.removeprefix(LOCAL)))
+    return replace(config, retrain=replace(config.retrain, kd_model_name=f"{start}{path}"))
 
 
 def teacher_folder(search: str) -> str:

@@ -146,6 +146,7 @@ def test_optimisers_are_timms_by_name() -> None:
     assert type(ours) is type(plain)
     for one, other in zip(ours.param_groups, plain.param_groups, strict=True):
         assert {k: v for k, v in one.items() if k != "params"} == {k: v for k, v in other.items() if k != "params"}
+    check_optimizer(made(opt="lamb", layer_decay=0.5))  # of no network in particular
     with pytest.raises(InputError, match="unknown optimiser of timm 'adamv'") as error:
         check_optimizer(made(opt="adamv"))
     assert error.value.instead == "retrain.opt=adam"
