@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from nas import machine
 from nas.config import Config
+from nas.config.recipes import check_fits
 from nas.data.transforms import Transforms
 from nas.executors import Executor, Words, make_executor, workers_of
 from nas.goals.budget import worded
@@ -151,9 +152,10 @@ def check_recipe(run: Run, work: list[tuple[Search, list[Job]]]) -> None:
     """Makes the parts of the recipe once, so that what is wrong with them shows before a process is started; and writes the teacher.
 
     Raises:
-        InputError: see `nas.training.pieces`, `nas.training.steps` and `nas.training.teachers`.
+        InputError: it is not made for the images; or see `nas.training.pieces`, `nas.training.steps` and `nas.training.teachers`.
     """
     recipe = run.config.retrain
+    check_fits(recipe.recipe, run.config.data.resolution)
     check_optimizer(recipe)
     check_backend(recipe)
     if recipe.augment == "timm":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas.config import SECTIONS, Config
 from nas.config.parsing import load_config, recorded_config
-from nas.config.recipes import named_recipe
+from nas.config.recipes import check_fits
 from nas.log import say
 from nas.runs.beginning import otherwise
 from nas.runs.searches import read_search, search_names
@@ -17,7 +17,6 @@ from nas.runs.settings import FREE, absolute, different
 from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.named import space_file
-from search_spaces.textfiles import expanded
 
 
 def configure(verb: str, arguments: list[str]) -> list[Config]:
@@ -34,11 +33,7 @@ def configure(verb: str, arguments: list[str]) -> list[Config]:
     """
     found = _configure(verb, arguments)
     for config in found if verb in ("train", "retrain", "demo") else ():
-        name = config.retrain.recipe
-        if name and not (
-            name.endswith(".toml") and not expanded(name).exists()
-        ):  # a file that is gone has done its work
-            named_recipe(name).check_resolution(config.data.resolution)
+        check_fits(config.retrain.recipe, config.data.resolution)
     return found
 
 

@@ -107,6 +107,19 @@ def named_recipe(name: str) -> NamedRecipe:
     return _recipe(name, FOLDER / f"{stem}.toml", variant)
 
 
+def check_fits(name: str, resolution: int) -> None:
+    """
+    Args:
+        name: of a recipe, or empty for none.
+        resolution: side of the images of a run, in pixels.
+
+    Raises:
+        InputError: the recipe is not made for such images. A file that is gone has done its work, and is not asked.
+    """
+    if name and not (name.endswith(".toml") and not expanded(name).exists()):
+        named_recipe(name).check_resolution(resolution)
+
+
 def retrain_config(recipe: str, **changes: Any) -> RetrainConfig:
     """The section `retrain` with a named recipe, for Python.
 

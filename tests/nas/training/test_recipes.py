@@ -165,7 +165,9 @@ def test_a_file_of_a_recipe_is_checked(tmp_path: Path, text: str) -> None:
 
 def test_the_command_lists_and_shows_them(nas: Commands, tmp_path: Path) -> None:
     listed = nas("recipes", cwd=tmp_path).ok().out
-    assert [line.split()[0] for line in listed.splitlines()[1:-2]] == list(recipe_names())
+    table = listed.split("\n\n")[0]
+    assert [line.split()[0] for line in table.splitlines()[1:]] == list(recipe_names())
+    assert "imagenet/transxnet.toml" in listed
     (tmp_path / "mine.toml").write_text('about = "of mine"\n[recipe]\nepochs = 3\naa = ""\n')
     shown = nas("recipes", "mine.toml", cwd=tmp_path).ok().out
     assert "of mine" in shown

@@ -162,7 +162,7 @@ def test_what_it_takes_is_measured(nas: Commands, mine: Path) -> None:
 def test_a_killed_retraining_resumes_exactly(mine: Path, tmp_path: Path) -> None:
     """By every part of a recipe at once. The checkpoint behind which it is killed is that of a step in the middle of an epoch."""
     typed = [
-        sys.executable, "-m", "nas.cli", "retrain", "config.toml", "recipe=mine.toml", *MORE, "kd_model_name=supernet", "retrain.epochs=6",
+        sys.executable, "-m", "nas.cli", "retrain", "config.toml", "recipe=mine.toml", *MORE, "kd_model_name=supernet", "retrain.epochs=4",
         "checkpoint_steps=7", "opt=lamb", "executor=here",
     ]  # fmt: skip
     killed = Path(shutil.copytree(mine, tmp_path / "killed"))

@@ -62,6 +62,7 @@ def other(path: Path, ranks: Ranks) -> None:
     ranks.wait()
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path: Path) -> None:
     """Images are transformed, repeated, erased and mixed alike, whatever process has them. Sums round differently."""
     one = trained(ALONE)
