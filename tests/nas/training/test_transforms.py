@@ -64,10 +64,11 @@ def test_a_process_that_decodes_makes_no_difference(config: DataConfig) -> None:
     assert torch.equal(everything(here, 6), everything(there, 6))
 
 
-def test_shards_that_are_mirrored_have_both_images_of_a_pair(config: DataConfig) -> None:
+@pytest.mark.parametrize("augment", ["timm", "standard"])
+def test_shards_that_are_mirrored_have_both_images_of_a_pair(config: DataConfig, augment: str) -> None:
     """So that mixing a shard with its reverse mixes the images that mixing the batch with its reverse mixes."""
     part = load_part(config, make_split(config, 0), "train", 20, made(**STRONG))
-    options: dict[str, Any] = {"seed": 3, "augment": "timm", "drop_last": True}
+    options: dict[str, Any] = {"seed": 3, "augment": augment, "drop_last": True}
     (whole, labels) = next(part.batches(14, **options))
     mixed = whole + 0.5 * whole.flip(0)
     found = []
