@@ -27,6 +27,7 @@ VERBS = {
     "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
     "dense": "the papers' tables of detectors, segmenters and keypoints, or any network under their heads: nas dense [NETWORK ...]",
     "bench": "latency and throughput of any networks, measured side by side in one run",
+    "recipes": "list the recipes of retraining, or show one: nas recipes [NAME or FILE.toml]",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "evaluate": "top-1, top-5 and loss of trained networks on a part of the images: nas evaluate NETWORK... run=RUN part=val",
     "train": "train the weight-sharing supernet of a run",
@@ -124,7 +125,7 @@ def run(arguments: list[str]) -> int:
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS, "nas {}")
     rest = arguments[1:]
-    if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "convert", "dense"):
+    if any(word in ("-h", "--help") for word in rest) and verb in ("spaces", "models", "recipes", "convert", "dense"):
         say(f"nas {verb}: {VERBS[verb]}")
         return 0
     if any(word in ("-h", "--help") for word in rest) and verb in ABOUT_NETWORKS:
@@ -140,6 +141,9 @@ def run(arguments: list[str]) -> int:
         return spaces(rest)
     if verb == "models":
         return models(rest)
+    if verb == "recipes":
+        importlib.import_module("nas.commands.recipes").recipes(*rest)
+        return 0
     if verb == "convert":
         return convert(rest)
     if verb == "profile":

@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from supernet.optimisation import Optimisation, Schedule
+from supernet.optimisation import Optimisation, Pieces, Schedule
 from supernet.ranks import ALONE, Ranks
 from supernet.recipe import Recipe
 from supernet.seeding import derive_seed
@@ -90,6 +90,7 @@ def fit(
     seed: int,
     watcher: Watcher,
     ranks: Ranks = ALONE,
+    pieces: Pieces | None = None,
 ) -> Optimisation:
     """Trains a module for `recipe.epochs` passes. At the end it has the averaged weights if the recipe averages weights.
 
@@ -97,6 +98,7 @@ def fit(
         step: makes the gradients of one batch; `supernet.strategy.Strategy.step` for a supernet.
         seed: of what modules draw during training, such as dropout.
         ranks: the processes that train together. Each calls `fit` with the same arguments, except for its own shards and watcher.
+        pieces: in place of the schedule, the optimiser and the averaged weights of the recipe.
 
     Returns:
         The state of the optimisation after the last step.
@@ -105,10 +107,12 @@ def fit(
         FloatingPointError: too many steps in a row had gradients that were not finite.
         LostRankError: another process has ended.
     """
-    total = batches.per_epoch * recipe.epochs
+    total = batches.per_epoch * (recipe.epochs + (pieces.more_epochs if pieces else 0))
     warmup = round(recipe.warmup_epochs * batches.per_epoch)
     schedule = Schedule(lr=recipe.lr, warmup_steps=warmup, total_steps=total)
-    optimisation = Optimisation(module, schedule, weight_decay=recipe.weight_decay, clip=recipe.clip, ema=recipe.ema)
+    optimisation = Optimisation(
+        module, schedule, weight_decay=recipe.weight_decay, clip=recipe.clip, ema=recipe.ema, pieces=pieces
+    )
     watcher.begin(optimisation, total)
     seen = 0
     while optimisation.step_count < total:

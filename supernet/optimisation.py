@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,53 @@ class Schedule:
         return self.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
+@runtime_checkable
+class Rates(Protocol):
+    """The learning rate by step; `Schedule` is one."""
+
+    def at(self, step: int) -> float:
+        """The rate of step `step`, counted from 0."""
+        ...
+
+
+@runtime_checkable
+class Average(Protocol):
+    """Averaged weights of a module, in place of those that `Optimisation` keeps itself."""
+
+    def update(self, step: int) -> None:
+        """Called after step `step`, counted from 1."""
+        ...
+
+    def use(self) -> None:
+        """Puts the averaged weights into the module, for good."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that a resumed run needs."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pieces:
+    """What a recipe has in place of the linear warm-up with cosine, of AdamW, and of the averaged weights.
+
+    Args:
+        rates: by step.
+        optimizer: on the parameters of the module. A group with `lr_scale` has that multiple of the rate.
+        average: None for the average that the recipe's `ema` asks for.
+        more_epochs: passes after those that the recipe has, such as a cool-down.
+    """
+
+    rates: Rates
+    optimizer: torch.optim.Optimizer
+    average: Average | None = None
+    more_epochs: int = 0
+
+
 class Optimisation:
     """AdamW on a module, with everything around a step.
 
@@ -47,18 +94,26 @@ class Optimisation:
     Args:
         clip: largest gradient norm, 0 for none.
         ema: decay of the averaged weights, 0 for none.
+        pieces: what stands in place of the schedule, of AdamW and of the averaged weights.
     """
 
-    def __init__(self, module: nn.Module, schedule: Schedule, *, weight_decay: float, clip: float, ema: float) -> None:
-        self.module, self.schedule, self.clip, self.ema = module, schedule, clip, ema
+    def __init__(
+        self,
+        module: nn.Module,
+        schedule: Schedule,
+        *,
+        weight_decay: float,
+        clip: float,
+        ema: float,
+        pieces: Pieces | None = None,
+    ) -> None:
+        self.module, self.clip = module, clip
+        self.rates: Rates = pieces.rates if pieces else schedule
+        self.average = pieces.average if pieces else None
+        self.ema = 0.0 if self.average else ema
         self.parameters = dict(module.named_parameters())
-        weights = decayed(module)
-        groups = [
-            {"params": [p for name, p in self.parameters.items() if name in weights], "weight_decay": weight_decay},
-            {"params": [p for name, p in self.parameters.items() if name not in weights], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.lr, foreach=True)
-        self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()} if ema else {}
+        self.optimizer = pieces.optimizer if pieces else _adamw(module, schedule.lr, weight_decay)
+        self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()} if self.ema else {}
         self.step_count = self.skipped = self.skipped_in_a_row = 0
         self._remember_statistics()
 
@@ -72,7 +127,7 @@ class Optimisation:
         Raises:
             FloatingPointError: `MAX_SKIPPED` steps in a row had non-finite gradients.
         """
-        lr = self.schedule.at(self.step_count)
+        lr = self.rates.at(self.step_count)
         self.step_count += 1
         used = [p for p in self.parameters.values() if p.grad is not None]
         total = get_total_norm([p.grad for p in used if p.grad is not None], foreach=True)
@@ -92,12 +147,14 @@ class Optimisation:
         if self.clip and norm > self.clip:
             clip_grads_with_norm_(used, self.clip, total, foreach=True)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             decay = min(self.ema, (1 + self.step_count) / (10 + self.step_count))
             get_ema_multi_avg_fn(decay)(list(self.averaged.values()), list(self.parameters.values()), self.step_count)
+        if self.average:
+            self.average.update(self.step_count)
         if self.step_count % 50 == 0:
             self._remember_statistics()
         return {"lr": lr, "grad_norm": norm}
@@ -107,6 +164,8 @@ class Optimisation:
         """Puts the averaged weights into the module, for good."""
         for name, average in self.averaged.items():
             self.parameters[name].copy_(average)
+        if self.average:
+            self.average.use()
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, the module's own state included."""
@@ -116,6 +175,7 @@ class Optimisation:
             "averaged": self.averaged,
             "statistics": self._statistics,
             "counts": [self.step_count, self.skipped, self.skipped_in_a_row],
+            **({"average": self.average.state_dict()} if self.average else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -126,7 +186,23 @@ class Optimisation:
             for name, average in self.averaged.items():
                 average.copy_(state["averaged"][name])
         self._statistics = {name: buffer.to(_device(self.module)) for name, buffer in state["statistics"].items()}
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.step_count, self.skipped, self.skipped_in_a_row = state["counts"]
+
+
+def groups_of(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The parameters that decay (`search_spaces.network.decayed`), and those that do not."""
+    weights, parameters = decayed(module), dict(module.named_parameters())
+    groups = [
+        {"params": [p for name, p in parameters.items() if name in weights], "weight_decay": weight_decay},
+        {"params": [p for name, p in parameters.items() if name not in weights], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _adamw(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups_of(module, weight_decay), lr=lr, foreach=True)
 
 
 def _device(module: nn.Module) -> torch.device:

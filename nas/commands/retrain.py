@@ -1,9 +1,12 @@
 """`nas retrain`: trains winners and baselines as stand-alone networks with one recipe, and tests them once at the end."""
 
 from contextlib import closing
+from dataclasses import replace
 
 from nas import machine
 from nas.config import Config
+from nas.config.recipes import check_fits
+from nas.data.transforms import Transforms
 from nas.executors import Executor, Words, make_executor, workers_of
 from nas.goals.budget import worded
 from nas.goals.selection import selected
@@ -18,9 +21,16 @@ from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars, check_scalars
 from nas.runs.searches import REFERENCES, RETRAINED, Search, chosen_searches
 from nas.runs.weights import WEIGHTS
+from nas.training.estimate import estimates, say_estimates
 from nas.training.jobs import Job, ReferenceJob
+from nas.training.pieces import check_optimizer
+from nas.training.ranks import Launched, launched, launched_group
 from nas.training.retraining import references_elsewhere, retrained_elsewhere, run_jobs
+from nas.training.steps import check_backend
+from nas.training.teachers import settled, teacher_of, write_teacher
+from nas.training.together import agreed, check_number, run_job_together
 from search_spaces.errors import InputError
+from supernet.ranks import Ranks
 
 
 @explained
@@ -36,12 +46,25 @@ def retrain(config: Config) -> Run:
         NoisyMachine: references are to be measured on this device, and something disturbs it.
     """
     check_scalars(config)
+    config = settled(config)
+    if config.retrain.estimate:
+        return _estimate(config)
+    one = launched()
+    if one is not None and one.size > 1:
+        return _retrain_launched(config, one)
+    if config.retrain.processes > 1:
+        number = config.retrain.processes
+        raise InputError(
+            f"retrain.processes is {number}, and this process was started alone", "processes that torchrun starts",
+            f"torchrun --nproc-per-node={number} -m nas.cli retrain run={config.run}, or retrain.processes=1",
+        )  # fmt: skip
     run = open_run(config)
     references = _references(run)
     searches = chosen_searches(run.store, config.search)
     for search in searches:
         search.set_damage_aside("retrain")
     work = [_waiting(run, search) for search in searches]
+    check_recipe(run, work)
     # References are measured before anything is trained: the machine is quiet, and if it is not, that shows now.
     trained = {search.name: _reference_jobs(run, search, references) for search, _ in work}
     if references or any(jobs for _, jobs in work):
@@ -67,6 +90,84 @@ def retrain(config: Config) -> Run:
     return run
 
 
+def _estimate(config: Config) -> Run:
+    """Prints how long retraining takes. Nothing is trained and nothing settled."""
+    run = open_run(config)
+    references = _references(run)
+    for search in chosen_searches(run.store, config.search):
+        write_teacher(run, search)
+        chosen = selected(search, config.retrain.points, config.digest, config.run)
+        jobs: list[Job | ReferenceJob] = [
+            Job(config, search.name, digest, entry.roles, entry.arch, dict(entry.record.costs), "scratch", 0)
+            for digest, entry in chosen.items()
+        ]
+        jobs += [ReferenceJob(config, search.name, model, costs, 0) for model, costs in references.items()]
+        say_estimates(estimates(jobs, run.store, run.split, run.device), config.retrain, run.device)
+    return run
+
+
+def _retrain_launched(config: Config, one: Launched) -> Run:
+    """The part of this process in retraining by several that were started from outside. That of rank 0 writes."""
+    check_number(config, one.size)
+    device = machine.prepare(1, config.device)
+    if device.type == "cuda" and device.index is None:
+        device = machine.prepare(1, f"cuda:{one.local}")
+    own = replace(config, device=str(device), retrain=replace(config.retrain, processes=one.size))
+    with launched_group(one, device) as ranks:
+        if ranks.rank:
+            ranks.wait()
+        run = open_run(own, writes=not ranks.rank)
+        searches = chosen_searches(run.store, own.search)
+        if not ranks.rank:
+            for search in searches:
+                search.set_damage_aside("retrain")
+        references = _references(run)
+        work = [_waiting(run, search) for search in searches]
+        trained = {search.name: _reference_jobs(run, search, references, measured=not ranks.rank) for search, _ in work}
+        if not ranks.rank:
+            check_recipe(run, work)
+            ranks.wait()  # now the others plan, and find the recipes that are settled
+        ranks.wait()
+        for search, jobs in work:
+            _together(run, search, jobs, trained[search.name], ranks)
+            if not ranks.rank:
+                _write_scalars(run, search)
+        ranks.wait()
+    return run
+
+
+def _together(run: Run, search: Search, jobs: list[Job], references: list[ReferenceJob], ranks: Ranks) -> None:
+    """Trains the jobs of a search one after the other, each in all processes."""
+    todo: list[Job | ReferenceJob] = [*jobs, *references]
+    if ranks.rank == 0:
+        for job, record in retrained_elsewhere(search, jobs):
+            _keep(run, search, job, record, "taken over from another search")
+        for job, record in references_elsewhere(search, references):
+            _keep(run, search, job, record, "taken over from another search")
+    for job in agreed(todo, [*jobs, *references], run.device):
+        record = run_job_together(job, run.store, run.device, ranks)
+        if record is not None:
+            _keep(run, search, job, record, "reference" if isinstance(job, ReferenceJob) else ", ".join(job.roles))
+
+
+def check_recipe(run: Run, work: list[tuple[Search, list[Job]]]) -> None:
+    """Makes the parts of the recipe once, so that what is wrong with them shows before a process is started; and writes the teacher.
+
+    Raises:
+        InputError: it is not made for the images; or see `nas.training.pieces`, `nas.training.steps` and `nas.training.teachers`.
+    """
+    recipe = run.config.retrain
+    check_fits(recipe.recipe, run.config.data.resolution)
+    check_optimizer(recipe)
+    check_backend(recipe)
+    if recipe.augment == "timm":
+        Transforms.of(recipe)
+    for search, jobs in work:
+        if jobs or recipe.references:
+            write_teacher(run, search)
+            teacher_of(run.config, run.store, search.name, run.split, run.device)
+
+
 def _write_scalars(run: Run, search: Search) -> None:
     """The results of retraining for TensorBoard, if it is asked for."""
     if run.config.tensorboard and (retrained := search.retrainings()):
@@ -84,13 +185,20 @@ def _references(run: Run) -> dict[str, dict[str, float]]:
     return {model: reference_costs(model, *size, run.config.retrain.drop_path) for model in models}
 
 
-def _reference_jobs(run: Run, search: Search, references: dict[str, dict[str, float]]) -> list[ReferenceJob]:
-    """The references of a search that are not trained, measured where this machine is a device of the search."""
+def _reference_jobs(
+    run: Run, search: Search, references: dict[str, dict[str, float]], *, measured: bool = True
+) -> list[ReferenceJob]:
+    """The references of a search that are not trained, measured where this machine is a device of the search.
+
+    Args:
+        measured: false in a process that writes nothing, which needs no times.
+    """
     done = {(reference.model, reference.seed) for reference in search.references()}
     wanted = [
         (model, seed) for seed in range(run.config.retrain.seeds) for model in references if (model, seed) not in done
     ]
-    times = _times(run, search, list(dict.fromkeys(model for model, _ in wanted)))
+    models = list(dict.fromkeys(model for model, _ in wanted))
+    times = _times(run, search, models) if measured else {model: {} for model in models}
     return [
         ReferenceJob(
             run.config, search.name, model, references[model] | {cost: float(time["ms"]) for cost, time in times[model].items()}, seed,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.config.extract import ExtractConfig
-from nas.config.keys import at_least, fraction, key, one_of, short
+from nas.config.keys import at_least, check_recipe, fraction, key, one_of, short
+from nas.config.retrain import RetrainConfig
 from nas.config.search import SearchConfig
 from nas.dotted import check_name, file_names, is_dotted
 from nas.executors import check_executor
@@ -25,12 +26,6 @@ from supernet.strategies import NAMES as STRATEGIES
 _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}
 
 _HEXADECIMAL = re.compile("#[0-9a-fA-F]{6}")
-
-
-def _check_recipe(section: Recipe) -> None:
-    at_least(section, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0, clip=0, checkpoint_steps=1)
-    fraction(section, "ema", "label_smoothing")
-    one_of(section, amp=("none", "bf16"))
 
 
 _STRATEGY_OPTION = re.compile(r"[A-Za-z_]\w*=.+")
@@ -150,7 +145,7 @@ class TrainConfig(Recipe):
     def __post_init__(self) -> None:
         # Equal budgets are equal settings: 2000K is 2M.
         object.__setattr__(self, "budget", str(Budget.parse(self.budget, "train.budget")))
-        _check_recipe(self)
+        check_recipe(self)
         at_least(self, random_paths=0, largest_only_epochs=0, largest=1, processes=0)
         if not 0 <= self.distill <= 1:
             raise InputError(f"train.distill is {self.distill}", "from 0 to 1", "train.distill=0.5")
@@ -167,45 +162,6 @@ class TrainConfig(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RetrainConfig(Recipe):
-    """How winners and baselines are trained as stand-alone networks: one recipe for all of them."""
-
-    ema: float = key(0.99, "decay of the moving average of the weights, which is tested, with a warm-up; 0 for none")
-    checkpoint_steps: int = key(200, "steps between checkpoints")
-    points: int = key(
-        5, "networks of the Pareto front that are retrained, spread over its costs; the best of them is always included"
-    )
-    inits: tuple[str, ...] = key(
-        ("scratch", "inherited"), "initialisations: scratch (fresh weights), inherited (extracted weights)"
-    )
-    seeds: int = key(1, "repeats of each with other seeds, to show the spread")
-    references: tuple[str, ...] = key(
-        (),
-        "models of timm that are trained from fresh weights by the same recipe and shown beside the Pareto front: timm/resnet18",
-    )
-    jobs: int = key(0, "networks trained at the same time, each with one thread; 0 takes the number of cores")
-    drop_path: float = key(
-        0.0, "stochastic depth rate of the last block; the rate rises linearly from 0 at the first block"
-    )
-
-    def __post_init__(self) -> None:
-        _check_recipe(self)
-        at_least(self, points=1, seeds=1, jobs=0)
-        fraction(self, "drop_path")
-        for name in self.inits:
-            if name not in ("scratch", "inherited"):
-                raise unknown("init", name, ("scratch", "inherited"), "retrain.inits={}")
-        for name in self.references:
-            if not name.startswith("timm/") or name == "timm/":
-                raise InputError(
-                    f"retrain.references has {name!r}", "models of timm", "retrain.references=timm/resnet18"
-                )
-        if not self.inits or len(set(self.inits)) != len(self.inits):
-            raise InputError(
-                f"retrain.inits are {list(self.inits)}", "scratch, inherited or both", "retrain.inits=scratch"
-            )
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportConfig:
     """What `nas report` does."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nas.config import SECTIONS, Config
 from nas.config.parsing import load_config, recorded_config
+from nas.config.recipes import check_fits
 from nas.log import say
 from nas.runs.beginning import otherwise
 from nas.runs.searches import read_search, search_names
@@ -21,12 +22,23 @@ from search_spaces.named import space_file
 def configure(verb: str, arguments: list[str]) -> list[Config]:
     """The configuration of a command: the run's own where there is one, then its search's, then the file, then the overrides.
 
+    A recipe that was typed, or that training starts with, is checked against the images of the run.
+
     Returns:
         One configuration; for `extract` and `retrain` without a search, one for each search of the run.
 
     Raises:
-        InputError: see `nas.config.parsing.load_config`; also when a verb that needs a run is given a folder without one.
+        InputError: see `nas.config.parsing.load_config`; also when a verb that needs a run is given a folder without one, or a recipe does
+            not fit.
     """
+    found = _configure(verb, arguments)
+    for config in found if verb in ("train", "retrain", "demo") else ():
+        check_fits(config.retrain.recipe, config.data.resolution)
+    return found
+
+
+def _configure(verb: str, arguments: list[str]) -> list[Config]:
+    """As `configure`, without the check of recipes."""
     file = None
     if arguments and "=" not in arguments[0]:
         file, *arguments = arguments

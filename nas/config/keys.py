@@ -24,7 +24,7 @@ def short(value: Any) -> str:
 def typed(value: Any) -> str:
     """A value as it is typed after `key=`, without quotes, which a shell would take away."""
     if isinstance(value, list | tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -71,3 +71,14 @@ def fraction(section: Any, *keys: str) -> None:
         if not 0 <= getattr(section, key) < 1:
             name = _typed(section, key)
             raise InputError(f"{name} is {getattr(section, key)}", "from 0 up to, not including, 1", f"{name}=0.2")
+
+
+def check_recipe(section: Any) -> None:
+    """Checks the keys of `supernet.recipe.Recipe` in a section.
+
+    Raises:
+        InputError: a value is not allowed.
+    """
+    at_least(section, epochs=1, batch_size=2, lr=0, warmup_epochs=0, weight_decay=0, clip=0, checkpoint_steps=1)
+    fraction(section, "ema", "label_smoothing")
+    one_of(section, amp=("none", "bf16"))

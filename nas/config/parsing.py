@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -10,11 +11,19 @@ from typing import Any
 
 from nas.config import SECTIONS, Config
 from nas.config.keys import short, typed
+from nas.config.recipes import KEYS, named_recipe
+from nas.config.retrain import RetrainConfig
 from search_spaces.errors import InputError, nearest, unknown
 from search_spaces.textfiles import expanded, read_text
 
 SHORT = {"data": ("data", "name"), "search": ("search", "name")}
 """Sections whose name stands for one of their keys: data=digits, search=NAME."""
+
+SPELLINGS = {"smoothing": "label_smoothing", "clip_grad": "clip"}
+"""Names in timm's training script of keys of `train` and `retrain`, which may be typed too."""
+
+SPELT = ("train", "retrain")
+"""Sections with those keys."""
 
 
 def _convert(value: Any, annotation: Any, key: str, example: str) -> Any:
@@ -53,11 +62,29 @@ def values_of(kind: Any, data: Any, prefix: str) -> dict[str, Any]:
             table = kind is Config and nearest(key, names) in SECTIONS
             raise unknown("key", prefix + key, names, "[{}]" if table else "{}=VALUE")
         if key in SECTIONS and kind is Config:
-            values[key] = values_of(SECTIONS[key], value, f"{key}.")
+            values[key] = section_values(key, value)
         else:
             default = kind.__dataclass_fields__[key].default
             values[key] = _convert(value, hints[key], prefix + key, typed(default))
     return values
+
+
+def section_values(name: str, table: Any) -> dict[str, Any]:
+    """The keys of a section that a table gives, each of its type and under our name.
+
+    Raises:
+        InputError: an unknown key (the nearest is offered), a key under both of its names, or a value of the wrong type.
+    """
+    if name in SPELT and isinstance(table, Mapping):
+        for typed_so, ours in SPELLINGS.items():
+            if typed_so in table and ours in table:
+                raise InputError(
+                    f"{name}.{typed_so} and {name}.{ours} are the same key",
+                    "one of them",
+                    f"{name}.{ours}={typed(table[ours])}",
+                )
+        table = {SPELLINGS.get(key, key): value for key, value in table.items()}
+    return values_of(SECTIONS[name], table, f"{name}.")
 
 
 def config_from(data: Mapping[str, Any]) -> Config:
@@ -100,6 +127,9 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
         raise InputError(f"argument {text!r}", "key=value, after at most one config file", instead)
     path = tuple(key.split("."))
     path = SHORT.get(key, path)
+    own = path[0] if len(path) == 2 else section
+    if own in SPELT and path[-1] in SPELLINGS:
+        path = (*path[:-1], SPELLINGS[path[-1]])
     if len(path) == 1 and section and path[0] in {f.name for f in dataclasses.fields(SECTIONS[section])}:
         path = (section, path[0])
     top = {f.name for f in dataclasses.fields(Config)} - set(SECTIONS)
@@ -113,8 +143,8 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
     if annotation is str:
         return path, raw  # as typed: a digest such as 93e457123456 is no number
     if typing.get_origin(annotation) is tuple:  # a,b or ["a", "b"], with or without the quotes
-        items = (item.strip(" \"'") for item in raw.strip("[] ").split(","))
-        return path, [item for item in items if item]
+        items = [item for part in raw.strip("[] ").split(",") if (item := part.strip(" \"'"))]
+        return path, [_number(item) for item in items] if typing.get_args(annotation)[0] is float else items
     try:
         return path, tomllib.loads(f"value = {raw}")["value"]
     except ValueError:  # no TOML, or a number of thousands of digits
@@ -128,7 +158,7 @@ def read_table(file: str | Path) -> dict[str, Any]:
         InputError: it does not exist, cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(read_text(expanded(file)))
+        return tomllib.loads(read_text(_found(file)))
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(
             f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"
@@ -141,6 +171,41 @@ def read_table(file: str | Path) -> dict[str, Any]:
         raise InputError(f"config file {file} is not TOML: {error}", "TOML, saved as UTF-8", f"fix {file}") from None
 
 
+def _number(text: str) -> float | str:
+    """The number that a text is; other text as it is, for whoever checks its type."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _found(file: str | Path) -> Path:
+    """A config file as it was typed, or else the one of this package that is called so: imagenet/NAME.toml."""
+    path, installed = expanded(file), Path(__file__).resolve().parents[1] / "training" / str(file)
+    return (
+        installed
+        if not path.exists() and re.fullmatch(r"imagenet/[\w.]+\.toml", str(file)) and installed.exists()
+        else path
+    )
+
+
+def _with_recipe(layers: list[tuple[tuple[str, ...], Any]]) -> list[tuple[tuple[str, ...], Any]]:
+    """What was given, over the keys of the recipe that it names, if it names one.
+
+    Raises:
+        InputError: no such recipe.
+    """
+    named = [value for path, value in layers if path == ("retrain", "recipe")]
+    if not named or not isinstance(named[-1], str):
+        return layers
+    keys = (
+        named_recipe(named[-1]).keys()
+        if named[-1]
+        else {key: RetrainConfig.__dataclass_fields__[key].default for key in KEYS}
+    )
+    return [(("retrain", key), value) for key, value in keys.items()] + layers
+
+
 def load_config(
     file: str | Path | Mapping[str, Any] | None,
     overrides: Iterable[str] = (),
@@ -148,7 +213,8 @@ def load_config(
     section: str | None = None,
     base: Config | None = None,
 ) -> Config:
-    """Defaults, or `base`, then the file, then the overrides. A search has the budget of training unless it is given one.
+    """Defaults, or `base`, then the recipe that the file or the overrides name, then the file, then the overrides. A search has the budget of
+    training unless it is given one.
 
     Args:
         file: a TOML file, or the table that was read from one.
@@ -161,16 +227,16 @@ def load_config(
     if file is not None:
         table = file if isinstance(file, Mapping) else read_table(file)
         try:
-            values_of(Config, table, "")
+            given = values_of(Config, table, "")
         except InputError as error:
             where = "" if isinstance(file, Mapping) else f"config file {file}: "
             raise InputError(f"{where}{error.given}", error.allowed, error.instead) from None
-        for key, value in table.items():
+        for key, value in given.items():
             if key in SECTIONS:
                 layers += [((key, name), item) for name, item in value.items()]
             else:
                 layers.append(((key,), value))
-    layers += [parse_override(text, section) for text in overrides]
+    layers = _with_recipe(layers + [parse_override(text, section) for text in overrides])
     for path, value in layers:
         table = data
         for key in path[:-1]:

@@ -75,7 +75,7 @@ class Draws(NamedTuple):
     flip: Bool[Tensor, " b"]
     box: Int64[Tensor, "b 4"]
 
-    def part(self, which: slice) -> "Draws":
+    def part(self, which: slice | Tensor) -> "Draws":
         """Those of some of the images."""
         return Draws(self.crop[which], self.flip[which], self.box[which])
 

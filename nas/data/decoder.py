@@ -1,22 +1,27 @@
 """Image files and what else is read one image at a time: decoded by Pillow, on threads or in worker processes."""
 
 import abc
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from nas.config import DataConfig
 from nas.data import augment as augmentation
 from nas.data import picture
 from nas.data.item import NEW_RUN, Item, check_content, content_hash
 from nas.data.reading import all_of_them, on_all_cores
+from nas.data.streaming import Chance, streamed
 from search_spaces.errors import InputError
 from supernet.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from nas.data.transforms import Transforms
 
 
 class Reader(abc.ABC):
@@ -58,6 +63,13 @@ class Decoder(Dataset[Any]):
         self._reader, self._items, self._part = reader, tuple(items), part
         self.resolution, self._workers, self._mean, self._config = config.resolution, config.workers, mean, config
         self._transforms: dict[bool, Callable[[Any], Tensor]] = {}
+        self._recipe: Transforms | None = None
+
+    def by(self, transforms: "Transforms") -> "Decoder":
+        """A copy whose random transforms are those of a recipe."""
+        changed = copy.copy(self)
+        changed._recipe, changed._transforms = transforms, {}
+        return changed
 
     def __len__(self) -> int:
         return len(self._items)
@@ -69,24 +81,26 @@ class Decoder(Dataset[Any]):
 
     def _transform(self, random: bool) -> Callable[[Any], Tensor]:
         if random not in self._transforms:
-            self._transforms[random] = (
-                augmentation.training_transform(self.resolution, self._mean)
-                if random
-                else augmentation.evaluation_transform(self.resolution)
-            )
+            if not random:
+                transform = augmentation.evaluation_transform(self.resolution)
+            elif self._recipe is not None:
+                transform = self._recipe.training(self.resolution, self._mean)
+            else:
+                transform = augmentation.training_transform(self.resolution, self._mean)
+            self._transforms[random] = transform
         return self._transforms[random]
 
     def replace_evaluation(self, transform: Callable[[Any], Tensor]) -> None:
         """Images that are decoded without chance pass through this transform, from PIL in RGB to UInt8["3 r r"]."""
         self._transforms[False] = transform
 
-    def __getitem__(self, key: tuple[int, tuple[int, int] | None]) -> Tensor | InputError:
+    def __getitem__(self, key: tuple[int, Chance | None]) -> Tensor | InputError:
         """One image, UInt8["r r 3"].
 
         An error is returned, as worker processes cannot raise one of three arguments.
 
         Args:
-            key: the image's position in the part, and (seed, epoch) of its random transform; None transforms without
+            key: the image's position in the part, and what its random transform depends on beside it; None transforms without
                 chance.
         """
         index, chance = key
@@ -123,26 +137,22 @@ class Decoder(Dataset[Any]):
         all_of_them((error for error in errors if error), len(self))
 
     def pixels(
-        self, batches: Iterable[Sequence[int]], chance: tuple[int, int] | None = None
+        self, batches: Iterable[Sequence[int]], chances: Iterable[Sequence[Chance]] | None = None
     ) -> Iterator[UInt8[Tensor, "b r r 3"]]:
         """The images at these positions, batch by batch.
 
         Args:
-            chance: (seed, epoch) of the random transform; None transforms without chance.
+            chances: what the random transform of each image depends on beside its position; None transforms without chance.
 
         Raises:
             InputError: an image cannot be read or decoded, or has changed since the split.
         """
-        keys = ([(index, chance) for index in batch] for batch in batches)
-        self._transform(chance is not None)  # imported before, not in, each worker
-        loader = DataLoader(
-            self,
-            batch_sampler=keys,  # pyright: ignore[reportArgumentType] - any iterable of lists of keys will do
-            num_workers=self._workers,
-            collate_fn=_stack,
-            generator=torch.Generator(),  # or the loader draws from the global one
-        )
-        for batch in loader:
+        if chances is None:
+            keys = ([(index, None) for index in batch] for batch in batches)
+        else:
+            keys = (list(zip(batch, chance, strict=True)) for batch, chance in zip(batches, chances, strict=True))
+        self._transform(chances is not None)  # imported before, not in, each worker
+        for batch in streamed(self, keys, self._workers, _stack):
             if isinstance(batch, InputError):
                 raise batch
             yield batch

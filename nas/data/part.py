@@ -1,7 +1,7 @@
 """A part of a split: its images and no others, in batches that depend on a seed and a number alone."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from nas.data.item import Item
 from nas.data.source import Source
 from nas.data.sources import source_of
 from nas.data.split import PARTS, Split
+from nas.data.streaming import Chance
+from nas.data.transforms import ArrayDecoder, Transforms
 from search_spaces.errors import InputError, unknown
 
 MEMORY_LIMIT = 2**30
@@ -37,7 +39,8 @@ class Part:
         name: str,
         items: Sequence[Item],
         pixels: UInt8[Tensor, "n r r c"] | None,
-        decoder: Decoder | None,
+        decoder: Decoder | ArrayDecoder | None,
+        transforms: Transforms | None = None,
     ) -> None:
         if pixels is None and decoder is None:
             raise ValueError("a part needs pixels or a decoder")
@@ -46,7 +49,7 @@ class Part:
         self.num_classes, self.in_channels, self.resolution = len(split.classes), split.in_channels, split.resolution
         self._mean, self._std = torch.tensor(split.mean), torch.tensor(split.std)
         self._data = split.name
-        self._pixels, self._decoder = pixels, decoder
+        self._pixels, self._decoder, self._transforms = pixels, decoder, transforms
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,6 +69,8 @@ class Part:
         drop_last: bool = False,
         device: str | torch.device = "cpu",
         shard: tuple[int, int] = (0, 1),
+        repeats: int = 0,
+        mirrored: bool = False,
     ) -> Iterator[tuple[Float[Tensor, "b c r r"], Int[Tensor, " b"]]]:
         """One pass: normalised images in channels_last memory format, and their labels.
 
@@ -75,17 +80,33 @@ class Part:
             seed: of order and augmentation; None yields the images in the split's order and does not augment.
             epoch: number of the pass.
             first: batches that are skipped, without being read.
-            augment: none, light, standard, or timm, which needs image files loaded with data.augment=timm. Padding is
-                black; rectangles are erased to the mean colour.
+            augment: none, light, standard, or timm, which needs image files loaded with data.augment=timm, or a part loaded with
+                transforms. Padding is black; light and standard erase rectangles to the mean colour.
             drop_last: leaves out a last batch that is not full.
             device: where the batches go.
             shard: number and count of the shards that each batch is cut into; only this one is read and augmented, with the values that
                 it has in the whole batch. Sizes of shards differ by one image at most.
+            repeats: copies of each image, one after the other, each augmented by itself. A pass has as many batches as without, and
+                therefore some of the images only. 0 and 1 are the same.
+            mirrored: a shard has two images of every pair, the first with the last of the batch and so on, in the order of the batch.
+                Whoever mixes a batch with its reverse then mixes the same images in each shard. Batches need an even size.
 
         Raises:
             InputError: augment is unknown or not possible here, or drop_last leaves nothing; while iterating, an image
                 cannot be read or has changed since the split.
             ValueError: batch_size below 1, first below 0, or no such shard.
+        """
+        self._check(batch_size, first, augment, drop_last, shard, mirrored)
+        return self._batches(
+            batch_size, seed, epoch, first, augment, drop_last, torch.device(device), shard, max(1, repeats), mirrored
+        )
+
+    def _check(
+        self, batch_size: int, first: int, augment: str, drop_last: bool, shard: tuple[int, int], mirrored: bool
+    ) -> None:
+        """
+        Raises:
+            InputError, ValueError: see `batches`.
         """
         if batch_size < 1 or first < 0:
             raise ValueError(f"batch_size is {batch_size} and first is {first}")
@@ -105,7 +126,8 @@ class Part:
                 f"at most {len(self)}",
                 f"batch_size={len(self)}",
             )
-        return self._batches(batch_size, seed, epoch, first, augment, drop_last, torch.device(device), shard)
+        if mirrored and (batch_size % 2 or not drop_last or shard[1] * 2 > batch_size):
+            raise ValueError(f"batches of {batch_size} images in {shard[1]} shards are not mirrored")
 
     def _batches(
         self,
@@ -117,18 +139,26 @@ class Part:
         drop_last: bool,
         device: torch.device,
         shard: tuple[int, int],
+        repeats: int,
+        mirrored: bool,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         count = len(self)
         order = torch.arange(count)
         if seed is not None:
             order = torch.randperm(count, generator=augmentation.generator("order", seed, epoch))
-        chunks = order.split(batch_size)[first : self.steps(batch_size, drop_last)]
+        copies = torch.arange(count) % repeats
+        order = order.repeat_interleave(repeats)[:count]
+        asked = slice(first, self.steps(batch_size, drop_last))
+        chunks, copies = order.split(batch_size)[asked], copies.split(batch_size)[asked]
         scale, shift = (1 / (255 * self._std)).to(device), (-self._mean / self._std).to(device)
         fill = (self._mean * 255).round().to(torch.uint8).to(device)
         batched = seed is not None and augment in ("light", "standard")
-        cuts = [_cut(len(chunk), *shard) for chunk in chunks]
+        cut_of = _mirrored_cut if mirrored else _cut
+        cuts = [cut_of(len(chunk), *shard) for chunk in chunks]
         own = [chunk[cut] for chunk, cut in zip(chunks, cuts, strict=True)]
-        stream = self._stream(own, None if seed is None or augment != "timm" else (seed, epoch))
+        mine = [those[cut] for those, cut in zip(copies, cuts, strict=True)]
+        random = (seed, epoch) if seed is not None and augment == "timm" else None
+        stream = self._stream(own, None if random is None else (_chances(*random, those) for those in mine))
         for number, (whole, cut, chunk, pixels) in enumerate(zip(chunks, cuts, own, stream, strict=True), first):
             pixels = pixels.to(device)
             if batched:
@@ -136,15 +166,20 @@ class Part:
                 # Drawn for the whole batch, so that an image is augmented alike however the batch is cut.
                 draws = augmentation.draw(augment, len(whole), self.resolution, source).part(cut)
                 pixels = augmentation.apply(pixels, draws, fill)
-            images = pixels.to(torch.float32).mul_(scale).add_(shift)
-            yield images.permute(0, 3, 1, 2), self.labels[chunk].to(device)
+            images = pixels.to(torch.float32).mul_(scale).add_(shift).permute(0, 3, 1, 2)
+            if random is not None and self._transforms is not None:
+                keys = zip(_chances(*random, mine[number - first]), chunk.tolist(), strict=True)
+                self._transforms.erase(images, ((*chance, index) for chance, index in keys))
+            yield images, self.labels[chunk].to(device)
 
-    def _stream(self, chunks: Sequence[Tensor], random: tuple[int, int] | None) -> Iterator[UInt8[Tensor, "b r r c"]]:
-        """The images at these positions; `random` is seed and epoch of timm's augmentation."""
-        if random is not None and self._decoder is not None:
-            yield from self._decoder.pixels(_lists(chunks), random)
+    def _stream(
+        self, chunks: Sequence[Tensor], chances: Iterable[Sequence[Chance]] | None
+    ) -> Iterator[UInt8[Tensor, "b r r c"]]:
+        """The images at these positions; with `chances`, transformed by timm's random transforms."""
+        if chances is not None and self._decoder is not None:
+            yield from self._decoder.pixels(_lists(chunks), chances)
             return
-        if self._pixels is None and self._decoder is not None:
+        if self._pixels is None and isinstance(self._decoder, Decoder):
             if not _fits(len(self), self.resolution, self.in_channels):
                 yield from self._decoder.pixels(_lists(chunks))
                 return
@@ -157,6 +192,17 @@ class Part:
 def _cut(count: int, number: int, shards: int) -> slice:
     """Where one shard of a batch of `count` images is."""
     return slice(count * number // shards, count * (number + 1) // shards)
+
+
+def _mirrored_cut(count: int, number: int, shards: int) -> Tensor:
+    """Where one shard of a batch of `count` images is that has the first image and the last one of a pair, and so on."""
+    half = torch.arange(count // 2)[_cut(count // 2, number, shards)]
+    return torch.cat([half, count - 1 - half.flip(0)])
+
+
+def _chances(seed: int, epoch: int, copies: Tensor) -> list[Chance]:
+    """What the random transforms of some images depend on. Those of the first copy are those without copies."""
+    return [(seed, epoch, copy) if copy else (seed, epoch) for copy in copies.tolist()]
 
 
 def _lists(chunks: Sequence[Tensor]) -> list[list[int]]:
@@ -173,6 +219,7 @@ def load_part(
     name: str,
     limit: int | None = None,
     transform: Callable[[Any], Tensor] | None = None,
+    transforms: Transforms | None = None,
 ) -> Part:
     """The images of a part, and of that part only: files of test are not opened unless it is test that is loaded.
 
@@ -184,6 +231,7 @@ def load_part(
         name: train, validation or test.
         limit: only the first so many images, which are a stratified sample; None for all.
         transform: from a PIL image in RGB to UInt8["3 r r"], in the place of `evaluation_transform`; only image files pass through it.
+        transforms: of timm that training images get under augment=timm, in place of the run's; images of any source get them.
 
     Raises:
         InputError: the split is of another data set or resolution, there is no such part, or an image is missing,
@@ -195,11 +243,17 @@ def load_part(
     if transform is not None and decoder is not None:
         decoder.replace_evaluation(transform)
     large = decoder is not None and not _fits(len(items), config.resolution, source.in_channels)
-    timm = decoder is not None and config.augment == "timm"
+    timm = decoder is not None and (config.augment == "timm" or transforms is not None)
     pixels = None
     if not large and not (timm and name == "train"):
         pixels = source.pixels(items, name) if transform is None or decoder is None else gather(decoder)
-    return Part(split, name, items, pixels, decoder if large or timm else None)
+    if transforms is not None and decoder is not None:
+        decoder = decoder.by(transforms)
+    if transforms is not None and pixels is not None and decoder is None:
+        return Part(
+            split, name, items, pixels, ArrayDecoder(pixels, transforms, split.mean, config.workers), transforms
+        )
+    return Part(split, name, items, pixels, decoder if large or timm else None, transforms)
 
 
 def check_part(config: DataConfig, split: Split, name: str) -> None:

@@ -13,8 +13,11 @@ from search_spaces.textfiles import expanded
 FREE = frozenset({"name", "evaluations", "networks", "jobs", "close", "noisy"})
 """Settings that may change while a search has results: they say how much is searched and where, not what comes out."""
 
-RETRAIN_FREE = frozenset({"points", "seeds", "inits", "references", "jobs", "checkpoint_steps"})
-"""The same for retraining: how many networks are retrained, and how often."""
+RETRAIN_FREE = frozenset(
+    {"recipe", "points", "seeds", "inits", "references", "jobs", "checkpoint_steps", "grad_checkpointing"}
+)
+"""The same for retraining: how many networks are retrained, and how often; and what changes no result: the name of a recipe, whose keys
+are written beside it, and blocks that are computed again."""
 
 
 def kept(settings: SearchConfig | RetrainConfig) -> dict[str, Any]:
@@ -25,7 +28,7 @@ def kept(settings: SearchConfig | RetrainConfig) -> dict[str, Any]:
         for key in ("name", "jobs", "close", "noisy"):
             del values[key]
     else:
-        del values["jobs"]
+        del values["jobs"], values["estimate"]
     return json.loads(json.dumps(values))
 
 

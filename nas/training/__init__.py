@@ -1,7 +1,12 @@
 """Training of supernets and of networks alone.
 
 supernet.py    a run's supernet, on every process that takes part
-retraining.py  networks alone
+retraining.py  networks alone, one after the other or at once
+network.py     the training of one network
+steps.py       its step by a recipe
+pieces.py      the parts of a recipe that timm makes
+teachers.py    teachers of distillation
+recipes/       named recipes
 jobs.py        one job per network, initialisation and seed
 strategies.py  the strategy that a configuration names
 ranks.py       the processes that train together

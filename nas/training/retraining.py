@@ -3,13 +3,11 @@
 Each job has one thread, so results do not depend on how many run at once, or where.
 """
 
-import itertools
 import math
 import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any, overload
 
 import torch
@@ -28,18 +26,14 @@ from nas.runs.store import RunStore
 from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
 from nas.searching.evaluation import evaluate
 from nas.training.jobs import Job, ReferenceJob
+from nas.training.network import Training
 from search_spaces.errors import InputError
-from supernet.calibration import recompute
-from supernet.loop import Batches, Report, fit
+from supernet.loop import Report
 from supernet.optimisation import Optimisation
-from supernet.seeding import derive_seed
-from supernet.steps import LabelStep
+from supernet.ranks import ALONE, Ranks
 
 LOGGED = 10
 """Steps between two scalars of the loss."""
-
-RECOMPUTE = 2048
-"""Training images behind the running statistics of averaged weights."""
 
 
 def _same_recipe(search: Search) -> Iterator[Search]:
@@ -124,17 +118,27 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
             "a run in a folder that all machines of the cluster have under the same path",
             "run=PATH of such a folder, or executor=processes",
         )
-    result, trained = job.work("json"), job.work("trained.json")
-    if store.exists(result):
-        return job.read(store.read_json(result))
+    if store.exists(job.work("json")):
+        return job.read(store.read_json(job.work("json")))
     import_plugins(config)
-    device = machine.prepare(1, config.device)
+    return train_and_test(job, store, machine.prepare(1, config.device))
+
+
+def train_and_test(
+    job: Job | ReferenceJob, store: RunStore, device: torch.device, ranks: Ranks = ALONE
+) -> Retraining | Reference:
+    """As `run_job`, in the process that writes.
+
+    Args:
+        ranks: the processes that train together; the others call `follow_job`.
+    """
+    config, result, trained = job.config, job.work("json"), job.work("trained.json")
     split = Split.from_dict(store.read_json("split.json"))
     if store.exists(trained):  # an earlier command trained it and could not test it
         network = job.trained(store).to(device)
         skipped = store.read_json(trained)["skipped_steps"]
     else:
-        network, skipped = _train(job, store, split, device)
+        network, skipped = _train(job, store, split, device, ranks)
         # Stored before they are tested: whatever has become of the test images, the training is kept.
         save_tensors(store, f"{job.folder}/{job.weights}", network.state_dict(), {"digest": job.digest})
         store.write_json(trained, {"skipped_steps": skipped})
@@ -154,29 +158,42 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
     return record
 
 
-def _train(job: Job | ReferenceJob, store: RunStore, split: Split, device: torch.device) -> tuple[nn.Module, int]:
+def follow_job(job: Job | ReferenceJob, store: RunStore, device: torch.device, ranks: Ranks) -> None:
+    """Trains a shard of the network of a job in a process that writes nothing."""
+    training = Training.of(job, store, Split.from_dict(store.read_json("split.json")), device, ranks)
+    training.fit(Follower(job, store))
+
+
+def _train(
+    job: Job | ReferenceJob, store: RunStore, split: Split, device: torch.device, ranks: Ranks
+) -> tuple[nn.Module, int]:
     """Trains the network of a job, resuming from its checkpoint.
 
     Returns:
         The network, and how many steps were skipped.
     """
-    config, recipe = job.config, job.config.retrain
-    part = load_part(config.data, split, "train")
-    seed = derive_seed(config.seed, "retrain", job.seed)  # the same images in the same order for every network
-    network = job.initial(store, seed).to(device)
-    passes = partial(part.batches, seed=seed, augment=config.data.augment, device=str(device))
-    size = min(recipe.batch_size, len(part))
-    batches = Batches(
-        size, len(part) // size, lambda epoch, first: passes(size, epoch=epoch, first=first, drop_last=True)
-    )
+    training = Training.of(job, store, split, device, ranks)
     watcher = _Watcher(job, store)
-    optimisation = fit(network, batches, LabelStep(recipe), recipe, seed=seed, watcher=watcher)
+    optimisation = training.fit(watcher)
     watcher.scalars.close()
-    if recipe.ema:
-        size = min(256, len(part))
-        fresh = itertools.islice(passes(size, epoch=recipe.epochs), max(1, RECOMPUTE // size))
-        recompute(network, (images for images, _ in fresh if len(images) > 1))
-    return network, optimisation.skipped
+    training.recompute_statistics()
+    return training.network, optimisation.skipped
+
+
+class Follower:
+    """Watches the training of a job in a process that writes nothing."""
+
+    def __init__(self, job: Job | ReferenceJob, store: RunStore) -> None:
+        self.job, self.store = job, store
+
+    def begin(self, optimisation: Optimisation, total: int) -> None:
+        load_checkpoint(self.store, self.job.work("pt"), optimisation)
+
+    def report(self, report: Report) -> None:
+        """Says nothing."""
+
+    def save(self, optimisation: Optimisation) -> None:
+        """Writes nothing."""
 
 
 class _Watcher:
