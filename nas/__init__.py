@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nas.commands.convert import convert as convert
     from nas.commands.cost import cost as cost
     from nas.commands.demo import demo as demo
+    from nas.commands.export import export as export
     from nas.commands.extract import extract as extract
     from nas.commands.models import models as models
     from nas.commands.profile import profile as profile
@@ -29,6 +30,7 @@ _WHERE = {
     "load_config": "nas.config.parsing",
     "train": "nas.commands.train",
     "search": "nas.commands.search",
+    "export": "nas.commands.export",
     "extract": "nas.commands.extract",
     "load_network": "nas.runs.weights",
     "retrain": "nas.commands.retrain",
@@ -42,7 +44,7 @@ _WHERE = {
 }
 
 __all__ = [
-    "Config", "bench", "convert", "cost", "demo", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
+    "Config", "bench", "convert", "cost", "demo", "export", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
     "train",
 ]  # fmt: skip
 

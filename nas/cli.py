@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from nas.config import Config
 from nas.config.helping import help_of, help_of_networks
 from nas.config.parsing import load_config
+from nas.export.asked import Exported
 from nas.log import say
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
@@ -23,6 +24,7 @@ VERBS = {
     "models": "list the papers' networks with printed and counted costs, or show one: nas models [NAME]",
     "cost": "parameters, MACs, activations and memory of any network, with fvcore's and torch's MACs beside ours",
     "bench": "latency and throughput of any networks, measured side by side in one run",
+    "export": "networks as ONNX, pt2 or OpenVINO files, each compared with its network before it is written",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
@@ -32,7 +34,7 @@ VERBS = {
     "profile": "measure this device, so that latency is a cost: nas profile space=SPACE out=FILE.json",
     "demo": "train, search, extract, retrain and report, one after the other",
 }
-ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed}
+ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed, "export": Exported}
 """What takes networks, and its options."""
 
 STEPS = ("train", "search", "extract", "retrain", "report", "demo")
