@@ -1,8 +1,10 @@
 """`nas export NETWORK... format=onnx,pt2`: networks as files that other programs run, each checked before it is written."""
 
 import copy
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,19 @@ from torch import nn
 
 from nas.export import Format, make_format
 from nas.export.asked import Exported
-from nas.export.checking import Written, export_to, kept, sha256, tried
+from nas.export.checking import Written, export_to, kept, tried
 from nas.export.programs import example_sizes, program_of
 from nas.log import Progress, say
 from nas.networks.found import Subject, subjects
-from nas.runs.store import RunStore
-from nas.runs.weights import WEIGHTS, load_tensors
+from nas.runs.weights import load_network
 from nas.runtimes.forms import folded
 from search_spaces.errors import InputError
-from search_spaces.network import Network
+from search_spaces.network import Network, build
 from search_spaces.reparameterisation import reparameterise
 from search_spaces.textfiles import expanded
+
+WEIGHT_FILES = ("model.safetensors", "weights.safetensors")
+"""One of which the folder of a network has."""
 
 FRESH = "fresh, of seed 0"
 """What is said of weights that were never trained."""
@@ -67,6 +71,7 @@ def _files(
     network, weights = _network(subject, folder, asked)
     shared = {
         "network": subject.name, "digest": subject.arch.digest if subject.arch else "", "weights": weights,
+        "weights_sha256": _digest(network),
         "form": asked.form if subject.arch else "as it comes, in evaluation mode", **plan.to_dict(),
     }  # fmt: skip
     found, program = [], None
@@ -100,26 +105,40 @@ def _program(subject: Subject, module: nn.Module, asked: Exported) -> torch.expo
         raise InputError(f"{subject.name}: {error.given}", error.allowed, error.instead) from error
 
 
-def _network(subject: Subject, folder: Path | None, asked: Exported) -> tuple[nn.Module, dict[str, str] | str]:
+def _network(subject: Subject, folder: Path | None, asked: Exported) -> tuple[nn.Module, str]:
     """A network with its weights, in evaluation mode, and what weights they are.
 
     Raises:
         InputError: its weights are missing or damaged.
     """
-    network = subject.ready()
-    if asked.weights and folder is None:
+    if folder is not None:
+        network = load_network(folder, *filter(None, (asked.weights,)))
+        return _of_folder(subject, network), asked.weights or "of the folder"
+    if asked.weights:
         raise InputError(
             f"weights={asked.weights} for {subject.name}",
             "the folder of a network, which has such a file",
             "no weights=",
         )
-    if folder is None:
-        return network.eval(), FRESH
-    name = asked.weights or WEIGHTS
-    if asked.weights:
-        load_tensors(RunStore(folder), name, network)
-    file = folder / name
-    return network.eval(), {"file": name, "sha256": sha256(file)} if file.is_file() else FRESH
+    return subject.ready().eval(), FRESH
+
+
+def _of_folder(subject: Subject, network: Network) -> Network:
+    """The network of a folder, for the resolution that is asked for."""
+    if subject.arch is None or network.arch.resolution == subject.resolution:
+        return network
+    other = build(replace(network.arch, resolution=subject.resolution))
+    other.load_state_dict(network.state_dict())
+    return other.eval()
+
+
+def _digest(network: nn.Module) -> str:
+    """Of the weights and statistics of a network, whatever file they come from."""
+    found = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        found.update(value.detach().contiguous().flatten().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _form(network: nn.Module, form: str) -> nn.Module:
@@ -131,11 +150,11 @@ def _form(network: nn.Module, form: str) -> nn.Module:
 
 
 def _folder(name: str) -> Path | None:
-    """The folder of a network that is asked for by its folder or by a file in it; None of any other."""
+    """The folder of a network that is asked for by its folder, or by a file of a folder that has weights; None of any other."""
     path = expanded(name)
     if path.is_dir():
         return path
-    return path.parent if path.is_file() and (path.parent / WEIGHTS).is_file() else None
+    return path.parent if path.is_file() and any((path.parent / file).is_file() for file in WEIGHT_FILES) else None
 
 
 def _places(wanted: Sequence[Subject], folders: Sequence[Path | None], asked: Exported) -> list[Path]:
