@@ -52,7 +52,7 @@ def export(*names: str, asked: Exported | None = None) -> list[Written]:
         made.check(plan)
     wanted = list(subjects(names, asked.networks()))
     folders = [_folder(name) for name in names] + [None] * (len(wanted) - len(names))
-    places = _places(wanted, folders, asked)
+    places = _places(wanted, folders, len(names), asked)
     progress = Progress("exporting", len(wanted) * len(formats))
     found: list[Written] = []
     for subject, folder, place in zip(wanted, folders, places, strict=True):
@@ -157,19 +157,22 @@ def _folder(name: str) -> Path | None:
     return path.parent if path.is_file() and any((path.parent / file).is_file() for file in WEIGHT_FILES) else None
 
 
-def _places(wanted: Sequence[Subject], folders: Sequence[Path | None], asked: Exported) -> list[Path]:
+def _places(wanted: Sequence[Subject], folders: Sequence[Path | None], named: int, asked: Exported) -> list[Path]:
     """Where the files of each network go, without their suffix: into `out`, or else into the network's own folder.
+
+    Args:
+        named: how many were asked for by name; the others are members of a space.
 
     Raises:
         InputError: two networks would get one name, or a network has no folder and there is no `out`.
     """
     places: dict[Path, str] = {}
-    for subject, folder in zip(wanted, folders, strict=True):
+    for number, (subject, folder) in enumerate(zip(wanted, folders, strict=True)):
         if not asked.out and folder is None:
             raise InputError(
                 f"{subject.name} has no folder that its file could go to", "out=FOLDER beside it", "out=exported"
             )
-        name = _stem(subject, folder)
+        name = _stem(subject, folder, number >= named)
         place = (expanded(asked.out) if asked.out else folder or Path()) / name
         if place in places:
             raise InputError(
@@ -181,13 +184,11 @@ def _places(wanted: Sequence[Subject], folders: Sequence[Path | None], asked: Ex
     return list(places)
 
 
-def _stem(subject: Subject, folder: Path | None) -> str:
-    """The name of a network's files: that of its folder, its digest if it is a member of a space, or what it was asked for as."""
+def _stem(subject: Subject, folder: Path | None, is_member: bool) -> str:
+    """The name of a network's files: that of its folder; the digest of a member of a space, or of a file; or what it was asked for as."""
     if folder is not None:
         return folder.resolve().name
-    if subject.arch is not None and subject.name.endswith(f" {subject.arch.digest}"):
-        return subject.arch.digest
-    if expanded(subject.name).is_file() and subject.arch is not None:
+    if subject.arch is not None and (is_member or expanded(subject.name).is_file()):
         return subject.arch.digest
     return re.sub(r"[^\w.-]+", "-", subject.name)
 

@@ -12,6 +12,7 @@ a class with the methods of `Format`, made without arguments and named by its do
 
     programs.py      torch.export of a network, for fixed or open sizes
     onnx_models.py   the ONNX model of a program or a module, which the runtime onnx times too
+    translations.py  operators that the ONNX exporter lacks or gets wrong
     checking.py      a file, what was compared, and the JSON beside it that says so
 
 Standard library only; a format's own module, and with it torch, is imported when it is made.

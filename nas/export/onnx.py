@@ -43,7 +43,7 @@ class Onnx:
             del axes[0]
         try:
             model = onnx_model(
-                program, opset=plan.opset, input_names=[IMAGES], output_names=[LOGITS],
+                program, opset=plan.opset, open_sides=plan.open_sides, input_names=[IMAGES], output_names=[LOGITS],
                 dynamic_shapes=(axes,) if axes else None,
             )  # fmt: skip
             path.write_bytes(model.SerializeToString())

@@ -1,5 +1,6 @@
 """OpenVINO's intermediate representation: NAME.xml with NAME.bin beside it, made of the ONNX model."""
 
+import importlib
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,11 @@ from nas.export.programs import quiet, said
 from search_spaces.errors import InputError
 
 INSTALL = 'pip install "hybrid-mixer-nas[onnx,openvino]"'
+
+
+def _library() -> Any:
+    """The library, which has no type stubs and may be missing."""
+    return importlib.import_module("openvino")
 
 
 class Openvino:
@@ -38,8 +44,7 @@ class Openvino:
         Raises:
             InputError: ONNX or OpenVINO lacks something that the program needs.
         """
-        import openvino
-
+        openvino = _library()
         between = path.with_suffix(".onnx")
         Onnx().write(program, plan, between)
         try:
@@ -56,11 +61,9 @@ class Openvino:
 
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:
         """See `Format.load`. Runs the file on the CPU in float32, whatever shorter numbers the processor has."""
-        import openvino
-
         threads = torch.get_num_threads()
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-        compiled: Any = openvino.Core().compile_model(path, "CPU", settings)
+        compiled: Any = _library().Core().compile_model(path, "CPU", settings)
 
         def run(images: Tensor) -> Tensor:
             return torch.from_numpy(compiled(images.numpy())[0].copy())

@@ -65,7 +65,9 @@ def program_of(module: nn.Module, images: Tensor, plan: Plan) -> ExportedProgram
 
 
 def said(error: BaseException) -> str:
-    """The kind and the first line of an error."""
+    """The kind and the first line of an error, or of what caused it: exporters wrap that in advice of many lines."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from nas.export import Format, Plan, make_format
 from nas.export.checking import compare
-from nas.export.programs import program_of
+from nas.export.programs import program_of, said
 from nas.log import Progress, say
 from search_spaces.errors import InputError
 from search_spaces.testing import Case, cases, no_shape_checks
@@ -84,8 +84,8 @@ def row(case: Case, formats: list[Format]) -> dict[str, str]:
                     found[f"{made.name} {way}"] = f"{worst(case, made, way, Path(folder)):.1e}"
                 except InputError as error:
                     found[f"{made.name} {way}"] = f"refused: {error.given}"
-                except (AssertionError, RuntimeError) as error:  # of a program that does not take one of the sizes
-                    found[f"{made.name} {way}"] = f"fails: {str(error).splitlines()[0]}"
+                except Exception as error:  # whatever runs a file that does not take one of the sizes
+                    found[f"{made.name} {way}"] = f"fails: {said(error)}"
     return found
 
 

@@ -115,7 +115,8 @@ def test_open_sides(reference: Network, tmp_path: Path) -> None:
     assert len({shape[2:] for shape in shapes}) == len(shapes) == 3
     assert shapes[0][2:] == (16, 16)
     for name in ("onnx", "pt2"):
-        found = export_to(make_format(name), made, plan, reference, shapes, tmp_path / name, {"network": "mine"})
+        place = tmp_path / f"net{make_format(name).suffix}"
+        found = export_to(make_format(name), made, plan, reference, shapes, place, {"network": "mine"})
         assert all(str(side).endswith("or more") for side in found.about["takes"][2:])
 
 
@@ -173,6 +174,22 @@ class Reading(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * float(x.sum().item() > len(str(x.sum().item())))
+
+
+class Share(nn.Module):
+    """A share of the rows, rounded, which the exporter would take for none of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, : round(0.3 * x.shape[2])]
+
+
+def test_shares_of_open_sizes(tmp_path: Path) -> None:
+    plan, path = Plan(open_sides=True), tmp_path / "share.onnx"
+    Onnx().write(program_of(Share(), noise(2, 3, 20, 24), plan), plan, path)
+    run = Onnx().load(path)
+    for rows in (15, 16, 25, 3135):  # 0.3 times the last is 940.5 in float64 and above it in float32
+        images = noise(1, 3, rows, 4)
+        assert torch.equal(run(images), images[:, :, : round(0.3 * rows)])
 
 
 def test_a_network_that_cannot_be_exported() -> None:
