@@ -27,6 +27,9 @@ from search_spaces.textfiles import expanded
 WEIGHT_FILES = ("model.safetensors", "weights.safetensors")
 """One of which the folder of a network has."""
 
+ELSEWHERE = "exported"
+"""The folder of files whose network has none."""
+
 FRESH = "fresh, of seed 0"
 """What is said of weights that were never trained."""
 
@@ -158,27 +161,23 @@ def _folder(name: str) -> Path | None:
 
 
 def _places(wanted: Sequence[Subject], folders: Sequence[Path | None], named: int, asked: Exported) -> list[Path]:
-    """Where the files of each network go, without their suffix: into `out`, or else into the network's own folder.
+    """Where the files of each network go, without their suffix: into `out`, or else into the network's own folder, if it has one.
 
     Args:
         named: how many were asked for by name; the others are members of a space.
 
     Raises:
-        InputError: two networks would get one name, or a network has no folder and there is no `out`.
+        InputError: two networks would get one name.
     """
     places: dict[Path, str] = {}
     for number, (subject, folder) in enumerate(zip(wanted, folders, strict=True)):
-        if not asked.out and folder is None:
-            raise InputError(
-                f"{subject.name} has no folder that its file could go to", "out=FOLDER beside it", "out=exported"
-            )
         name = _stem(subject, folder, number >= named)
-        place = (expanded(asked.out) if asked.out else folder or Path()) / name
+        place = (expanded(asked.out) if asked.out else folder or Path(ELSEWHERE)) / name
         if place in places:
             raise InputError(
                 f"{places[place]} and {subject.name} would both be written to {place}",
                 "networks of different names, or each into its own folder",
-                f"nas export {subject.name} out={asked.out}/other",
+                f"nas export {subject.name} out={place.parent}/other",
             )
         places[place] = subject.name
     return list(places)

@@ -22,7 +22,7 @@ class Exported(Networks):
     """
 
     format: tuple[str, ...] = key(("onnx",), "formats: onnx, pt2, openvino, or the dotted path of a format")
-    out: str = key("", "folder to write to; by default the folder of each network")
+    out: str = key("", "folder to write to; by default that of each network, or exported for those without one")
     batch: str = key(DYNAMIC, "images at once: dynamic, which leaves their number open, or a number")
     resolution: str = key(  # type: ignore[assignment]
         "",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from nas.export import Format, Plan
-from nas.export.programs import said, sides_of
+from nas.export.programs import accepts, example_of, said
 from nas.runs.disk import offering, writing
 from nas.runs.store import RunStore
 from search_spaces.errors import InputError
@@ -63,14 +63,15 @@ def tried(plan: Plan, channels: int, program: ExportedProgram, resolution: int) 
     """Sizes of images that a file is tried on: other numbers of images than the example's, and other sides, where they are left open.
 
     Args:
-        resolution: that the network was made for; it is tried too, where the program takes it.
+        resolution: that the network was made for; open sides are tried from it on, or from the example's if the program refuses it.
     """
     batches = [plan.batch] if plan.batch else [2, 1, 5]
     if not plan.open_sides:
         return [(batch, channels, resolution, resolution) for batch in batches]
-    (least_high, _), (least_wide, _) = sides_of(program)
-    wanted = [(resolution, resolution), (resolution + 1, resolution + 47), (resolution + 64, resolution + 32)]
-    sides = list(dict.fromkeys((max(high, least_high), max(wide, least_wide)) for high, wide in wanted))
+    high = wide = resolution
+    if not accepts(program, (batches[0], channels, high, wide)):
+        high, wide = example_of(program)[2:]
+    sides = [(high, wide), (high + 1, wide + 47), (high + 64, wide + 32)]
     return [(batches[place % len(batches)], channels, *side) for place, side in enumerate(sides)]
 
 
@@ -150,7 +151,7 @@ def export_to(
         _check(made, checked, str(about["network"]))
         said_of_it = {
             "file": place.name, "sha256": sha256(draft), "bytes": draft.stat().st_size, "format": made.name, **about,
-            "takes": _takes(program, shapes),
+            "takes": _takes(plan, shapes),
             "checked": [one.to_dict() for one in checked],
             "checked_against": "the network as it is trained, in evaluation mode, PyTorch on the CPU, float32; images: standard normal",
             "seed": seed, "tolerance": TOLERANCE,
@@ -175,14 +176,13 @@ def kept(place: Path, about: Mapping[str, Any]) -> Written | None:
     return Written(place, known, kept=True) if same and known.get("sha256") == sha256(place) else None
 
 
-def _takes(program: ExportedProgram, shapes: Sequence[Shape]) -> list[int | str]:
-    """Each size of the images that a file takes: a number, or words where it is left open."""
-    batches = {shape[0] for shape in shapes}
-    sides = [
-        least if least == most else f"{least} to {most}" if most else f"{least} or more"
-        for least, most in sides_of(program)
-    ]
-    return [shapes[0][0] if len(batches) == 1 else "1 or more", shapes[0][1], *sides]
+def _takes(plan: Plan, shapes: Sequence[Shape]) -> list[int | str]:
+    """Each size of the images that a file takes: a number, or words where it is left open. Smaller sides than those that were tried may
+    work or not: an ONNX file does not refuse them.
+    """
+    _, channels, *sides = (min(sizes) for sizes in zip(*shapes, strict=True))
+    takes = [f"{side} or more" if plan.open_sides else side for side in sides]
+    return [plan.batch or "1 or more", channels, *takes]
 
 
 def _check(made: Format, checked: Sequence[Compared], name: str) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -72,26 +72,20 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
 
 
-def sides_of(program: ExportedProgram) -> list[tuple[int, int]]:
-    """The least and the most pixels of height and width that a program takes; 0 for no limit above."""
-    images = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name in _inputs(program))
-    return [_bounds(program, size) for size in images.meta["val"].shape[2:]]
+@torch.no_grad()
+def accepts(program: ExportedProgram, size: Sequence[int]) -> bool:
+    """Whether a program runs on images of a size (b, c, h, w): it refuses those on which a size inside would be 1."""
+    try:
+        program.module()(torch.zeros(*size))
+    except (AssertionError, RuntimeError):
+        return False
+    return True
 
 
-def _bounds(program: ExportedProgram, size: Any) -> tuple[int, int]:
-    if isinstance(size, int):
-        return size, size
-    bounds = program.range_constraints[size.node.expr]
-    return int(bounds.lower), _most(bounds.upper)
-
-
-def _inputs(program: ExportedProgram) -> tuple[str, ...]:
-    return tuple(program.graph_signature.user_inputs)  # type: ignore[arg-type]
-
-
-def _most(upper: Any) -> int:
-    """An upper bound as a number; 0 for none."""
-    return int(upper) if upper.is_Integer and upper < 2**31 else 0
+def example_of(program: ExportedProgram) -> tuple[int, ...]:
+    """The size of the images that a program was made with."""
+    assert program.example_inputs is not None
+    return tuple(program.example_inputs[0][0].shape)
 
 
 @contextlib.contextmanager
