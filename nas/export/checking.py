@@ -164,7 +164,9 @@ def export_to(
 
 
 def kept(place: Path, about: Mapping[str, Any]) -> Written | None:
-    """The file of an earlier command, if it was made of the same by the same versions and has not changed since; otherwise None."""
+    """The file of an earlier command, if it was made of the same by the same versions and has not changed since; otherwise None. What
+    the network was asked for as may differ.
+    """
     store = RunStore(place.parent)
     if not place.is_file() or not store.exists(f"{place.name}.json"):
         return None
@@ -172,7 +174,7 @@ def kept(place: Path, about: Mapping[str, Any]) -> Written | None:
         known = store.read_json(f"{place.name}.json")
     except InputError:
         return None
-    same = isinstance(known, dict) and all(known.get(key) == value for key, value in about.items())
+    same = isinstance(known, dict) and all(known.get(key) == value for key, value in about.items() if key != "network")
     return Written(place, known, kept=True) if same and known.get("sha256") == sha256(place) else None
 
 

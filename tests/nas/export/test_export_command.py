@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from nas.commands.export import export
 from nas.export import Plan
 from nas.export.asked import Exported
-from nas.export.onnx import Onnx
 from nas.export.pt2 import Pt2
 from nas.networks.asked import parse
 from nas.runs.weights import load_network
@@ -35,36 +34,42 @@ def make_network(place: Path) -> Path:
     return place
 
 
-def test_a_folder_gets_its_files(nas: Commands, tmp_path: Path) -> None:
-    """Beside its weights, with what was compared; the same command finds them there, and makes again what is not as it was."""
+def test_a_folder_gets_its_file(nas: Commands, tmp_path: Path) -> None:
+    """Beside its weights, with what was compared; the same command finds it there, and makes again what is not as it was."""
     folder = make_network(tmp_path / "net")
-    command = ("export", "net", "format=onnx,pt2")
-    said = nas(*command, cwd=tmp_path).ok().out
+    said = nas("export", "net", "format=pt2", cwd=tmp_path).ok().out
+    assert "net/net.pt2 " in said
     assert "there already" not in said
     images = noise(3, ARCH.in_channels, ARCH.resolution, ARCH.resolution)
+    file, asked = folder / "net.pt2", Exported(format=("pt2",))
     with torch.no_grad():
         expected = load_network(folder)(images)
-    for made in (Onnx(), Pt2()):
-        file = folder / f"net{made.suffix}"
-        about = json.loads((folder / f"{file.name}.json").read_text())
-        assert about["digest"] == ARCH.digest
-        assert about["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-        assert about["versions"]["torch"] == torch.__version__
-        assert (about["format"], about["form"], about["weights"]) == (made.name, "inference", "of the folder")
-        assert f"{file}"[len(f"{tmp_path}/") :] in said
-        with no_shape_checks():
-            assert (made.load(file)(images) - expected).abs().max() <= 1e-5
-    before = contents(folder)
-    assert nas(*command, cwd=tmp_path).ok().out.count("there already") == 2
-    assert contents(folder) == before
-    made_again = Exported(format=("pt2",))
+    about = json.loads((folder / "net.pt2.json").read_text())
+    assert about["digest"] == ARCH.digest
+    assert about["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert about["versions"] == {"torch": torch.__version__}
+    assert (about["format"], about["form"], about["weights"]) == ("pt2", "inference", "of the folder")
     with no_shape_checks():
-        (folder / "net.pt2").write_bytes(b"damaged")
-        assert [written.kept for written in export(str(folder), asked=made_again)] == [False]
-        assert [written.kept for written in export(str(folder), asked=made_again)] == [True]
+        assert (Pt2().load(file)(images) - expected).abs().max() <= 1e-5
+        before = contents(folder)
+        assert [written.kept for written in export(str(folder), asked=asked)] == [True]
+        assert contents(folder) == before
+        file.write_bytes(b"damaged")
+        assert [written.kept for written in export(str(folder), asked=asked)] == [False]
         state = load_file(folder / "weights.safetensors")
         save_file({name: tensor + 1 for name, tensor in state.items()}, folder / "weights.safetensors")
-        assert [written.kept for written in export(str(folder), asked=made_again)] == [False]
+        assert [written.kept for written in export(str(folder), asked=asked)] == [False]
+
+
+@pytest.mark.slow
+def test_all_formats_at_once(nas: Commands, tmp_path: Path) -> None:
+    make_network(tmp_path / "net")
+    said = nas("export", "net", "net/arch.json", "timm/test_resnet", "format=onnx,pt2", "out=all", cwd=tmp_path)
+    said.refused("would both be written")
+    said = nas("export", "net", "timm/test_resnet", "format=onnx,pt2", "out=all", cwd=tmp_path).ok().out
+    names = [f"{name}{suffix}" for name in ("net", "timm-test_resnet") for suffix in (".onnx", ".pt2")]
+    assert sorted(file.name for file in (tmp_path / "all").iterdir()) == sorted([*names, *(f"{n}.json" for n in names)])
+    assert said.count("images 1 or more x ") == 4
 
 
 def test_names_of_files_and_what_is_said_of_weights(tmp_path: Path) -> None:
