@@ -198,7 +198,7 @@ def _line(written: Written) -> str:
     sizes = " x ".join(map(str, about["takes"]))
     tried_on = ", ".join(" x ".join(map(str, one["images"])) for one in about["checked"])
     largest = max(one["largest_output"] for one in about["checked"])
-    there = " (there already)" * written.kept
+    there = f"; weights {FRESH}" * (about["weights"] == FRESH) + " (there already)" * written.kept
     return (
         f"{written.file}  {about['bytes'] / 1e6:.1f} MB  images {sizes}  largest difference {written.difference:.1e} of outputs up to "
         f"{largest:.2g}, on {tried_on}{there}"

@@ -70,6 +70,7 @@ def test_all_formats_at_once(nas: Commands, tmp_path: Path) -> None:
     names = [f"{name}{suffix}" for name in ("net", "timm-test_resnet") for suffix in (".onnx", ".pt2")]
     assert sorted(file.name for file in (tmp_path / "all").iterdir()) == sorted([*names, *(f"{n}.json" for n in names)])
     assert said.count("images 1 or more x ") == 4
+    assert [line.split("/")[1][:3] for line in said.splitlines() if "weights fresh" in line] == ["tim", "tim"]
 
 
 def test_names_of_files_and_what_is_said_of_weights(tmp_path: Path) -> None:
