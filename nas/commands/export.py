@@ -1,5 +1,6 @@
 """`nas export NETWORK... format=onnx,pt2`: networks as files that other programs run, each checked before it is written."""
 
+import contextlib
 import copy
 import hashlib
 import re
@@ -14,7 +15,7 @@ from torch import nn
 from nas.export import Format, make_format
 from nas.export.asked import Exported
 from nas.export.checking import Written, export_to, kept, tried
-from nas.export.programs import example_sizes, program_of
+from nas.export.programs import accepts, example_sizes, program_of
 from nas.log import Progress, say
 from nas.networks.found import Subject, subjects
 from nas.runs.weights import load_network
@@ -98,10 +99,13 @@ def _program(subject: Subject, module: nn.Module, asked: Exported) -> torch.expo
     *others, last = example_sizes(asked.plan(), subject.in_channels, subject.resolution)
     generator = torch.Generator().manual_seed(asked.seed)
     for size in others:
-        try:
-            return program_of(module, torch.randn(size, generator=generator), asked.plan())
-        except InputError:  # perhaps for its size
-            continue
+        with contextlib.suppress(InputError):  # perhaps for its size
+            found = program_of(module, torch.randn(size, generator=generator), asked.plan())
+            # torch.export may leave sides open that are smaller than one at which the network does something else.
+            if all(
+                accepts(found, shape) for shape in tried(asked.plan(), subject.in_channels, found, subject.resolution)
+            ):
+                return found
     try:
         return program_of(module, torch.randn(last, generator=generator), asked.plan())
     except InputError as error:

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from nas.commands.export import export
+from nas.commands.export import _program, export
 from nas.export import Plan
 from nas.export.asked import Exported
+from nas.export.programs import WIDE, example_of
 from nas.export.pt2 import Pt2
 from nas.networks.asked import parse
+from nas.networks.found import Subject
 from nas.runs.weights import load_network
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
@@ -92,6 +95,18 @@ def test_names_of_files_and_what_is_said_of_weights(tmp_path: Path) -> None:
     images = noise(2, ARCH.in_channels, ARCH.resolution, ARCH.resolution)
     expected = load_network(folder, "retrained-scratch-0.safetensors")(images)
     assert (Pt2().load(found[0].file)(images) - expected).abs().max() <= 1e-5
+
+
+class Two(nn.Module):
+    """Does one thing up to 256 rows, and another above."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x if x.shape[2] > 256 else 2 * x).mean((2, 3))
+
+
+def test_a_program_for_small_sides_alone_is_not_taken() -> None:
+    subject = Subject("mine", 3, 224, Two, Two)
+    assert example_of(_program(subject, Two(), Exported(resolution="dynamic"))) == (2, 3, *WIDE)
 
 
 def test_help(tmp_path: Path) -> None:
