@@ -45,6 +45,7 @@ from nas.export.programs import program_of
 from nas.log import Progress, say
 from nas.runs.weights import load_network
 from search_spaces.architecture import Architecture
+from search_spaces.canonical import for_resolution
 from search_spaces.errors import InputError
 from search_spaces.inference import inference_form
 from search_spaces.named import load_space
@@ -77,7 +78,8 @@ def wanted(sample: int, papers: str, resolution: int) -> Iterator[Wanted]:
     names = [network.name for network in paper_networks()] if papers == "all" else [n for n in papers.split(",") if n]
     for name in names:
         network = paper_network(name)
-        arch = complete(replace(network.arch, num_classes=CLASSES, resolution=resolution))
+        # With position tables for these images, as the space has them.
+        arch = for_resolution(complete(replace(network.arch, num_classes=CLASSES)), resolution)
         yield Wanted(name, network.family, arch)
     rng, space = random.Random(0), load_space("unified").bind(3, CLASSES, resolution)
     for number in range(sample):
