@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas.commands.demo import demo as demo
     from nas.commands.dense import dense as dense
     from nas.commands.evaluate import evaluate as evaluate
+    from nas.commands.export import export as export
     from nas.commands.extract import extract as extract
     from nas.commands.models import models as models
     from nas.commands.profile import profile as profile
@@ -32,6 +33,7 @@ _WHERE = {
     "load_config": "nas.config.parsing",
     "train": "nas.commands.train",
     "search": "nas.commands.search",
+    "export": "nas.commands.export",
     "extract": "nas.commands.extract",
     "load_network": "nas.runs.weights",
     "retrain": "nas.commands.retrain",
@@ -48,7 +50,7 @@ _WHERE = {
 }
 
 __all__ = [
-    "Config", "ablate", "bench", "convert", "cost", "demo", "dense", "evaluate", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
+    "Config", "ablate", "bench", "convert", "cost", "demo", "dense", "evaluate", "export", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
     "train",
 ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from nas.config import Config
 from nas.config.helping import help_of, help_of_ablate, help_of_evaluate, help_of_networks
 from nas.config.parsing import load_config
 from nas.downstream.asked import parse as parse_dense
+from nas.export.asked import Exported
 from nas.log import say
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
@@ -28,6 +29,7 @@ VERBS = {
     "dense": "the papers' tables of detectors, segmenters and keypoints, or any network under their heads: nas dense [NETWORK ...]",
     "bench": "latency and throughput of any networks, measured side by side in one run",
     "recipes": "list the recipes of retraining, or show one: nas recipes [NAME or FILE.toml]",
+    "export": "networks as ONNX, pt2 or OpenVINO files, each compared with its network before it is written",
     "convert": "an official checkpoint as a network of ours: nas convert FILE --model NAME [--out FOLDER]",
     "evaluate": "top-1, top-5 and loss of trained networks on a part of the images: nas evaluate NETWORK... run=RUN part=val",
     "train": "train the weight-sharing supernet of a run",
@@ -39,7 +41,7 @@ VERBS = {
     "profile": "measure this device, so that latency is a cost: nas profile space=SPACE out=FILE.json",
     "demo": "train, search, extract, retrain and report, one after the other",
 }
-ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed}
+ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed, "export": Exported}
 """What takes networks, and its options."""
 
 STEPS = ("train", "search", "extract", "retrain", "report", "demo", "ablate")

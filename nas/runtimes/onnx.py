@@ -1,9 +1,6 @@
 """ONNX Runtime, by way of torch.onnx.export (the exporter of torch.export), opset 20."""
 
 import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -14,15 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.export import OPSET
+from nas.export.onnx_models import LIBRARIES, onnx_model
 from nas.runtimes import Setting
 from nas.runtimes.artefacts import Artefacts
 from nas.runtimes.forms import check_outputs, folded, in_groups, outputs_of, set_threads
 from search_spaces.errors import InputError
-
-OPSET = 20
-"""Version of the ONNX operators: the first with GELU as one operator."""
-
-LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 
 TOGETHER, PARAMS = 24, 20_000_000
 """The most modules that are exported at once, and the most parameters that they have: a file has to stay below 2 GB."""
@@ -239,15 +233,8 @@ def _exported_together(jobs: Sequence[Job]) -> list[bytes]:
 
 def _exported(module: nn.Module, inputs: tuple[Tensor, ...], **names: Any) -> Any:
     """The ONNX model of a module, as a protocol buffer."""
-    plain = module.to(memory_format=torch.contiguous_format)
     try:
-        with _quiet():
-            program = torch.onnx.export(
-                plain, inputs, dynamo=True, external_data=False, opset_version=OPSET, verbose=False,
-                custom_translation_table=_translations(), **names,
-            )  # fmt: skip
-        assert program is not None
-        return program.model_proto
+        return onnx_model(module, inputs, OPSET, **names)
     except Exception as error:  # whatever the exporter finds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise InputError(
@@ -255,36 +242,6 @@ def _exported(module: nn.Module, inputs: tuple[Tensor, ...], **names: Any) -> An
             "networks of operators that ONNX has",
             "runtime=eager",
         ) from error
-
-
-def _translations() -> dict[Callable[..., object], Callable[..., object]]:
-    """Operators of the project's parts that the exporter lacks."""
-    import onnxscript
-
-    op: Any = onnxscript.opset20  # whose stubs do not know the values that the exporter hands on
-
-    def sort(values: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
-        # TopK puts the lower index first where values are equal, as a stable sort does.
-        length = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
-        return op.TopK(values, length, axis=dim, largest=int(descending), sorted=1)
-
-    return {torch.ops.aten.sort.stable: sort}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's notes on its own versions and passes, which it prints, logs and warns of."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            for logger in loggers:
-                logger.setLevel(logging.ERROR)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _session(model: bytes, setting: Setting) -> Any:

@@ -8,6 +8,7 @@ block's (`background_residual` adds the normalised token as well, which is the e
 
 import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import cast
 
 import torch
@@ -71,6 +72,31 @@ class ChannelMLP(nn.Module):
 def foreground(ratio: float, n: int) -> int:
     """How many of n tokens are the foreground."""
     return min(n, max(1, round(ratio * n)))
+
+
+MOST_PARTS = 10**6
+"""The largest denominator of a share, as `rounded_share` reads it."""
+
+
+def rounded_share(share: float, n: int) -> int:
+    """round(share * n), also where torch.export leaves n open: neither its files nor ONNX know `round`, and ONNX would take a share that
+    is multiplied with a size for a whole number. So the share is a fraction there, 3/10 for 0.3, and of two equally near numbers the
+    even one is taken, as `round` does. Of the shares with two digits some miss ties as floats (0.7 * 45 is below 31.5): there it is one
+    more.
+    """
+    if not isinstance(n, torch.SymInt):
+        return round(share * n)
+    return nearest(Fraction(share).limit_denominator(MOST_PARTS), n)
+
+
+def nearest(share: Fraction, n: int) -> int:
+    """The whole number next to a share of n, by whole numbers alone; of two equally near ones the even one."""
+    if share == 1:
+        return n
+    twice, whole = 2 * share.numerator * n + share.denominator, 2 * share.denominator
+    found = twice // whole
+    is_tie = 1 - torch.sym_min(1, twice % whole)
+    return cast(int, found - is_tie * (found % 2))
 
 
 @register("partial_attention")
@@ -142,7 +168,7 @@ class PartialAttention(TokenMixer):
     def forward(self, x: Float[Tensor, "b c h w"], residual: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
         n = math.prod(map_size(x))
-        count = cast(int, torch.sym_min(n, torch.sym_max(1, round(self.foreground_ratio * n))))
+        count = cast(int, torch.sym_min(n, torch.sym_max(1, rounded_share(self.foreground_ratio, n))))
         score = residual.float().mean(dim=1).reshape(b, n)
         order = score.argsort(dim=1, descending=True, stable=True)[:, :, None].expand(b, n, c)
         tokens = x.permute(0, 2, 3, 1).reshape(b, n, c).gather(1, order)  # foreground first
