@@ -162,7 +162,6 @@ class TrainConfig(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ReportConfig:
     """What `nas report` does."""
 
