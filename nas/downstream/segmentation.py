@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nas.downstream.counting import STRIDES
 from nas.downstream.heads import SemanticFPN, UperNet, resized
 from nas.runs.store import RunStore
-from nas.runs.weights import ARCH, WEIGHTS, load_tensors, read_architecture
+from nas.runs.weights import ARCH, MODEL, WEIGHTS, load_tensors, read_architecture
 from search_spaces.errors import InputError, unknown
 from search_spaces.textfiles import expanded
 from search_spaces.timm_models import TimmNetwork
@@ -61,7 +61,7 @@ def backbone_of(name: str, **given: Any) -> tuple[nn.Module, list[int]]:
     if (folder / ARCH).is_file():
         arch = read_architecture(folder / ARCH)
         network = TimmNetwork(arch, num_classes=arch.num_classes, in_chans=arch.in_channels, **given)
-        load_tensors(RunStore(folder), WEIGHTS, network)
+        load_tensors(RunStore(folder), MODEL if (folder / MODEL).is_file() else WEIGHTS, network)
         widths, strides = [stage.width for stage in arch.stages], reductions(arch)
         if tuple(strides) == STRIDES:
             return Stages(network), widths

@@ -34,7 +34,7 @@ class Exported(Networks):
         "what is written: inference (norms folded, branches merged), merged (branches merged, norms as they are) or trained (as it is)",
     )
     weights: str = key(
-        "", "file in the network's folder, such as retrained-scratch-0.safetensors; by default weights.safetensors"
+        "", "file in the network's folder, such as retrained-scratch-0.safetensors; by default model.safetensors"
     )
 
     def __post_init__(self) -> None:
@@ -47,7 +47,7 @@ class Exported(Networks):
         one_of(self, form=FORMS)
         if self.weights != self.weights.rpartition("/")[2] or self.weights in (".", ".."):
             raise InputError(
-                f"weights={self.weights}", "the name of a file in the network's folder", "weights=weights.safetensors"
+                f"weights={self.weights}", "the name of a file in the network's folder", "weights=model.safetensors"
             )
         self.plan()
         self.networks()

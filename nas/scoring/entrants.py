@@ -15,7 +15,7 @@ from nas.data.split import Split
 from nas.data.view import View
 from nas.networks.timm_models import TIMM, fresh_model, name_in_timm
 from nas.runs.store import RunStore
-from nas.runs.weights import ARCH, WEIGHTS, load_network, read_architecture
+from nas.runs.weights import ARCH, CONFIG, MODEL, WEIGHTS, load_network, read_architecture
 from nas.scoring.asked import ALLOWED, AUTO, DATA, IMAGENET, Scored
 from nas.scoring.classes import IMAGENET_CLASSES, imagenet_names
 from search_spaces.architecture import Architecture
@@ -23,9 +23,6 @@ from search_spaces.errors import InputError
 from search_spaces.papers import paper_network
 from search_spaces.registry import complete
 from search_spaces.textfiles import expanded
-
-CONFIG, TIMM_WEIGHTS = "config.json", "model.safetensors"
-"""What timm's loader of a local folder reads."""
 
 LARGEST_CONFIG = 16 * 2**20
 """Bytes of a config.json that are read at most; names of 20,000 classes take less than one MiB."""
@@ -95,11 +92,13 @@ def entrant(name: str, asked: Scored, split: Split) -> Entrant:
         return _of_folder(name, path.parent, path.name, split)
     if not path.is_dir():
         raise InputError(f"{name} is no network that can be scored", ALLOWED, "a folder that `nas extract` wrote")
-    if (path / ARCH).is_file() and (path / WEIGHTS).is_file():
-        return _of_folder(name, path, WEIGHTS, split)
-    if (path / CONFIG).is_file() and (path / TIMM_WEIGHTS).is_file():
+    if (path / ARCH).is_file():
+        for weights in (MODEL, WEIGHTS):
+            if (path / weights).is_file():
+                return _of_folder(name, path, weights, split)
+    if (path / CONFIG).is_file() and (path / MODEL).is_file():
         return _saved_by_timm(name, path, asked)
-    missing = f"{ARCH} with {WEIGHTS}, or {CONFIG} with {TIMM_WEIGHTS}"
+    missing = f"{ARCH} or {CONFIG} with {MODEL}"
     raise InputError(f"{name} holds no network ({missing} is missing)", ALLOWED, f"{name}/DIGEST")
 
 

@@ -135,7 +135,7 @@ def test_wrong_arguments_are_refused_before_torch_is_imported(tmp_path: Path) ->
         ("resolution=200000", "resolution is 200000", "resolution="),
         ("opset=7", "opset is 7", "opset=20"),
         ("form=fast", "'fast'", "form="),
-        ("weights=../w.safetensors", "weights=../w.safetensors", "weights=weights.safetensors"),
+        ("weights=../w.safetensors", "weights=../w.safetensors", "weights=model.safetensors"),
         ("sample=2", "without a space", "space="),
     ],
 )
