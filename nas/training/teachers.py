@@ -21,7 +21,7 @@ from nas.networks.timm_models import TIMM, name_in_timm
 from nas.runs.run import Run
 from nas.runs.searches import Search
 from nas.runs.store import RunStore
-from nas.runs.weights import ARCH, WEIGHTS, load_network, save_tensors
+from nas.runs.weights import ARCH, CONFIG, MODEL, WEIGHTS, load_network, save_tensors
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded, read_text
@@ -143,12 +143,12 @@ def _network(name: str, of_supernet: Path, split: Split) -> tuple[nn.Module, Any
     if name.startswith((TIMM, LOCAL)):
         return _of_timm(name, split)
     path = expanded(name)
-    folder, weights = (path.parent, path.name) if path.suffix == ".safetensors" else (path, WEIGHTS)
-    if not (folder / ARCH).is_file():
+    folder, weights = (path.parent, path.name) if path.suffix == ".safetensors" else (path, "")
+    if not ((folder / ARCH).is_file() or (folder / CONFIG).is_file()):
         raise InputError(
             f"retrain.kd_model_name={name} holds no network ({ARCH} is missing)", ALLOWED, "kd_model_name=supernet"
         )
-    return load_network(folder, weights), _normalisation(folder / "config.json")
+    return load_network(folder, weights), _normalisation(folder / CONFIG)
 
 
 def _normalisation(path: Path) -> tuple[list[float], list[float]] | None:
@@ -178,10 +178,8 @@ def _of_timm(name: str, split: Split) -> tuple[nn.Module, Any]:
 
     called = name if name.startswith(LOCAL) else name_in_timm(name, "retrain.kd_model_name")
     folder = expanded(name.removeprefix(LOCAL))
-    if name.startswith(LOCAL) and not (folder / "model.safetensors").is_file():  # timm would load a pickle in its place
-        raise InputError(
-            f"{folder} has no model.safetensors", "a folder that timm's save_for_hf wrote with safetensors", ALLOWED
-        )
+    if name.startswith(LOCAL) and not (folder / MODEL).is_file():  # timm would load a pickle in its place
+        raise InputError(f"{folder} has no {MODEL}", "a folder that timm's save_for_hf wrote with safetensors", ALLOWED)
     called = f"{LOCAL}{folder}" if name.startswith(LOCAL) else called
     try:
         with torch.random.fork_rng(devices=[]):

@@ -158,7 +158,7 @@ def test_the_folder_says_how_images_are_seen(images: Path, saved: Callable[..., 
         "label_names": list(CLASSES),
     }
     folders = {
-        "said": (saved("said", {"digest": ""}, config), (0.1,) * 3, CLASSES),
+        "said": (saved("said", {}, config), (0.1,) * 3, CLASSES),
         "split": (saved("split", {"split": split.digest}), split.mean, CLASSES),
         "converted": (saved("converted", {"source": "model.pth"}), (0.485, 0.456, 0.406), None),
     }
@@ -167,7 +167,7 @@ def test_the_folder_says_how_images_are_seen(images: Path, saved: Callable[..., 
     )
     for one, (folder, mean, classes) in zip(scored, folders.values(), strict=True):
         assert (one.entrant.name, one.view.mean, one.entrant.classes) == (str(folder), mean, classes)
-    silent = saved("silent", {"digest": ""})
+    silent = saved("silent", {})
     with pytest.raises(InputError, match="says how its images") as error:
         evaluate(str(silent), asked=Scored(out=str(tmp_path / "scores.csv")), data=data_of(images))
     assert error.value.instead == "preprocess=data"

@@ -41,7 +41,7 @@ def made(recipe: RetrainConfig, ranks: Ranks) -> Training:
     """The training of a small network on 160 images of digits."""
     config = DataConfig(name="digits", resolution=8)
     split = make_split(config, 0)
-    part = load_part(config, split, "train", 160, Transforms.of(recipe))
+    part = load_part(config, split, "train", 160, transforms=Transforms.of(recipe))
     network = build(SearchSpace.from_toml(PLAIN, "plain").bind(1, 10, 8).largest(macs), 0)
     step = RecipeStep(recipe, forward_of(network, recipe), classes=10, seed=3)
     pieces = pieces_of(network, recipe, 160 // recipe.batch_size)

@@ -43,7 +43,7 @@ STRONG = {"aa": "rand-m9-mstd0.5-inc1", "scale": (0.3, 1.0), "reprob": 0.5, "rem
 
 
 def test_an_image_does_not_depend_on_its_batch(config: DataConfig) -> None:
-    part = load_part(config, make_split(config, 0), "train", 20, made(**STRONG))
+    part = load_part(config, make_split(config, 0), "train", 20, transforms=made(**STRONG))
     whole = everything(part, 20)
     assert torch.equal(everything(part, 7), whole)
     assert torch.equal(everything(part, 5, first=2), whole[10:])
@@ -59,15 +59,15 @@ def test_an_image_does_not_depend_on_its_batch(config: DataConfig) -> None:
 
 def test_a_process_that_decodes_makes_no_difference(config: DataConfig) -> None:
     split = make_split(config, 0)
-    here = load_part(config, split, "train", 20, made(**STRONG))
-    there = load_part(replace(config, workers=1), split, "train", 20, made(**STRONG))
+    here = load_part(config, split, "train", 20, transforms=made(**STRONG))
+    there = load_part(replace(config, workers=1), split, "train", 20, transforms=made(**STRONG))
     assert torch.equal(everything(here, 6), everything(there, 6))
 
 
 @pytest.mark.parametrize("augment", ["timm", "standard"])
 def test_shards_that_are_mirrored_have_both_images_of_a_pair(config: DataConfig, augment: str) -> None:
     """So that mixing a shard with its reverse mixes the images that mixing the batch with its reverse mixes."""
-    part = load_part(config, make_split(config, 0), "train", 20, made(**STRONG))
+    part = load_part(config, make_split(config, 0), "train", 20, transforms=made(**STRONG))
     options: dict[str, Any] = {"seed": 3, "augment": augment, "drop_last": True}
     (whole, labels) = next(part.batches(14, **options))
     mixed = whole + 0.5 * whole.flip(0)
@@ -86,7 +86,7 @@ def test_shards_that_are_mirrored_have_both_images_of_a_pair(config: DataConfig,
 
 
 def test_copies_of_an_image_are_augmented_differently(config: DataConfig) -> None:
-    part = load_part(config, make_split(config, 0), "train", 21, made(**STRONG))
+    part = load_part(config, make_split(config, 0), "train", 21, transforms=made(**STRONG))
     plain, repeated = everything(part, 7), everything(part, 7, repeats=3)
     assert repeated.shape == plain.shape
     assert torch.equal(repeated[::3], plain[:7])  # the first copy is that of a pass without copies
@@ -101,8 +101,8 @@ def test_share_of_erased_images(config: DataConfig) -> None:
     """Without other changes, an image that is not erased is itself."""
     plain = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "hflip": 0.0, "color_jitter": 0.0}
     split = make_split(config, 0)
-    before = everything(load_part(config, split, "train", 24, made(**plain)), 8)
-    part = load_part(config, split, "train", 24, made(**plain, reprob=0.5, remode="const"))
+    before = everything(load_part(config, split, "train", 24, transforms=made(**plain)), 8)
+    part = load_part(config, split, "train", 24, transforms=made(**plain, reprob=0.5, remode="const"))
     passes = [everything(part, 8, epoch=0)]
     changed = (passes[0] != before).flatten(1).any(1)
     assert 4 <= int(changed.sum()) <= 20
@@ -113,7 +113,7 @@ def test_share_of_erased_images(config: DataConfig) -> None:
 
 def test_grey_images_stay_grey_and_keep_their_channel() -> None:
     config = DataConfig(name="digits", resolution=16)
-    part = load_part(config, make_split(config, 0), "train", 12, made(**STRONG))
+    part = load_part(config, make_split(config, 0), "train", 12, transforms=made(**STRONG))
     assert everything(part, 12).shape == (12, 1, 16, 16)
     plain = everything(part, 12, seed=None)
     assert torch.equal(
