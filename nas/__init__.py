@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nas.commands.report import report as report
     from nas.commands.retrain import retrain as retrain
     from nas.commands.search import search as search
+    from nas.commands.study import study as study
     from nas.commands.train import train as train
     from nas.config import Config as Config
     from nas.config.parsing import load_config as load_config
@@ -38,6 +39,7 @@ _WHERE = {
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",
     "ablate": "nas.commands.ablate",
+    "study": "nas.commands.study",
     "bench": "nas.commands.bench",
     "convert": "nas.commands.convert",
     "cost": "nas.commands.cost",
@@ -49,7 +51,7 @@ _WHERE = {
 
 __all__ = [
     "Config", "ablate", "bench", "convert", "cost", "demo", "dense", "evaluate", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
-    "train",
+    "study", "train",
 ]  # fmt: skip
 
 
