@@ -160,8 +160,10 @@ def _bias(stage: Stage) -> Part | None:
     if stage.position_bias is None:
         return None
     options = stage.blocks[0].mixer.values()
-    attended = round(stage.width * float(options["attention_ratio"]))
-    heads = split_heads(attended, int(options["head_dim"]))[0]
+    ratio, head_dim = options["attention_ratio"], options["head_dim"]
+    assert isinstance(ratio, float)
+    assert isinstance(head_dim, int)
+    heads = split_heads(round(stage.width * ratio), head_dim)[0]
     return Part.of(stage.position_bias.name, **(stage.position_bias.values() | {"num_heads": heads}))
 
 

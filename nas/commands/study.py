@@ -13,7 +13,6 @@ from nas.ablation.study.table import entries_of
 from nas.ablation.study.timing import latencies, latency_of, was_noisy
 from nas.ablation.study.writing import LEGEND, Comparison, text, write
 from nas.ablation.writing import conditions
-from nas.commands.ablate import ablate
 from nas.config import Config
 from nas.config.keys import typed
 from nas.goals.budget import Budget
@@ -117,7 +116,7 @@ class _Compared:
         return self.config.threads or machine.cores()
 
     def _time(self, arch: Architecture) -> float:
-        return latency_of(self.store, arch, self._threads, self.asked.noisy)
+        return latency_of(arch, self._threads, self.asked.noisy)
 
     def _search(self) -> Search:
         """The search under the budget; under one of latency, with a profile of this device."""
@@ -145,7 +144,7 @@ class _Compared:
     def train(self, part: str) -> None:
         """Trains every network with every seed, or reads the test part for those that are trained."""
         say(f"study: {self.title}, {'training' if part == 'val' else 'test'}")
-        ablate(self._ablated(part))
+        nas.ablate(self._ablated(part))
 
     def comparison(self) -> Comparison:
         """The results with their conditions."""

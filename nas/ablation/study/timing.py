@@ -3,36 +3,39 @@
 import csv
 import io
 
-from nas.commands.bench import bench, measured
+import torch
+
+import nas
+from nas import machine
 from nas.log import say
-from nas.measuring.noise import NoisyMachine
+from nas.measuring.noise import NoisyMachine, measure
 from nas.networks.asked import Timed
-from nas.networks.found import subjects
 from nas.runs.store import RunStore
-from nas.runtimes import make_runtime
+from nas.runtimes import Setting, make_runtime
 from search_spaces.architecture import Architecture
+from search_spaces.network import build
 
 RUNTIME = "eager"
 """What runs the networks, one image at a time."""
 
-CANDIDATE = "work/candidate.json"
-
-ERROR = 0.02
-"""Half the width of a candidate's confidence interval, as a share of its median: stages are widened in steps of more."""
+ERROR, SECONDS = 0.02, 30.0
+"""Of a candidate: half the width of the confidence interval as a share of the median, and the time limit. Stages are widened in steps of more."""
 
 
-def latency_of(store: RunStore, arch: Architecture, threads: int, noisy: bool) -> float:
-    """Milliseconds that a network takes for one image.
+def latency_of(arch: Architecture, threads: int, noisy: bool) -> float:
+    """Milliseconds that a network with fresh weights takes for one image.
 
     Raises:
         NoisyMachine: something disturbs the machine, and `noisy` is false.
     """
-    path = store.write_text(CANDIDATE, arch.to_json(indent=1) + "\n")
-    asked = Timed(runtime=(RUNTIME,), batch=("1",), threads=threads, error=ERROR, seconds=30.0, noisy=noisy)
     runtime = make_runtime(RUNTIME)
-    settings = [runtime.settled(setting) for setting in asked.settings()]
-    [row] = measured(list(subjects([str(path)], asked)), {RUNTIME: runtime}, settings, asked).rows
-    return row.timing.ms
+    setting = runtime.settled(Setting(RUNTIME, "cpu", threads, 1, "float32"))
+    machine.prepare(threads, "cpu")
+    image = torch.randn(
+        1, arch.in_channels, arch.resolution, arch.resolution, generator=torch.Generator().manual_seed(0)
+    )
+    run = runtime.prepare(build(arch, seed=0).eval(), (image,), setting)
+    return measure({RUNTIME: run}, seed=0, error=ERROR, seconds=SECONDS, noisy=noisy).timings[RUNTIME].ms
 
 
 def latencies(
@@ -57,7 +60,7 @@ def latencies(
             return known
     asked = Timed(runtime=(RUNTIME,), batch=("1",), threads=threads, noisy=noisy, out=str(store.path(out)))
     try:
-        rows = bench(*paths, asked=asked)
+        rows = nas.bench(*paths, asked=asked)
     except NoisyMachine as error:
         if needed:
             raise

@@ -30,10 +30,10 @@ SIDE, CHUNK = 32, 1024
 TEXTURES = ("fine", "coarse", "dotted", "double")
 RELATIONS = ("parallel", "crossed")
 
-SLACK = math.radians(8)
+SLACK = math.radians(5)
 """Standard deviation of the angle between patches that run the same way."""
 
-CROSSED = (math.radians(35), math.radians(145))
+CROSSED = (math.radians(70), math.radians(110))
 """Range of the angle between patches that do not."""
 
 
@@ -137,5 +137,5 @@ def _patch(
     wave = np.choose(kind, (wave, wave, wave * dots, double))
     window = np.exp(-(down**2 + across**2) / (2 * 3.5**2))
     colour = rng.normal(0, 1, (CHUNK, 1, 1, 3))
-    colour *= rng.uniform(0.35, 0.8, (CHUNK, 1, 1, 1)) / np.linalg.norm(colour, axis=3, keepdims=True)
+    colour *= rng.uniform(0.4, 0.8, (CHUNK, 1, 1, 1)) / np.linalg.norm(colour, axis=3, keepdims=True)
     return (wave * window)[..., None].astype(np.float32) * colour.astype(np.float32)
