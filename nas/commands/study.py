@@ -4,13 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import nas
-from nas import machine
 from nas.ablation.asked import Ablated, Asked, RowText
 from nas.ablation.folder import Ablation, begin
 from nas.ablation.study.asked import LATENCY, Studied, title_of
 from nas.ablation.study.networks import WINNER, Compared, drawn_of, hand_designed, winners_of
 from nas.ablation.study.table import entries_of
-from nas.ablation.study.timing import latencies, latency_of, was_noisy
+from nas.ablation.study.timing import Clock, was_noisy
 from nas.ablation.study.writing import LEGEND, Comparison, text, write
 from nas.ablation.writing import conditions
 from nas.config import Config
@@ -21,7 +20,6 @@ from nas.runs.run import Run
 from nas.runs.searches import Search
 from nas.runs.settings import kept
 from nas.runs.store import RunStore
-from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
 SUPERNET, PROFILE = "supernet", "profile.json"
@@ -70,6 +68,7 @@ class _Compared:
     def __init__(self, asked: Studied, config: Config, budget: Budget, store: RunStore, run: Run) -> None:
         self.asked, self.config, self.budget, self.store, self.run = asked, config, budget, store, run
         self.title = title_of(budget)
+        self.clock = Clock.of(config, asked.noisy)
         self.networks: list[Compared] = []
         self.times: dict[str, float] = {}
 
@@ -97,26 +96,19 @@ class _Compared:
         for winner in winners:
             nas.extract(replace(self.config, digest=winner.arch.digest, search=search.settings))
         place = f"{self.title}/networks"
-        families = hand_designed(self.store, place, self.asked.families, self.budget, self._images, self._time)
+        families = hand_designed(
+            self.store, place, self.asked.families, self.budget, self._images, self.clock.of_candidate
+        )
         self.networks = [*winners, *families, *drawn]
         for one in self.networks:
             if not self.store.exists(f"{place}/{one.file}") or one.kind == WINNER:
                 self.store.write_text(f"{place}/{one.file}", one.arch.to_json(indent=1) + "\n")
         unique = {one.arch.digest: str(self.store.path(f"{place}/{one.file}")) for one in self.networks}
-        self.times = latencies(
-            self.store, list(unique.values()), list(unique), self._times, self._threads, self.asked.noisy, self._limits_latency
-        )  # fmt: skip
+        self.times = self.clock.of_all(self.store, unique, self._times, self._limits_latency)
 
     @property
     def _times(self) -> str:
         return f"{self.title}/latency.csv"
-
-    @property
-    def _threads(self) -> int:
-        return self.config.threads or machine.cores()
-
-    def _time(self, arch: Architecture) -> float:
-        return latency_of(arch, self._threads, self.asked.noisy)
 
     def _search(self) -> Search:
         """The search under the budget; under one of latency, with a profile of this device."""
@@ -132,7 +124,7 @@ class _Compared:
                 self.config.profile, out=str(self.store.path(PROFILE)), name="here", channels=channels, classes=classes,
                 resolution=resolution, noisy=self.asked.noisy or self.config.profile.noisy,
             )  # fmt: skip
-            nas.profile(replace(self.config, profile=profile, threads=self._threads))
+            nas.profile(replace(self.config, profile=profile, threads=self.clock.threads))
             settings = replace(settings, profiles=(profile.out,))
         return nas.search(replace(self.config, search=settings))
 
@@ -165,6 +157,7 @@ class _Compared:
         }
         return {
             "budget": str(self.budget),
+            "latency": self.clock.describe(),
             "space": f"{self.run.space.name} {self.run.space.digest}",
             "supernet": ", ".join(f"{key}={typed(value)}" for key, value in trained.items()),
             "search": ", ".join(f"{key}={typed(value)}" for key, value in search.items()),

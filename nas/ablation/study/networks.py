@@ -99,7 +99,7 @@ def hand_designed(
     Args:
         place: of their files in the store.
         images: channels, classes and resolution.
-        timed: the latency of a network in milliseconds, for a budget of latency.
+        timed: measures the latency of a network in milliseconds, for a budget of latency.
 
     Raises:
         InputError: no such family, or one has no network within the budget.

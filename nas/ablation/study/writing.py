@@ -18,7 +18,7 @@ FILES = ("study.csv", "study.md")
 HEADINGS = ("network", "kind", "params M", "MACs M", "ms", "val top-1 %", "test top-1 %", "seeds")
 
 LEGEND = (
-    "top-1: mean ± standard deviation (n - 1) over the seeds. ms: median latency of one image. Differences: in percentage points of top-1, mean ± standard "
+    "top-1: mean ± standard deviation (n - 1) over the seeds. ms: median latency as the conditions say. Differences: in percentage points of top-1, mean ± standard "
     "deviation of the differences at equal seeds; beyond the spread means that the mean is larger than that deviation. The best winner, the best family "
     "and the best random network are chosen on search-validation after retraining."
 )

@@ -4,7 +4,7 @@
     data=relations/2000     so many
 
 Every image has two patches of the same texture, 14 to 18 pixels apart. The class says which of four textures they have, which a few pixels
-tell, and whether their stripes run the same way, which no part of the image tells alone. Places, directions, colours, contrast, phase, a
+tell, and whether both have upright or both have level stripes, which neither patch tells alone. Places, slants, colours, contrast, phase, a
 coloured background, a plain disc and noise vary, and say nothing about the class.
 """
 
@@ -30,11 +30,8 @@ SIDE, CHUNK = 32, 1024
 TEXTURES = ("fine", "coarse", "dotted", "double")
 RELATIONS = ("parallel", "crossed")
 
-SLACK = math.radians(5)
-"""Standard deviation of the angle between patches that run the same way."""
-
-CROSSED = (math.radians(70), math.radians(110))
-"""Range of the angle between patches that do not."""
+SLACK = math.radians(10)
+"""Standard deviation of the direction of stripes from upright or level."""
 
 
 class Relations(Arrays):
@@ -84,9 +81,8 @@ def images_of(count: int) -> tuple[UInt8[np.ndarray, "n 32 32 3"], Int[np.ndarra
 def _chunk(rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "n 32 32 3"], Int[np.ndarray, " n"]]:
     labels = rng.permutation(CHUNK) % (len(TEXTURES) * len(RELATIONS))
     textures, crossed = np.divmod(labels, len(RELATIONS))
-    first = rng.uniform(0, math.pi, CHUNK)
-    turned = rng.uniform(*CROSSED, CHUNK)
-    second = first + np.where(crossed == 1, turned, rng.normal(0, SLACK, CHUNK))
+    upright = rng.integers(0, 2, CHUNK)
+    first, second = (math.pi / 2 * ways + rng.normal(0, SLACK, CHUNK) for ways in (upright, (upright + crossed) % 2))
     axis, reach = rng.uniform(0, 2 * math.pi, CHUNK), rng.uniform(7, 9, CHUNK)
     middle = (SIDE - 1) / 2 + rng.uniform(-2, 2, (2, CHUNK))
     offset = reach * np.stack((np.sin(axis), np.cos(axis)))

@@ -14,41 +14,11 @@ from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
-from tests.command_line import Commands, contents
+from search_spaces.named import read_space, space_file
+from tests.command_line import ROOT, Commands, contents
 
-STUDY = """\
-budgets = ["macs=1M..2.4M"]
-winners = 2
-families = ["linglo"]
-run = "run"
-space = "images32"
-noisy = true
-
-[data]
-name = "relations/400"
-resolution = 32
-augment = "none"
-
-[train]
-epochs = 1
-batch_size = 32
-random_paths = 1
-budget = "2.4M"
-processes = 1
-
-[search]
-samplers = ["random"]
-evaluations = 3
-batch = 1
-population = 2
-calibration_images = 32
-jobs = 1
-
-[retrain]
-epochs = 1
-seeds = 2
-jobs = 1
-"""
+STUDIES = ROOT / "tests" / "benchmarks" / "studies"
+STUDY = (STUDIES / "tiny.toml").read_text()
 
 
 def entry(name: str, kind: str, validation: list[float], test: list[float]) -> Entry:
@@ -103,7 +73,7 @@ def test_one_seed_decides_nothing() -> None:
         (("noisy = true", 'part = "train"'), "train"),
         (("evaluations = 3", 'budget = "2M"'), "search.budget"),
         (("evaluations = 3", 'name = "mine"'), "search.name"),
-        (('run = "run"', ""), "no folder"),
+        (('run = "runs/study-tiny"', ""), "no folder"),
         (("jobs = 1\n", "jbos = 1\n"), "jbos"),
     ],
 )
@@ -130,22 +100,32 @@ def test_a_study_is_read_from_a_file_and_words(tmp_path: Path) -> None:
     assert Studied(budgets=("4M",)).part == "test"
 
 
+@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda file: file.stem)
+def test_the_studies_that_come_with_the_project_can_be_read(file: Path) -> None:
+    if file.stem == "hybrids32":
+        assert read_space(file).size > 10**15
+        return
+    asked, config = parse([str(file)])
+    assert asked.part == "test"
+    space_file(str(ROOT / config.space) if config.space.endswith(".toml") else config.space)
+
+
 @pytest.mark.slow
 def test_a_whole_study_resumes_and_trains_nothing_twice(nas: Commands, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
-    first = nas("study", "study.toml", "part=val", cwd=tmp_path)
+    first = nas("study", "study.toml", "run=run", "part=val", cwd=tmp_path)
     assert first.code == 0, first.err
     place = tmp_path / "run" / "macs=1Mto2.4M"
     store = RunStore(place / "trained")
     assert {line["test_top1"] for line in store.records("ablation.jsonl")} == {None}
     trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.safetensors")}
-    second = nas("study", "study.toml", cwd=tmp_path)
+    second = nas("study", "study.toml", "run=run", cwd=tmp_path)
     assert second.code == 0, second.err
     assert {path: path.stat().st_mtime_ns for path in trained if "trained" in path.parts} == {
         path: time for path, time in trained.items() if "trained" in path.parts
     }
     before = contents(place / "trained" / "rows")
-    third = nas("study", "study.toml", cwd=tmp_path)
+    third = nas("study", "study.toml", "run=run", cwd=tmp_path)
     assert third.code == 0, third.err
     assert contents(place / "trained" / "rows") == before
     assert len(store.records("ablation.jsonl")) == 2 * 2 * 6  # once for validation and once with the test
@@ -162,6 +142,6 @@ def test_a_whole_study_resumes_and_trains_nothing_twice(nas: Commands, tmp_path:
     page = (tmp_path / "run" / "study.md").read_text()
     assert "against the best of the families, LinGlo" in page
     assert "split" in page
-    more = nas("study", "study.toml", "winners=3", cwd=tmp_path)
+    more = nas("study", "study.toml", "run=run", "winners=3", cwd=tmp_path)
     assert more.code == 0, more.err
     assert len(list((place / "trained" / "rows").iterdir())) == 8
