@@ -14,6 +14,7 @@ from nas.ablation.study.writing import LEGEND, Comparison, text, write
 from nas.ablation.writing import conditions
 from nas.config import Config
 from nas.config.keys import typed
+from nas.config.search import SearchConfig
 from nas.goals.budget import Budget
 from nas.log import say
 from nas.runs.run import Run
@@ -39,7 +40,7 @@ def study(asked: Studied, config: Config) -> list[Path]:
     store = RunStore(config.run)
     own = replace(config, run=str(store.path(SUPERNET)))
     say("study: supernet")
-    run = nas.train(own)
+    run = nas.train(replace(own, search=SearchConfig(budget=own.train.budget)))  # each budget has a search of its own
     compared = [_Compared(asked, own, budget, store, run) for budget in asked.limits]
     for one in compared:
         one.prepare()

@@ -89,7 +89,7 @@ def _chunk(rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "n 32 32 3"], In
     canvas = _background(rng)
     for angles, place in ((first, middle + offset), (second, middle - offset)):
         canvas += _patch(rng, textures, angles, place)
-    canvas += rng.normal(0, 1, canvas.shape).astype(np.float32) * _each(rng.uniform(0.02, 0.06, CHUNK))
+    canvas += rng.normal(0, 1, canvas.shape).astype(np.float32) * _each(rng.uniform(0.02, 0.05, CHUNK))
     return (canvas.clip(0, 1) * 255).round().astype(np.uint8), labels
 
 
@@ -126,12 +126,12 @@ def _patch(
     u, v = cos * across + sin * down, cos * down - sin * across
     phase, other = rng.uniform(0, 2 * math.pi, (2, CHUNK, 1, 1)).astype(np.float32)
     kind, turn = textures[:, None, None], 2 * math.pi
-    period = np.choose(kind, (3.0, 5.0, 5.0, 5.0)).astype(np.float32)
+    period = np.choose(kind, (3.5, 6.0, 5.0, 5.0)).astype(np.float32)
     wave = np.sin(turn / period * u + phase)
     dots = 0.5 + 0.5 * np.sin(turn / 3 * v + other)
     double = 0.6 * wave + 0.6 * np.sin(2 * turn / period * u + other)
     wave = np.choose(kind, (wave, wave, wave * dots, double))
-    window = np.exp(-(down**2 + across**2) / (2 * 3.5**2))
+    window = np.exp(-(down**2 + across**2) / (2 * 4.0**2))
     colour = rng.normal(0, 1, (CHUNK, 1, 1, 3))
-    colour *= rng.uniform(0.4, 0.8, (CHUNK, 1, 1, 1)) / np.linalg.norm(colour, axis=3, keepdims=True)
+    colour *= rng.uniform(0.5, 0.8, (CHUNK, 1, 1, 1)) / np.linalg.norm(colour, axis=3, keepdims=True)
     return (wave * window)[..., None].astype(np.float32) * colour.astype(np.float32)
