@@ -4,7 +4,7 @@
     data=relations/2000     so many
 
 Every image has two patches of the same texture, 14 to 18 pixels apart. The class says which of four textures they have, which a few pixels
-tell, and whether both have upright or both have level stripes, which neither patch tells alone. Places, slants, colours, contrast, phase, a
+tell, and whether both have upright or both have level stripes, which neither patch tells alone: see `UPRIGHT`. Places, slants, colours, contrast, phase, a
 coloured background, a plain disc and noise vary, and say nothing about the class.
 """
 
@@ -30,8 +30,14 @@ SIDE, CHUNK = 32, 1024
 TEXTURES = ("fine", "coarse", "dotted", "double")
 RELATIONS = ("parallel", "crossed")
 
-SLACK = math.radians(10)
-"""Standard deviation of the direction of stripes from upright or level."""
+UPRIGHT = 0.85
+"""Share of the parallel pairs that are upright. Equal shares would make the relation an exclusive or, of which descent finds no first hint: a
+plain network of 3 M MACs told the textures and stayed at 50 % for ten epochs. So the direction of one patch tells the relation for 67 % of
+the images, the number of upright patches for 92 %, and both directions for all, but for `SLACK`.
+"""
+
+SLACK = math.radians(20)
+"""Standard deviation of the direction of stripes from upright or level. One patch in 41 is beyond 45 degrees, so about 95 % can be told at best."""
 
 
 class Relations(Arrays):
@@ -81,7 +87,8 @@ def images_of(count: int) -> tuple[UInt8[np.ndarray, "n 32 32 3"], Int[np.ndarra
 def _chunk(rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "n 32 32 3"], Int[np.ndarray, " n"]]:
     labels = rng.permutation(CHUNK) % (len(TEXTURES) * len(RELATIONS))
     textures, crossed = np.divmod(labels, len(RELATIONS))
-    upright = rng.integers(0, 2, CHUNK)
+    # Crossed patches are in either order; which of two parallel ones is told first plays no part.
+    upright = rng.random(CHUNK) < np.where(crossed == 1, 0.5, UPRIGHT)
     first, second = (math.pi / 2 * ways + rng.normal(0, SLACK, CHUNK) for ways in (upright, (upright + crossed) % 2))
     axis, reach = rng.uniform(0, 2 * math.pi, CHUNK), rng.uniform(7, 9, CHUNK)
     middle = (SIDE - 1) / 2 + rng.uniform(-2, 2, (2, CHUNK))
@@ -89,7 +96,7 @@ def _chunk(rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "n 32 32 3"], In
     canvas = _background(rng)
     for angles, place in ((first, middle + offset), (second, middle - offset)):
         canvas += _patch(rng, textures, angles, place)
-    canvas += rng.normal(0, 1, canvas.shape).astype(np.float32) * _each(rng.uniform(0.02, 0.05, CHUNK))
+    canvas += rng.normal(0, 1, canvas.shape).astype(np.float32) * _each(rng.uniform(0.03, 0.08, CHUNK))
     return (canvas.clip(0, 1) * 255).round().astype(np.uint8), labels
 
 
@@ -131,7 +138,7 @@ def _patch(
     dots = 0.5 + 0.5 * np.sin(turn / 3 * v + other)
     double = 0.6 * wave + 0.6 * np.sin(2 * turn / period * u + other)
     wave = np.choose(kind, (wave, wave, wave * dots, double))
-    window = np.exp(-(down**2 + across**2) / (2 * 4.0**2))
+    window = np.exp(-(down**2 + across**2) / (2 * 3.3**2))
     colour = rng.normal(0, 1, (CHUNK, 1, 1, 3))
-    colour *= rng.uniform(0.5, 0.8, (CHUNK, 1, 1, 1)) / np.linalg.norm(colour, axis=3, keepdims=True)
+    colour *= rng.uniform(0.3, 0.7, (CHUNK, 1, 1, 1)) / np.linalg.norm(colour, axis=3, keepdims=True)
     return (wave * window)[..., None].astype(np.float32) * colour.astype(np.float32)
