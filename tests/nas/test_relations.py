@@ -44,7 +44,7 @@ def test_a_class_is_a_texture_and_a_relation() -> None:
     frequency, dominance = spectra(images)
     texture, relation = np.divmod(labels, len(RELATIONS))
     mean = {name: frequency[texture == number].mean() for number, name in enumerate(TEXTURES)}
-    assert mean["fine"] > mean["double"] > mean["coarse"]
+    assert min(mean["fine"], mean["double"]) > 1.1 * mean["coarse"]
     for number, name in enumerate(TEXTURES):
         parallel, crossed = (dominance[(texture == number) & (relation == which)] for which in (0, 1))
         error = np.sqrt(parallel.var() / len(parallel) + crossed.var() / len(crossed))
