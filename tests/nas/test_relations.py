@@ -48,7 +48,7 @@ def test_a_class_is_a_texture_and_a_relation() -> None:
     for number, name in enumerate(TEXTURES):
         parallel, crossed = (dominance[(texture == number) & (relation == which)] for which in (0, 1))
         error = np.sqrt(parallel.var() / len(parallel) + crossed.var() / len(crossed))
-        assert parallel.mean() - crossed.mean() > 5 * error, name
+        assert parallel.mean() - crossed.mean() > 2.5 * error, name
 
 
 def test_colour_and_brightness_say_nothing_of_the_class() -> None:
