@@ -206,6 +206,6 @@ def help_of_study(about: str) -> str:
                     *_keys(Config, "", ("run", "space", "seed", "device", "threads", "executor", "plugins")),
                 )
             ),
-            "examples:\n  nas study results/study/relations.toml\n  nas study study.toml run=runs/study part=val",
+            "examples:\n  nas study tests/benchmarks/studies/relations.toml\n  nas study study.toml run=runs/study part=val",
         )
     )

@@ -1,11 +1,13 @@
 """The papers' families at a budget: near it from below, on the line through their variants, and made for small images."""
 
 import importlib
+from functools import cache
 from itertools import pairwise
 
 import pytest
 import torch
 
+from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from search_spaces.network import build
@@ -16,19 +18,25 @@ from search_spaces.walking import map_sides
 ALL = [*FAMILIES, FIXED_RATIO]
 
 
+@cache
+def at(limit: float, family: str) -> Architecture:
+    """The family at a budget of MACs, for the images of the generated task."""
+    return scaled(family, limit, 3, 8, 32)
+
+
 @pytest.mark.parametrize("family", ALL)
 @pytest.mark.parametrize(
     "limit", [4e6, pytest.param(2.4e6, marks=pytest.mark.slow), pytest.param(12e6, marks=pytest.mark.slow)]
 )
 def test_a_family_fills_its_budget(family: str, limit: float) -> None:
-    arch = scaled(family, limit, 3, 8, 32)
+    arch = at(limit, family)
     assert 0.95 * limit <= macs(arch) <= limit
     assert (arch.in_channels, arch.num_classes, arch.resolution) == (3, 8, 32)
 
 
 @pytest.mark.parametrize("family", ALL)
 def test_a_scaled_network_runs_on_its_images(family: str) -> None:
-    arch = scaled(family, 4e6, 3, 8, 32)
+    arch = at(4e6, family)
     assert map_sides(arch)[0] == FIRST_MAP
     network = build(arch, seed=0).train()
     loss = network(torch.randn(4, 3, 32, 32)).square().sum()
@@ -56,7 +64,7 @@ def test_the_line_goes_through_the_smallest_variant(family: str) -> None:
 def test_blocks_are_the_papers_own(family: str) -> None:
     variants = list(importlib.import_module(f"search_spaces.papers.{family}").VARIANTS)
     paper = paper_network(variants[0]).arch
-    arch = scaled(family, 4e6, 3, 8, 32)
+    arch = at(4e6, family)
     for stage, published, side in zip(arch.stages, paper.stages, map_sides(arch), strict=True):
         for block in stage.blocks:
             own = block.mixer.values()
@@ -68,7 +76,7 @@ def test_blocks_are_the_papers_own(family: str) -> None:
 
 
 def test_the_fixed_ratio_is_fixed() -> None:
-    arch = scaled(FIXED_RATIO, 4e6, 3, 8, 32)
+    arch = at(4e6, FIXED_RATIO)
     assert {block.mixer.values()["attention_ratio"] for stage in arch.stages for block in stage.blocks} == {0.5}
     assert map_sides(arch) == [16, 8, 4]
 
