@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nas.commands.report import report as report
     from nas.commands.retrain import retrain as retrain
     from nas.commands.search import search as search
+    from nas.commands.study import study as study
     from nas.commands.train import train as train
     from nas.config import Config as Config
     from nas.config.parsing import load_config as load_config
@@ -40,6 +41,7 @@ _WHERE = {
     "report": "nas.commands.report",
     "demo": "nas.commands.demo",
     "ablate": "nas.commands.ablate",
+    "study": "nas.commands.study",
     "bench": "nas.commands.bench",
     "convert": "nas.commands.convert",
     "cost": "nas.commands.cost",
@@ -51,7 +53,7 @@ _WHERE = {
 
 __all__ = [
     "Config", "ablate", "bench", "convert", "cost", "demo", "dense", "evaluate", "export", "extract", "load_config", "load_network", "models", "profile", "report", "retrain", "search",
-    "train",
+    "study", "train",
 ]  # fmt: skip
 
 

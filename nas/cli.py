@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from nas.ablation.asked import parse as parse_ablation
+from nas.ablation.study.asked import parse as parse_study
 from nas.config import Config
-from nas.config.helping import help_of, help_of_ablate, help_of_evaluate, help_of_networks
+from nas.config.helping import help_of, help_of_ablate, help_of_evaluate, help_of_networks, help_of_study
 from nas.config.parsing import load_config
 from nas.downstream.asked import parse as parse_dense
 from nas.export.asked import Exported
@@ -37,6 +38,7 @@ VERBS = {
     "extract": "write networks of the Pareto front as folders that load_network and timm load",
     "retrain": "train the winners and the baselines as stand-alone networks",
     "ablate": "train named networks by one recipe with several seeds, without a search, and print the table",
+    "study": "searched winners against scaled families, random networks and the fixed ratio: nas study STUDY.toml",
     "report": "write report.html, front.png, front.csv and trials.csv",
     "profile": "measure this device, so that latency is a cost: nas profile space=SPACE out=FILE.json",
     "demo": "train, search, extract, retrain and report, one after the other",
@@ -44,7 +46,7 @@ VERBS = {
 ABOUT_NETWORKS: dict[str, type[Networks]] = {"cost": Asked, "bench": Timed, "export": Exported}
 """What takes networks, and its options."""
 
-STEPS = ("train", "search", "extract", "retrain", "report", "demo", "ablate")
+STEPS = ("train", "search", "extract", "retrain", "report", "demo", "ablate", "study")
 """What works on a run. The others print."""
 
 SPACE_OPTIONS = ("budget", "data.resolution", "plugins", "search.profiles", "search.learned", "search.fill")
@@ -133,8 +135,8 @@ def run(arguments: list[str]) -> int:
     if any(word in ("-h", "--help") for word in rest) and verb in ABOUT_NETWORKS:
         say(help_of_networks(verb, VERBS[verb], ABOUT_NETWORKS[verb]))
         return 0
-    if any(word in ("-h", "--help") for word in rest) and verb in ("evaluate", "ablate"):
-        say({"evaluate": help_of_evaluate, "ablate": help_of_ablate}[verb](VERBS[verb]))
+    if any(word in ("-h", "--help") for word in rest) and verb in ("evaluate", "ablate", "study"):
+        say({"evaluate": help_of_evaluate, "ablate": help_of_ablate, "study": help_of_study}[verb](VERBS[verb]))
         return 0
     if any(word in ("-h", "--help") for word in rest):
         say(help_of(verb, VERBS[verb]))
@@ -162,6 +164,9 @@ def run(arguments: list[str]) -> int:
     if verb == "ablate":
         asked = parse_ablation(rest)
         importlib.import_module("nas.commands.ablate").ablate(asked)
+        return 0
+    if verb == "study":
+        importlib.import_module("nas.commands.study").study(*parse_study(rest))
         return 0
     for config in importlib.import_module("nas.config.effective").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)

@@ -96,7 +96,7 @@ def _csv(lines: Sequence[Line], about: dict[str, str]) -> str:
     return stream.getvalue()
 
 
-def _cell(value: str) -> str:
+def cell(value: str) -> str:
     """Text that is one cell of a Markdown table and no markup."""
     for sign in "\\`*_[]<>|":
         value = value.replace(sign, f"\\{sign}")
@@ -106,8 +106,8 @@ def _cell(value: str) -> str:
 def _markdown(lines: Sequence[Line], about: dict[str, str]) -> str:
     rows = [HEADINGS, tuple("---" if not column else "---:" for column in range(len(HEADINGS)))]
     found = [f"| {' | '.join(row)} |" for row in rows]
-    found += [f"| {' | '.join(map(_cell, cells(line)))} |" for line in lines]
-    found += ["", LEGEND, "", *(f"- {key}: {_cell(value)}" for key, value in about.items())]
+    found += [f"| {' | '.join(map(cell, cells(line)))} |" for line in lines]
+    found += ["", LEGEND, "", *(f"- {key}: {cell(value)}" for key, value in about.items())]
     return "\n".join(found) + "\n"
 
 

@@ -37,7 +37,7 @@ class DataConfig:
 
     name: str = key(
         "digits",
-        "digits, fashion_mnist, folder, or timm/NAME for whatever timm's create_dataset reaches (timm/hfds/user/set, timm/wds/set, timm/tfds/set), or a class of yours such as my_package.MySource",
+        "digits, fashion_mnist, relations (generated; relations/N for N images), folder, or timm/NAME for whatever timm's create_dataset reaches (timm/hfds/user/set, timm/wds/set, timm/tfds/set), or a class of yours such as my_package.MySource",
     )
     root: str = key("", "folder of the files; empty for digits, and for fashion_mnist where Debian's package puts them")
     resolution: int = key(16, "side of the square image that networks see, in pixels")
@@ -67,7 +67,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         names = [name for name in file_names("data/sources") if name != "timm"]
-        if self.name not in names and not self.name.startswith("timm/") and not is_dotted(self.name):
+        if self.name not in names and not self.name.startswith(("timm/", "relations/")) and not is_dotted(self.name):
             instead = "data={}, or a class of yours as my_package.MySource"
             raise unknown("data set", self.name, [*names, "timm/NAME"], instead)
         if self.name == "folder" and not self.root:

@@ -6,6 +6,7 @@ import typing
 
 from nas.ablation.asked import ALLOWED as ROWS
 from nas.ablation.asked import Ablated
+from nas.ablation.study.asked import Studied
 from nas.config import SECTIONS, Config
 from nas.config.keys import typed
 from nas.networks.asked import ALLOWED, Networks
@@ -179,5 +180,34 @@ def help_of_ablate(about: str) -> str:
             "\n".join(("general keys", *general)),
             "examples:\n  nas ablate space=transxnet_ratio_tied run=runs/ratio data=fashion_mnist data.resolution=32 seeds=3\n"
             "  nas ablate rows.toml run=runs/rows part=val",
+        )
+    )
+
+
+def help_of_study(about: str) -> str:
+    """The help of `nas study`.
+
+    Args:
+        about: what it does, in a line.
+    """
+    names = [field.name for field in dataclasses.fields(Studied)]
+    notes = (
+        "One supernet is trained, searched under each budget, and its best networks are retrained beside the papers' families scaled to the "
+        "budget, random networks and a network of the fixed ratio 0.5, by one recipe. The file has the keys below, and sections data, "
+        "train, search and retrain as for those verbs, whose keys are typed with their section (retrain.epochs=20). The same command resumes."
+    )
+    return "\n\n".join(
+        (
+            f"nas study: {about}",
+            "usage: nas study STUDY.toml [key=value ...]",
+            "\n".join(textwrap.wrap(notes, 106)),
+            "\n".join(("keys", *_keys(Studied, "", names))),
+            "\n".join(
+                (
+                    "general keys",
+                    *_keys(Config, "", ("run", "space", "seed", "device", "threads", "executor", "plugins")),
+                )
+            ),
+            "examples:\n  nas study tests/benchmarks/studies/relations.toml\n  nas study study.toml run=runs/study part=val",
         )
     )

@@ -157,8 +157,9 @@ def read_table(file: str | Path) -> dict[str, Any]:
     Raises:
         InputError: it does not exist, cannot be read, or is not TOML.
     """
+    path = _found(file)
     try:
-        return tomllib.loads(read_text(_found(file)))
+        return tomllib.loads(read_text(path))
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(
             f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"

@@ -19,6 +19,10 @@ class TestDigits(SourceLaws):
     config = DataConfig(name="digits", resolution=8)
 
 
+class TestRelations(SourceLaws):
+    config = DataConfig(name="relations/400", resolution=32)
+
+
 class TestFolder(SourceLaws):
     @pytest.fixture(autouse=True)
     def images(self, tmp_path: Path) -> None:
@@ -116,10 +120,10 @@ def test_what_is_no_data_set(mine: None, name: str, given: str, instead: str) ->
 
 
 def test_names_are_the_files(tmp_path: Path) -> None:
-    assert file_names("data/sources") == ("digits", "fashion_mnist", "folder", "timm")
+    assert file_names("data/sources") == ("digits", "fashion_mnist", "folder", "relations", "timm")
     for name in ("digit", "digits/more", "timm", "a..b", ""):
         with pytest.raises(InputError) as error:
             DataConfig(name=name)
-        assert error.value.allowed == "digits, fashion_mnist, folder, timm/NAME"
+        assert error.value.allowed == "digits, fashion_mnist, folder, relations, timm/NAME"
         assert "my_package.MySource" in error.value.instead
     assert DataConfig(name="my_package.Mine").name == "my_package.Mine"

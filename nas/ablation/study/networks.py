@@ -1,0 +1,131 @@
+"""The networks that are compared under one budget."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nas.ablation.study.asked import LATENCY
+from nas.goals.budget import Budget
+from nas.goals.objectives import Objective
+from nas.goals.roles import RANDOM
+from nas.log import say
+from nas.records import SAMPLER, Evaluation, eligible
+from nas.runs.searches import Search
+from nas.runs.store import RunStore
+from nas.runs.weights import read_architecture
+from search_spaces.architecture import Architecture
+from search_spaces.costs import costs_of
+from search_spaces.errors import InputError, unknown
+from search_spaces.scaling import FAMILIES, FIXED_RATIO, scaled
+
+WINNER, FAMILY, DRAWN, FIXED = "winner", "family", "random", "fixed ratio"
+
+KINDS = {
+    WINNER: "the best of the search by search-validation top-1 with inherited weights",
+    FAMILY: "a paper's family, scaled to the budget by its own rule",
+    DRAWN: "drawn uniformly from the networks of the space within the budget: the first that random search evaluated",
+    FIXED: "TransXNet's block with the fixed ratio 0.5 in every block, scaled to the budget",
+}
+
+TITLES = {
+    "emsnet": "EMSNet",
+    "mat": "MAT",
+    "partialformer": "PartialFormer",
+    "hat_net": "HAT-Net",
+    "linglo": "LinGlo",
+    "transxnet": "TransXNet",
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A network of the comparison.
+
+    Args:
+        name: in the table.
+        kind: a key of `KINDS`.
+    """
+
+    name: str
+    kind: str
+    arch: Architecture
+
+    @property
+    def file(self) -> str:
+        """Of its architecture, beside those of the others."""
+        return file_of(self.name)
+
+
+def file_of(name: str) -> str:
+    """The file of a network in the folder of networks: winner-1.json."""
+    return f"{name.lower().replace(' ', '-').replace('.', '_')}.json"
+
+
+def winners_of(search: Search, count: int) -> list[Compared]:
+    """The best networks of a search, best first; of equal top-1 those of less loss, then the earliest."""
+    found = eligible(search.evaluations(), search.budget, _accuracy(search), search.refuted())
+    found.sort(key=lambda one: (-one.top1, one.loss, one.n))
+    return [Compared(f"winner {number}", WINNER, one.architecture) for number, one in enumerate(found[:count], 1)]
+
+
+def drawn_of(search: Search, count: int) -> list[Compared]:
+    """The first different networks within the budget that random search drew. What they scored plays no part."""
+    own = [record for record in search.evaluations() if record.origin.kind == SAMPLER and record.origin.name == RANDOM]
+    own.sort(key=lambda record: record.trial)
+    found: dict[str, Evaluation] = {}
+    refuted = search.refuted()
+    for record in own:
+        if search.budget.allows(record.costs) and record.digest not in refuted:
+            found.setdefault(record.digest, record)
+    return [
+        Compared(f"random {number}", DRAWN, one.architecture)
+        for number, one in enumerate(list(found.values())[:count], 1)
+    ]
+
+
+def _accuracy(search: Search) -> list[Objective]:
+    return [objective for objective in search.objectives if not objective.is_cost]
+
+
+def hand_designed(
+    store: RunStore,
+    place: str,
+    families: tuple[str, ...],
+    budget: Budget,
+    images: tuple[int, int, int],
+    timed: Callable[[Architecture], float],
+) -> list[Compared]:
+    """The scaled families and the network of the fixed ratio. Those that are in the folder already are kept: times differ from day to day.
+
+    Args:
+        place: of their files in the store.
+        images: channels, classes and resolution.
+        timed: measures the latency of a network in milliseconds, for a budget of latency.
+
+    Raises:
+        InputError: no such family, or one has no network within the budget.
+    """
+    for family in families:
+        if family not in FAMILIES:
+            raise unknown("family", family, FAMILIES, "families={}")
+    [name] = budget.names
+    limit = budget.limit(name)
+    assert limit is not None  # `Studied` has checked it
+
+    def counted(arch: Architecture) -> float:
+        return costs_of(arch, [name])[name]
+
+    cost = timed if name == LATENCY else counted
+    found = []
+    for family in [*(families or FAMILIES), FIXED_RATIO]:
+        kind, title = (FIXED, "fixed ratio 0.5") if family == FIXED_RATIO else (FAMILY, TITLES[family])
+        path = f"{place}/{file_of(title)}"
+        if store.exists(path):
+            found.append(Compared(title, kind, read_architecture(store.path(path))))
+            continue
+        try:
+            arch = scaled(family, limit, *images, cost)
+        except InputError as error:
+            raise InputError(f"{title}: {error.given}", error.allowed, error.instead) from None
+        say(f"{title} scaled to {budget}: {name} {cost(arch):,.4g}")
+        found.append(Compared(title, kind, arch))
+    return found

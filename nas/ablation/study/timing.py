@@ -1,0 +1,95 @@
+"""Latencies on this device: of one candidate while a family is scaled, and of all networks of a comparison in common rounds."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+import nas
+from nas import machine
+from nas.config import Config
+from nas.log import say
+from nas.measuring.noise import NoisyMachine, measure
+from nas.networks.asked import Timed
+from nas.runs.store import RunStore
+from nas.runtimes import Setting, make_runtime
+from search_spaces.architecture import Architecture
+from search_spaces.network import build
+
+ERROR, SECONDS = 0.02, 30.0
+"""Of a candidate: half the width of the confidence interval as a share of the median, and the time limit. Stages are widened in steps of more."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How latencies are measured, as the profile of the device is.
+
+    Args:
+        noisy: times of a noisy machine are taken too.
+    """
+
+    runtime: str
+    batch: int
+    threads: int
+    noisy: bool
+
+    @classmethod
+    def of(cls, config: Config, noisy: bool) -> "Clock":
+        return cls(config.profile.runtime, config.profile.batch, config.threads or machine.cores(), noisy)
+
+    def describe(self) -> str:
+        """For people."""
+        return f"median of a batch of {self.batch}, runtime {self.runtime}, {self.threads} thread{'s' * (self.threads > 1)}, form for inference"
+
+    def of_candidate(self, arch: Architecture) -> float:
+        """Milliseconds that a network with fresh weights takes for a batch.
+
+        Raises:
+            NoisyMachine: something disturbs the machine.
+        """
+        runtime = make_runtime(self.runtime)
+        setting = runtime.settled(Setting(self.runtime, "cpu", self.threads, self.batch, "float32"))
+        machine.prepare(self.threads, "cpu")
+        size = self.batch, arch.in_channels, arch.resolution, arch.resolution
+        images = torch.randn(size, generator=torch.Generator().manual_seed(0))
+        run = runtime.prepare(build(arch, seed=0).eval(), (images,), setting)
+        return measure({arch: run}, seed=0, error=ERROR, seconds=SECONDS, noisy=self.noisy).timings[arch].ms
+
+    def of_all(self, store: RunStore, files: Mapping[str, str], out: str, needed: bool) -> dict[str, float]:
+        """Milliseconds of networks, measured side by side and kept in a file.
+
+        Args:
+            files: the architectures' paths by digest.
+            out: the file in the store.
+            needed: whether a noisy machine is an error. Otherwise the same command measures later.
+
+        Returns:
+            By digest; empty where the machine was too noisy.
+
+        Raises:
+            NoisyMachine: as said.
+        """
+        if store.exists(out):
+            known = {row["digest"]: float(row["ms"]) for row in csv.DictReader(io.StringIO(store.read_text(out)))}
+            if set(files) <= set(known):
+                return known
+        asked = Timed(
+            runtime=(self.runtime,), batch=(str(self.batch),), threads=self.threads, noisy=self.noisy, out=str(store.path(out))
+        )  # fmt: skip
+        try:
+            rows = nas.bench(*files.values(), asked=asked)
+        except NoisyMachine as error:
+            if needed:
+                raise
+            say(
+                f"latency is not measured: {error.given}. The same command measures it on a quiet machine, or noisy=true"
+            )
+            return {}
+        return {row.subject.arch.digest: row.timing.ms for row in rows if row.subject.arch is not None}
+
+
+def was_noisy(store: RunStore, out: str) -> bool:
+    """Whether the latencies of the file are of a noisy machine."""
+    return any(row["noisy"] == "true" for row in csv.DictReader(io.StringIO(store.read_text(out))))

@@ -1,0 +1,147 @@
+"""`nas study`: one resumable command from the supernet to the verdicts, whose arithmetic is checked by hand."""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from nas.ablation.study.asked import Studied, parse, title_of
+from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER
+from nas.ablation.study.table import Entry, best_of, verdicts
+from nas.goals.budget import Budget
+from nas.runs.store import RunStore
+from search_spaces.architecture import Architecture
+from search_spaces.costs.macs import macs
+from search_spaces.errors import InputError
+from search_spaces.named import read_space, space_file
+from tests.command_line import ROOT, Commands, contents
+
+STUDIES = ROOT / "tests" / "benchmarks" / "studies"
+STUDY = (STUDIES / "tiny.toml").read_text()
+
+
+def entry(name: str, kind: str, validation: list[float], test: list[float]) -> Entry:
+    return Entry(
+        name, kind, name, {"params": 1e6, "macs": 2e6}, None, dict(enumerate(validation)), dict(enumerate(test))
+    )
+
+
+ENTRIES = [
+    entry("winner 1", WINNER, [0.80, 0.82, 0.81], [0.90, 0.90, 0.90]),
+    entry("winner 2", WINNER, [0.84, 0.83, 0.82], [0.80, 0.81, 0.82]),
+    entry("MAT", FAMILY, [0.70, 0.71, 0.72], [0.79, 0.79, 0.80]),
+    entry("LinGlo", FAMILY, [0.60, 0.61, 0.62], [0.95, 0.70, 0.80]),
+    entry("random 1", DRAWN, [0.70, 0.70, 0.70], [0.85, 0.85, 0.85]),
+    entry("fixed ratio 0.5", FIXED, [0.90, 0.90, 0.90], [0.81, 0.83, 0.83]),
+]
+
+
+def test_verdicts_are_paired_differences_of_what_validation_chose() -> None:
+    assert best_of(ENTRIES, WINNER).name == "winner 2"  # although the test says otherwise
+    found = {verdict.against: verdict for verdict in verdicts(ENTRIES, "test")}
+    strongest = found["the best of the families, MAT"]
+    assert strongest.difference.mean == pytest.approx((0.01 + 0.02 + 0.02) / 3)
+    assert strongest.decision == "better beyond the spread"
+    assert strongest.words() == (
+        "winner 2 against the best of the families, MAT: +1.67 ± 0.58 points, better beyond the spread"
+    )
+    assert found["LinGlo"].decision == "within the spread"
+    assert found["fixed ratio 0.5"].decision == "worse beyond the spread"
+    assert found["the best of the random networks, random 1"].difference.mean == pytest.approx(-0.04)
+    everything = found["the mean of all random networks"]
+    assert everything.difference.mean == pytest.approx(0.855 - 0.85)
+    assert len(found) == 6
+
+
+def test_one_seed_decides_nothing() -> None:
+    few = [dataclasses.replace(one, test={0: one.test[0]}) for one in ENTRIES]
+    assert {verdict.decision for verdict in verdicts(few, "test")} == {"one seed says nothing of the spread"}
+    on_validation = verdicts(ENTRIES, "val")[0]
+    assert on_validation.difference.mean == pytest.approx(0.12)
+
+
+@pytest.mark.parametrize(
+    ("change", "given"),
+    [
+        (("budgets = [", "budget = ["), "budget"),
+        (("winners = 2", "winners = 0"), "winners is 0"),
+        (('budgets = ["macs=1M..2.4M"]', "budgets = []"), "no budget"),
+        (("macs=1M..2.4M", "macs=2M,params=3K"), "macs=2M,params=3K"),
+        (("macs=1M..2.4M", "macs=2M.."), "macs=2M.."),
+        (('["macs=1M..2.4M"]', '["2M", "macs=2000K"]'), "two budgets are macs=2M"),
+        (("noisy = true", 'part = "train"'), "train"),
+        (("evaluations = 3", 'budget = "2M"'), "search.budget"),
+        (("evaluations = 3", 'name = "mine"'), "search.name"),
+        (('run = "runs/study-tiny"', ""), "no folder"),
+        (("jobs = 1\n", "jbos = 1\n"), "jbos"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused(change: tuple[str, str], given: str, tmp_path: Path) -> None:
+    assert change[0] in STUDY
+    file = tmp_path / "study.toml"
+    file.write_text(STUDY.replace(*change))
+    with pytest.raises(InputError) as error:
+        parse([str(file)])
+    assert given in str(error.value)
+
+
+def test_a_study_is_read_from_a_file_and_words(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(STUDY)
+    asked, config = parse([str(file), "winners=4", "budgets=latency_ms=3,params=1M", "retrain.seeds=5", "run=there"])
+    assert (asked.winners, config.retrain.seeds, config.run) == (4, 5, "there")
+    assert [title_of(budget) for budget in asked.limits] == ["latency_ms=3", "params=1M"]
+    assert title_of(Budget.parse("macs=3.8M..4M")) == "macs=3.8Mto4M"
+    with pytest.raises(InputError, match="no file"):
+        parse(["run=there"])
+    with pytest.raises(InputError, match=r"search\.name"):
+        parse([str(file), "search=mine"])
+    assert Studied(budgets=("4M",)).part == "test"
+
+
+@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda file: file.stem)
+def test_the_studies_that_come_with_the_project_can_be_read(file: Path) -> None:
+    if file.stem == "hybrids32":
+        assert read_space(file).size > 10**15
+        return
+    asked, config = parse([str(file)])
+    assert asked.part == "test"
+    space_file(str(ROOT / config.space) if config.space.endswith(".toml") else config.space)
+
+
+@pytest.mark.slow
+def test_a_whole_study_resumes_and_trains_nothing_twice(nas: Commands, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    first = nas("study", "study.toml", "run=run", "part=val", cwd=tmp_path)
+    assert first.code == 0, first.err
+    place = tmp_path / "run" / "macs=1Mto2.4M"
+    store = RunStore(place / "trained")
+    assert {line["test_top1"] for line in store.records("ablation.jsonl")} == {None}
+    trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.safetensors")}
+    second = nas("study", "study.toml", "run=run", cwd=tmp_path)
+    assert second.code == 0, second.err
+    assert {path: path.stat().st_mtime_ns for path in trained if "trained" in path.parts} == {
+        path: time for path, time in trained.items() if "trained" in path.parts
+    }
+    before = contents(place / "trained" / "rows")
+    third = nas("study", "study.toml", "run=run", cwd=tmp_path)
+    assert third.code == 0, third.err
+    assert contents(place / "trained" / "rows") == before
+    assert len(store.records("ablation.jsonl")) == 2 * 2 * 6  # once for validation and once with the test
+    rows = list(csv.DictReader((tmp_path / "run" / "study.csv").read_text().splitlines()))
+    assert [row["kind"] for row in rows] == ["winner"] * 2 + ["family", "fixed ratio"] + ["random"] * 2
+    for row in rows:
+        assert len(row["test_top1_by_seed"].split()) == 2
+        assert 1e6 <= float(row["macs"]) <= 2.4e6
+        assert float(row["latency_ms"]) > 0
+        assert row["latency_noisy"] in ("true", "false")
+        file = place / "networks" / f"{row['network'].replace(' ', '-').replace('.', '_').lower()}.json"
+        arch = Architecture.from_json(file.read_text())
+        assert (arch.digest, macs(arch)) == (row["digest"], int(row["macs"]))
+    page = (tmp_path / "run" / "study.md").read_text()
+    assert "against the best of the families, LinGlo" in page
+    assert "split" in page
+    more = nas("study", "study.toml", "run=run", "winners=3", cwd=tmp_path)
+    assert more.code == 0, more.err
+    assert len(list((place / "trained" / "rows").iterdir())) == 8

@@ -1,0 +1,60 @@
+"""The generated task: its images are always the same, its classes equally frequent, and both halves of a class are in the pixels."""
+
+import numpy as np
+import pytest
+
+from nas.config import DataConfig
+from nas.data.sources import source_of
+from nas.data.sources.relations import CHUNK, IMAGES, RELATIONS, TEXTURES, count_of, images_of
+from search_spaces.errors import InputError
+
+
+def test_images_are_the_same_at_every_call_and_in_every_number() -> None:
+    few, labels = images_of(CHUNK + 40)
+    few, labels = few.copy(), labels.copy()
+    more, others = images_of(2 * CHUNK)
+    assert np.array_equal(more[: len(few)], few)
+    assert np.array_equal(others[: len(labels)], labels)
+    assert len({image.tobytes() for image in more}) == len(more)
+    assert set(np.bincount(others)) == {2 * CHUNK // 8}
+
+
+def test_a_name_says_how_many_images() -> None:
+    assert count_of("relations") == IMAGES >= 20_000
+    assert source_of(DataConfig(name="relations/400")).in_channels == 3
+    for name in ("relations/", "relations/3", "relations/x", "relations/400/1", "relations/99999999999"):
+        with pytest.raises(InputError, match="relations"):
+            source_of(DataConfig(name=name))
+
+
+def spectra(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each image the mean frequency of its stripes in cycles a pixel, and how far one direction dominates, from 0 to 1."""
+    grey = images.astype(np.float64).mean(3)
+    power = np.abs(np.fft.fft2(grey - grey.mean((1, 2), keepdims=True))) ** 2
+    down, across = np.meshgrid(np.fft.fftfreq(32), np.fft.fftfreq(32), indexing="ij")
+    radius, angle = np.hypot(down, across), np.arctan2(down, across)
+    power *= (radius > 0.12) & (radius < 0.45)  # above the background's
+    total = power.sum((1, 2))
+    direction = np.abs((power * np.exp(2j * angle)).sum((1, 2)))  # opposite directions are one
+    return (power * radius).sum((1, 2)) / total, direction / total
+
+
+def test_a_class_is_a_texture_and_a_relation() -> None:
+    images, labels = images_of(2 * CHUNK)
+    frequency, dominance = spectra(images)
+    texture, relation = np.divmod(labels, len(RELATIONS))
+    mean = {name: frequency[texture == number].mean() for number, name in enumerate(TEXTURES)}
+    assert min(mean["fine"], mean["double"]) > 1.1 * mean["coarse"]
+    for number, name in enumerate(TEXTURES):
+        parallel, crossed = (dominance[(texture == number) & (relation == which)] for which in (0, 1))
+        error = np.sqrt(parallel.var() / len(parallel) + crossed.var() / len(crossed))
+        assert parallel.mean() - crossed.mean() > 2.5 * error, name
+
+
+def test_colour_and_brightness_say_nothing_of_the_class() -> None:
+    images, labels = images_of(2 * CHUNK)
+    means = images.mean((1, 2)) / 255
+    overall = means.mean(0)
+    for label in range(8):
+        own = means[labels == label]
+        assert (np.abs(own.mean(0) - overall) < 4 * means.std(0) / np.sqrt(len(own))).all()
