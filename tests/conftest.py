@@ -47,7 +47,9 @@ def checks_no_shape(found: object) -> bool:
     """Whether it is a function of the hook's, around one that annotates no shape."""
     if not isinstance(found, FunctionType) or not found.__globals__["__name__"].startswith("jaxtyping."):
         return False
-    if "<locals>" in found.__qualname__:  # timm's entry points, which are registered as they are
+    if (
+        "<locals>" in inspect.unwrap(found).__code__.co_qualname
+    ):  # timm's entry points, which are registered as they are
         return False
     return "jaxtyping." not in str(list(found.__annotations__.values()))
 

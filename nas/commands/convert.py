@@ -10,9 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from nas.log import say
+from nas.networks.folder import described_for_timm
 from nas.runs.disk import offering
 from nas.runs.store import RunStore
-from nas.runs.weights import ARCH, WEIGHTS, load_network, save_tensors
+from nas.runs.weights import ARCH, CONFIG, MODEL, load_network, save_tensors
+from nas.scoring.classes import imagenet_names
+from nas.scoring.entrants import IMAGENET_VIEW
 from search_spaces.errors import InputError
 from search_spaces.network import Network
 from search_spaces.official import check_name
@@ -65,8 +68,20 @@ def _holds(store: RunStore, network: Network) -> bool:
     return all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
+def _config(network: Network, model: str) -> dict[str, Any]:
+    """config.json: images as the authors evaluate them, and ImageNet's classes where the checkpoint has as many."""
+    from search_spaces.timm_models import CROP_PCT
+
+    names = imagenet_names(network.arch.num_classes)
+    view = {
+        "mean": list(IMAGENET_VIEW.mean), "std": list(IMAGENET_VIEW.std), "interpolation": "bicubic",
+        "crop_pct": CROP_PCT.get(model, IMAGENET_VIEW.crop_pct), "crop_mode": "center", "fixed_input_size": False,
+    }  # fmt: skip
+    return described_for_timm(network.arch, names or (), view)
+
+
 def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
-    """Writes arch.json and weights.safetensors, which `load_network` reads.
+    """Writes a folder that `load_network` and timm's `local-dir:` read: config.json, model.safetensors and arch.json.
 
     Args:
         file: the official checkpoint.
@@ -86,8 +101,9 @@ def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
     if store.exists(ARCH) and not (store.read_text(ARCH) == text and _holds(store, network)):
         raise InputError(f"{store.folder} holds another network", "a folder of its own", f"--out {store.folder}-2")
     with offering("--out PATH of such a folder"):
-        save_tensors(store, WEIGHTS, network.state_dict(), {"digest": network.arch.digest, "source": Path(file).name})
+        save_tensors(store, MODEL, network.state_dict(), {"digest": network.arch.digest, "source": Path(file).name})
         store.write_text(ARCH, text)
+        store.write_json(CONFIG, _config(network, model))
     params = sum(parameter.numel() for parameter in load_network(store.folder).parameters())
     say(f"{model}: {len(network.state_dict())} tensors, {params:,} parameters -> {store.folder}")
     say(f'load it: from nas import load_network; network = load_network("{store.folder}")')

@@ -131,6 +131,7 @@ def _retrain_launched(config: Config, one: Launched) -> Run:
         for search, jobs in work:
             _together(run, search, jobs, trained[search.name], ranks)
             if not ranks.rank:
+                renew(run, search)
                 _write_scalars(run, search)
         ranks.wait()
     return run

@@ -18,6 +18,9 @@ from nas.downstream.heads import SemanticFPN, UperNet, resized
 from nas.runs.store import RunStore
 from nas.runs.weights import ARCH, MODEL, WEIGHTS, load_tensors, read_architecture
 from search_spaces.errors import InputError, unknown
+from search_spaces.files.blueprint import check_fits
+from search_spaces.files.tensors import read_header
+from search_spaces.registry import complete
 from search_spaces.textfiles import expanded
 from search_spaces.timm_models import TimmNetwork
 from search_spaces.timm_sizes import reductions
@@ -52,7 +55,7 @@ def backbone_of(name: str, **given: Any) -> tuple[nn.Module, list[int]]:
 
     Args:
         name: the folder of a network of this project, with its weights, or a model of timm (`timm.create_model`, "local-dir:FOLDER" too).
-        given: arguments for timm, such as pretrained=True or drop_path_rate=0.1.
+        given: arguments of the model, such as drop_path_rate=0.1; for a model of timm pretrained=True, which loads its weights.
 
     Raises:
         InputError: there is no such network, or its maps have other strides.
@@ -60,8 +63,10 @@ def backbone_of(name: str, **given: Any) -> tuple[nn.Module, list[int]]:
     folder = expanded(name)
     if (folder / ARCH).is_file():
         arch = read_architecture(folder / ARCH)
+        weights = MODEL if (folder / MODEL).is_file() else WEIGHTS
+        check_fits(read_header(folder / weights), complete(arch), str(folder / weights))  # before memory is taken
         network = TimmNetwork(arch, num_classes=arch.num_classes, in_chans=arch.in_channels, **given)
-        load_tensors(RunStore(folder), MODEL if (folder / MODEL).is_file() else WEIGHTS, network)
+        load_tensors(RunStore(folder), weights, network)
         widths, strides = [stage.width for stage in arch.stages], reductions(arch)
         if tuple(strides) == STRIDES:
             return Stages(network), widths
@@ -70,7 +75,7 @@ def backbone_of(name: str, **given: Any) -> tuple[nn.Module, list[int]]:
 
         try:
             model = timm.create_model(name, features_only=True, **given)
-        except RuntimeError as error:  # of a name that is none
+        except (RuntimeError, ValueError) as error:  # of a name that is none
             reason = (str(error).splitlines() or [""])[0][:200]
             raise InputError(
                 f"there is no backbone {name!r} ({reason})", "a folder of a network, or a model of timm", "mat_1"

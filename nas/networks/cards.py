@@ -8,7 +8,7 @@ from nas.config import Config
 from nas.data import Split
 from nas.data.augment import CROP_FROM, CROP_SHARE
 from nas.goals.selection import Selected
-from nas.networks.commands import commands_of
+from nas.networks.commands import commands_of, without_folders
 from nas.records import INITS, Evaluation, Retraining
 from nas.records.device_times import OVER, PREDICTED, WITHIN, latest
 from nas.runs.run import Run
@@ -122,7 +122,7 @@ def whole_card(
             "seed": None if chosen.retraining is None else chosen.retraining.seed,
         },
         "retrained": [_retraining(found) for found in retrained],
-        "recipe": {key: value for key, value in recipe.items() if key not in RETRAIN_FREE},
+        "recipe": {key: without_folders(key, value) for key, value in recipe.items() if key not in RETRAIN_FREE},
         "data": _data(run),
         "plugins": list(search.conditions.get("plugins", run.config.plugins)),
         "versions": identity.get("versions", {}),

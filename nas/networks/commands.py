@@ -10,8 +10,11 @@ from nas.config import Config
 from nas.config.keys import typed
 from nas.runs.searches import Search
 
-_PATHS = ("root", "measured", "profiles", "learned", "networks", "starts")
-"""Keys whose values may be paths, of which the last part is kept."""
+_PATHS = ("root", "measured", "profiles", "learned", "networks", "starts", "init")
+"""Keys whose values are paths, of which the last part is kept."""
+
+_PATHS_OR_NAMES = ("kd_model_name", "recipe")
+"""Keys whose values are paths if they are absolute, and else names, such as timm/resnet18."""
 
 _UNTOLD = ("name", "jobs", "close", "noisy", "workers", "checkpoint_steps", "references")
 """Keys that say how a command works, not what comes out of it."""
@@ -52,10 +55,19 @@ def _changed(section: Any, prefix: str, but: Collection[str] = ()) -> list[str]:
         value = getattr(section, field.name)
         if field.name in _UNTOLD or field.name in but or value == field.default:
             continue
-        if field.name in _PATHS:
-            value = tuple(map(_last, value)) if isinstance(value, tuple) else _last(value)
-        found.append(f"{prefix}{field.name}={typed(value)}")
+        found.append(f"{prefix}{field.name}={typed(without_folders(field.name, value))}")
     return found
+
+
+def without_folders(key: str, value: Any) -> Any:
+    """The value of a key; of a path the last part."""
+    if key in _PATHS_OR_NAMES and isinstance(value, str):
+        start = "local-dir:" if value.startswith("local-dir:") else ""
+        path = value.removeprefix(start)
+        return f"{start}{_last(path)}" if PurePath(path).is_absolute() else value
+    if key in _PATHS:
+        return tuple(map(_last, value)) if isinstance(value, tuple) else _last(value)
+    return value
 
 
 def _last(path: str) -> str:

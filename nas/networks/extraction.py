@@ -97,10 +97,7 @@ class Folders:
             write_description(self.store, folder, arch, run, self.license)
             return chosen
         own = run.store.path(self.search.path(f"networks/{arch.digest}"))
-        if chosen.retraining is None:
-            network = supernet.extract(arch, statistics)
-        else:
-            network, about = load_network(own, chosen.file), {"digest": arch.digest}  # as the retraining wrote it
+        network = supernet.extract(arch, statistics) if chosen.retraining is None else load_network(own, chosen.file)
         if self.merge:
             network = reparameterise(network)
         save_tensors(self.store, f"{folder}/{MODEL}", network.state_dict(), {**about, "digest": network.arch.digest})

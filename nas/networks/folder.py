@@ -42,16 +42,27 @@ def timm_config(arch: Architecture, config: Config, split: Split, license: str) 
         "mean": list(split.mean),
         "std": list(split.std),
     }
+    return described_for_timm(arch, split.classes, {**preprocessing, "fixed_input_size": False, "license": license})
+
+
+def described_for_timm(arch: Architecture, classes: Sequence[str], view: Mapping[str, Any]) -> dict[str, Any]:
+    """config.json of any network.
+
+    Args:
+        arch: complete.
+        classes: names by output; empty where they are not known.
+        view: what timm's pretrained_cfg says beside what follows from the architecture.
+    """
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in config_of(arch).items()}
     return {
         "architecture": SEARCHED,
         "num_classes": arch.num_classes,
         "num_features": arch.stages[-1].width,
         "global_pool": "avg",
-        "label_names": list(split.classes),
+        **({"label_names": list(classes)} if classes else {}),
         "digest": arch.digest,
         "model_args": {"arch": arch.to_dict()},
-        "pretrained_cfg": {**given, **preprocessing, "fixed_input_size": False, "license": license},
+        "pretrained_cfg": {**given, **view},
     }
 
 

@@ -18,6 +18,8 @@ from nas.runs.weights import ARCH, CONFIG, MODEL, WEIGHTS, load_tensors, read_ar
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, nearest
+from search_spaces.files.blueprint import check_fits
+from search_spaces.files.tensors import read_header
 from search_spaces.named import load_space
 from search_spaces.network import Network, build
 from search_spaces.papers import paper_network, paper_networks
@@ -82,18 +84,20 @@ def subjects(names: Sequence[str], asked: Networks) -> Iterator[Subject]:
 
 
 def _of_arch(name: str, arch: Architecture, asked: Networks, folder: Path | None = None) -> Subject:
-    if asked.resolution:
-        arch = replace(arch, resolution=asked.resolution)
-    arch = complete(arch)
+    own = complete(arch)
+    arch = replace(own, resolution=asked.resolution) if asked.resolution else own
 
     def make() -> nn.Module:
         with SkipInit():
             return Network(arch).eval()
 
     def ready() -> nn.Module:
+        if folder is None:
+            return build(arch, seed=0).eval()
+        weights = MODEL if (folder / MODEL).is_file() else WEIGHTS
+        check_fits(read_header(folder / weights), own, str(folder / weights))  # before memory is taken
         network = build(arch, seed=0)
-        if folder is not None:
-            load_tensors(RunStore(folder), MODEL if (folder / MODEL).is_file() else WEIGHTS, network)
+        load_tensors(RunStore(folder), weights, network)
         return network.eval()
 
     return Subject(name, arch.in_channels, arch.resolution, make, ready, arch)
@@ -114,6 +118,8 @@ def _found(name: str) -> Architecture:
         if file is None:
             raise InputError(f"{name} holds no network ({ARCH} is missing)", ALLOWED, f"{name}/DIGEST")
         return read_architecture(file)
+    if path.suffix == ".safetensors":
+        raise InputError(f"{name} is a file of weights", ALLOWED, str(path.parent))
     if path.is_file():
         return read_architecture(path)
     known = [network.name for network in paper_networks(ablations=True)]

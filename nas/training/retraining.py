@@ -140,7 +140,8 @@ def train_and_test(
     else:
         network, skipped = _train(job, store, split, device, ranks)
         # Stored before they are tested: whatever has become of the test images, the training is kept.
-        save_tensors(store, f"{job.folder}/{job.weights}", network.state_dict(), {"digest": job.digest})
+        about = {"digest": job.digest, "split": split.digest}
+        save_tensors(store, f"{job.folder}/{job.weights}", network.state_dict(), about)
         store.write_json(trained, {"skipped_steps": skipped})
     network.eval()
     scores = [

@@ -3,7 +3,6 @@
 A teacher sees the images that the network sees, mixed and augmented, normalised as it was trained.
 """
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from nas.runs.store import RunStore
 from nas.runs.weights import ARCH, CONFIG, MODEL, WEIGHTS, load_network, save_tensors
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded, read_text
+from search_spaces.files.plain import read_json
+from search_spaces.textfiles import expanded
 from supernet.steps import autocast
 
 SUPERNET, LOCAL = "supernet", "local-dir:"
@@ -160,9 +160,11 @@ def _normalisation(path: Path) -> tuple[list[float], list[float]] | None:
     if not path.is_file():
         return None
     try:
-        about = json.loads(read_text(path)).get("pretrained_cfg", {})
+        about = read_json(path).get("pretrained_cfg", {})
         found = [list(map(float, about[key])) for key in ("mean", "std")]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} has no mean and std in pretrained_cfg ({error})", "the file as nas wrote it", "another teacher"
         ) from None

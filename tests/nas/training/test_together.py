@@ -128,6 +128,9 @@ def test_torchrun_retrains_a_run(nas: Commands, tmp_path: Path) -> None:
     )
     one, two = (sorted((place / "run" / SEARCH).rglob("retrained-*")) for place in places)
     assert [path.relative_to(places[0]) for path in one] == [path.relative_to(places[1]) for path in two]
+    for folder in {path.parent for path in two}:  # and what timm loads is the best of them
+        retrained = [path.read_bytes() for path in folder.glob("retrained-*")]
+        assert (folder / "model.safetensors").read_bytes() in retrained
     assert len(one) >= 2
     for a, b in zip(one, two, strict=True):
         theirs = load_file(b)
