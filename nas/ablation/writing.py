@@ -1,7 +1,5 @@
 """The table of an ablation as text for a terminal, and as ablation.csv, ablation.md and ablation.html with its conditions."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from nas.config.keys import typed
 from nas.reporting.markup import Html, h, join
 from nas.runs.settings import RETRAIN_FREE, kept
 from nas.runs.store import RunStore
+from nas.runs.tables import csv_text
 
 FILES = ("ablation.csv", "ablation.md", "ablation.html")
 
@@ -78,7 +77,6 @@ def _write(store: RunStore, name: str, made: str) -> Path:
 
 def _csv(lines: Sequence[Line], about: dict[str, str]) -> str:
     """A line for each row: its costs, mean and spread, and the top-1 of every seed; the conditions in columns behind."""
-    stream = io.StringIO()
     rows = []
     for line in lines:
         difference = line.difference
@@ -89,11 +87,7 @@ def _csv(lines: Sequence[Line], about: dict[str, str]) -> str:
                 "trained_seeds": " ".join(map(str, line.seeds)), "top1_by_seed": " ".join(map(repr, line.top1)), **about,
             }
         )  # fmt: skip
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_text(rows)
 
 
 def cell(value: str) -> str:

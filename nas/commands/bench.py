@@ -1,8 +1,6 @@
 """`nas bench NETWORK...`: how long networks take, measured side by side in one run."""
 
 import copy
-import csv
-import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -22,6 +20,7 @@ from nas.measuring.timing import Timing
 from nas.networks.asked import Timed
 from nas.networks.found import Subject, subjects
 from nas.runs.store import RunStore
+from nas.runs.tables import csv_text
 from nas.runtimes import Runtime, Setting, make_runtime
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded
@@ -297,8 +296,4 @@ def _write(file: Path, found: Benching, settings: Sequence[Setting]) -> Path:
                 "load": "" if noise.load is None else round(noise.load, 2),
             }
         )
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return RunStore(file.parent).write_text(file.name, stream.getvalue())
+    return RunStore(file.parent).write_text(file.name, csv_text(rows))

@@ -1,7 +1,5 @@
 """`nas cost WHAT...`: parameters, MACs, activations and memory of any network, and MACs by other counters beside ours."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from nas.networks.asked import Asked
 from nas.networks.counters import INSTALL, Count, Difference, differences, fvcore_count, torch_count
 from nas.networks.found import Subject, subjects
 from nas.runs.store import RunStore
+from nas.runs.tables import csv_text
 from search_spaces.costs import BUILT_IN, cost_names, costs_of, pieces
 from search_spaces.costs.operators import meta
 from search_spaces.reparameterisation import reparameterised
@@ -177,11 +176,5 @@ def _write(path: str, found: Iterable[Costing]) -> str:
     if file.suffix == ".json":
         text = json.dumps(rows, indent=1) + "\n"
     else:
-        kept = [{k: v for k, v in row.items() if k not in ("differences", "notes")} for row in rows]
-        columns = list(dict.fromkeys(name for row in kept for name in row))
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept)
-        text = stream.getvalue()
+        text = csv_text({k: v for k, v in row.items() if k not in ("differences", "notes")} for row in rows)
     return str(RunStore(file.parent).write_text(file.name, text))

@@ -1,7 +1,5 @@
 """`nas dense`: the papers' tables of detectors, segmenters and keypoint estimators, printed and counted; or any network under those heads."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from nas.log import Progress, say
 from nas.networks.asked import Networks
 from nas.networks.found import subjects
 from nas.runs.store import RunStore
+from nas.runs.tables import csv_text
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.papers import paper_network
@@ -241,12 +240,5 @@ def _numbers(one: Counted) -> dict[str, Any]:
 def _write(path: str, found: Sequence[Compared] | Sequence[Counted]) -> str:
     file = expanded(path)
     rows = [row for one in found for row in _plain(one)]
-    if file.suffix == ".json":
-        text = json.dumps(rows, indent=1) + "\n"
-    else:
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        text = stream.getvalue()
+    text = json.dumps(rows, indent=1) + "\n" if file.suffix == ".json" else csv_text(rows)
     return str(RunStore(file.parent).write_text(file.name, text))

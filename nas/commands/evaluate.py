@@ -1,7 +1,5 @@
 """`nas evaluate NETWORK...`: trained networks on a part of a run's images or of a data source, side by side."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from nas.machine import memory
 from nas.plugins import import_plugins
 from nas.runs.run import open_run
 from nas.runs.store import RunStore
+from nas.runs.tables import csv_text
 from nas.scoring.asked import PART_WORDS, Scored
 from nas.scoring.classes import outputs_of
 from nas.scoring.entrants import Entrant, entrants
@@ -214,10 +213,5 @@ def _write(path: str, scored: Sequence[Evaluated], images: Images) -> str:
         text = json.dumps({**about, "networks": [one.to_dict() for one in scored]}, indent=1, allow_nan=False) + "\n"
     else:
         about["versions"] = " ".join(f"{name} {version}" for name, version in about["versions"].items())
-        rows = [{**one.to_dict(), **about} for one in scored]
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        text = stream.getvalue()
+        text = csv_text({**one.to_dict(), **about} for one in scored)
     return str(RunStore(file.parent).write_text(file.name, text))

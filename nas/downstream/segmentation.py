@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nas.downstream.counting import STRIDES
 from nas.downstream.heads import SemanticFPN, UperNet, resized
 from nas.runs.store import RunStore
-from nas.runs.weights import ARCH, MODEL, WEIGHTS, load_tensors, read_architecture
+from nas.runs.weights import ARCH, load_tensors, read_architecture, weights_of
 from search_spaces.errors import InputError, unknown
 from search_spaces.files.blueprint import check_fits
 from search_spaces.files.tensors import read_header
@@ -63,7 +63,7 @@ def backbone_of(name: str, **given: Any) -> tuple[nn.Module, list[int]]:
     folder = expanded(name)
     if (folder / ARCH).is_file():
         arch = read_architecture(folder / ARCH)
-        weights = MODEL if (folder / MODEL).is_file() else WEIGHTS
+        weights = weights_of(folder)
         check_fits(read_header(folder / weights), complete(arch), str(folder / weights))  # before memory is taken
         network = TimmNetwork(arch, num_classes=arch.num_classes, in_chans=arch.in_channels, **given)
         load_tensors(RunStore(folder), weights, network)

@@ -14,7 +14,7 @@ from nas.networks.counters import Count, counted
 from nas.networks.timm_models import TIMM, fresh_model, name_in_timm
 from nas.plugins import import_plugins
 from nas.runs.store import RunStore
-from nas.runs.weights import ARCH, CONFIG, MODEL, WEIGHTS, load_tensors, read_architecture
+from nas.runs.weights import ARCH, CONFIG, load_tensors, read_architecture, weights_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, nearest
@@ -94,7 +94,7 @@ def _of_arch(name: str, arch: Architecture, asked: Networks, folder: Path | None
     def ready() -> nn.Module:
         if folder is None:
             return build(arch, seed=0).eval()
-        weights = MODEL if (folder / MODEL).is_file() else WEIGHTS
+        weights = weights_of(folder)
         check_fits(read_header(folder / weights), own, str(folder / weights))  # before memory is taken
         network = build(arch, seed=0)
         load_tensors(RunStore(folder), weights, network)
@@ -107,7 +107,7 @@ def _folder(name: str) -> Path | None:
     """The folder that has the weights of a network; None where there are none."""
     path = expanded(name)
     folder = path if path.is_dir() else path.parent
-    return folder if path.exists() and any((folder / file).is_file() for file in (MODEL, WEIGHTS)) else None
+    return folder if path.exists() and (folder / weights_of(folder)).is_file() else None
 
 
 def _found(name: str) -> Architecture:

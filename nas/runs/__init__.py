@@ -11,6 +11,7 @@
     settings.py    what may differ then
     inputs.py      files of costs, as they were when they were used
     weights.py     files of weights
+    tables.py      rows as CSV
     scalars.py     what TensorBoard shows
 
 `nas.records` says what the records of a search mean.

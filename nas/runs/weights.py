@@ -32,16 +32,20 @@ def load_network(folder: str | Path, weights: str = "") -> Network:
             that they are. No code from the files is run.
     """
     place = expanded(folder)
-    store = RunStore(place)
-    name = weights or (MODEL if store.exists(CONFIG) else WEIGHTS)
+    name = weights or weights_of(place)
     described = CONFIG if name == MODEL else ARCH
-    if not store.exists(described):
+    if not (place / described).exists():
         raise InputError(
             f"{folder} holds no network ({described} is missing)",
             "a folder that `nas extract` wrote",
             "nas extract run=RUN",
         )
     return load(place / name, read_architecture(place / described))
+
+
+def weights_of(folder: Path) -> str:
+    """The file of weights that a network's folder stands for: see `load_network`."""
+    return MODEL if (folder / CONFIG).exists() else WEIGHTS
 
 
 def read_architecture(path: Path) -> Architecture:

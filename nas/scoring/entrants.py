@@ -1,14 +1,12 @@
 """Networks with trained weights by what a user calls them: how each sees images, and the names of its classes where they are known."""
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from nas.data.split import Split
@@ -20,12 +18,11 @@ from nas.scoring.asked import ALLOWED, AUTO, DATA, IMAGENET, Scored
 from nas.scoring.classes import IMAGENET_CLASSES, imagenet_names
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.files.plain import read_json
+from search_spaces.files.tensors import read_header
 from search_spaces.papers import paper_network
 from search_spaces.registry import complete
 from search_spaces.textfiles import expanded
-
-LARGEST_CONFIG = 16 * 2**20
-"""Bytes of a config.json that are read at most; names of 20,000 classes take less than one MiB."""
 
 IMAGENET_VIEW = View(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.875)
 
@@ -106,7 +103,7 @@ def _of_folder(name: str, folder: Path, weights: str, split: Split) -> Entrant:
     arch = read_architecture(folder / ARCH)
     view, classes = _of_config(folder) if (folder / CONFIG).is_file() else (None, None)
     trained = _split_of_its_run(folder, arch)
-    digest = trained.digest if trained else str(_header(folder / weights).get("split", ""))
+    digest = trained.digest if trained else str(read_header(folder / weights).about.get("split", ""))
     if view is None and trained is not None:
         view, classes = View(arch.resolution, trained.mean, trained.std), trained.classes
     elif view is None:
@@ -141,14 +138,7 @@ def _of_config(folder: Path) -> tuple[View | None, tuple[str, ...] | None]:
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
     path = folder / CONFIG
-    if path.stat().st_size > LARGEST_CONFIG:
-        raise InputError(
-            f"{path} has {path.stat().st_size:,} bytes", f"at most {LARGEST_CONFIG:,}", "the file as timm writes it"
-        )
-    try:
-        config = RunStore(folder).read_json(CONFIG)
-    except RecursionError:
-        config = None
+    config = read_json(path)
     if not isinstance(config, dict):
         raise InputError(f"{path} is no table of keys", "a config.json as timm writes it", "save the network again")
     return config
@@ -179,7 +169,7 @@ def _split_of_its_run(folder: Path, arch: Architecture) -> Split | None:
 
 def _of_its_weights(file: Path, arch: Architecture, split: Split) -> tuple[View | None, tuple[str, ...] | None]:
     """Of what stands in the header of a file of weights: the split that they were trained on, or the checkpoint that they come from."""
-    about = _header(file)
+    about = read_header(file).about
     if about.get("split") == split.digest:
         return View(arch.resolution, split.mean, split.std), split.classes
     if about.get("source") and arch.in_channels == 3:  # of the authors' training on ImageNet
@@ -199,15 +189,6 @@ def _published_crop(arch: Architecture) -> float:
         if published.digest == arch.digest:
             return share
     return IMAGENET_VIEW.crop_pct
-
-
-def _header(file: Path) -> Mapping[str, Any]:
-    try:
-        with safe_open(file, "pt") as tensors:
-            about = json.loads((tensors.metadata() or {}).get("nas", "{}"))
-    except (SafetensorError, OSError, ValueError, RecursionError):
-        return {}  # whoever loads the weights says what is wrong with them
-    return about if isinstance(about, dict) else {}
 
 
 def _saved_by_timm(name: str, folder: Path, asked: Scored) -> Entrant:

@@ -45,13 +45,18 @@ class Header:
         return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
     @property
+    def about(self) -> Mapping[str, Any]:
+        """What nas wrote of the weights; empty where it did not."""
+        try:
+            found = parse(self.metadata.get("nas", "{}"))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
     def digest(self) -> str | None:
         """Of the architecture that the weights were made for, where the file says so."""
-        try:
-            about = parse(self.metadata.get("nas", "{}"))
-        except ValueError:
-            return None
-        found = about.get("digest") if isinstance(about, dict) else None
+        found = self.about.get("digest")
         return found if isinstance(found, str) else None
 
 

@@ -1,7 +1,5 @@
 """The comparison as text for a terminal, and as study.csv and study.md with their conditions."""
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from nas.ablation.study.table import Entry, Verdict, verdicts
 from nas.ablation.table import Spread
 from nas.ablation.writing import cell
 from nas.runs.store import RunStore
+from nas.runs.tables import csv_text
 
 FILES = ("study.csv", "study.md")
 
@@ -87,12 +86,7 @@ def write(store: RunStore, comparisons: Sequence[Comparison]) -> list[Path]:
 
 def _csv(comparisons: Sequence[Comparison]) -> str:
     """A line for each network under each budget; the conditions in columns behind."""
-    rows = [_row(comparison, entry) for comparison in comparisons for entry in comparison.entries]
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_text(_row(comparison, entry) for comparison in comparisons for entry in comparison.entries)
 
 
 def _row(comparison: Comparison, entry: Entry) -> dict[str, object]:
