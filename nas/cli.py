@@ -13,8 +13,10 @@ from nas.ablation.study.asked import parse as parse_study
 from nas.config import Config
 from nas.config.helping import help_of, help_of_ablate, help_of_evaluate, help_of_networks, help_of_study
 from nas.config.parsing import load_config
+from nas.config.plugins import own_plugins
 from nas.downstream.asked import parse as parse_dense
 from nas.export.asked import Exported
+from nas.given import only_given
 from nas.log import say
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
@@ -84,8 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         141 when nobody reads what it prints any more (`nas spaces | head`).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _forget_present_folder()
     try:
-        code = run(given)
+        with only_given(own_plugins):
+            code = run(given)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -114,6 +119,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("\nnas: interrupted; the same command resumes", sys.stderr)
         return 130
+
+
+def _forget_present_folder() -> None:
+    """No module is imported from the folder in which a command is typed, here or in the processes that it starts: the folder may be somebody
+    else's. `python -m` puts it first; of a checkout that is not installed it is where this package lies, and stays.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    if __name__ == "__main__" and not sys.flags.safe_path:
+        own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        if sys.path[0] != own:
+            del sys.path[0]
 
 
 def run(arguments: list[str]) -> int:

@@ -107,8 +107,8 @@ def test_one_file_each_and_no_edit_of_ours(nas: Commands, after: After, theirs: 
     assert len(own) == 5
     for e in one:
         assert e.costs["blocks"] == sum(len(stage.blocks) for stage in e.architecture.stages)
-    nas("extract", "run=run", "search=one", cwd=place, env=theirs).ok()
-    retrain = ("retrain", "run=run", "search=one", "executor=their_executor.Backwards", "jobs=2")
+    nas("extract", "run=run", "search=one", "plugins=their_cost", cwd=place, env=theirs).ok()
+    retrain = ("retrain", "run=run", "search=one", "plugins=their_cost", "executor=their_executor.Backwards", "jobs=2")
     nas(*retrain, cwd=place, env=theirs).ok()
     nas("report", "run=run", "search=one", cwd=place).ok()  # without the plugin
     with (place / "run" / "front.csv").open(newline="") as file:
