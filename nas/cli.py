@@ -13,13 +13,13 @@ from nas.ablation.study.asked import parse as parse_study
 from nas.config import Config
 from nas.config.helping import help_of, help_of_ablate, help_of_evaluate, help_of_networks, help_of_study
 from nas.config.parsing import load_config
-from nas.config.plugins import own_plugins
 from nas.downstream.asked import parse as parse_dense
 from nas.export.asked import Exported
-from nas.given import only_given
 from nas.log import say
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
+from nas.plugins.given import only_given
+from nas.plugins.remembered import own_plugins
 from nas.scoring.asked import parse as parse_scored
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nas.given import is_given, not_given
+from nas.plugins.given import is_given, not_given
 from search_spaces.errors import InputError, unknown
 
 

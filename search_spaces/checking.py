@@ -15,6 +15,7 @@ from search_spaces.architecture import SLOTS, Part
 from search_spaces.costs.operators import UnknownOperatorError
 from search_spaces.costs.pieces import part_cost
 from search_spaces.errors import InputError
+from search_spaces.files.made import Made, limited
 from search_spaces.registry import WORDS, SkipInit, TokenMixer, lookup, make
 from search_spaces.space import NO_BIAS, SearchSpace, Slot
 
@@ -150,7 +151,7 @@ def _run(kind: str, part: Part, dims: tuple[int, ...], shape: tuple[int, ...], t
     rule, when = _rule(kind), "" if training else " in evaluation mode"
     with torch.no_grad(), torch.device("meta"):
         try:
-            with SkipInit():
+            with SkipInit(), limited(what=f"{WORDS.get(kind, kind)} {part.name!r}"):
                 module = make(kind, part, *dims).train(training)
             needs_residual = isinstance(module, TokenMixer) and module.needs_residual
             y = module(*(torch.empty(shape) for _ in range(1 + needs_residual)))
@@ -224,15 +225,15 @@ def _fault(kind: str, part: Part, what: str, rule: str, instead: str = "") -> _C
     )
 
 
-def build(kind: str, part: Part, dims: tuple[int, ...]) -> nn.Module:
-    """A part on the meta device.
+def build(kind: str, part: Part, dims: tuple[int, ...]) -> tuple[nn.Module, Made]:
+    """A part on the meta device, and what it consists of.
 
     Raises:
-        InputError: it cannot be built of these sizes, or its constructor fails.
+        InputError: it cannot be built of these sizes or is too large, or its constructor fails.
     """
     try:
-        with torch.device("meta"), SkipInit():
-            return make(kind, part, *dims)
+        with torch.device("meta"), SkipInit(), limited(what=f"{WORDS.get(kind, kind)} {part.name!r}") as made:
+            return make(kind, part, *dims), made
     except (InputError, MemoryError):
         raise
     except Exception as error:
@@ -242,18 +243,21 @@ def build(kind: str, part: Part, dims: tuple[int, ...]) -> nn.Module:
         raise _fault(kind, part, what, "a constructor that takes any width, on torch's meta device too") from error
 
 
-_BUILT: set[tuple[type[nn.Module], Part, tuple[int, ...]]] = set()
+_BUILT: dict[tuple[type[nn.Module], Part, tuple[int, ...]], Made] = {}
 
 
-def check_build(kind: str, part: Part, dims: tuple[int, ...]) -> None:
+def check_build(kind: str, part: Part, dims: tuple[int, ...]) -> Made:
     """Builds a part, unless its class was built of the same options and sizes before in this process.
 
     A large space has thousands of them, and it is loaded more than once.
+
+    Returns:
+        What it consists of.
 
     Raises:
         InputError: as `build`.
     """
     key = (lookup(kind, part.name), part, dims)
     if key not in _BUILT:
-        build(kind, part, dims)
-        _BUILT.add(key)
+        _BUILT[key] = build(kind, part, dims)[1]
+    return _BUILT[key]

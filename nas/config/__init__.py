@@ -16,8 +16,8 @@ from nas.config.retrain import RetrainConfig
 from nas.config.search import SearchConfig
 from nas.dotted import check_name, file_names, is_dotted
 from nas.executors import check_executor
-from nas.given import check_modules
 from nas.goals.budget import Budget
+from nas.plugins.given import check_modules
 from nas.runtimes import check_runtime
 from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError, unknown

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from nas.config import SECTIONS, Config
 from nas.config.parsing import load_config, recorded_config
-from nas.config.plugins import check_given
 from nas.config.recipes import check_fits
 from nas.log import say
+from nas.plugins.remembered import check_given
 from nas.runs.beginning import otherwise
 from nas.runs.searches import read_search, search_names
 from nas.runs.settings import FREE, absolute, different

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from nas.config.keys import typed
 from nas.config.parsing import values_of
-from nas.given import give
+from nas.plugins.given import give
 from search_spaces.errors import InputError, unknown
 from search_spaces.textfiles import expanded
 

@@ -13,7 +13,7 @@ from nas.config import SECTIONS, Config
 from nas.config.keys import short, typed
 from nas.config.recipes import KEYS, named_recipe
 from nas.config.retrain import RetrainConfig
-from nas.given import PLUGINS, give
+from nas.plugins.given import PLUGINS, give
 from search_spaces.errors import InputError, nearest, unknown
 from search_spaces.textfiles import expanded, read_text
 

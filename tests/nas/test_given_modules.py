@@ -9,8 +9,8 @@ import pytest
 
 from nas.config import Config
 from nas.config.parsing import recorded_config
-from nas.given import CLASSES, give, is_given, only_given
 from nas.plugins import import_plugins
+from nas.plugins.given import CLASSES, give, is_given, only_given
 from nas.runtimes import make_runtime
 from nas.samplers import make_sampler
 from search_spaces.errors import InputError
@@ -44,7 +44,7 @@ NAMED = {
 @pytest.mark.parametrize(
     ("key", "verb"),
     [
-        *(("plugins", verb) for verb in ("train", "search", "extract", "retrain", "report")),
+        *(("plugins", verb) for verb in ("train", "search", "extract", "retrain")),
         *(("data", verb) for verb in ("train", "search", "extract", "retrain")),
         ("strategy", "train"),
         ("samplers", "search"),
@@ -64,7 +64,13 @@ def test_a_module_that_a_run_names_is_not_imported(key: str, verb: str, world: P
     assert contents(world) == before
     again = nas(*shlex.split(instead)[1:], cwd=world, env={"PYTHONPATH": str(world)})
     assert "did not give" not in again.err
-    assert key != "plugins" or verb == "report" or (world / "was_imported").exists()
+    assert key != "plugins" or (world / "was_imported").exists()
+
+
+def test_a_report_imports_no_module_of_the_run(world: Path, nas: Commands) -> None:
+    run_with(world, plugins=["stranger"], data={"name": "stranger.Source"}, report={"sections": ["stranger.Page"]})
+    nas("report", "run=run", cwd=world, env={"PYTHONPATH": str(world)}).refused("run has no search")
+    assert not (world / "was_imported").exists()
 
 
 def test_what_was_typed_stands_in_the_words_to_type(world: Path, nas: Commands) -> None:

@@ -1,13 +1,21 @@
-"""Modules of the user that register parts and costs when they are imported."""
+"""Modules of the user that register parts and costs when they are imported.
+
+    given.py       which modules may be imported because of a name
+    remembered.py  those that a run needs, and the user's own file of them
+
+What imports torch is imported where it is used: names are checked before.
+"""
 
 import importlib
 import importlib.util
 import traceback
+from typing import TYPE_CHECKING
 
-from nas.config import Config
-from nas.given import is_given, not_given
+from nas.plugins.given import is_given, not_given
 from search_spaces.errors import InputError
-from search_spaces.registry import parts
+
+if TYPE_CHECKING:
+    from nas.config import Config
 
 
 def _source(module: str) -> str:
@@ -18,7 +26,7 @@ def _source(module: str) -> str:
     return (found and found.origin) or ""
 
 
-def import_plugins(config: Config) -> None:
+def import_plugins(config: "Config") -> None:
     """Imports the modules whose parts register themselves.
 
     Raises:
@@ -28,6 +36,8 @@ def import_plugins(config: Config) -> None:
     if missing:
         raise not_given(config.run, *missing)
     if config.plugins:
+        from search_spaces.registry import parts
+
         parts(
             "mixer"
         )  # the project's own parts first, so that a plugin that takes one of their names is the one to be told

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from nas.config import Config
 from nas.config.parsing import read_table
 from nas.dotted import is_dotted
-from nas.given import OWN_FILE, PLUGINS, check_modules, is_given, own_folder
+from nas.plugins.given import OWN_FILE, PLUGINS, check_modules, is_given, own_folder
 from search_spaces.errors import InputError
 
 
@@ -38,10 +38,11 @@ def check_given(config: Config, verb: str, arguments: Sequence[str]) -> None:
     Raises:
         InputError: some are missing; all of them are named, and what to type.
     """
+    if verb == "report":  # it only reads records, and imports sections that were typed
+        return
     classes = {
         "train": (config.data.name, config.train.strategy),
         "search": (config.data.name, *config.search.samplers),
-        "report": (),
     }
     named = [name.rpartition(".")[0] for name in classes.get(verb, (config.data.name,)) if is_dotted(name)]
     missing = [name for name in dict.fromkeys((*config.plugins, *named)) if not is_given(name)]
