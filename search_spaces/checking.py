@@ -6,6 +6,7 @@ What a part's author got wrong shows here with the part, its file and the rule, 
 import inspect
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import lru_cache
 
 import torch
@@ -15,7 +16,7 @@ from search_spaces.architecture import SLOTS, Part
 from search_spaces.costs.operators import UnknownOperatorError
 from search_spaces.costs.pieces import part_cost
 from search_spaces.errors import InputError
-from search_spaces.files.made import Made, limited
+from search_spaces.files.made import MOST_IN_A_PART, Made, limited
 from search_spaces.registry import WORDS, SkipInit, TokenMixer, lookup, make
 from search_spaces.space import NO_BIAS, SearchSpace, Slot
 
@@ -151,7 +152,7 @@ def _run(kind: str, part: Part, dims: tuple[int, ...], shape: tuple[int, ...], t
     rule, when = _rule(kind), "" if training else " in evaluation mode"
     with torch.no_grad(), torch.device("meta"):
         try:
-            with SkipInit(), limited(what=f"{WORDS.get(kind, kind)} {part.name!r}"):
+            with SkipInit(), _limited(kind, part):
                 module = make(kind, part, *dims).train(training)
             needs_residual = isinstance(module, TokenMixer) and module.needs_residual
             y = module(*(torch.empty(shape) for _ in range(1 + needs_residual)))
@@ -225,6 +226,11 @@ def _fault(kind: str, part: Part, what: str, rule: str, instead: str = "") -> _C
     )
 
 
+def _limited(kind: str, part: Part) -> AbstractContextManager[Made]:
+    """Bounds what one part may consist of."""
+    return limited(tensors=MOST_IN_A_PART, modules=MOST_IN_A_PART, what=f"{WORDS.get(kind, kind)} {part.name!r}")
+
+
 def build(kind: str, part: Part, dims: tuple[int, ...]) -> tuple[nn.Module, Made]:
     """A part on the meta device, and what it consists of.
 
@@ -232,7 +238,7 @@ def build(kind: str, part: Part, dims: tuple[int, ...]) -> tuple[nn.Module, Made
         InputError: it cannot be built of these sizes or is too large, or its constructor fails.
     """
     try:
-        with torch.device("meta"), SkipInit(), limited(what=f"{WORDS.get(kind, kind)} {part.name!r}") as made:
+        with torch.device("meta"), SkipInit(), _limited(kind, part) as made:
             return make(kind, part, *dims), made
     except (InputError, MemoryError):
         raise

@@ -23,6 +23,9 @@ MOST_TENSORS = 100_000
 MOST_MODULES = 200_000
 """In any network, those without weights included."""
 
+MOST_IN_A_PART = 2000
+"""Modules of one part, and tensors."""
+
 
 @dataclass
 class Made:
