@@ -149,8 +149,12 @@ class _Dispatch(dict[int, Any]):
         return super().__getitem__(opcode)
 
 
-class _Reader(pickle._Unpickler):
-    """Python's own unpickler, written in Python, with stand-ins for everything that a file may name."""
+_PYTHONS: Any = pickle._Unpickler
+"""Python's own unpickler, written in Python."""
+
+
+class _Reader(_PYTHONS):
+    """Reads a pickle with stand-ins for everything that a file may name."""
 
     def __init__(self, file: "io.BytesIO | _Bounded", seen: _Seen, most: int) -> None:
         super().__init__(file)
@@ -160,7 +164,7 @@ class _Reader(pickle._Unpickler):
             pickle.SETITEMS[0]: _Reader.load_setitems,
             pickle.BUILD[0]: _Reader.load_build,
         }
-        known = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _OPCODES}
+        known = {code[0]: _PYTHONS.dispatch[code[0]] for code in _OPCODES}
         self.dispatch = _Dispatch(known | own, most)
 
     def find_class(self, module: str, name: str) -> Any:
