@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from search_spaces.files.archives import entries_of
+from search_spaces.files.archives import NotPlain, entries_of
 from search_spaces.files.plain import regular_size, shortened
 
 MOST_OPCODES = 1_000_000
@@ -47,10 +47,6 @@ _OPCODES = (
     pickle.BINPERSID,
 )  # fmt: skip
 """What pickles of protocol 2 consist of, as torch.save writes them, but for sets and objects."""
-
-
-class NotPlain(ValueError):
-    """A file is no checkpoint, or holds something else than names, numbers and plain tensors; the message is a reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +176,7 @@ class _Reader(_PYTHONS):
             return lambda *_: _Other()
         if module == "torch" and (name in _BYTES or name in _DTYPES):
             return _Other(name if name in _BYTES else "")
-        raise ValueError(
+        raise NotPlain(
             f"it holds {shortened(f'{module}.{name}')[1:-1]}, and is no file of names, numbers and plain tensors alone"
         )
 

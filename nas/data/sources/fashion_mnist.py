@@ -3,8 +3,8 @@
 import gzip
 import math
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def _announced(path: Path, start: bytes, shape: tuple[int, ...]) -> tuple[int, .
     return sizes
 
 
-def _body(path: Path, file: IO[bytes], announced: int) -> bytes:
+def _body(path: Path, file: BufferedIOBase, announced: int) -> bytes:
     """So many bytes, which are all that follow. Of a small file that unpacks into a large one, no more is unpacked than that and one byte.
 
     Raises:
