@@ -234,17 +234,21 @@ class Inside:
 
         Raises:
             LinkInside: a link stands at one of the names, or on the way.
-            OSError: one of them cannot be written. The files are as they were.
+            OSError: one of them cannot be written: that of `filename`. The files are as they were.
         """
         with ExitStack() as stack:
             drafts: list[tuple[_Place, str]] = []
-            places = [stack.enter_context(self._at(name, make=True)) for name in files]
-            for place in places:
-                found = place.check()
-                if found is not None and stat.S_ISDIR(found.st_mode):
-                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place.path))
+            places = []
+            for name in files:
+                with _naming(self.folder / name):
+                    place = stack.enter_context(self._at(name, make=True))
+                    found = place.check()
+                    if found is not None and stat.S_ISDIR(found.st_mode):
+                        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                places.append(place)
             for place, data in zip(places, files.values(), strict=True):
-                drafts.append((place, place.draft(data)))
+                with _naming(place.path):
+                    drafts.append((place, place.draft(data)))
                 stack.callback(place.discard, drafts[-1][1])
             _rename(drafts)
 
@@ -283,6 +287,16 @@ def _entered(folder: Path, before: int | None, make: bool) -> int | None:
         raise
 
 
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the system say which file they are about, whatever functions of `os` were given."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
 def _rename(drafts: Sequence[tuple[_Place, str]]) -> None:
     """Gives temporary files their names; all of them, or none."""
     olds: list[str | None] = []
@@ -290,9 +304,11 @@ def _rename(drafts: Sequence[tuple[_Place, str]]) -> None:
     try:
         try:
             for place, _ in drafts if len(drafts) > 1 else ():
-                olds.append(place.keep())
+                with _naming(place.path):
+                    olds.append(place.keep())
             for place, draft in drafts:
-                place.take(draft)
+                with _naming(place.path):
+                    place.take(draft)
                 done += 1
         except OSError:
             for (place, _), old in zip(drafts[:done], olds, strict=False):

@@ -252,8 +252,11 @@ class RunStore:
             InputError: the disk is full, or a link stands at one of the names. The previous files are intact.
         """
         paths = [self.path(name) for name in files]
-        with writing(paths[0]):
+        try:
             self._inside.write(files)
+        except OSError as error:
+            with writing(Path(error.filename)):
+                raise
         return paths
 
     def write_text(self, name: str, text: str) -> Path:
