@@ -78,5 +78,5 @@ def test_nothing_that_a_terminal_obeys_is_said() -> None:
 def test_nothing_that_a_terminal_obeys_is_in_a_progress_line() -> None:
     """But what renews the line."""
     stream = Terminal()
-    Progress(f"{CONTROL}\nb", 1, stream=stream).update(1, **{"\x1b[31m": 1.0})
+    Progress(f"{CONTROL}\nb", 1, stream=stream).update(1, images=0, **{"\x1b[31m": 1})
     assert stream.getvalue() == f"\r\x1b[2K{SHOWN}\\nb 1/1  \\x1b[31m 1\n"
