@@ -3,15 +3,24 @@
 import re
 import sys
 import time
+import unicodedata
 from typing import TextIO
 
-_OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What a terminal obeys instead of showing it: control characters except line feed and tab, and marks that turn the direction of writing."""
+_OBEYED = {"Cc", "Cf", "Zl", "Zp"}
+"""Categories of characters that a terminal obeys instead of showing them: control characters, marks that turn the direction of writing or
+are not seen, and line ends of other scripts.
+"""
+
+_PERHAPS = re.compile("[^\n\t -~]")
 
 
 def shown(text: str) -> str:
     """A text with the characters that a terminal or a browser would obey as Python escapes them. Line feeds and tabs stay."""
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _PERHAPS.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode() if unicodedata.category(letter) in _OBEYED else letter
 
 
 def say(text: str = "", stream: TextIO | None = None) -> None:

@@ -64,8 +64,8 @@ def test_what_is_shown_is_computed_when_a_line_is_due() -> None:
     assert progress.due(1)
 
 
-CONTROL = "a\x1b[2Jb\rc\x07\x9b1m\x7f\u202etxt\u2066\u2028d\0"
-SHOWN = r"a\x1b[2Jb\rc\x07\x9b1m\x7f\u202etxt\u2066\u2028d\x00"
+CONTROL = "a\x1b[2Jb\rc\x07\x9b1m\x7f\u202etxt\u2066\u2028d\0\u200b\ufeff\xad"
+SHOWN = r"a\x1b[2Jb\rc\x07\x9b1m\x7f\u202etxt\u2066\u2028d\x00\u200b\ufeff\xad"
 
 
 def test_nothing_that_a_terminal_obeys_is_said() -> None:
