@@ -13,8 +13,10 @@ from nas.machine import memory
 from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.files.blueprint import announced, check_tensors
 from search_spaces.files.folder import ARCH, CONFIG, MODEL, WEIGHTS, load, read_arch, read_config, read_tensors
 from search_spaces.files.pickles import check_pickled
+from search_spaces.files.tensors import read_header
 from search_spaces.network import Network
 from search_spaces.textfiles import expanded
 from supernet.optimisation import Optimisation
@@ -66,14 +68,14 @@ def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], about: 
 
 
 def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
-    """Loads a safetensors file into a module whose names and shapes it must have.
+    """Loads a safetensors file into a module whose names, shapes and kinds of numbers it must have.
 
     Raises:
-        InputError: damaged, or made for another network; the first difference is named.
+        InputError: damaged, not finite, or made for another network; the first difference is named.
     """
-    tensors = read_tensors(store.path(name))
-    _check_shapes(store, name, tensors, module)
-    module.load_state_dict(tensors)
+    path = store.path(name)
+    check_tensors(read_header(path), announced(module), str(path))
+    module.load_state_dict(read_tensors(path))
 
 
 def _check_shapes(store: RunStore, name: str, tensors: dict[str, Tensor], module: torch.nn.Module) -> None:
