@@ -243,9 +243,10 @@ def _one_label_each(pools: dict[str, list[Item] | None], source: Source, conflic
         more = [f"and {len(torn) - LISTED:,} more"] if len(torn) > LISTED else []
         raise InputError(
             f"{len(torn):,} image{'s' * (len(torn) > 1)} of data set {source.config.name} "
-            f"{'have' if len(torn) > 1 else 'has'} two labels:" + "".join(f"\n    {line}" for line in lines + more),
+            f"{'have' if len(torn) > 1 else 'has'} two labels:",
             "one label for each image",
             "remove the wrong copies, data.conflicts=drop to leave all copies out, or data.conflicts=keep",
+            lines + more,
         )
     for part, pool in pools.items():
         wrong = [item.id for item in pool or () if item.hash in torn]

@@ -36,7 +36,8 @@ from nas.runs.line_files import append_line, read_lines
 from nas.runs.lines import whole_parts
 from nas.runs.locks import Lock
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded, read_text
+from search_spaces.files.plain import RUN, Limits, parse
+from search_spaces.textfiles import SHORT, expanded, read_text
 
 FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
@@ -233,13 +234,16 @@ class RunStore:
     def write_json(self, name: str, data: Any) -> Path:
         return self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
-    def read_text(self, name: str) -> str:
+    def read_text(self, name: str, most: int = SHORT) -> str:
         """
+        Args:
+            most: bytes that such a file may have.
+
         Raises:
-            InputError: not there, or not UTF-8 text.
+            InputError: not there, no ordinary file, too large, or not UTF-8 text.
         """
         try:
-            return read_text(self.path(name))
+            return read_text(self.path(name), most)
         except PermissionError as error:
             raise unreadable(self.path(name), error) from None
         except OSError as error:
@@ -247,15 +251,19 @@ class RunStore:
         except UnicodeError as error:
             raise damaged_file(self.path(name), str(error)) from None
 
-    def read_json(self, name: str) -> Any:
+    def read_json(self, name: str, most: int = SHORT, limits: Limits | None = RUN) -> Any:
         """
+        Args:
+            most: bytes that such a file may have.
+            limits: see `search_spaces.files.plain.parse`.
+
         Raises:
-            InputError: not there, or not JSON.
+            InputError: not there, no ordinary file, too large, or not JSON.
         """
-        text = self.read_text(name)
+        text = self.read_text(name, most)
         try:
-            return json.loads(text)
-        except ValueError as error:  # no JSON, or a number of thousands of digits
+            return parse(text, limits)
+        except ValueError as error:
             raise damaged_file(self.path(name), str(error)) from None
 
     # Lines
