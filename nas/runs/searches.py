@@ -154,7 +154,7 @@ class Search:
         for number, line in enumerate(lines, 1):
             try:
                 found.append(read(line, known))
-            except (RecordError, InputError, TypeError) as error:
+            except (RecordError, InputError, TypeError, RecursionError) as error:
                 raise InputError(
                     f"line {number} of {self.store.path(self.path(name))} is not a record of this version (at {error})",
                     "lines as nas wrote them",
