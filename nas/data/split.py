@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from nas.config import DataConfig
+from nas.data.ids import fault_of
 from nas.data.item import Item
 from nas.data.reading import LISTED
 from nas.data.source import Source
@@ -102,25 +103,17 @@ class Split:
         Raises:
             InputError: `data` is not such a dict.
         """
-        try:
-            return cls(
-                name=str(data["name"]),
-                seed=int(data["seed"]),
-                resolution=int(data["resolution"]),
-                classes=tuple(map(str, data["classes"])),
-                in_channels=int(data["in_channels"]),
-                mean=tuple(map(float, data["mean"])),
-                std=tuple(map(float, data["std"])),
-                parts={part: tuple(map(str, ids)) for part, ids in data["parts"].items()},
-                labels={part: tuple(map(int, labels)) for part, labels in data["labels"].items()},
-                hashes={part: tuple(map(str, hashes)) for part, hashes in data["hashes"].items()},
-                dropped={part: int(count) for part, count in data["dropped"].items()},
-                decoding=int(data.get("decoding", 0 if data["name"] in WITHOUT_FILES else 1)),
-            )
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _damaged(f"{type(error).__name__}: {error}") from None
+        if wrong := fault_of(data):
+            raise _damaged(f"at {wrong}")
+        return cls(
+            **{key: data[key] for key in ("name", "seed", "resolution", "in_channels")},
+            classes=tuple(data["classes"]),
+            mean=tuple(map(float, data["mean"])),
+            std=tuple(map(float, data["std"])),
+            **{key: {p: tuple(items) for p, items in data[key].items()} for key in ("parts", "labels", "hashes")},
+            dropped=dict(data["dropped"]),
+            decoding=data.get("decoding", 0 if data["name"] in WITHOUT_FILES else 1),
+        )
 
     @property
     def digest(self) -> str:

@@ -32,6 +32,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from nas.runs.disk import DamagedLine, damaged_file, unreadable, writing
+from nas.runs.identity import check_identity
 from nas.runs.line_files import append_line, read_lines
 from nas.runs.lines import whole_parts
 from nas.runs.locks import Lock
@@ -120,7 +121,18 @@ class RunStore:
                 f"{folder} was made by another version of nas (layout {identity.get('format')!r})",
                 f"layout {FORMAT}", "a new folder: run=runs/new",
             )  # fmt: skip
+        check_identity(path, identity)
         return store
+
+    def identity(self) -> dict[str, Any]:
+        """What run.json says that the run is.
+
+        Raises:
+            InputError: it is missing, damaged, or says something else than nas writes.
+        """
+        identity = self.read_json("run.json")
+        check_identity(self.path("run.json"), identity)
+        return identity
 
     @classmethod
     def create(cls, folder: str | Path) -> "RunStore":
@@ -156,7 +168,7 @@ class RunStore:
         """Makes a run of the older layout one of this layout, before the first search of this version is written into it. What its own
         search has written goes into a folder of its own, unread.
         """
-        identity = self.read_json("run.json")
+        identity = self.identity()
         if identity["format"] != FORMAT:
             for name in _OF_THE_OLDER_SEARCH:
                 if self.exists(name):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nas.config.parsing import recorded_config
-from nas.data.split import Split
+from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import load_network
 from search_spaces.errors import InputError
@@ -134,8 +134,8 @@ def _space_of(store: RunStore) -> SearchSpace:
         InputError: the run does not say what it is, or has parts that are not known here.
     """
     try:
-        split = Split.from_dict(store.read_json("split.json"))
-        resolution = recorded_config(store.read_json("run.json"), str(store.folder)).data.resolution
+        split = read_split(store)
+        resolution = recorded_config(store.identity(), str(store.folder)).data.resolution
         sizes = int(split.in_channels), len(split.classes), resolution
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(

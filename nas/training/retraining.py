@@ -22,6 +22,7 @@ from nas.records import Reference, Retraining
 from nas.runs.scalars import Scalars
 from nas.runs.searches import EVALUATED_BY, Search, read_search, search_names
 from nas.runs.settings import RETRAIN_FREE, different
+from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
 from nas.searching.evaluation import evaluate
@@ -133,7 +134,7 @@ def train_and_test(
         ranks: the processes that train together; the others call `follow_job`.
     """
     config, result, trained = job.config, job.work("json"), job.work("trained.json")
-    split = Split.from_dict(store.read_json("split.json"))
+    split = read_split(store)
     if store.exists(trained):  # an earlier command trained it and could not test it
         network = job.trained(store).to(device)
         skipped = store.read_json(trained)["skipped_steps"]
@@ -161,7 +162,7 @@ def train_and_test(
 
 def follow_job(job: Job | ReferenceJob, store: RunStore, device: torch.device, ranks: Ranks) -> None:
     """Trains a shard of the network of a job in a process that writes nothing."""
-    training = Training.of(job, store, Split.from_dict(store.read_json("split.json")), device, ranks)
+    training = Training.of(job, store, read_split(store), device, ranks)
     training.fit(Follower(job, store))
 
 

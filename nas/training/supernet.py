@@ -41,7 +41,7 @@ def train_supernet(run: Run, ranks: Ranks) -> None:
     strategy = strategy_of(settings, run.space, config.seed)
     supernet = Supernet(run.space, config.seed)
     if settings.init and not run.store.exists(CHECKPOINT):
-        start_from(supernet, read_initial(settings.init, run.space), run.store.read_json("run.json").get("init"))
+        start_from(supernet, read_initial(settings.init, run.space), run.store.identity().get("init"))
     supernet = supernet.to(run.device)
     batches = Batches(
         settings.batch_size,
