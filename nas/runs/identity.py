@@ -16,7 +16,7 @@ PARTS = ("train", "validation", "test")
 FILES = Entries(A_DIGEST, Text(10_000))
 """By path, what a run or search used: see `nas.runs.inputs`."""
 
-MADE_BY: Mapping[str, Shape] = {
+CONDITIONS: Mapping[str, Shape] = {
     "versions": Entries(Text(200)),
     "machine": Table({"cpu": Text(200), "cores": Whole(), "threads": Whole(), "memory_gib": Maybe(Number())}),
     "commit": Maybe(Text(200)),
@@ -39,7 +39,7 @@ _SHARE = Table({
 
 _SHAPE = Table({
     "config": Table({"seed": Whole(0, 10**30), "data": Table({"name": _NAME})}),
-    "space_digest": Text(12), "split_digest": A_DIGEST, "split_sizes": _for_parts(Whole(1)), "classes": Items(_NAME, 1), **MADE_BY,
+    "space_digest": Text(12), "split_digest": A_DIGEST, "split_sizes": _for_parts(Whole(1)), "classes": Items(_NAME, 1), **CONDITIONS,
 }, {
     "space_name": _NAME, "space_size": _DIGITS, "whole_space": Table({"digest": A_DIGEST, "size": _DIGITS}), "files": FILES,
     "init": Table({

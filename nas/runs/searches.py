@@ -25,7 +25,7 @@ from nas.records import Evaluation, RecordError, Reference, Retraining
 from nas.records.device_times import DeviceTime, refuted
 from nas.records.shapes import ANY_NUMBER, MOST, Entries, Items, Maybe, Named, OneOf, Plain, Table, Text, Whole
 from nas.runs.disk import DamagedLine
-from nas.runs.identity import FILES, MADE_BY
+from nas.runs.identity import CONDITIONS, FILES
 from nas.runs.settings import RETRAIN_FREE, kept
 from nas.runs.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
@@ -265,7 +265,7 @@ def read_search(store: RunStore, name: str) -> Search:
 
 _SHAPE = Table({
     "number": Whole(), "state": OneOf((RUNNING, FINISHED, CLOSED)), "search": Entries(Plain()), "retrain": Maybe(Entries(Plain())),
-    "costs": Items(Table({"name": Named(is_cost_name), "unit": Text(200), "about": Text()})), **MADE_BY,
+    "costs": Items(Table({"name": Named(is_cost_name), "unit": Text(200), "about": Text()})), **CONDITIONS,
 }, {
     "files": FILES, "plugins": Items(Text(200)),
     "starts": Items(Table({"source": Text(), "architecture": Entries(Plain())})),
