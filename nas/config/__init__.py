@@ -17,6 +17,7 @@ from nas.config.search import SearchConfig
 from nas.dotted import check_name, file_names, is_dotted
 from nas.executors import check_executor
 from nas.goals.budget import Budget
+from nas.plugins.given import check_modules
 from nas.runtimes import check_runtime
 from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError, unknown
@@ -249,7 +250,11 @@ class Config:
         "write scalars of training, search and retraining into tensorboard/ of the run; needs the package tensorboard",
     )
     digest: str = key("", "one network, by the first digits of its digest, instead of those of the Pareto front")
-    plugins: tuple[str, ...] = key((), "modules to import first, whose parts and costs register themselves")
+    plugins: tuple[str, ...] = key(
+        (),
+        "modules to import first, whose parts and costs register themselves. A run remembers which it needs, and imports none that you do not "
+        "give again: type them, or list them in hybrid-mixer-nas/plugins.toml of ~/.config (or of $XDG_CONFIG_HOME)",
+    )
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -261,6 +266,7 @@ class Config:
     def __post_init__(self) -> None:
         at_least(self, seed=0, threads=0)
         check_executor(self.executor)
+        check_modules(self.plugins)
         if self.threads > 4096:
             raise InputError(f"threads is {self.threads}", "0 to 4096", "threads=1, or 0 for the number of cores")
         if not self.run:

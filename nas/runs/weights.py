@@ -14,6 +14,7 @@ from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.files.folder import ARCH, CONFIG, MODEL, WEIGHTS, load, read_arch, read_config, read_tensors
+from search_spaces.files.pickles import check_pickled
 from search_spaces.network import Network
 from search_spaces.textfiles import expanded
 from supernet.optimisation import Optimisation
@@ -95,6 +96,10 @@ def _check_shapes(store: RunStore, name: str, tensors: dict[str, Tensor], module
         )  # fmt: skip
 
 
+MOST_STEPS = 10**7
+"""Of the pickle of a checkpoint: about 100 for each tensor, with its moments and its average."""
+
+
 def save_checkpoint(store: RunStore, name: str, state: dict[str, Any]) -> None:
     """Writes a checkpoint atomically. It is made in memory first: nothing half-written, whatever the disk does."""
     buffer = io.BytesIO()
@@ -114,6 +119,7 @@ def load_checkpoint(store: RunStore, name: str, optimisation: Optimisation) -> N
     try:
         # Onto the CPU: `load_state_dict` moves what belongs on the device, and Adam's step counts stay where they are read.
         # From the file and not from its bytes in memory, which would be there beside the tensors.
+        check_pickled(path, MOST_STEPS)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its zip reader, its unpickler or its storages raise
         if memory.ran_out(error):

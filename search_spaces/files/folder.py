@@ -15,7 +15,6 @@ from search_spaces.errors import InputError
 from search_spaces.files.blueprint import check_fits
 from search_spaces.files.described import SEARCHED, described, filled_in
 from search_spaces.files.plain import read_json, shortened
-from search_spaces.files.sizes import check_sizes
 from search_spaces.files.tensors import read_header
 from search_spaces.network import Network, build
 from search_spaces.textfiles import open_ordinary, size_of
@@ -36,9 +35,7 @@ def read_arch(path: Path) -> Architecture:
 
 def _named(path: Path, data: Any) -> Architecture:
     try:
-        arch = Architecture.from_dict(data)
-        check_sizes(arch)
-        return arch
+        return Architecture.from_dict(data)
     except InputError as error:
         raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
 

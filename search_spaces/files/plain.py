@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import InputError
-from search_spaces.textfiles import SHORT, read_text
+from search_spaces.textfiles import SHORT, open_ordinary, read_text, size_of
 
 MOST_DEPTH = 16
 """Lists and tables inside each other. A config.json with an architecture has 8."""
@@ -127,6 +127,19 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def regular_size(path: Path) -> int:
+    """The size of an ordinary file in bytes.
+
+    Raises:
+        InputError: there is none, or it is a folder, a device or a pipe, which may never end.
+    """
+    try:
+        with open_ordinary(path) as file:
+            return size_of(file)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})", AS_WRITTEN, AGAIN) from None
 
 
 def read_json(path: Path) -> Any:

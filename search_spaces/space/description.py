@@ -14,6 +14,7 @@ from search_spaces.errors import InputError
 from search_spaces.files.toml import parse_toml
 from search_spaces.resizing import resized_stages
 from search_spaces.space.grammar import parsed, per_network
+from search_spaces.space.sizes import check_space
 
 
 def check_ties(space: "Description") -> None:
@@ -67,7 +68,9 @@ class Description:
     @classmethod
     def from_dict(cls, data: Any, where: str = "the space") -> Self:
         """The inverse of `to_dict`; also takes what TOML gives. Raises InputError as `from_toml` does."""
-        return cls(**parsed(data, where))
+        found = cls(**parsed(data, where))
+        check_space(found, where)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts and lists, with every stage written out."""
