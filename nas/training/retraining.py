@@ -19,12 +19,13 @@ from nas.executors import Executor
 from nas.log import Progress
 from nas.plugins import import_plugins
 from nas.records import Reference, Retraining
+from nas.runs.checkpoints import load_checkpoint, save_checkpoint
 from nas.runs.scalars import Scalars
 from nas.runs.searches import EVALUATED_BY, Search, read_search, search_names
 from nas.runs.settings import RETRAIN_FREE, different
 from nas.runs.splits import read_split
 from nas.runs.store import RunStore
-from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
+from nas.runs.weights import save_tensors
 from nas.searching.evaluation import evaluate
 from nas.training.jobs import Job, ReferenceJob
 from nas.training.network import Training

@@ -8,9 +8,10 @@ from typing import Any
 from nas.config import Config
 from nas.goals.limiting import costs_of_training
 from nas.log import Progress, say
+from nas.runs.checkpoints import load_checkpoint, save_checkpoint
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars
-from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
+from nas.runs.weights import save_tensors
 from nas.training.initial import read_initial, start_from
 from nas.training.strategies import strategy_of
 from search_spaces.counting import worded
