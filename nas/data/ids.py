@@ -40,7 +40,7 @@ def fault_of(data: Any) -> str:
     """The first place in a split.json where something else stands than nas writes; empty if there is none. How many images a part has, and
     that no image stands twice, is for `Split` to check.
     """
-    if wrong := _SHAPE.fault(data, "its top level" if not isinstance(data, dict) else ""):
+    if wrong := _SHAPE.fault(data, ""):
         return wrong
     for part in _PARTS:
         if not all(map(_HASH.fullmatch, data["hashes"][part])):

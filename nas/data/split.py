@@ -106,11 +106,16 @@ class Split:
         if wrong := fault_of(data):
             raise _damaged(f"at {wrong}")
         return cls(
-            **{key: data[key] for key in ("name", "seed", "resolution", "in_channels")},
+            name=data["name"],
+            seed=data["seed"],
+            resolution=data["resolution"],
+            in_channels=data["in_channels"],
             classes=tuple(data["classes"]),
             mean=tuple(map(float, data["mean"])),
             std=tuple(map(float, data["std"])),
-            **{key: {p: tuple(items) for p, items in data[key].items()} for key in ("parts", "labels", "hashes")},
+            parts=_tuples(data["parts"]),
+            labels=_tuples(data["labels"]),
+            hashes=_tuples(data["hashes"]),
             dropped=dict(data["dropped"]),
             decoding=data.get("decoding", 0 if data["name"] in WITHOUT_FILES else 1),
         )
@@ -121,6 +126,10 @@ class Split:
         table = {key: value for key, value in self.to_dict().items() if key != "decoding"}
         text = json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _tuples(table: Mapping[str, list[Any]]) -> dict[str, tuple[Any, ...]]:
+    return {part: tuple(items) for part, items in table.items()}
 
 
 def _damaged(how: str) -> InputError:

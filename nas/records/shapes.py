@@ -3,7 +3,8 @@
     OF_A_SCORE = Table({"top1": Share(), "images": Whole(1)}, {"note": Maybe(Text())})
     OF_A_SCORE.fault({"top1": 2, "images": 5}, "score")        # "score.top1"
 
-Every shape has `fault(value, where)`: the place of the first value that is not of the shape, or "" if there is none.
+Every shape has `fault(value, where)`: the place of the first value that is not of the shape, or "" if there is none. For the whole of a file,
+which has to be a list or a table, `where` is "".
 """
 
 import math
@@ -16,6 +17,9 @@ from search_spaces.costs import LARGEST, is_cost_name
 
 MOST = 10**18
 """The largest whole number: far beyond every count, and exact in all that is computed of it."""
+
+TOP = "its top level"
+"""The place of a value that is in no other."""
 
 DIGEST = re.compile(r"[0-9a-f]{12}")
 
@@ -134,7 +138,7 @@ class Items:
 
     def fault(self, value: Any, where: str) -> str:
         if not isinstance(value, list | tuple) or len(value) < self.least:
-            return where
+            return where or TOP
         return next((found for n, item in enumerate(value) if (found := self.of.fault(item, f"{where}[{n}]"))), "")
 
 
@@ -152,11 +156,11 @@ class Entries:
 
     def fault(self, value: Any, where: str) -> str:
         if not isinstance(value, Mapping):
-            return where
+            return where or TOP
         for key, item in value.items():
-            if self.keys.fault(key, where):
-                return where
-            if found := self.of.fault(item, f"{where}.{key}"):
+            if self.keys.fault(key, "key"):
+                return where or TOP
+            if found := self.of.fault(item, f"{where}.{key}".lstrip(".") or TOP):
                 return found
         return ""
 
@@ -174,7 +178,7 @@ class Table:
 
     def fault(self, value: Any, where: str) -> str:
         if not isinstance(value, Mapping):
-            return where
+            return where or TOP
         dot = f"{where}." if where else ""
         for key, shape in (*self.needed.items(), *self.known.items()):
             if key in value:
@@ -182,6 +186,14 @@ class Table:
                     return found
             elif key in self.needed:
                 return dot + key
+        return ""
+
+
+@dataclass(frozen=True)
+class Anything:
+    """Any value, which whoever takes it checks or compares."""
+
+    def fault(self, value: Any, where: str) -> str:
         return ""
 
 

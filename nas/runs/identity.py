@@ -5,11 +5,9 @@ A run of `nas ablate` has its rows there and no space; what newer versions added
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from nas.records.shapes import A_DIGEST, Entries, Items, Maybe, Number, Plain, Shape, Table, Text, Whole
-from nas.runs.disk import damaged_file
 
 PARTS = ("train", "validation", "test")
 
@@ -52,21 +50,16 @@ _SHAPE = Table({
 _IMAGES = Table({"origins": _for_parts(Text()), "counts": _for_parts(Items(Whole())), "left_out": Items(_LEFT_OUT)})
 
 
-def check_identity(path: Path, about: Mapping[str, Any]) -> None:
-    """
-    Args:
-        path: of run.json.
+class Identity:
+    """The shape of run.json."""
 
-    Raises:
-        DamagedFile: something is missing, or is not what nas writes; the first such place is named.
-    """
-    wrong = _SHAPE.fault(about, "") or Plain().fault(about["config"], "config")
-    if not wrong and "ablation" not in about:
-        wrong = next((key for key in ("space_name", "space_size") if key not in about), "")
-    if not wrong and about.get("images"):
-        wrong = _IMAGES.fault(about["images"], "images") or _classes_fault(about)
-    if wrong:
-        raise damaged_file(path, f"at {wrong}")
+    def fault(self, value: Any, where: str) -> str:
+        wrong = _SHAPE.fault(value, where) or Plain().fault(value["config"], "config")
+        if not wrong and "ablation" not in value:
+            wrong = next((key for key in ("space_name", "space_size") if key not in value), "")
+        if not wrong and value.get("images"):
+            wrong = _IMAGES.fault(value["images"], "images") or _classes_fault(value)
+        return wrong
 
 
 def _classes_fault(about: Mapping[str, Any]) -> str:

@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from nas.records.shapes import Shape
 from nas.runs.disk import DamagedLine, damaged_file, unreadable, writing
-from nas.runs.identity import check_identity
+from nas.runs.identity import Identity
 from nas.runs.line_files import append_line, read_lines
 from nas.runs.lines import whole_parts
 from nas.runs.locks import Lock
@@ -121,7 +122,7 @@ class RunStore:
                 f"{folder} was made by another version of nas (layout {identity.get('format')!r})",
                 f"layout {FORMAT}", "a new folder: run=runs/new",
             )  # fmt: skip
-        check_identity(path, identity)
+        store.identity()
         return store
 
     def identity(self) -> dict[str, Any]:
@@ -130,9 +131,7 @@ class RunStore:
         Raises:
             InputError: it is missing, damaged, or says something else than nas writes.
         """
-        identity = self.read_json("run.json")
-        check_identity(self.path("run.json"), identity)
-        return identity
+        return self.read_json("run.json", shape=Identity())
 
     @classmethod
     def create(cls, folder: str | Path) -> "RunStore":
@@ -263,20 +262,24 @@ class RunStore:
         except UnicodeError as error:
             raise damaged_file(self.path(name), str(error)) from None
 
-    def read_json(self, name: str, most: int = SHORT, limits: Limits | None = RUN) -> Any:
+    def read_json(self, name: str, most: int = SHORT, limits: Limits | None = RUN, shape: Shape | None = None) -> Any:
         """
         Args:
             most: bytes that such a file may have.
             limits: see `search_spaces.files.plain.parse`.
+            shape: that the value has to have.
 
         Raises:
-            InputError: not there, no ordinary file, too large, or not JSON.
+            InputError: not there, no ordinary file, too large, not JSON, or of another shape; then the first such place is named.
         """
         text = self.read_text(name, most)
         try:
-            return parse(text, limits)
+            value = parse(text, limits)
         except ValueError as error:
             raise damaged_file(self.path(name), str(error)) from None
+        if shape is not None and (wrong := shape.fault(value, "")):
+            raise damaged_file(self.path(name), f"at {wrong}")
+        return value
 
     # Lines
 

@@ -18,8 +18,10 @@ from nas.data import Split, load_part
 from nas.executors import Executor
 from nas.log import Progress
 from nas.plugins import import_plugins
-from nas.records import Reference, Retraining
+from nas.records import RecordError, Reference, Retraining
+from nas.records.shapes import Table, Whole
 from nas.runs.checkpoints import load_checkpoint, save_checkpoint
+from nas.runs.disk import damaged_file
 from nas.runs.scalars import Scalars
 from nas.runs.searches import EVALUATED_BY, Search, read_search, search_names
 from nas.runs.settings import RETRAIN_FREE, different
@@ -121,9 +123,22 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
             "run=PATH of such a folder, or executor=processes",
         )
     if store.exists(job.work("json")):
-        return job.read(store.read_json(job.work("json")))
+        return finished(job, store)
     import_plugins(config)
     return train_and_test(job, store, machine.prepare(1, config.device))
+
+
+def finished(job: Job | ReferenceJob, store: RunStore) -> Retraining | Reference:
+    """The result of a job that has ended, before its record is written.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    name = job.work("json")
+    try:
+        return job.read(store.read_json(name))
+    except RecordError as error:
+        raise damaged_file(store.path(name), f"at {error}") from None
 
 
 def train_and_test(
@@ -138,7 +153,7 @@ def train_and_test(
     split = read_split(store)
     if store.exists(trained):  # an earlier command trained it and could not test it
         network = job.trained(store).to(device)
-        skipped = store.read_json(trained)["skipped_steps"]
+        skipped = store.read_json(trained, shape=Table({"skipped_steps": Whole()}))["skipped_steps"]
     else:
         network, skipped = _train(job, store, split, device, ranks)
         # Stored before they are tested: whatever has become of the test images, the training is kept.

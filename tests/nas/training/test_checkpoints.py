@@ -154,7 +154,7 @@ def test_files_that_are_no_checkpoints(store: RunStore) -> None:
         lambda: zipfile.ZipFile(path, "w").close(),
     ):
         make()
-        with pytest.raises(InputError, match="checkpoint .*train.pt is damaged"):
+        with pytest.raises(InputError, match=r"checkpoint .*train\.pt is damaged"):
             load_checkpoint(store, NAME, begun())
         path.rmdir() if path.is_dir() else path.unlink()
     load_checkpoint(store, NAME, begun())  # none is there: training begins
