@@ -1,12 +1,11 @@
 """Reading and writing the profile of a device; `search_spaces.costs.latency` describes its format."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search_spaces.costs import is_cost_name
+from search_spaces.costs import LARGEST, is_cost_name
 from search_spaces.costs.latency import LATENCY, QUANTITIES, DeviceModel
 from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.errors import InputError
@@ -86,6 +85,9 @@ def _check_about(data: Mapping[str, Any], path: str | Path) -> None:
     for key, kind, words in _TYPES:
         if not isinstance(data.get(key, kind()), kind):
             raise _damaged(path, f"has {json.dumps(data[key])[:40]} for its key {key}, which is {words}")
+    versions = data["fingerprint"].get("versions", {})
+    if not isinstance(versions, dict):
+        raise _damaged(path, f"has {json.dumps(versions)[:40]} for fingerprint.versions, which is a table")
     for key, found in data["errors"].items():
         if not isinstance(found, dict):
             raise _damaged(path, f"has {json.dumps(found)[:40]} for errors.{key}, which is a table of numbers")
@@ -129,7 +131,7 @@ def _times(lines: Any, path: str | Path) -> tuple[dict[Unit, float], dict[Unit, 
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _damaged(path: str | Path, how: str) -> InputError:
