@@ -84,8 +84,9 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
                     yield line[:-1].rstrip(b"\r")
                 elif len(line) == SHORT:
                     raise damaged_file(path, f"a line has more than {SHORT:,} bytes")
-    except (FileNotFoundError, NotADirectoryError):
-        return
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_symlink():
+            raise unreadable(path, error) from None
     except OSError as error:
         raise unreadable(path, error) from None
 
