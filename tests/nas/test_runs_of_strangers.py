@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from nas.config import Config
+from nas.config import Config, DataConfig
 from nas.config.effective import run_config
+from nas.data import load_part
 from nas.data.ids import stays_inside
 from nas.data.split import Split
 from nas.runs.run import open_run
@@ -158,6 +159,13 @@ def test_a_split_is_refused_for_itself(change: Callable[[Any], Any], whole: Path
     data = change(json.loads((whole / "run/split.json").read_text()))
     with pytest.raises(InputError, match=r"split\.json is damaged"):
         Split.from_dict(data)
+
+
+def test_a_split_of_other_channels(whole: Path) -> None:
+    data = json.loads((whole / "run/split.json").read_text())
+    split = Split.from_dict(data | {"in_channels": 3, "mean": data["mean"] * 3, "std": data["std"] * 3})
+    with pytest.raises(InputError, match="3 channels, and those of data set digits have 1"):
+        load_part(DataConfig(name="digits", resolution=split.resolution), split, "train")
 
 
 @pytest.mark.parametrize("change", SEARCH_JSON.values(), ids=SEARCH_JSON)
