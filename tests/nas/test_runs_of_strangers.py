@@ -32,7 +32,8 @@ def read_all(place: Path) -> None:
     for name in search_names(store):
         search = read_search(store, name)
         search.over(config)
-        search.evaluations(), search.retrainings(), search.references(), search.measurements()
+        for records in (search.evaluations, search.retrainings, search.references, search.measurements):
+            records()
     assert opened.split.parts["train"]
 
 
