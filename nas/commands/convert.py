@@ -17,7 +17,8 @@ from nas.runs.weights import ARCH, CONFIG, MODEL, load_network, save_tensors
 from nas.scoring.classes import imagenet_names
 from nas.scoring.entrants import IMAGENET_VIEW
 from search_spaces.errors import InputError
-from search_spaces.files.pickles import NotPlain, check_pickled
+from search_spaces.files.archives import NotPlain
+from search_spaces.files.pickles import check_pickled
 from search_spaces.files.tensors import read_header
 from search_spaces.network import Network
 from search_spaces.official import check_name

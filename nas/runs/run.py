@@ -38,7 +38,7 @@ from search_spaces.textfiles import expanded, read_text
 from search_spaces.writing import to_toml
 from supernet.supernet import Supernet
 
-FREE = {"data.root", "data.workers", "train.checkpoint_steps"}
+FREE = {"data.root", "data.workers", "data.most_pixels", "train.checkpoint_steps"}
 """Keys that change where or how a run works, not what comes out: they may differ from one command to the next."""
 
 WHOLE_SPACE = "whole_space.toml"

@@ -18,10 +18,15 @@ MOST_PICKLE = 64 * 2**20
 _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 
 
+class NotPlain(ValueError):
+    """A file is no checkpoint, or holds something else than names, numbers and plain tensors; the message is a reason."""
+
+
 def entries_of(path: Path) -> tuple[dict[str, int], bytes]:
     """The sizes of all entries by their names in the folder that everything in an archive is in, and the content of data.pkl.
 
     Raises:
+        NotPlain: its entries are not stored as they are.
         ValueError: it is no such archive; the message is a reason.
         OSError: it cannot be read.
     """
@@ -38,7 +43,7 @@ def entries_of(path: Path) -> tuple[dict[str, int], bytes]:
                     or info.file_size != info.compress_size
                     or info.flag_bits & 1
                 ):
-                    raise ValueError("it is compressed or encrypted, as torch.save writes no file")
+                    raise NotPlain("it is compressed or encrypted, as torch.save writes no file")
                 if not info.filename.startswith(folder) or info.orig_filename != info.filename:
                     raise ValueError("it has entries outside of its folder")
             if len({name.lower() for name in found}) < len(infos):

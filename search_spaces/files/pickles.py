@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from search_spaces.files.archives import entries_of
+from search_spaces.files.archives import NotPlain, entries_of
 from search_spaces.files.plain import regular_size, shortened
 
 MOST_OPCODES = 1_000_000
@@ -47,10 +47,6 @@ _OPCODES = (
     pickle.BINPERSID,
 )  # fmt: skip
 """What pickles of protocol 2 consist of, as torch.save writes them, but for sets and objects."""
-
-
-class NotPlain(ValueError):
-    """A file is no checkpoint, or holds something else than names, numbers and plain tensors; the message is a reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +145,12 @@ class _Dispatch(dict[int, Any]):
         return super().__getitem__(opcode)
 
 
-class _Reader(pickle._Unpickler):
-    """Python's own unpickler, written in Python, with stand-ins for everything that a file may name."""
+_PYTHONS: Any = pickle._Unpickler
+"""Python's own unpickler, written in Python."""
+
+
+class _Reader(_PYTHONS):
+    """Reads a pickle with stand-ins for everything that a file may name."""
 
     def __init__(self, file: "io.BytesIO | _Bounded", seen: _Seen, most: int) -> None:
         super().__init__(file)
@@ -160,7 +160,7 @@ class _Reader(pickle._Unpickler):
             pickle.SETITEMS[0]: _Reader.load_setitems,
             pickle.BUILD[0]: _Reader.load_build,
         }
-        known = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _OPCODES}
+        known = {code[0]: _PYTHONS.dispatch[code[0]] for code in _OPCODES}
         self.dispatch = _Dispatch(known | own, most)
 
     def find_class(self, module: str, name: str) -> Any:
@@ -176,7 +176,7 @@ class _Reader(pickle._Unpickler):
             return lambda *_: _Other()
         if module == "torch" and (name in _BYTES or name in _DTYPES):
             return _Other(name if name in _BYTES else "")
-        raise ValueError(
+        raise NotPlain(
             f"it holds {shortened(f'{module}.{name}')[1:-1]}, and is no file of names, numbers and plain tensors alone"
         )
 

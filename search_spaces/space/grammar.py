@@ -7,7 +7,7 @@ from typing import Any
 from search_spaces.architecture import SLOTS, _freeze, _thaw
 from search_spaces.choices import PartChoice, Slot, StageSpace
 from search_spaces.errors import InputError, unknown
-from search_spaces.files.plain import fault_of, shortened
+from search_spaces.files.plain import shortened
 from search_spaces.files.sizes import LARGEST_SIZE, MOST_BLOCKS, MOST_STAGES
 from search_spaces.space.sizes import MOST_CHOICES, MOST_PARTS, check_count
 
@@ -25,10 +25,6 @@ def parsed(data: Any, where: str) -> dict[str, Any]:
     Raises:
         InputError: not a space; the message names the key.
     """
-    if (fault := fault_of(data)) is not None:
-        raise InputError(
-            f"{where} cannot be used: {fault}", "texts, numbers, and lists and tables of them", f"fix {where}"
-        )
     data = _keys(data, where, TOP, ("name", "stages", "head"))
     defaults = _keys(data.get("block", {}), f"{where}: block", SLOTS, ())
     if not isinstance(data["stages"], list) or not data["stages"]:

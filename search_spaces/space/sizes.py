@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from search_spaces.errors import InputError
+from search_spaces.files import sizes
 from search_spaces.files.plain import shortened
 from search_spaces.files.sizes import (
     LARGEST_SIZE,
@@ -15,7 +16,6 @@ from search_spaces.files.sizes import (
     MOST_CLASSES,
     MOST_ITEMS,
     MOST_STAGES,
-    check_part,
 )
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def _members(slot: "Slot", where: str) -> int:
     for choice in slot:
         for key, values in choice.options:
             for value in values:
-                check_part(choice.name, ((key, value),), where)
-        check_part(choice.name, tuple((key, 0) for key, _ in choice.options), where)
+                sizes.check_part(choice.name, ((key, value),), where)
+        sizes.check_part(choice.name, tuple((key, 0) for key, _ in choice.options), where)
         found += math.prod(len(values) for _, values in choice.options)
     check_count(where, found, "parts in one place, counting each combination of options", MOST_MEMBERS)
     return found
