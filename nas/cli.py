@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "about 4 GiB of address space for the libraries, and what the verb needs",
             "ulimit -v unlimited",
         )
-        print(f"nas: {refusal}", file=sys.stderr)  # noqa: T201
+        say(f"nas: {refusal}", sys.stderr)
         return 2
     except FloatingPointError as error:
         say(f"nas: {error}", sys.stderr)

@@ -20,6 +20,7 @@ from search_spaces.errors import InputError
 from search_spaces.files.archives import NotPlain
 from search_spaces.files.pickles import check_pickled
 from search_spaces.files.tensors import read_header
+from search_spaces.files.values import check_values
 from search_spaces.network import Network
 from search_spaces.official import check_name
 from search_spaces.official import convert as convert_state
@@ -109,7 +110,9 @@ def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
         InputError: see `read_checkpoint` and `search_spaces.official.convert`.
     """
     check_name(model)
-    network, family = convert_state(read_checkpoint(file), model), paper_network(model).family
+    state = read_checkpoint(file)
+    network, family = convert_state(state, model), paper_network(model).family
+    check_values(state, str(file))
     store = RunStore(out or Path("converted") / model)
     text = network.arch.to_json(indent=1) + "\n"
     if store.exists(ARCH) and not (store.read_text(ARCH) == text and _holds(store, network)):

@@ -24,22 +24,23 @@ it aside, into NAME.damaged.
 
 import json
 import os
-import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
 from nas.records.shapes import Shape
+from nas.runs.described import json_of, text_of
 from nas.runs.disk import DamagedLine, damaged_file, unreadable, writing
 from nas.runs.identity import Identity
+from nas.runs.inside import Inside, parts_of
+from nas.runs.leftovers import is_temporary, remove_leftovers
 from nas.runs.line_files import append_line, read_lines
 from nas.runs.lines import whole_parts
 from nas.runs.locks import Lock
 from search_spaces.errors import InputError
-from search_spaces.files.plain import RUN, Limits, parse
-from search_spaces.textfiles import SHORT, expanded, read_text
+from search_spaces.files.plain import RUN, Limits
+from search_spaces.textfiles import SHORT, expanded
 
 FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
@@ -60,20 +61,10 @@ MADE_FIRST = {"split.json", "space.toml", "whole_space.toml", "work"}
 _AS_WRITTEN = "JSON lines as nas wrote them", "a copy of it, or a new folder: run=runs/new"
 """What a file of lines has to be, and what to do when it is not."""
 
-_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
-"""A file that is being written, with the process that writes it."""
 
-
-def _alive(process: int) -> bool:
-    if sys.platform == "win32":
-        return True  # there os.kill ends the process, whatever the signal
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
+def as_bytes(text: str) -> bytes:
+    """Text as it is written. Half of a surrogate pair, which names and JSON may have and UTF-8 has not, is written as Python escapes it."""
+    return text.encode(errors="backslashreplace")
 
 
 _LOCKS: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
@@ -88,6 +79,7 @@ class RunStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = expanded(folder)
+        self._inside = Inside(self.folder)
         self._lock: Lock | None = None
 
     @classmethod
@@ -154,7 +146,7 @@ class RunStore:
         with writing(self.folder):
             used = self.folder.exists() and (
                 not self.folder.is_dir()
-                or any(p.name not in MADE_FIRST and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
+                or any(p.name not in MADE_FIRST and not is_temporary(p.name) for p in self.folder.iterdir())
             )
         if used:
             raise InputError(f"{self.folder} is not empty and holds no run", "a new or empty folder", "run=runs/new")
@@ -171,14 +163,16 @@ class RunStore:
         if identity["format"] != FORMAT:
             for name in _OF_THE_OLDER_SEARCH:
                 if self.exists(name):
-                    with writing(self.path(name)):
-                        self.path(OLDER_FOLDER).mkdir(exist_ok=True)
-                        os.replace(self.path(name), self.path(f"{OLDER_FOLDER}/{name}"))
+                    self.move(name, f"{OLDER_FOLDER}/{name}")
             self.write_json("run.json", {**identity, "format": FORMAT})
 
     def path(self, name: str) -> Path:
-        """Where `name` lies in the folder."""
-        return self.folder / name
+        """Where `name` lies in the folder, for reading; writing goes through the methods below, or `path_to_write`.
+
+        Raises:
+            InputError: the name leads out of the folder.
+        """
+        return self.folder.joinpath(*parts_of(name))
 
     def exists(self, name: str) -> bool:
         """
@@ -202,9 +196,9 @@ class RunStore:
         path = self.path("work/lock")
         try:
             with writing(path, but=BlockingIOError):
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._inside.checked("work/lock")
                 held = _LOCKS.get(path.resolve())
-                self._lock = held if held and not held.removed() else Lock(path)
+                self._lock = held if held and not held.removed() else Lock(self._inside, "work/lock")
                 _LOCKS[path.resolve()] = self._lock
         except BlockingIOError:
             raise InputError(
@@ -212,10 +206,44 @@ class RunStore:
                 "one process per run folder",
                 "wait for it, or run=runs/new",
             ) from None
-        for left in self.folder.rglob(".*.tmp"):
-            found = _TEMPORARY.fullmatch(left.name)
-            if found and not _alive(int(found[1])):
-                left.unlink(missing_ok=True)
+        with writing(self.folder):
+            remove_leftovers(self._inside)
+
+    # All that is written or removed goes through `Inside`, which follows no links below the folder.
+
+    def path_to_write(self, *names: str) -> Path:
+        """Where the first name lies, for what writes by path: SQLite, TensorBoard, and commands that a command runs.
+
+        Args:
+            names: that are checked, the first among them.
+
+        Raises:
+            InputError: a link stands at one of the names or on the way, or a name leads out of the folder.
+        """
+        with writing(self.folder / names[0]):
+            return self._inside.checked(*names)
+
+    def make_folder(self, name: str) -> Path:
+        """
+        Raises:
+            InputError: a link stands there or on the way, or it cannot be made.
+        """
+        with writing(self.path(name)):
+            return self._inside.make_folder(name)
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there; of a link the link itself."""
+        with writing(self.path(name)):
+            self._inside.remove(name)
+
+    def move(self, name: str, to: str) -> None:
+        """Renames what the folder has as `name`.
+
+        Raises:
+            InputError: a link stands at one of the names or on the way, or the folder cannot be written.
+        """
+        with writing(self.path(to)):
+            self._inside.move(name, to)
 
     # Whole files
 
@@ -223,63 +251,40 @@ class RunStore:
         """Writes a whole file atomically.
 
         Raises:
-            InputError: the disk is full. The previous file is intact.
+            InputError: the disk is full, or a link stands there. The previous file is intact.
         """
-        path = self.path(name)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        return path
+        return self.write_together({name: data})[0]
+
+    def write_together(self, files: Mapping[str, bytes]) -> list[Path]:
+        """Writes whole files, all of them or none.
+
+        Returns:
+            Their paths.
+
+        Raises:
+            InputError: the disk is full, or a link stands at one of the names. The previous files are intact.
+        """
+        paths = [self.path(name) for name in files]
+        try:
+            self._inside.write(files)
+        except OSError as error:
+            with writing(Path(error.filename)):
+                raise
+        return paths
 
     def write_text(self, name: str, text: str) -> Path:
-        return self.write_bytes(name, text.encode())
+        return self.write_bytes(name, as_bytes(text))
 
     def write_json(self, name: str, data: Any) -> Path:
         return self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
     def read_text(self, name: str, most: int = SHORT) -> str:
-        """
-        Args:
-            most: bytes that such a file may have.
-
-        Raises:
-            InputError: not there, no ordinary file, too large, or not UTF-8 text.
-        """
-        try:
-            return read_text(self.path(name), most)
-        except PermissionError as error:
-            raise unreadable(self.path(name), error) from None
-        except OSError as error:
-            raise damaged_file(self.path(name), error.strerror or str(error)) from None
-        except UnicodeError as error:
-            raise damaged_file(self.path(name), str(error)) from None
+        """See `nas.runs.described.text_of`."""
+        return text_of(self.path(name), most)
 
     def read_json(self, name: str, most: int = SHORT, limits: Limits | None = RUN, shape: Shape | None = None) -> Any:
-        """
-        Args:
-            most: bytes that such a file may have.
-            limits: see `search_spaces.files.plain.parse`.
-            shape: that the value has to have.
-
-        Raises:
-            InputError: not there, no ordinary file, too large, not JSON, or of another shape; then the first such place is named.
-        """
-        text = self.read_text(name, most)
-        try:
-            value = parse(text, limits)
-        except ValueError as error:
-            raise damaged_file(self.path(name), str(error)) from None
-        if shape is not None and (wrong := shape.fault(value, "")):
-            raise damaged_file(self.path(name), f"at {wrong}")
-        return value
+        """See `nas.runs.described.json_of`."""
+        return json_of(self.path(name), most, limits, shape)
 
     # Lines
 
@@ -289,7 +294,7 @@ class RunStore:
         Raises:
             InputError: the disk is full. The lines before are intact.
         """
-        append_line(self.path(name), record)
+        append_line(self._inside, name, record)
 
     def records(self, name: str, alike: bool = True) -> list[dict[str, Any]]:
         """All whole lines of a file, oldest first, without their checksums; empty when there is none.

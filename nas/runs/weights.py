@@ -63,10 +63,10 @@ def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], about: 
 
 
 def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
-    """Loads a safetensors file into a module whose names and shapes it must have.
+    """Loads a safetensors file into a module whose names, shapes and kinds of numbers it must have.
 
     Raises:
-        InputError: damaged, or made for another network; the first difference is named.
+        InputError: damaged, not finite, or made for another network; the first difference is named.
     """
     path = store.path(name)
     check_tensors(read_header(path), announced(module), str(path))

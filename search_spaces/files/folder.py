@@ -16,6 +16,7 @@ from search_spaces.files.blueprint import check_fits
 from search_spaces.files.described import SEARCHED, described, filled_in
 from search_spaces.files.plain import read_json, shortened
 from search_spaces.files.tensors import read_header
+from search_spaces.files.values import check_values
 from search_spaces.network import Network, build
 from search_spaces.textfiles import open_ordinary, size_of
 from search_spaces.timm_configs import checked_config
@@ -110,17 +111,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     as large as that.
 
     Raises:
-        InputError: the file is missing or damaged; it is left as it is.
+        InputError: the file is missing or damaged, or has weights that are not finite; it is left as it is.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as load_safetensors
 
     try:
         with open_ordinary(path) as file:
-            return load_safetensors(file.read(size_of(file)))
+            tensors = load_safetensors(file.read(size_of(file)))
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} cannot be read ({error})",
             "a whole safetensors file",
             "restore it from a copy, or delete it and run the command that made it",
         ) from None
+    check_values(tensors, str(path))
+    return tensors

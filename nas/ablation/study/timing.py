@@ -1,7 +1,6 @@
 """Latencies on this device: of one candidate while a family is scaled, and of all networks of a comparison in common rounds."""
 
 import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from nas.measuring.noise import NoisyMachine, measure
 from nas.networks.asked import Timed
 from nas.runs.disk import damaged_file
 from nas.runs.store import RunStore
+from nas.runs.tables import csv_rows
 from nas.runtimes import Setting, make_runtime
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
@@ -79,7 +79,7 @@ class Clock:
             if set(files) <= set(known):
                 return known
         asked = Timed(
-            runtime=(self.runtime,), batch=(str(self.batch),), threads=self.threads, noisy=self.noisy, out=str(store.path(out))
+            runtime=(self.runtime,), batch=(str(self.batch),), threads=self.threads, noisy=self.noisy, out=str(store.path_to_write(out))
         )  # fmt: skip
         try:
             rows = nas.bench(*files.values(), asked=asked)
@@ -105,7 +105,7 @@ def _rows(store: RunStore, out: str) -> list[tuple[str, float, bool]]:
         InputError: the file is damaged.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(store.read_text(out), newline=""), strict=True))
+        rows = list(csv_rows(store.read_text(out)))
         found = [(row["digest"], float(row["ms"]), row["noisy"] == "true") for row in rows]
     except (csv.Error, KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
