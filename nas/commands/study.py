@@ -111,12 +111,19 @@ class _Compared:
     def _times(self) -> str:
         return f"{self.title}/latency.csv"
 
+    @property
+    def _objectives(self) -> tuple[str, ...]:
+        """Those of the configuration; where it leaves them as they are, top-1 and what the budget limits."""
+        given = self.config.search.objectives
+        return ("top1", *self.budget.names) if given == SearchConfig().objectives else given
+
     def _search(self) -> Search:
         """The search under the budget; under one of latency, with a profile of this device."""
         settings = replace(
             self.config.search,
             budget=str(Budget.parse(self.config.train.budget) | self.budget),  # which no search may exceed
             name=self.title,
+            objectives=self._objectives,
             noisy=self.asked.noisy or self.config.search.noisy,
         )
         if self._limits_latency:

@@ -3,6 +3,8 @@
 import errno
 import os
 import sys
+from pathlib import Path
+from weakref import WeakValueDictionary
 
 from nas.log import say
 from nas.runs.inside import Inside
@@ -51,3 +53,20 @@ class Lock:
     def removed(self) -> bool:
         """Whether the file that is held is in no folder any more."""
         return os.fstat(self.descriptor).st_nlink == 0
+
+
+_HELD: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
+"""Of this process, by path: it may open a run that it holds already."""
+
+
+def lock_of(inside: Inside, name: str) -> Lock:
+    """The lock that this process holds on a folder, or a new one.
+
+    Raises:
+        BlockingIOError, LinkInside, OSError: see `Lock`.
+    """
+    path = inside.checked(name).resolve()
+    held = _HELD.get(path)
+    lock = held if held and not held.removed() else Lock(inside, name)
+    _HELD[path] = lock
+    return lock

@@ -8,7 +8,7 @@ from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded
 
-INSTEAD = "out=FILE in a folder that you may write"
+INSTEAD = "out=table.csv"
 
 
 def check_out(path: str) -> None:

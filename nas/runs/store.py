@@ -27,7 +27,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 from nas.records.shapes import Shape
 from nas.runs.described import json_of, text_of
@@ -37,7 +36,7 @@ from nas.runs.inside import Inside, parts_of
 from nas.runs.leftovers import is_temporary, remove_leftovers
 from nas.runs.line_files import append_line, read_lines
 from nas.runs.lines import whole_parts
-from nas.runs.locks import Lock
+from nas.runs.locks import Lock, lock_of
 from search_spaces.errors import InputError
 from search_spaces.files.plain import RUN, Limits
 from search_spaces.textfiles import SHORT, expanded
@@ -65,10 +64,6 @@ _AS_WRITTEN = "JSON lines as nas wrote them", "a copy of it, or a new folder: ru
 def as_bytes(text: str) -> bytes:
     """Text as it is written. Half of a surrogate pair, which names and JSON may have and UTF-8 has not, is written as Python escapes it."""
     return text.encode(errors="backslashreplace")
-
-
-_LOCKS: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
-"""Of this process, by path: it may open a run that it holds already."""
 
 
 class RunStore:
@@ -196,10 +191,7 @@ class RunStore:
         path = self.path("work/lock")
         try:
             with writing(path, but=BlockingIOError):
-                self._inside.checked("work/lock")
-                held = _LOCKS.get(path.resolve())
-                self._lock = held if held and not held.removed() else Lock(self._inside, "work/lock")
-                _LOCKS[path.resolve()] = self._lock
+                self._lock = lock_of(self._inside, "work/lock")
         except BlockingIOError:
             raise InputError(
                 f"{self.folder} is in use by another process",

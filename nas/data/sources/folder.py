@@ -163,7 +163,7 @@ class _FileReader(Reader):
         """
         try:
             found = os.stat(self.where(id))
-            if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            if not stat.S_ISREG(found.st_mode) or (size < 0 and found.st_size > MOST_BYTES):
                 raise InputError(
                     f"{self.where(id)} is no ordinary file of at most {MOST_BYTES:,} bytes", "image files", "remove it"
                 )
