@@ -1,0 +1,3 @@
+"""Inputs that found a fault once, by target. `make test` tries all of them."""
+
+KNOWN: dict[str, tuple[int, ...]] = {}
