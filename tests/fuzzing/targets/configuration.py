@@ -81,7 +81,8 @@ def make(rng: random.Random, folder: Path) -> str:
         data = toml_bytes(mutated(rng, table)) if kind == "values" else mutated_text(rng, toml_bytes(table).decode())
         (folder / FILE).write_bytes(data)
         words = [FILE, *words] if rng.randrange(3) == 0 else [FILE]
-    (folder / WORDS_FILE).write_text(json.dumps([verb, *words]))
+    typed = [word.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape") for word in words]  # as a shell would
+    (folder / WORDS_FILE).write_text(json.dumps([verb, *typed]))
     return f"{kind}{' of others' * (verb in OTHERS)}"
 
 
