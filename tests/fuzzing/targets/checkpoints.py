@@ -65,7 +65,7 @@ def _bytes_of(state: object, legacy: bool = False) -> bytes:
 
 
 def _places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list | tuple) else ()
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     return [place for key, value in items for place in ((*path, key), *_places(value, (*path, key)))]
 
 
