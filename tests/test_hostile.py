@@ -18,6 +18,9 @@ MEMORY = 2**30
 SECONDS = 5.0
 """Of processor time, that a command may take beyond its start."""
 
+LONGEST = 25_000
+"""Characters on standard error, of which a list of what is allowed takes most."""
+
 HANG = 30.0
 """Seconds by the clock after which a command is killed: it waits for something."""
 
@@ -43,7 +46,7 @@ def check(case: Case, world: World, result: Result, before: dict[str, str]) -> N
     shown = result.out + result.err
     raw = {letter for letter in shown if letter not in "\n\t" and unicodedata.category(letter) in ("Cc", "Cf")}
     assert not raw, f"raw control characters: {sorted(map(ascii, raw))}"
-    assert len(result.err) < 10_000, f"a message of {len(result.err):,} characters"
+    assert len(result.err) < LONGEST, f"a message of {len(result.err):,} characters"
     after = world.listing()
     changed = {name: (before.get(name), after.get(name)) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     asked = {name for name in changed for made in case.made if name.startswith(f"desk/{made}".rstrip("/"))}

@@ -24,8 +24,8 @@ SECONDS = 2.0
 HANG = 10
 """Seconds after which an input is interrupted."""
 
-LONGEST = 5000
-"""Characters of a message."""
+LONGEST, LONGEST_GIVEN = 25_000, 1000
+"""Characters of a message, in which a list of what is allowed may be long, and of what was given."""
 
 GROWTH = 200 * 2**20
 """Bytes of memory by which one input may raise what the process holds at most."""
@@ -109,7 +109,7 @@ def check_message(error: InputError) -> None:
     if not (error.given and error.allowed and error.instead):
         raise FaultyError("a part of the message is empty") from error
     text = str(error)
-    if len(text) > LONGEST:
+    if len(text) > LONGEST or len(error.given) > LONGEST_GIVEN:
         raise FaultyError(f"a message of {len(text):,} characters") from error
     raw = sorted({letter for letter in text if letter != "\n" and unicodedata.category(letter) in ("Cc", "Cf", "Cs")})
     if raw:

@@ -171,7 +171,7 @@ for image in ("../../../../etc/passwd", "/etc/passwd", "/dev/zero", "a\0b", "C:\
         run_on_images(world, image)
         return ("search", "run=R", "search=new", "search.evaluations=1")
 
-    add(f"split.json names the image {ascii(image)[:40]}", image_name, said="split.json" if image else "")
+    add(f"split.json names the image {ascii(image)[:40]}", image_name)
 
 
 def run_on_images(world: World, image: str) -> None:

@@ -60,7 +60,8 @@ class World:
     # What is in it
 
     def with_run(self) -> "World":
-        """With a finished run, whose networks are not extracted."""
+        """With a finished run, whose networks are not extracted, and the space that it was made with."""
+        put(self.desk / "tiny.toml", SPACE.encode())
         for name, content in (base() | heavy()).items():
             put(self.run / name, content)
         return self
