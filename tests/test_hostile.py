@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import Commands, Result, cold
-from tests.hostile import paths, programs, records, spaces, special, weights, words  # noqa: F401
 from tests.hostile.case import CASES, Case
+from tests.hostile.every import COLD, FAST, chosen
 from tests.hostile.world import World
 
 MEMORY = 2**30
@@ -42,47 +42,55 @@ def check(case: Case, world: World, result: Result, before: dict[str, str]) -> N
     if result.code == 2:
         given, _, _ = result.refused()
         assert case.said in result.err
-        assert "memory" not in given or "needs about" in given, f"it was refused for want of memory only:\n{given[:500]}"
+        assert "memory" not in given or "needs about" in given, (
+            f"it was refused for want of memory only:\n{given[:500]}"
+        )
     shown = result.out + result.err
     raw = {letter for letter in shown if letter not in "\n\t" and unicodedata.category(letter) in ("Cc", "Cf")}
     assert not raw, f"raw control characters: {sorted(map(ascii, raw))}"
     assert len(result.err) < LONGEST, f"a message of {len(result.err):,} characters"
     after = world.listing()
-    changed = {name: (before.get(name), after.get(name)) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    changed = {
+        name: (before.get(name), after.get(name))
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name)
+    }
     asked = {name for name in changed for made in case.made if name.startswith(f"desk/{made}".rstrip("/"))}
-    assert changed.keys() <= asked, f"outside of the run folder: { {name: changed[name] for name in changed.keys() - asked} }"
+    assert changed.keys() <= asked, (
+        f"outside of the run folder: { {name: changed[name] for name in changed.keys() - asked} }"
+    )
     if case.after is not None:
         case.after(world)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.slow], ids=str)
+@pytest.mark.parametrize("case", chosen(FAST), ids=str)
 def test_hostile(case: Case, commands: Commands, tmp_path: Path) -> None:
     tried(case, commands, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in CASES if case.slow], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case.name not in FAST], ids=str)
 def test_more_that_is_hostile(case: Case, commands: Commands, tmp_path: Path) -> None:
     tried(case, commands, tmp_path)
 
 
 def tried(case: Case, commands: Commands, folder: Path) -> None:
     world = World(folder)
-    words = tuple(case.prepare(world))
+    typed = tuple(case.prepare(world))
     before = world.listing()
-    result = commands(*words, cwd=world.desk, memory=MEMORY, kill=HANG, env=world.env)
+    result = commands(*typed, cwd=world.desk, memory=MEMORY, kill=HANG, env=world.env)
     assert result.code != -9, f"it was killed after {HANG:.0f} s"
     assert result.seconds < SECONDS, f"it took {result.seconds:.1f} s"
     check(case, world, result, before)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", chosen(COLD), ids=str)
 def test_hostile_in_a_new_process(case: Case, tmp_path: Path) -> None:
     world = World(tmp_path)
-    words = tuple(case.prepare(world))
+    typed = tuple(case.prepare(world))
     before, start = world.listing(), time.monotonic()
-    result = cold(*words, cwd=world.desk, PYTHONSAFEPATH="1", **world.env)
+    result = cold(*typed, cwd=world.desk, PYTHONSAFEPATH="1", **world.env)
     assert time.monotonic() - start < START + SECONDS
     check(case, world, result, before)
 

@@ -16,7 +16,9 @@ from tests.fuzzing.worker import fault_of
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.fuzzing", description=tests.fuzzing.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.fuzzing",
+        description=tests.fuzzing.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("target", choices=["all", *TARGETS])
     parser.add_argument("inputs", type=int, nargs="?", help="by default the share of the target")
@@ -65,7 +67,10 @@ def fuzz(name: str, first: int, count: int, jobs: int) -> bool:
         tally = fleet.run()
     except KeyboardInterrupt:
         up_to = fleet.done_up_to
-        say(f"interrupted; the rest: python -m tests.fuzzing {name} {first + count - up_to} --first {up_to} --jobs {jobs}", sys.stderr)
+        say(
+            f"interrupted; the rest: python -m tests.fuzzing {name} {first + count - up_to} --first {up_to} --jobs {jobs}",
+            sys.stderr,
+        )
         raise SystemExit(130) from None
     summarise(name, tally, time.monotonic() - start)
     return not tally.faults

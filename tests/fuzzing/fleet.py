@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.fuzzing.worker import NUMBER
-
 CHUNK = 100
 """Inputs that a worker takes at once."""
 
@@ -113,7 +111,9 @@ class Fleet:
             if worker is not None:
                 worker.communicate()
 
-    def _chunk(self, worker: subprocess.Popen[str] | None, current: Path, first: int, end: int) -> subprocess.Popen[str] | None:
+    def _chunk(
+        self, worker: subprocess.Popen[str] | None, current: Path, first: int, end: int
+    ) -> subprocess.Popen[str] | None:
         """Sees to one chunk, in parts around each input that takes the worker with it."""
         ranges = [(first, end)]
         while ranges:
@@ -136,7 +136,9 @@ class Fleet:
             if not start <= number < stop:
                 raise RuntimeError(f"the worker of {self.name} ended with {code} before its first input")
             with self._lock:
-                self.tally.faults.append((number, f"the process ended with {code}: it crashed, or did nothing for {DEADLY:.0f} s"))
+                self.tally.faults.append(
+                    (number, f"the process ended with {code}: it crashed, or did nothing for {DEADLY:.0f} s")
+                )
             ranges += [(number + 1, stop), (start, number)]
         return worker
 

@@ -179,7 +179,9 @@ def _numbered(rng: random.Random, data: bytes) -> bytes:
 
 
 def _begun_otherwise(rng: random.Random, data: bytes) -> bytes:
-    start = rng.choice((b"PK\x03\x04", b"\x80\x02", b"\x80\x05", b"\x00" * 8, b"\xff\xfe", b"\xef\xbb\xbf", b"%!PS-Adobe-3.0 EPSF"))
+    start = rng.choice(
+        (b"PK\x03\x04", b"\x80\x02", b"\x80\x05", b"\x00" * 8, b"\xff\xfe", b"\xef\xbb\xbf", b"%!PS-Adobe-3.0 EPSF")
+    )
     return start + data[rng.choice((0, 2, 8)) :]
 
 
@@ -205,7 +207,9 @@ def mutated_text(rng: random.Random, text: str) -> bytes:
     if kind == 2:
         spots = [k for k, letter in enumerate(text) if letter.isdigit()]
         spot = rng.choice(spots) if spots else 0
-        return (text[:spot] + rng.choice(("9" * 5000, "1e999", "NaN", "-", "0x", "１", nested_text(rng))) + text[spot + 1 :]).encode()
+        return (
+            text[:spot] + rng.choice(("9" * 5000, "1e999", "NaN", "-", "0x", "１", nested_text(rng))) + text[spot + 1 :]
+        ).encode()
     if kind == 3:
         lines[line:line] = [lines[line]] * rng.choice((1, 2, 1000))
         return "\n".join(lines).encode()
@@ -243,7 +247,11 @@ def toml_value(value: Any) -> str:
 
 def _key(key: object) -> str:
     text = str(key)
-    return text if text.isascii() and text.replace("_", "").replace("-", "").isalnum() else json.dumps(text, ensure_ascii=False)
+    return (
+        text
+        if text.isascii() and text.replace("_", "").replace("-", "").isalnum()
+        else json.dumps(text, ensure_ascii=False)
+    )
 
 
 def toml_bytes(data: dict[str, Any]) -> bytes:
@@ -254,7 +262,10 @@ def toml_bytes(data: dict[str, Any]) -> bytes:
             tables += [f"\n[{_key(key)}]", *(f"{_key(name)} = {toml_value(item)}" for name, item in value.items())]
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             for item in value:
-                tables += [f"\n[[{_key(key)}]]", *(f"{_key(name)} = {toml_value(inner)}" for name, inner in item.items())]
+                tables += [
+                    f"\n[[{_key(key)}]]",
+                    *(f"{_key(name)} = {toml_value(inner)}" for name, inner in item.items()),
+                ]
         else:
             plain.append(f"{_key(key)} = {toml_value(value)}")
     return "\n".join([*plain, *tables, ""]).encode("utf-8", "surrogatepass")

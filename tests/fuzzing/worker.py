@@ -1,6 +1,6 @@
 """A process that tries inputs. It reads lines "first count" and answers each with one line of JSON.
 
-    python -m tests.fuzzing.worker TARGET FILE       FILE always holds the number of the input that is tried
+python -m tests.fuzzing.worker TARGET FILE       FILE always holds the number of the input that is tried
 """
 
 import json

@@ -11,5 +11,7 @@ world outside the run folder as it was.
     records.py    values in run.json, split.json and records
     words.py      words of the command line, and texts that end on a terminal or in a table
 
+    every.py      all of them, and which are tried when
+
 `tests/test_hostile.py` runs them.
 """

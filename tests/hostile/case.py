@@ -18,7 +18,6 @@ class Case:
         codes: exit codes that are right. 2 comes with a message in three parts; 0 is for input that is harmless after all.
         made: names in the desk that the command may make or change beside the run folder, because the user asked for them.
         said: a text that the message must contain.
-        slow: whether it is left to the slow tests.
         after: looks at the world afterwards; its assertions are those of the case.
     """
 
@@ -27,7 +26,6 @@ class Case:
     codes: tuple[int, ...] = (2,)
     made: tuple[str, ...] = ()
     said: str = ""
-    slow: bool = False
     after: Callable[[World], None] | None = None
 
     def __str__(self) -> str:

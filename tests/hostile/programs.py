@@ -40,17 +40,19 @@ for verb, words in COMMANDS.items():
 
     # A report needs no plugin, and may do without.
     add(f"run.json names a plugin ({verb})", plugin, said="plugins=evil", codes=(0, 2) if verb == "report" else (2,))
-    add(f"search.json names a plugin ({verb})", plugin_of_search, codes=(2,) if verb == "search" else (0, 2), slow=verb != "search")
+    add(f"search.json names a plugin ({verb})", plugin_of_search, codes=(2,) if verb == "search" else (0, 2))
 for module in MODULES[1:]:
 
     def other_module(world: World, module: str = module) -> Iterable[str]:
         in_run(world, module)
         return COMMANDS["extract"]
 
-    add(f"run.json names the plugin {module[:20]}", other_module, slow=True)
+    add(f"run.json names the plugin {module[:20]}", other_module)
 
 
-def named(name: str, file: str, keys: tuple[str, ...], value: object, words: Iterable[str], codes: tuple[int, ...] = (2,)) -> None:
+def named(
+    name: str, file: str, keys: tuple[str, ...], value: object, words: Iterable[str], codes: tuple[int, ...] = (2,)
+) -> None:
     """A case with a dotted name of a class somewhere in a JSON file of the run."""
 
     def prepare(world: World) -> Iterable[str]:
@@ -67,10 +69,35 @@ def named(name: str, file: str, keys: tuple[str, ...], value: object, words: Ite
     add(name, prepare, codes=codes)
 
 
-named("run.json names a class as the data source", "run.json", ("config", "data", "name"), "evil.Evil", COMMANDS["extract"])
-named("run.json names a class as the strategy", "run.json", ("config", "train", "strategy"), "evil.Evil", COMMANDS["search"], (0, 2))  # not needed
-named("run.json names a class as the sampler", "run.json", ("config", "search", "samplers"), ["evil.Evil"], ("search", "run=R", "search=new"))
-named("search.json names a class as the sampler", "searches/small/search.json", ("search", "samplers"), ["evil.Evil"], COMMANDS["search"])
+named(
+    "run.json names a class as the data source",
+    "run.json",
+    ("config", "data", "name"),
+    "evil.Evil",
+    COMMANDS["extract"],
+)
+named(
+    "run.json names a class as the strategy",
+    "run.json",
+    ("config", "train", "strategy"),
+    "evil.Evil",
+    COMMANDS["search"],
+    (0, 2),
+)  # not needed
+named(
+    "run.json names a class as the sampler",
+    "run.json",
+    ("config", "search", "samplers"),
+    ["evil.Evil"],
+    ("search", "run=R", "search=new"),
+)
+named(
+    "search.json names a class as the sampler",
+    "searches/small/search.json",
+    ("search", "samplers"),
+    ["evil.Evil"],
+    COMMANDS["search"],
+)
 named("split.json names a class as the data source", "split.json", ("name",), "evil.Evil", COMMANDS["extract"])
 
 
@@ -121,7 +148,7 @@ def postscript(world: World) -> Iterable[str]:
     return ("train", "run=new", "space=space.toml", "data=folder", "data.root=images", "data.resolution=8")
 
 
-@case("a repository of the user's folder has hooks", codes=(0,), made=("new/",), slow=True)
+@case("a repository of the user's folder has hooks", codes=(0,), made=("new/",))
 def repository(world: World) -> Iterable[str]:
     subprocess.run(["git", "init", "-q", str(world.desk)], check=True)
     hook = world.desk / "hook.sh"

@@ -11,17 +11,26 @@ from tests.hostile.world import World, put
 REPORT = ("report", "run=R")
 EXTRACT = ("extract", "run=R")
 
-BAD_NUMBERS: dict[str, object] = {"a text": "a", "NaN": math.nan, "infinite": math.inf, "a list": [], "nothing": None, "true": True}
+BAD_NUMBERS: dict[str, object] = {
+    "a text": "a",
+    "NaN": math.nan,
+    "infinite": math.inf,
+    "a list": [],
+    "nothing": None,
+    "true": True,
+}
 
 
-def record(name: str, change: Callable[[Any], object], *, file: str = "evaluations.jsonl", codes: tuple[int, ...] = (2,), slow: bool = False) -> None:
+def record(
+    name: str, change: Callable[[Any], object], *, file: str = "evaluations.jsonl", codes: tuple[int, ...] = (2,)
+) -> None:
     """A case with a changed record, whose checksum is right."""
 
     def prepare(world: World) -> Iterable[str]:
         world.with_run().record(change, file)
         return REPORT
 
-    add(f"{file}: {name}", prepare, codes=codes, slow=slow)
+    add(f"{file}: {name}", prepare, codes=codes)
 
 
 for key, file in (
@@ -29,12 +38,29 @@ for key, file in (
     ("test_top1", "retrained.jsonl"), ("validation_top1", "retrained.jsonl"), ("test_images", "retrained.jsonl"), ("seed", "retrained.jsonl"),
     ("test_top1", "references.jsonl"), ("test_images", "references.jsonl"), ("rounds", "measured.jsonl"),
 ):  # fmt: skip
-    for what, value in (BAD_NUMBERS | {"-1": -1, "10^400": 10**400, "10^5000": 10**4299}).items():
-        record(f"{key} is {what}", lambda data, key=key, value=value: data.update({key: value}), file=file, slow=what not in ("a text", "NaN", "-1"))
-for key, value in (("top1", 2), ("top1", 1.0001), ("images", 0), ("loss", -0.5), ("costs", {"macs": math.nan}), ("costs", {"macs": -1}), ("costs", []), ("costs", {})):
-    record(f"{key} is {value}", lambda data, key=key, value=value: data.update({key: value}))
+    for what, value in (BAD_NUMBERS | {"-1": -1, "10^4000": 10**4000}).items():
+        record(f"{key} is {what}", lambda data, key=key, value=value: data.update({key: value}), file=file)
+for key, value in (
+    ("top1", 2),
+    ("top1", 1.0001),
+    ("images", 0),
+    ("loss", -0.5),
+    ("costs", {"macs": math.nan}),
+    ("costs", {"macs": -1}),
+    ("costs", []),
+    ("costs", {}),
+):
+    harmless = value in ({"macs": -1}, {})  # costs that a plugin registers may be negative, and a network may have none
+    record(
+        f"{key} is {value}",
+        lambda data, key=key, value=value: data.update({key: value}),
+        codes=(0, 2) if harmless else (2,),
+    )
 record("no architecture", lambda data: data.pop("architecture"))
-record("an architecture of 100,000 blocks", lambda data: data["architecture"]["stages"][0].update(blocks=data["architecture"]["stages"][0]["blocks"] * 100_000))
+record(
+    "an architecture of 100,000 blocks",
+    lambda data: data["architecture"]["stages"][0].update(blocks=data["architecture"]["stages"][0]["blocks"] * 100_000),
+)
 record("an origin of another kind", lambda data: data["origin"].update(kind="admin"))
 record("the name of an origin is a table", lambda data: data["origin"].update(name={"a": 1}))
 record("another network's digest", lambda data: data.update(digest="0123456789ab"))
@@ -51,7 +77,7 @@ def twice(world: World) -> Iterable[str]:
     return REPORT
 
 
-@case("a million lines of records", codes=(0, 2), slow=True)
+@case("a million lines of records", codes=(0, 2))
 def many(world: World) -> Iterable[str]:
     path = world.with_run().search / "evaluations.jsonl"
     put(path, path.read_bytes() * 2000)
@@ -82,10 +108,17 @@ TEXTS: dict[str, bytes] = {
     "a format of another type": b'{"format": [2]}',
 }
 
-for file, words in (("R/run.json", REPORT), ("R/searches/small/search.json", REPORT), ("R/split.json", EXTRACT), ("net/config.json", ("cost", "net"))):
+for file, words in (
+    ("R/run.json", REPORT),
+    ("R/searches/small/search.json", REPORT),
+    ("R/split.json", EXTRACT),
+    ("net/config.json", ("cost", "net")),
+):
     for what, content in TEXTS.items():
 
-        def other_text(world: World, file: str = file, words: tuple[str, ...] = words, content: bytes = content) -> Iterable[str]:
+        def other_text(
+            world: World, file: str = file, words: tuple[str, ...] = words, content: bytes = content
+        ) -> Iterable[str]:
             if file.startswith("net"):
                 world.with_network()
             else:
@@ -93,7 +126,7 @@ for file, words in (("R/run.json", REPORT), ("R/searches/small/search.json", REP
             put(world.desk / file, content)
             return words
 
-        add(f"{file} is {what}", other_text, slow=what in ("a list", "null", "no bytes", "a zero byte", "an old format") or file.startswith("net"))
+        add(f"{file} is {what}", other_text)
 
 
 @case("run.json with a byte-order mark", codes=(0,))
@@ -103,7 +136,9 @@ def marked(world: World) -> Iterable[str]:
     return REPORT
 
 
-def table(file: str, path: tuple[str | int, ...], value: object, words: tuple[str, ...], codes: tuple[int, ...] = (2,), slow: bool = False) -> None:
+def table(
+    file: str, path: tuple[str | int, ...], value: object, words: tuple[str, ...], codes: tuple[int, ...] = (2,)
+) -> None:
     """A case with another value in a table of the run; without the value where it is `...`."""
 
     def prepare(world: World) -> Iterable[str]:
@@ -120,13 +155,24 @@ def table(file: str, path: tuple[str | int, ...], value: object, words: tuple[st
         return words
 
     shown = "missing" if value is ... else json.dumps(value)[:24]
-    add(f"{file}: {'.'.join(map(str, path))} is {shown} ({words[0]})", prepare, codes=codes, slow=slow)
+    add(f"{file}: {'.'.join(map(str, path))} is {shown} ({words[0]})", prepare, codes=codes)
 
 
-for key in ("config", "classes", "split_sizes", "space_size", "images", "versions", "machine", "space_name", "command", "commit"):
+for key in (
+    "config",
+    "classes",
+    "split_sizes",
+    "space_size",
+    "images",
+    "versions",
+    "machine",
+    "space_name",
+    "command",
+    "commit",
+):
     needed = key in ("config", "classes")
-    for value in (..., 7, "text", [], {}, None):
-        table("run.json", (key,), value, REPORT, codes=(2,) if needed and value is not ... else (0, 2), slow=value not in (..., 7))
+    for value in (..., 7, {}):
+        table("run.json", (key,), value, REPORT, codes=(2,) if needed and value is not ... else (0, 2))
 table("run.json", ("classes",), [{"a": 1}] * 3, REPORT)
 table("run.json", ("space_size",), "9" * 5000, REPORT, codes=(0, 2))
 table("run.json", ("split_sizes", "train"), -5, REPORT, codes=(0, 2))
@@ -137,10 +183,13 @@ for path, value in (
     (("parts", "train", 0), 7), (("mean",), [math.nan]), (("std",), [0.0]), (("std",), []), (("classes",), []), (("resolution",), 10**9), (("in_channels",), 10**9),
     (("in_channels",), "1"), (("seed",), -1), (("name",), "x"), (("parts", "validation"), []), (("dropped",), 3),
 ):  # fmt: skip
-    table("split.json", path, value, EXTRACT, slow=path[0] in ("seed", "dropped", "name"), codes=(0, 2) if path[0] in ("seed", "dropped", "mean", "std") else (2,))
+    table("split.json", path, value, EXTRACT, codes=(0, 2) if path[0] in ("seed", "dropped", "mean", "std") else (2,))
+NEEDED = ("costs", 0, "name", "about", "state", "search", "budget", "retrain", "population")
+"""Of search.json, what a report reads. Other values may wait until a search reads them, and an objective may be a plugin's."""
+
 for path, value in (
     (("costs",), 7), (("costs",), [1]), (("costs", 0, "name"), {}), (("costs", 0, "about"), 7), (("number",), "a"), (("number",), True), (("state",), []),
     (("search", "objectives"), ["top1", "evil"]), (("search", "objectives"), 7), (("search", "budget"), "macs=" + "9" * 5000), (("search",), ...), (("retrain",), 7),
     (("search", "population"), -1), (("search", "evaluations"), 10**12), (("devices",), 7), (("devices",), {"latency_ms@laptop": 7}), (("plugins",), 7), (("files",), 7),
 ):  # fmt: skip
-    table("searches/small/search.json", path, value, REPORT, codes=(0, 2) if path[0] in ("devices", "plugins", "files", "number") else (2,))
+    table("searches/small/search.json", path, value, REPORT, codes=(2,) if path[-1] in NEEDED else (0, 2))

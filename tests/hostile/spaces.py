@@ -10,7 +10,7 @@ from tests.hostile.world import World, put
 BIG = 10**9
 
 
-def space(name: str, text: str, *, slow: bool = False, verb: str = "spaces") -> None:
+def space(name: str, text: str, *, verb: str = "spaces") -> None:
     """A case with the text of a space."""
 
     def prepare(world: World) -> Iterable[str]:
@@ -19,7 +19,8 @@ def space(name: str, text: str, *, slow: bool = False, verb: str = "spaces") -> 
             return ("spaces", "space.toml")
         return ("train", "run=new", "space=space.toml", "data=digits", "data.resolution=8")
 
-    add(f"a space with {name} ({verb})", prepare, slow=slow or verb != "spaces")
+    # Showing a space takes no memory for its weights; what is large, and not absurd, is refused where a supernet would be made.
+    add(f"a space with {name} ({verb})", prepare, codes=(0, 2) if verb == "spaces" and "15,000" in name else (2,))
 
 
 def changed(old: str, new: str) -> str:
@@ -29,7 +30,7 @@ def changed(old: str, new: str) -> str:
 
 def ems(options: str) -> str:
     """The space with one more mixer that has branches."""
-    return changed("mixer = [\n", f"mixer = [\n    {{ part = \"ems\", {options} }},\n")
+    return changed("mixer = [\n", f'mixer = [\n    {{ part = "ems", {options} }},\n')
 
 
 TOO_MUCH = {
@@ -51,8 +52,11 @@ TOO_MUCH = {
     "a fraction as depth": changed("depth = [1, 2]", "depth = [1.5]"),
     "a width of 5,000 digits": changed("width = [16, 32]", f"width = [{'9' * 5000}]"),
     "a thousand stages": SPACE + SPACE[SPACE.index("[[stages]]") :] * 1000,
-    "ten thousand stages": SPACE + "[[stages]]\nwidth = [8]\ndepth = [1]\nembedding = [{ part = \"conv_stem\", stride = 1 }]\n" * 10_000,
-    "a million choices of one part": changed("kernel_size = [3, 5]", f"kernel_size = [{', '.join(str(2 * k + 1) for k in range(50_000))}]"),
+    "ten thousand stages": SPACE
+    + '[[stages]]\nwidth = [8]\ndepth = [1]\nembedding = [{ part = "conv_stem", stride = 1 }]\n' * 10_000,
+    "a million choices of one part": changed(
+        "kernel_size = [3, 5]", f"kernel_size = [{', '.join(str(2 * k + 1) for k in range(50_000))}]"
+    ),
     "ten thousand mixers": changed("mixer = [\n", "mixer = [\n" + '    { part = "pooling" },\n' * 10_000),
     "products of options": ems(", ".join(f"o{k} = [{', '.join(map(str, range(100)))}]" for k in range(20))),
     "lists inside each other": changed("width = [16, 32]", f"width = {'[' * 100_000}{']' * 100_000}"),
@@ -70,11 +74,17 @@ TOO_MUCH = {
 
 for what, text in TOO_MUCH.items():
     space(what, text)
-for what in ("a depth of a billion", "a width of 15,000", "a depth of 100,000", "a billion branches", "a head of a billion"):
+for what in (
+    "a depth of a billion",
+    "a width of 15,000",
+    "a depth of 100,000",
+    "a billion branches",
+    "a head of a billion",
+):
     space(what, TOO_MUCH[what], verb="train")
 
 
-def arch(name: str, change: object, *, slow: bool = False) -> None:
+def arch(name: str, change: object) -> None:
     """A case with a changed architecture."""
 
     def prepare(world: World) -> Iterable[str]:
@@ -84,7 +94,7 @@ def arch(name: str, change: object, *, slow: bool = False) -> None:
         put(world.desk / "arch.json", json.dumps(description).encode())
         return ("cost", "arch.json")
 
-    add(f"an architecture with {name}", prepare, slow=slow)
+    add(f"an architecture with {name}", prepare)
 
 
 def many_blocks(description: dict) -> None:  # type: ignore[type-arg]
@@ -104,7 +114,7 @@ arch("no stages", lambda d: d.update(stages=[]))
 arch("a text as width", lambda d: d["stages"][0].update(width="16"))
 arch("true as depth", lambda d: d.update(in_channels=True))
 
-HUGE = ("1000000000000", "9" * 5000, "-1", "1e300", "nan", "1.5", "[" * 5000, "{x}", "１２", "0x" + "f" * 5000)
+HUGE = ("1000000000000", "9" * 5000, "-1", "nan", "[" * 5000, "１２")
 
 KEYS = (
     "threads", "seed", "data.resolution", "data.workers", "train.epochs", "train.batch_size", "train.random_paths", "train.checkpoint_steps",
@@ -112,21 +122,27 @@ KEYS = (
 )  # fmt: skip
 
 
-def word(key: str, value: str, *, slow: bool) -> None:
+def word(key: str, value: str) -> None:
     def prepare(world: World) -> Iterable[str]:
         world.with_space()
         rest = [other for other in ("data.resolution=8", "data=digits") if not other.startswith(key + "=")]
         return ("train", "run=new", "space=space.toml", *rest, f"{key}={value}")
 
-    add(f"{key}={value[:20]}", prepare, slow=slow)
+    add(f"{key}={value[:20]}", prepare)
 
 
 for key in KEYS:
     for value in HUGE:
-        if (key, value) not in {("train.lr", "1.5"), ("train.warmup_epochs", "1.5"), ("train.lr", "1e300")}:
-            word(key, value, slow=value not in ("1000000000000", "-1"))
+        word(key, value)
 
-SEARCH_KEYS = ("search.evaluations", "search.population", "search.batch", "search.calibration_images", "search.batch_size", "search.seed")
+SEARCH_KEYS = (
+    "search.evaluations",
+    "search.population",
+    "search.batch",
+    "search.calibration_images",
+    "search.batch_size",
+    "search.seed",
+)
 
 for key in (*SEARCH_KEYS, "retrain.epochs", "retrain.jobs", "retrain.processes", "retrain.seeds", "retrain.points"):
 
@@ -135,7 +151,7 @@ for key in (*SEARCH_KEYS, "retrain.epochs", "retrain.jobs", "retrain.processes",
         verb = key.partition(".")[0]
         return (verb, "run=R", *(["search=new"] if verb == "search" else []), f"{key}=1000000000000")
 
-    add(f"{key}=1000000000000", asked, slow=key not in ("search.evaluations", "retrain.jobs"))
+    add(f"{key}=1000000000000", asked)
 
 
 @case("a budget of a billion limits")
@@ -144,7 +160,7 @@ def budgets(world: World) -> Iterable[str]:
     return ("search", "run=R", "search=new", "budget=" + ",".join(f"macs{k}=1M" for k in range(10_000)))
 
 
-@case("an expression of parentheses as a choice", slow=True)
+@case("an expression of parentheses as a choice")
 def picks(world: World) -> Iterable[str]:
     world.with_run()
     return ("extract", "run=R", "pick=" + "(" * 10_000)

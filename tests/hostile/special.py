@@ -78,7 +78,14 @@ TYPED: dict[str, tuple[str, ...]] = {
 }
 """Files that a user types the name of, but a stranger made."""
 
-ABSENT = ("searches/small/retrained.jsonl", "searches/small/references.jsonl", "searches/small/measured.jsonl", "searches/small/evaluations.jsonl", "searches/small/search.json", "study.db")
+ABSENT = (
+    "searches/small/retrained.jsonl",
+    "searches/small/references.jsonl",
+    "searches/small/measured.jsonl",
+    "searches/small/evaluations.jsonl",
+    "searches/small/search.json",
+    "study.db",
+)
 """Files of a run that need not be there."""
 
 
@@ -95,7 +102,7 @@ def stands_for(sort: str, name: str, words: Iterable[str], codes: tuple[int, ...
         SORTS[sort](path)
         return words
 
-    add(f"{name} is {sort}", prepare, codes=codes, slow=sort not in FAST)
+    add(f"{name} is {sort}", prepare, codes=codes)
 
 
 for sort in SORTS:
@@ -131,7 +138,7 @@ def image_cycle(world: World) -> Iterable[str]:
     return TRAIN
 
 
-@case("images below a thousand folders", slow=True)
+@case("images below a thousand folders")
 def deep_images(world: World) -> Iterable[str]:
     world.with_space().with_images()
     place = world.desk / "images" / "class0"

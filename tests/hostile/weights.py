@@ -20,7 +20,7 @@ from tests.hostile.world import World, put
 CONVERT = ("convert", "official.pth", "--model", "transxnet_tiny")
 
 
-def checkpoint(name: str, made: Callable[[], object], *, slow: bool = False) -> None:
+def checkpoint(name: str, made: Callable[[], object]) -> None:
     """A case with a checkpoint to convert: bytes, or what torch.save is given."""
 
     def prepare(world: World) -> Iterable[str]:
@@ -28,7 +28,7 @@ def checkpoint(name: str, made: Callable[[], object], *, slow: bool = False) -> 
         put(world.desk / "official.pth", data if isinstance(data, bytes) else _bytes_of(data))
         return CONVERT
 
-    add(f"a checkpoint to convert with {name}", prepare, slow=slow)
+    add(f"a checkpoint to convert with {name}", prepare)
 
 
 def _packed(size: int) -> bytes:
@@ -51,14 +51,23 @@ PROTOCOL = b"\x80\x02"
 checkpoint("a tensor of 2^36 elements in one number", lambda: {"a": torch.zeros(1).expand(2**18, 2**18)})
 checkpoint("tensors that share one number", lambda: {f"t{k}": torch.zeros(1).expand(2**14, 2**12) for k in range(40)})
 checkpoint("a deflated tensor of a gigabyte", lambda: _packed(2**28))
-checkpoint("a bytearray of four gigabytes", lambda: _with_pickle(PROTOCOL + b"c__builtin__\nbytearray\n\x8a\x05" + (2**32).to_bytes(5, "little") + b"\x85R."))
-checkpoint("an opcode that announces a terabyte", lambda: _with_pickle(b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b"x."))
-checkpoint("a text that announces a terabyte", lambda: _with_pickle(b"\x80\x05\x8d" + (2**40).to_bytes(8, "little") + b"x."))
+checkpoint(
+    "a bytearray of four gigabytes",
+    lambda: _with_pickle(PROTOCOL + b"c__builtin__\nbytearray\n\x8a\x05" + (2**32).to_bytes(5, "little") + b"\x85R."),
+)
+checkpoint(
+    "an opcode that announces a terabyte", lambda: _with_pickle(b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b"x.")
+)
+checkpoint(
+    "a text that announces a terabyte", lambda: _with_pickle(b"\x80\x05\x8d" + (2**40).to_bytes(8, "little") + b"x.")
+)
 checkpoint("a hundred million empty lists", lambda: _with_pickle(PROTOCOL + b"(" + b"]" * 10**8 + b"l."))
 checkpoint("lists inside each other", lambda: _with_pickle(PROTOCOL + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."))
 checkpoint("a memo of a billion places", lambda: _with_pickle(PROTOCOL + b"]r\xff\xff\xff\x7f."))
 checkpoint("a list doubled thirty times", lambda: _with_pickle(PROTOCOL + b"]q\x00" + b"(h\x00h\x00l" * 30 + b"."))
-checkpoint("entries that climb", lambda: _archive([("../../outside/x", b"x"), *_entries(_bytes_of({"a": torch.zeros(2)}))]))
+checkpoint(
+    "entries that climb", lambda: _archive([("../../outside/x", b"x"), *_entries(_bytes_of({"a": torch.zeros(2)}))])
+)
 checkpoint("no entries", lambda: _archive([]))
 checkpoint("no bytes", lambda: b"")
 checkpoint("a list in place of a table", lambda: [torch.zeros(2)])
@@ -72,7 +81,13 @@ checkpoint("tensors on no device", lambda: {"patch_embed.proj.conv.weight": torc
 def resumed(world: World) -> Iterable[str]:
     world.with_run()
     (world.run / "supernet.safetensors").unlink()
-    state = {"module": {"a": torch.zeros(1).expand(2**18, 2**18)}, "optimizer": {}, "averaged": {}, "statistics": {}, "counts": [1, 0, 0]}
+    state = {
+        "module": {"a": torch.zeros(1).expand(2**18, 2**18)},
+        "optimizer": {},
+        "averaged": {},
+        "statistics": {},
+        "counts": [1, 0, 0],
+    }
     put(world.run / "work" / "train.pt", _bytes_of(state))
     return ("train", "run=R")
 
@@ -88,7 +103,9 @@ def empty_checkpoint(world: World) -> Iterable[str]:
 # safetensors
 
 
-def weights(name: str, change: object, words: tuple[str, ...] = ("evaluate", "net", "data=digits", "data.resolution=8")) -> None:
+def weights(
+    name: str, change: object, words: tuple[str, ...] = ("evaluate", "net", "data=digits", "data.resolution=8")
+) -> None:
     """A case with changed bytes of the weights of a network."""
 
     def prepare(world: World) -> Iterable[str]:
@@ -134,7 +151,13 @@ weights("of whole numbers", lambda data: _tensors(data, lambda t: t.long()))
 @case("a supernet with weights that are not numbers")
 def supernet_nan(world: World) -> Iterable[str]:
     path = world.with_run().run / "supernet.safetensors"
-    put(path, save({key: t * float("nan") if t.is_floating_point() else t for key, t in load(path.read_bytes()).items()}, {"nas": "{}"}))
+    put(
+        path,
+        save(
+            {key: t * float("nan") if t.is_floating_point() else t for key, t in load(path.read_bytes()).items()},
+            {"nas": "{}"},
+        ),
+    )
     return ("extract", "run=R")
 
 
@@ -173,8 +196,16 @@ def _bomb(size: int) -> bytes:
 
 
 idx("that unpacks to two gigabytes", 0, lambda: _bomb(2**31))
-idx("whose header announces four thousand million images", 0, lambda: idx_files()[0][:4] + b"\xff" * 4 + idx_files()[0][8:])
-idx("whose header announces more than it holds", 0, lambda: idx_files()[0][:4] + b"\x7f\xff\xff\xff" + idx_files()[0][8:])
+idx(
+    "whose header announces four thousand million images",
+    0,
+    lambda: idx_files()[0][:4] + b"\xff" * 4 + idx_files()[0][8:],
+)
+idx(
+    "whose header announces more than it holds",
+    0,
+    lambda: idx_files()[0][:4] + b"\x7f\xff\xff\xff" + idx_files()[0][8:],
+)
 idx("of images of another size", 0, lambda: idx_files()[0][:8] + b"\x7f\xff\xff\xff" * 2 + idx_files()[0][16:])
 idx("that is longer than its header says", 2, lambda: idx_files()[2] + bytes(1000))
 idx("with a label of 255", 1, lambda: idx_files()[1][:8] + b"\xff" * (len(idx_files()[1]) - 8))
@@ -190,7 +221,15 @@ def image(name: str, suffix: str, made: Callable[[], bytes], codes: tuple[int, .
     def prepare(world: World) -> Iterable[str]:
         world.with_space().with_images()
         put(world.desk / "images" / "class0" / f"odd{suffix}", made())
-        return ("train", "run=new", "space=space.toml", "data=folder", "data.root=images", "data.resolution=8", "train.batch_size=9999")
+        return (
+            "train",
+            "run=new",
+            "space=space.toml",
+            "data=folder",
+            "data.root=images",
+            "data.resolution=8",
+            "train.batch_size=9999",
+        )
 
     add(f"an image that is {name}", prepare, codes=codes)
 
@@ -217,7 +256,12 @@ def gif(width: int, height: int) -> bytes:
 
 
 def bmp(width: int, height: int) -> bytes:
-    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(30)
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 54, 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+        + bytes(30)
+    )
 
 
 image("a PNG of 60,000 x 60,000 pixels", ".png", lambda: png(60_000, 60_000))
@@ -227,7 +271,11 @@ image("a PNG with a comment of a gigabyte", ".png", lambda: png(8, 8, text_chunk
 image("a GIF of 65,535 x 65,535 pixels", ".gif", lambda: gif(65_535, 65_535))
 image("a BMP of 2^31 pixels a side", ".bmp", lambda: bmp(2**31 - 1, 2**31 - 1))
 image("a PPM of a billion pixels a side", ".ppm", lambda: b"P6 1000000000 1000000000 255\n" + bytes(99))
-image("an SVG that is called PNG", ".png", lambda: b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>')
+image(
+    "an SVG that is called PNG",
+    ".png",
+    lambda: b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+)
 image("a PDF that is called JPEG", ".jpg", lambda: b"%PDF-1.4\n%%EOF\n")
 image("a WMF that is called PNG", ".png", lambda: b"\xd7\xcd\xc6\x9a" + bytes(40))
 image("empty", ".png", lambda: b"")

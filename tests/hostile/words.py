@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from tests.hostile.case import add, case
 from tests.hostile.world import World, put
 
-FORMATS = ("{x}", "{0}", "{0.__class__}", "{", "}", "%s", "%n", "{" * 100, "{x!r:>999999999}")
+FORMATS = ("{x}", "{", "%n{0.__class__}")
 
 ESCAPES = "\x1b]0;title\x07\x1b[2J\x1b[31mred"
 
@@ -26,20 +26,23 @@ for form in FORMATS:
     ]  # fmt: skip
 
 for line in LINES:
-    add(f"nas {' '.join(line)[:60]}", lambda world, line=line: line, codes=(2,), slow="{x}" not in line[-1])
+    add(f"nas {' '.join(line)[:60]}", lambda world, line=line: line, codes=(2,))
 
 LONG = "a" * 5000
 for line in (
     ("report", f"run={LONG}"), ("train", f"{LONG}.toml"), ("spaces", f"{LONG}.toml"), ("cost", LONG), ("cost", f"{LONG}/arch.json"), ("convert", LONG, "--model", "transxnet_tiny"),
     ("evaluate", LONG), ("train", f"data.root={LONG}", "data=folder"), ("study", f"{LONG}.toml"), (LONG,), ("extract", f"run=R/{LONG}"),
 ):  # fmt: skip
-    add(f"a name of 5,000 letters: {' '.join(f'{word[:9]}...{word[-9:]}' if word.endswith(LONG[:9]) or len(word) > 99 else word for word in line)}", lambda world, line=line: line)
+    add(
+        f"a name of 5,000 letters: {' '.join(f'{word[:9]}...{word[-9:]}' if word.endswith(LONG[:9]) or len(word) > 99 else word for word in line)}",
+        lambda world, line=line: line,
+    )
 
 for what, name in NAMES:
     if "\0" not in name:
-        add(f"a key with {what}", lambda world, name=name: ("train", f"{name[:5000]}=1"), slow=len(name) < 9)
+        add(f"a key with {what}", lambda world, name=name: ("train", f"{name[:5000]}=1"))
         add(f"a run folder with {what}", lambda world, name=name: ("report", f"run=x{name[:5000]}"))
-        add(f"a value with {what}", lambda world, name=name: ("train", f"seed=x{name[:5000]}"), slow=True)
+        add(f"a value with {what}", lambda world, name=name: ("train", f"seed=x{name[:5000]}"))
 
 
 def raw(world: World) -> None:
@@ -48,7 +51,11 @@ def raw(world: World) -> None:
         path = world.run / name
         if path.is_file():
             for row in csv.reader(path.read_text(encoding="utf-8", errors="replace").splitlines()):
-                wrong = [cell for cell in row if cell[:1] in ("=", "+", "@", "\t", "\r") or (cell[:1] == "-" and not _is_number(cell))]
+                wrong = [
+                    cell
+                    for cell in row
+                    if cell[:1] in ("=", "+", "@", "\t", "\r") or (cell[:1] == "-" and not _is_number(cell))
+                ]
                 assert not wrong, f"{name} has the cells {wrong}"
 
 
@@ -71,11 +78,15 @@ for what, name in NAMES:
         return ("report", "run=R")
 
     def label(world: World, name: str = name) -> Iterable[str]:
-        world.with_run().change("R/run.json", lambda identity: identity.update(space_name=name, classes=[name] * 10, command=["nas", name]))
+        world.with_run().change(
+            "R/run.json", lambda identity: identity.update(space_name=name, classes=[name] * 10, command=["nas", name])
+        )
         return ("report", "run=R")
 
     def cost(world: World, name: str = name) -> Iterable[str]:
-        world.with_run().change("R/searches/small/search.json", lambda about: about["costs"][0].update(name=name, unit=name, about=name))
+        world.with_run().change(
+            "R/searches/small/search.json", lambda about: about["costs"][0].update(name=name, unit=name, about=name)
+        )
         return ("report", "run=R")
 
     def model(world: World, name: str = name) -> Iterable[str]:
@@ -87,18 +98,36 @@ for what, name in NAMES:
         return ("report", "run=R")
 
     def device(world: World, name: str = name) -> Iterable[str]:
-        world.with_run().record(lambda record: record.update(cost=f"latency_ms@{name}", device=name, time=name), "measured.jsonl")
+        world.with_run().record(
+            lambda record: record.update(cost=f"latency_ms@{name}", device=name, time=name), "measured.jsonl"
+        )
         return ("report", "run=R")
 
-    for place, prepare in (("sampler", sampler), ("given network", network), ("space", label), ("cost", cost), ("model", model), ("role", role), ("device", device)):
-        add(f"the name of a {place} in a report is {what}", prepare, codes=(0, 2), after=raw, slow=place in ("role", "model", "given network") or len(name) < 3)
+    for place, prepare in (
+        ("sampler", sampler),
+        ("given network", network),
+        ("space", label),
+        ("cost", cost),
+        ("model", model),
+        ("role", role),
+        ("device", device),
+    ):
+        add(f"the name of a {place} in a report is {what}", prepare, codes=(0, 2), after=raw)
 
 
 @case("the name of a class has escapes")
 def class_name(world: World) -> Iterable[str]:
     world.with_space().with_images()
     (world.desk / "images" / "class0").rename(world.desk / "images" / ESCAPES.replace("/", ""))
-    return ("train", "run=new", "space=space.toml", "data=folder", "data.root=images", "data.resolution=8", "train.batch_size=9999")
+    return (
+        "train",
+        "run=new",
+        "space=space.toml",
+        "data=folder",
+        "data.root=images",
+        "data.resolution=8",
+        "train.batch_size=9999",
+    )
 
 
 @case("a front.csv that is a folder leaves the other files of a report as they were")
@@ -126,5 +155,5 @@ for words in (
 
 @case("a configuration with every text from a stranger")
 def configured(world: World) -> Iterable[str]:
-    put(world.desk / "config.toml", 'run = "new"\nspace = "\\u001B[2J{x}"\nplugins = []\n[data]\nname = "=1+1"\n'.encode())
+    put(world.desk / "config.toml", b'run = "new"\nspace = "\\u001B[2J{x}"\nplugins = []\n[data]\nname = "=1+1"\n')
     return ("train", "config.toml")

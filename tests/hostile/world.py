@@ -1,10 +1,10 @@
 """Where a case happens: the folder of a user, with a run from a stranger and files that nobody may touch.
 
-    desk/R            the run from the stranger; commands are typed in desk
-    desk/net          a network's folder from the stranger
-    desk/notes.md     a file of the user beside it
-    outside/          a folder of the user, with files
-    home/             the user's home
+desk/R            the run from the stranger; commands are typed in desk
+desk/net          a network's folder from the stranger
+desk/notes.md     a file of the user beside it
+outside/          a folder of the user, with files
+home/             the user's home
 """
 
 import functools

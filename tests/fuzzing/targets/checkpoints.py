@@ -25,7 +25,9 @@ KINDS = ("values", "values", "values", "pickle", "pickle", "archive", "entries",
 
 
 def _network() -> torch.nn.Module:
-    return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(16, 2)
+    )
 
 
 def _optimisation() -> Any:
@@ -163,7 +165,10 @@ def _mutated_entries(rng: random.Random, entries: list[tuple[str, bytes]]) -> by
     elif kind == 1:
         entries[spot] = (name, bytes(rng.choice((0, 1, len(content) + 4, 2**20, 2**25))))
     elif kind == 2:
-        entries[spot] = (rng.choice(("../../out/x", "/etc/passwd", "archive/data/../x", name + "/" + name, "a" * 60_000)), content)
+        entries[spot] = (
+            rng.choice(("../../out/x", "/etc/passwd", "archive/data/../x", name + "/" + name, "a" * 60_000)),
+            content,
+        )
     elif kind == 3:
         entries.append((name.rpartition("/")[0] + "/more", bytes(rng.choice((1, 2**22)))))
     elif kind == 4:
@@ -179,7 +184,9 @@ def make(rng: random.Random, folder: Path) -> str:
         data = _bytes_of(_mutated_state(rng, base(name)), legacy=rng.randrange(4) == 0)
     elif kind == "pickle":
         entries = _entries(saved(name))
-        data = _archive([(n, _mutated_pickle(rng, c) if n.endswith("data.pkl") else c) for n, c in entries], rng.randrange(4) == 0)
+        data = _archive(
+            [(n, _mutated_pickle(rng, c) if n.endswith("data.pkl") else c) for n, c in entries], rng.randrange(4) == 0
+        )
     elif kind == "archive":
         data = mutated_bytes(rng, saved(name))
     elif kind == "entries":

@@ -29,7 +29,9 @@ def keys() -> tuple[str, ...]:
     """Every key of the configuration, as it is typed with and without its section."""
     own = [field.name for field in dataclasses.fields(Config) if field.name not in SECTIONS]
     inner = [(name, field.name) for name, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
-    return tuple(dict.fromkeys([*own, *(f"{name}.{key}" for name, key in inner), *(key for _, key in inner), *SECTIONS]))
+    return tuple(
+        dict.fromkeys([*own, *(f"{name}.{key}" for name, key in inner), *(key for _, key in inner), *SECTIONS])
+    )
 
 
 @cache
@@ -67,7 +69,9 @@ def _word(rng: random.Random, known: tuple[str, ...]) -> str:
         spot = rng.randrange(len(key) + 1)
         key = key[:spot] + rng.choice(("x", "{", "}", ".", "", "{x}", "\u0000", "ä")) + key[spot + 1 :]
     if kind == 1:
-        return rng.choice((key, f"--{key}", "=", f"={key}", "", "-", "--", "-h", "help", f"{key}=={key}", rng.choice(TEXTS)))
+        return rng.choice(
+            (key, f"--{key}", "=", f"={key}", "", "-", "--", "-h", "help", f"{key}=={key}", rng.choice(TEXTS))
+        )
     return f"{key}={_value(rng)}"
 
 
@@ -81,7 +85,9 @@ def make(rng: random.Random, folder: Path) -> str:
         data = toml_bytes(mutated(rng, table)) if kind == "values" else mutated_text(rng, toml_bytes(table).decode())
         (folder / FILE).write_bytes(data)
         words = [FILE, *words] if rng.randrange(3) == 0 else [FILE]
-    typed = [word.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape") for word in words]  # as a shell would
+    typed = [
+        word.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape") for word in words
+    ]  # as a shell would
     (folder / WORDS_FILE).write_text(json.dumps([verb, *typed]))
     return f"{kind}{' of others' * (verb in OTHERS)}"
 

@@ -39,7 +39,11 @@ def _bomb(rng: random.Random) -> bytes:
 
 
 def make(rng: random.Random, folder: Path) -> str:
-    files, kind, chosen = list(base()), rng.choice(("header", "bytes", "packed", "packed", "bomb", "missing")), rng.randrange(4)
+    files, kind, chosen = (
+        list(base()),
+        rng.choice(("header", "bytes", "packed", "packed", "bomb", "missing")),
+        rng.randrange(4),
+    )
     packed = kind in ("packed", "bomb") or rng.randrange(4) == 0
     if kind == "header":
         spot, number = rng.randrange(0, 16, 4), rng.choice((0, 1, 23, 24, 25, 2**16, 2**31 - 1, 2**31, 2**32 - 1))

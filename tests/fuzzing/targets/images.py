@@ -10,7 +10,26 @@ from tests.fuzzing.target import Target
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "images"
 
-SUFFIXES = (".png", ".jpg", ".gif", ".tif", ".webp", ".bmp", ".eps", ".pdf", ".svg", ".ico", ".tga", ".ppm", ".j2k", ".PNG", "", ".txt", ".psd", ".fits")
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".gif",
+    ".tif",
+    ".webp",
+    ".bmp",
+    ".eps",
+    ".pdf",
+    ".svg",
+    ".ico",
+    ".tga",
+    ".ppm",
+    ".j2k",
+    ".PNG",
+    "",
+    ".txt",
+    ".psd",
+    ".fits",
+)
 
 NAMES = (
     "a" * 250, "..png", " .png", "-rf.png", "a\nb.png", "a\x1b[2J.png", "\u202egnp.exe", "=1+1.png", "<b>.png", "{x}.png", "%s.png", "con.png", "é.png", "~.png", ".hidden.png",
@@ -88,7 +107,9 @@ def _odd_class(rng: random.Random, root: Path) -> None:
 
 
 def _link(rng: random.Random, root: Path) -> None:
-    target = rng.choice((".", "..", "../dog", "/dev/zero", "/etc/passwd", "nowhere", "../cat/0.png", "/proc/self", "itself"))
+    target = rng.choice(
+        (".", "..", "../dog", "/dev/zero", "/etc/passwd", "nowhere", "../cat/0.png", "/proc/self", "itself")
+    )
     place = rng.choice((root, root / "cat")) / rng.choice(("itself", "other", "link.png"))
     if not place.is_symlink():
         place.symlink_to(target)

@@ -31,7 +31,9 @@ PICTURE_EVERY = 20
 @cache
 def base() -> dict[str, bytes]:
     """The files of the run by their names."""
-    return {path.relative_to(CORPUS).as_posix(): path.read_bytes() for path in sorted(CORPUS.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(CORPUS).as_posix(): path.read_bytes() for path in sorted(CORPUS.rglob("*")) if path.is_file()
+    }
 
 
 @cache
@@ -179,4 +181,4 @@ def ready_extract() -> None:
 
 REPORT = Target("report", make_report, report, share=15_000, few=40, ready=ready_report)
 
-EXTRACT = Target("extract", make_extract, extract, share=5_000, few=10, ready=ready_extract)
+EXTRACT = Target("extract", make_extract, extract, share=5_000, few=0, ready=ready_extract)

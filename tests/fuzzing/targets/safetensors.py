@@ -21,8 +21,13 @@ def base() -> tuple[bytes, ...]:
     from safetensors.torch import save
 
     return (
-        save({"weight": torch.arange(32.0).reshape(4, 8), "bias": torch.zeros(4)}, {"nas": json.dumps({"digest": "0123456789ab"})}),
-        save({"a": torch.ones(3, dtype=torch.float16), "b": torch.ones(2, 2, dtype=torch.int64), "c": torch.tensor(1.5)}),
+        save(
+            {"weight": torch.arange(32.0).reshape(4, 8), "bias": torch.zeros(4)},
+            {"nas": json.dumps({"digest": "0123456789ab"})},
+        ),
+        save(
+            {"a": torch.ones(3, dtype=torch.float16), "b": torch.ones(2, 2, dtype=torch.int64), "c": torch.tensor(1.5)}
+        ),
         save({}, {"format": "pt"}),
     )
 
@@ -31,7 +36,9 @@ def mutated_header(rng: random.Random, data: bytes) -> bytes:
     """A file with another header: other values, or another text."""
     length = int.from_bytes(data[:LENGTH], "little")
     header = data[LENGTH : LENGTH + length]
-    header = mutated_text(rng, header.decode()) if rng.randrange(4) == 0 else json_bytes(mutated(rng, json.loads(header)))
+    header = (
+        mutated_text(rng, header.decode()) if rng.randrange(4) == 0 else json_bytes(mutated(rng, json.loads(header)))
+    )
     return len(header).to_bytes(LENGTH, "little") + header + data[LENGTH + length :]
 
 
@@ -54,7 +61,6 @@ def read(folder: Path) -> None:
     from nas.commands.convert import read_checkpoint
     from nas.runs.store import RunStore
     from nas.runs.weights import load_tensors
-
     from search_spaces.errors import InputError
     from tests.fuzzing.trial import check_message
 

@@ -16,7 +16,15 @@ from nas.records import SAMPLER, Origin, Reference
 from nas.records.device_times import DeviceTime
 from nas.reporting.page import POLICY
 from search_spaces.architecture import Architecture, Block, Part, Stage
-from tests.nas.reporting.made_searches import COSTS, architecture, evaluation, reported, run_of, search_view, with_evaluations
+from tests.nas.reporting.made_searches import (
+    COSTS,
+    architecture,
+    evaluation,
+    reported,
+    run_of,
+    search_view,
+    with_evaluations,
+)
 from tests.nas.reporting.pages import Page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -117,10 +125,27 @@ def hostile_report(folder: Path, text: str) -> Path:
         replace(known, n=100, origin=Origin("given", text), digest="y" * 40),
     )
     reference = Reference(
-        model=text, seed=0, costs=known.costs, epochs=1, skipped_steps=0, validation_top1=0.5, test_top1=0.5, test_loss=1.0, test_images=360
+        model=text,
+        seed=0,
+        costs=known.costs,
+        epochs=1,
+        skipped_steps=0,
+        validation_top1=0.5,
+        test_top1=0.5,
+        test_loss=1.0,
+        test_images=360,
     )
     measured = DeviceTime(
-        digest=text, cost=f"latency_ms@{text}", predicted=1.0, measured=1.0, low=0.9, high=1.1, rounds=9, device=text, noisy=True, time=text
+        digest=text,
+        cost=f"latency_ms@{text}",
+        predicted=1.0,
+        measured=1.0,
+        low=0.9,
+        high=1.1,
+        rounds=9,
+        device=text,
+        noisy=True,
+        time=text,
     )
     view = replace(
         view, budget=Budget(((text, 5.0),)), settings={text: text, "samplers": [text]}, references=[reference], measurements=[measured],
@@ -136,11 +161,17 @@ def test_no_script_runs_and_no_request_leaves(tmp_path: Path, server: Server) ->
     assert server.asked == []
     assert title_of(page).startswith("Pareto report: ")  # a script of ours would have made it `OWNED`
     given = Page(report.read_text(encoding="utf-8"))
-    seen = {tag for tag in ("<script", "<iframe", "<img", "<object", "<embed", "<video", "<base", "<form", "<link", "<image") if tag in page}
+    seen = {
+        tag
+        for tag in ("<script", "<iframe", "<img", "<object", "<embed", "<video", "<base", "<form", "<link", "<image")
+        if tag in page
+    }
     assert seen == set()
     assert page.count("<svg") == len(given.all("svg"))
     assert page.count("<style") == 1
-    assert page.count("http-equiv") == len([tag for tag, own in given.tags if tag == "meta" and "http-equiv" in own]) + page.count("&lt;meta http-equiv")
+    assert page.count("http-equiv") == len(
+        [tag for tag, own in given.tags if tag == "meta" and "http-equiv" in own]
+    ) + page.count("&lt;meta http-equiv")
 
 
 STOPPED = [payload for payload in PAYLOADS[:11] if "onmouseover" not in payload and "refresh" not in payload]
