@@ -33,7 +33,7 @@ FAST = (
     "a checkpoint to convert with a tensor of 2^36 elements in one number",
     "an idx file whose header announces four thousand million images",
     "an image that is a PNG of 60,000 x 60,000 pixels",
-    "threads=1000000000000",
+    "threads=10000000000000000000",
     "evaluations.jsonl: top1 is NaN",
     "R/run.json is a number of 5,000 digits",
     "nas train sede={x}",

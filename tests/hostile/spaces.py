@@ -114,7 +114,7 @@ arch("no stages", lambda d: d.update(stages=[]))
 arch("a text as width", lambda d: d["stages"][0].update(width="16"))
 arch("true as depth", lambda d: d.update(in_channels=True))
 
-HUGE = ("1000000000000", "9" * 5000, "-1", "nan", "[" * 5000, "１２")
+HUGE = ("100000000000000000000", "9" * 5000, "-1", "nan", "[" * 5000, "１２")
 
 KEYS = (
     "threads", "seed", "data.resolution", "data.workers", "train.epochs", "train.batch_size", "train.random_paths", "train.checkpoint_steps",
@@ -149,9 +149,9 @@ for key in (*SEARCH_KEYS, "retrain.epochs", "retrain.jobs", "retrain.processes",
     def asked(world: World, key: str = key) -> Iterable[str]:
         world.with_run()
         verb = key.partition(".")[0]
-        return (verb, "run=R", *(["search=new"] if verb == "search" else []), f"{key}=1000000000000")
+        return (verb, "run=R", *(["search=new"] if verb == "search" else []), f"{key}=100000000000000000000")
 
-    add(f"{key}=1000000000000", asked)
+    add(f"{key}=100000000000000000000", asked)
 
 
 @case("a budget of a billion limits")
