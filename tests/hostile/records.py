@@ -77,10 +77,10 @@ def twice(world: World) -> Iterable[str]:
     return REPORT
 
 
-@case("a million lines of records", codes=(0, 2))
+@case("every line of records a hundred times", codes=(0, 2))
 def many(world: World) -> Iterable[str]:
     path = world.with_run().search / "evaluations.jsonl"
-    put(path, path.read_bytes() * 2000)
+    put(path, path.read_bytes() * 100)
     return REPORT
 
 
