@@ -15,7 +15,7 @@ from typing import Any
 CHUNK = 100
 """Inputs that a worker takes at once."""
 
-STARTING, DEADLY = 120.0, 40.0
+STARTING, DEADLY = 300.0, 90.0
 """Seconds after which a worker is killed: until its first input, and with one input. An input that Python can interrupt is, long before."""
 
 

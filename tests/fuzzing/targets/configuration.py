@@ -95,14 +95,14 @@ def make(rng: random.Random, folder: Path) -> str:
 def read(folder: Path) -> None:
     from nas.ablation.asked import parse as parse_ablation
     from nas.ablation.study.asked import parse as parse_study
-    from nas.cli import ABOUT_NETWORKS, HELP_WORDS, profile_config, run
+    from nas.cli import ABOUT_NETWORKS, profile_config, run
     from nas.config.effective import configure
     from nas.downstream.asked import parse as parse_dense
     from nas.networks.asked import parse as parse_networks
     from nas.scoring.asked import parse as parse_scored
 
     verb, *words = json.loads((folder / WORDS_FILE).read_text())
-    if HELP_WORDS & {*words}:
+    if {"-h", "--help"} & {*words}:
         run([verb, *words])
     elif verb in ABOUT_NETWORKS:
         parse_networks(words, verb, ABOUT_NETWORKS[verb])
