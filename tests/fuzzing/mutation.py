@@ -64,6 +64,9 @@ WORDS = (
     "",
 )
 
+MOST_VALUES = 20_000
+"""Of a value that is repeated."""
+
 DEPTHS = (1, 3, 20, 100)
 """Of lists inside each other. What is deeper is a text, which `nested_text` makes."""
 
@@ -80,6 +83,11 @@ def _at(data: Any, path: tuple[Any, ...]) -> Any:
     return data
 
 
+def _times(value: Any, wanted: int) -> int:
+    """How often a value is repeated: as wanted, or as often as keeps the input small enough to be written."""
+    return min(wanted, max(1, MOST_VALUES // (1 + len(places_of(value)))))
+
+
 def other_value(rng: random.Random, value: Any, data: Any) -> Any:
     """What is put in the place of a value; sometimes a value from elsewhere in the data."""
     kind = rng.randrange(8)
@@ -93,7 +101,7 @@ def other_value(rng: random.Random, value: Any, data: Any) -> Any:
             nested = [nested]
         return nested
     if kind == 3:
-        return [value] * rng.choice((2, 65, 1000))
+        return [value] * _times(value, rng.choice((2, 65, 1000)))
     if kind == 4 and (places := places_of(data)):
         return copy.deepcopy(_at(data, rng.choice(places)))
     if kind == 5 and isinstance(value, int | float):
@@ -116,7 +124,7 @@ def mutated(rng: random.Random, data: Any) -> Any:
         elif kind == 1 and isinstance(parent, dict):
             parent[rng.choice(WORDS)] = other_value(rng, parent[key], data)
         elif kind == 2 and isinstance(parent, list):
-            parent += [copy.deepcopy(parent[key])] * rng.choice((1, 10, 5000))
+            parent += [copy.deepcopy(parent[key])] * _times(parent[key], rng.choice((1, 10, 5000)))
         else:
             parent[key] = other_value(rng, parent[key], data)
     return data
