@@ -83,9 +83,12 @@ def _at(data: Any, path: tuple[Any, ...]) -> Any:
     return data
 
 
-def _times(value: Any, wanted: int) -> int:
-    """How often a value is repeated: as wanted, or as often as keeps the input small enough to be written."""
-    return min(wanted, max(1, MOST_VALUES // (1 + len(places_of(value)))))
+def _repeated_value(value: Any, wanted: int) -> list[Any]:
+    """Copies of a value: as many as wanted, or as keep the input small enough to be written. None is another's self, or a later change
+    of one would change all.
+    """
+    times = min(wanted, max(1, MOST_VALUES // (1 + len(places_of(value)))))
+    return [copy.deepcopy(value) for _ in range(times)]
 
 
 def other_value(rng: random.Random, value: Any, data: Any) -> Any:
@@ -101,7 +104,7 @@ def other_value(rng: random.Random, value: Any, data: Any) -> Any:
             nested = [nested]
         return nested
     if kind == 3:
-        return [value] * _times(value, rng.choice((2, 65, 1000)))
+        return _repeated_value(value, rng.choice((2, 65, 1000)))
     if kind == 4 and (places := places_of(data)):
         return copy.deepcopy(_at(data, rng.choice(places)))
     if kind == 5 and isinstance(value, int | float):
@@ -124,7 +127,7 @@ def mutated(rng: random.Random, data: Any) -> Any:
         elif kind == 1 and isinstance(parent, dict):
             parent[rng.choice(WORDS)] = other_value(rng, parent[key], data)
         elif kind == 2 and isinstance(parent, list):
-            parent += [copy.deepcopy(parent[key])] * _times(parent[key], rng.choice((1, 10, 5000)))
+            parent += _repeated_value(parent[key], rng.choice((1, 10, 5000)))
         else:
             parent[key] = other_value(rng, parent[key], data)
     return data
