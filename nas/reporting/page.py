@@ -20,10 +20,6 @@ from search_spaces.errors import InputError
 
 _FILES = {"front.csv": "the networks", "trials.csv": "every evaluation", "front.png": "the first chart"}
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
-"""What a browser may do with the page: use its own style and show pictures beside it. It runs no script and loads nothing from
-elsewhere, should a text from a file ever become markup in spite of the escaping."""
-
 _FOLDER = Path(__file__).parent
 
 
@@ -75,7 +71,6 @@ def page_html(found: Findings, folder: str, more: Sequence[str] = ()) -> str:
     template = environment.from_string((_FOLDER / "page.html.jinja").read_text(encoding="utf-8"))
     return template.render(
         title=found.title,
-        policy=POLICY,
         style=Html(_style()),
         top=join(top),
         overview=_Shown("Searches", join(overview(found, places))) if found.several else None,

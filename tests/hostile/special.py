@@ -79,6 +79,7 @@ TYPED: dict[str, tuple[str, ...]] = {
 """Files that a user types the name of, but a stranger made."""
 
 ABSENT = (
+    "net/config.json",
     "searches/small/retrained.jsonl",
     "searches/small/references.jsonl",
     "searches/small/measured.jsonl",
@@ -87,6 +88,10 @@ ABSENT = (
     "study.db",
 )
 """Files of a run that need not be there."""
+
+
+SPARE = ("net/config.json", "study.db")
+"""Files that nas may do without: beside an arch.json, or made anew from the records."""
 
 
 def stands_for(sort: str, name: str, words: Iterable[str], codes: tuple[int, ...]) -> None:
@@ -107,7 +112,8 @@ def stands_for(sort: str, name: str, words: Iterable[str], codes: tuple[int, ...
 
 for sort in SORTS:
     for name, words in (OF_RUN | OF_NETWORK | TYPED).items():
-        stands_for(sort, name, words, (0, 2) if sort == "nothing" and name in ABSENT else (2,))
+        spare = name in ABSENT if sort == "nothing" else name in SPARE
+        stands_for(sort, name, words, (0, 2) if spare else (2,))
 
 
 @case("a checkpoint to resume from is a pipe")

@@ -1,6 +1,7 @@
 """The report of a run whose every text is hostile, in a real browser: no script runs, and nothing is asked of any server."""
 
 import random
+import re
 import shutil
 import subprocess
 import threading
@@ -14,7 +15,6 @@ import pytest
 from nas.goals.budget import Budget
 from nas.records import SAMPLER, Origin, Reference
 from nas.records.device_times import DeviceTime
-from nas.reporting.page import POLICY
 from search_spaces.architecture import Architecture, Block, Part, Stage
 from tests.nas.reporting.made_searches import (
     COSTS,
@@ -183,7 +183,8 @@ that wait for the mouse."""
 def test_the_policy_holds_where_escaping_would_fail(payload: str, tmp_path: Path, server: Server) -> None:
     """The second line of defence: the same texts as markup. Without the policy, each runs a script or asks for something."""
     markup = payload.format(url=server.url)
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    report = reported(tmp_path / "run", search_view(evaluations=1)).path("report.html").read_text(encoding="utf-8")
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy"[^>]*>', report)
     for name, head in (("with", policy), ("without", "")):
         place = tmp_path / f"{name}.html"
         text = f'<!DOCTYPE html><html><head><meta charset="utf-8">{head}<title>Pareto report</title></head><body><p title="{markup}">{markup}</p></body></html>'
