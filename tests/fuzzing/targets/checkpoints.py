@@ -200,7 +200,7 @@ def make(rng: random.Random, folder: Path) -> str:
 def read(folder: Path) -> None:
     if (folder / RESUMED).exists():
         from nas.runs.store import RunStore
-        from nas.runs.weights import load_checkpoint
+        from nas.runs.checkpoints import load_checkpoint
 
         optimisation = _optimisation()
         load_checkpoint(RunStore(folder), RESUMED, optimisation)
