@@ -118,7 +118,7 @@ HUGE = ("100000000000000000000", "9" * 5000, "-1", "nan", "[" * 5000, "１２")
 
 KEYS = (
     "threads", "seed", "data.resolution", "data.workers", "train.epochs", "train.batch_size", "train.random_paths", "train.checkpoint_steps",
-    "train.processes", "train.lr", "train.warmup_epochs",
+    "train.processes",
 )  # fmt: skip
 
 
