@@ -1,7 +1,7 @@
 """Mutates every kind of file that a stranger may hand over, and sees that each is either read or refused in three parts,
 in bounded time and memory.
 
-    python -m tests.fuzzing all --jobs 2            the share of every target, about half an hour on two cores (`make fuzz`)
+    python -m tests.fuzzing all --jobs 2            the share of every target, 20 minutes on two cores (`make fuzz`)
     python -m tests.fuzzing images 10000            ten thousand inputs of one target
     python -m tests.fuzzing images 1000 --first 500 inputs 500 to 1499
     python -m tests.fuzzing images 1 --first 512    one of them again

@@ -134,4 +134,4 @@ def ready() -> None:
     option_keys()
 
 
-TARGET = Target("configuration", make, read, share=80_000, few=300, ready=ready)
+TARGET = Target("configuration", make, read, share=90_000, few=200, ready=ready)

@@ -77,4 +77,4 @@ def ready() -> None:
     base()
 
 
-TARGET = Target("safetensors", make, read, share=80_000, few=300, ready=ready)
+TARGET = Target("safetensors", make, read, share=100_000, few=200, ready=ready)

@@ -45,4 +45,4 @@ def ready() -> None:
     run(["spaces", "digits"])
 
 
-TARGET = Target("spaces", make, read, share=30_000, few=60, ready=ready)
+TARGET = Target("spaces", make, read, share=12_000, few=30, ready=ready)
