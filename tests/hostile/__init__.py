@@ -13,5 +13,5 @@ world outside the run folder as it was.
 
     every.py      all of them, and which are tried when
 
-`tests/test_hostile.py` runs them.
+`tests/nas/test_hostile.py` runs them.
 """

@@ -155,4 +155,4 @@ def ready() -> None:
     seeds()
 
 
-TARGET = Target("images", make, read, share=30_000, few=80, ready=ready)
+TARGET = Target("images", make, read, share=30_000, few=60, ready=ready)

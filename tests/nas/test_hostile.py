@@ -2,7 +2,6 @@
 
 import time
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,6 @@ HANG = 30.0
 
 START = 60.0
 """Seconds that a new interpreter may take to import the libraries, on a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    commands = Commands()
-    yield commands
-    commands.close()
 
 
 def check(case: Case, world: World, result: Result, before: dict[str, str]) -> None:
@@ -64,21 +56,21 @@ def check(case: Case, world: World, result: Result, before: dict[str, str]) -> N
 
 
 @pytest.mark.parametrize("case", chosen(FAST), ids=str)
-def test_hostile(case: Case, commands: Commands, tmp_path: Path) -> None:
-    tried(case, commands, tmp_path)
+def test_hostile(case: Case, nas: Commands, tmp_path: Path) -> None:
+    tried(case, nas, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in FAST], ids=str)
-def test_more_that_is_hostile(case: Case, commands: Commands, tmp_path: Path) -> None:
-    tried(case, commands, tmp_path)
+def test_more_that_is_hostile(case: Case, nas: Commands, tmp_path: Path) -> None:
+    tried(case, nas, tmp_path)
 
 
-def tried(case: Case, commands: Commands, folder: Path) -> None:
+def tried(case: Case, nas: Commands, folder: Path) -> None:
     world = World(folder)
     typed = tuple(case.prepare(world))
     before = world.listing()
-    result = commands(*typed, cwd=world.desk, memory=MEMORY, kill=HANG, env=world.env)
+    result = nas(*typed, cwd=world.desk, memory=MEMORY, kill=HANG, env=world.env)
     assert result.code != -9, f"it was killed after {HANG:.0f} s"
     assert result.seconds < SECONDS, f"it took {result.seconds:.1f} s"
     check(case, world, result, before)
