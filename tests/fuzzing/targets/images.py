@@ -4,6 +4,7 @@ import os
 import random
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tests.fuzzing.mutation import mutated_bytes
 from tests.fuzzing.target import Target
@@ -49,20 +50,22 @@ def renew() -> None:
     CORPUS.mkdir(exist_ok=True)
     rng = random.Random(0)
     noise = Image.frombytes("RGB", (12, 10), rng.randbytes(360))
+    turned = noise.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     deep = Image.frombytes("I;16", (12, 10), rng.randbytes(240))
     floating = noise.convert("L").convert("F").point(lambda value: value / 255 + 0)
-    frames = [noise.convert("P"), noise.transpose(0).convert("P")]
+    frames = [noise.convert("P"), turned.convert("P")]
     exif = Image.Exif()
     exif[0x0112] = 6
-    for name, image, options in (
+    images: tuple[tuple[str, Image.Image, dict[str, Any]], ...] = (
         ("rgb.png", noise, {}), ("alpha.png", noise.convert("RGBA"), {}), ("palette.png", noise.convert("P"), {"transparency": 3}),
-        ("deep.png", deep, {}), ("bits.png", noise.convert("1"), {}), ("frames.png", noise, {"save_all": True, "append_images": [noise.transpose(0)]}),
+        ("deep.png", deep, {}), ("bits.png", noise.convert("1"), {}), ("frames.png", noise, {"save_all": True, "append_images": [turned]}),
         ("rgb.jpg", noise, {"exif": exif}), ("cmyk.jpg", noise.convert("CMYK"), {}), ("progressive.jpg", noise, {"progressive": True}),
         ("frames.gif", frames[0], {"save_all": True, "append_images": frames[1:]}),
         ("rgb.tif", noise, {}), ("lzw.tif", noise, {"compression": "tiff_lzw"}), ("float.tif", floating, {}), ("deep.tif", deep, {}),
         ("lossy.webp", noise, {}), ("lossless.webp", noise.convert("RGBA"), {"lossless": True}),
         ("rgb.bmp", noise, {}), ("rgb.ppm", noise, {}), ("rgb.tga", noise, {}), ("rgb.ico", noise, {}), ("rgb.jp2", noise, {}),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for name, image, options in images:
         image.save(CORPUS / name, **options)
     noise.save(CORPUS / "rgb.eps")
 
