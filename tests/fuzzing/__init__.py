@@ -16,5 +16,5 @@ Input number n of a target depends on n alone, for one version of the code. `mak
     worker.py      many inputs in a process of their own
     fleet.py       the workers of a target; one that dies or hangs is a fault of the input that it had
     targets/       one file per kind of input
-    corpus/        what is mutated, where code does not make it
+    corpus/        what is mutated, where code does not make it; renewing.py makes it anew
 """

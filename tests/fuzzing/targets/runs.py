@@ -1,6 +1,6 @@
 """Folders of finished runs, as somebody else may have changed them; read by `nas report` and by `nas extract`.
 
-The run of the corpus was made by `renew` on digits. Its supernet is the one of its seed, untrained: code makes it, and the networks in it
+The run of the corpus was made on digits by tests/fuzzing/renewing.py. Its supernet is the one of its seed, untrained: code makes it, and the networks in it
 were scored in it. What it says of the machine and of the command is written over.
 """
 

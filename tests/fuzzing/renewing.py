@@ -5,6 +5,7 @@ python -m tests.fuzzing.corpus_of_runs
 
 import json
 import shutil
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from search_spaces.named import check
 from search_spaces.space import SearchSpace
 from supernet.supernet import Supernet
 from tests.command_line import prepare
+from tests.fuzzing.targets import images, networks
 from tests.fuzzing.targets.runs import CORPUS, LINES, SEARCH
 
 NEUTRAL = {
@@ -31,6 +33,7 @@ NEUTRAL = {
 
 
 def renew() -> None:
+    """Makes the run: trained and searched on digits, with the supernet of its seed."""
     with tempfile.TemporaryDirectory() as name:
         place = prepare(Path(name).resolve())
         words = [str(place / "config.toml"), f"run={place / 'run'}", f"space={place / 'tiny.toml'}"]
@@ -75,4 +78,4 @@ def _add_records(store: RunStore) -> None:
 
 
 if __name__ == "__main__":
-    renew()
+    {"run": renew, "networks": networks.renew, "images": images.renew}[sys.argv[1]]()
