@@ -155,7 +155,10 @@ def _watch(worker: subprocess.Popen[str], current: Path) -> None:
     before, since = b"", time.monotonic()
     while worker.poll() is None:
         time.sleep(0.5)
-        now = current.read_bytes()
+        try:
+            now = current.read_bytes()
+        except FileNotFoundError:  # all inputs have been tried
+            return
         if now != before:
             before, since = now, time.monotonic()
         if time.monotonic() - since > (DEADLY if now else STARTING):
