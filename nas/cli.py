@@ -18,6 +18,8 @@ from nas.export.asked import Exported
 from nas.log import say
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
+from nas.plugins.given import only_given
+from nas.plugins.remembered import own_plugins
 from nas.scoring.asked import parse as parse_scored
 from search_spaces.counting import worded
 from search_spaces.errors import InputError, unknown
@@ -84,8 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         141 when nobody reads what it prints any more (`nas spaces | head`).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _forget_present_folder()
     try:
-        code = run(given)
+        with only_given(own_plugins):
+            code = run(given)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -106,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "about 4 GiB of address space for the libraries, and what the verb needs",
             "ulimit -v unlimited",
         )
-        print(f"nas: {refusal}", file=sys.stderr)  # noqa: T201
+        say(f"nas: {refusal}", sys.stderr)
         return 2
     except FloatingPointError as error:
         say(f"nas: {error}", sys.stderr)
@@ -114,6 +119,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("\nnas: interrupted; the same command resumes", sys.stderr)
         return 130
+
+
+def _forget_present_folder() -> None:
+    """No module is imported from the folder in which a command is typed, here or in the processes that it starts: the folder may be somebody
+    else's. `python -m` puts it first; of a checkout that is not installed it is where this package lies, and stays.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    if __name__ == "__main__" and not sys.flags.safe_path:
+        own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        if sys.path[0] != own:
+            del sys.path[0]
 
 
 def run(arguments: list[str]) -> int:

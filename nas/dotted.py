@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nas.plugins.given import is_given, not_given
 from search_spaces.errors import InputError, unknown
 
 
@@ -44,17 +45,20 @@ def check_name(name: str, names: Iterable[str], key: str, example: str) -> None:
         raise unknown(key, name, names, f"{key}={{}}, or a class of yours as my_package.{example}")
 
 
-def found_at(path: str, names: Iterable[str], key: str, what: str, method: str) -> object:
+def found_at(path: str, names: Iterable[str], key: str, what: str, method: str, *, ours: bool) -> object:
     """What stands at a dotted path.
 
     Args:
         names: ours, for messages. key: of the configuration that the path is given for. what: it should be, in a word.
+        ours: whether it comes with this project; of others the user has to have given the module.
         method: that such a class has; classes of the module with it are offered in place of one that is not there.
 
     Raises:
-        InputError: the module cannot be imported or fails, or has nothing of this name.
+        InputError: the module was not given by the user, cannot be imported or fails, or has nothing of this name.
     """
     module_name, _, class_name = path.rpartition(".")
+    if not ours and not is_given(module_name):
+        raise not_given(f"{key}={path}", module_name)
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported

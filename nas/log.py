@@ -1,17 +1,35 @@
 """What a run says while it works: one line that renews itself on a terminal, a line every few seconds elsewhere."""
 
+import re
 import sys
 import time
+import unicodedata
 from typing import TextIO
+
+_OBEYED = {"Cc", "Cf", "Zl", "Zp"}
+"""Categories of characters that a terminal obeys instead of showing them: control characters, marks that turn the direction of writing or
+are not seen, and line ends of other scripts.
+"""
+
+_PERHAPS = re.compile("[^\n\t -~]")
+
+
+def shown(text: str) -> str:
+    """A text with the characters that a terminal or a browser would obey as Python escapes them. Line feeds and tabs stay."""
+    return _PERHAPS.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode() if unicodedata.category(letter) in _OBEYED else letter
 
 
 def say(text: str = "", stream: TextIO | None = None) -> None:
     """One line of a result, on standard output unless another stream is given.
 
     What the stream cannot write (names of classes and folders may hold any character, and a terminal under the C locale takes ASCII
-    only) is written as Python escapes it.
+    only) is written as Python escapes it, and so is what a terminal would obey: see `shown`.
     """
-    stream = stream or sys.stdout
+    stream, text = stream or sys.stdout, shown(text)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         text.encode(encoding, getattr(stream, "errors", None) or "strict")
@@ -62,7 +80,7 @@ class Progress:
             words.append(f"{images / seconds:,.0f} images/s")
         if not finished and done > self.first:
             words.append(f"{seconds * (self.total - done) / (done - self.first):.0f} s left")
-        line = "  ".join(words)
+        line = shown("  ".join(words)).replace("\n", "\\n")
         if self.terminal:
             self.stream.write(f"\r\x1b[2K{line}" + ("\n" if finished else ""))
         else:

@@ -20,7 +20,7 @@ from typing import Any, Self, TypeAlias
 
 from search_spaces.additions import added, is_left_out
 from search_spaces.errors import InputError
-from search_spaces.files.plain import shortened
+from search_spaces.files.plain import parse, shortened
 
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
 """The value of an option: a scalar, or a tuple of values (a JSON list)."""
@@ -29,9 +29,13 @@ SLOTS = ("position", "norm", "mixer", "ffn", "scale")
 """The parts of a block, in the order in which they run. Each name is also the kind of part that fits there."""
 
 
-def _freeze(value: Any, where: str) -> Value:
-    if isinstance(value, list | tuple):
-        return tuple(_freeze(item, where) for item in value)
+MOST_LISTS = 8
+"""Lists inside each other in the value of an option; `scales` has 2."""
+
+
+def _freeze(value: Any, where: str, depth: int = 0) -> Value:
+    if isinstance(value, list | tuple) and depth < MOST_LISTS:
+        return tuple(_freeze(item, where, depth + 1) for item in value)
     if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise InputError(
@@ -230,16 +234,21 @@ class Architecture:
         """The inverse of `to_dict`.
 
         Raises:
-            InputError: a key is missing or unknown, or a value is of the wrong type.
+            InputError: a key is missing or unknown, a value is of the wrong type, or a size is larger than any that could be used.
         """
+        from search_spaces.files.sizes import check_counts, check_sizes  # which describes architectures
+
         top = _fields(data, "network", ("in_channels", "num_classes", "resolution", "stages", "head"))
         for key in ("in_channels", "num_classes", "resolution"):
             if type(top[key]) is not int or top[key] < 1:
                 raise InputError(f"{key} is {shortened(top[key])}", "a whole number from 1 up", f"{key}=1")
+        described = [
+            _fields(stage, "stage", ("width", "embedding", "blocks"), ("position_bias",))
+            for stage in _items(top["stages"], "stages")
+        ]
+        check_counts(len(described), sum(len(_items(fields["blocks"], "blocks")) for fields in described))
         stages = []
-        for stage in _items(top["stages"], "stages"):
-            fields = _fields(stage, "stage", ("width", "embedding", "blocks"), ("position_bias",))
-            _items(fields["blocks"], "blocks")
+        for fields in described:
             blocks = tuple(
                 Block(**{slot: Part.from_dict(_fields(block, "block", SLOTS)[slot]) for slot in SLOTS})
                 for block in fields["blocks"]
@@ -249,13 +258,15 @@ class Architecture:
             bias = Part.from_dict(fields["position_bias"]) if "position_bias" in fields else None
             embedding = Part.from_dict(fields["embedding"])
             stages.append(Stage(width=fields["width"], embedding=embedding, blocks=blocks, position_bias=bias))
-        return cls(
+        found = cls(
             in_channels=top["in_channels"],
             num_classes=top["num_classes"],
             resolution=top["resolution"],
             stages=tuple(stages),
             head=Part.from_dict(top["head"]),
         )
+        check_sizes(found)
+        return found
 
     def to_json(self, indent: int | None = None) -> str:
         """JSON text; without `indent` it is the canonical text that `digest` hashes."""
@@ -273,8 +284,8 @@ class Architecture:
             InputError: not JSON, or not an architecture.
         """
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:  # not JSON, a number with thousands of digits, or lists in lists
+            data = parse(text)
+        except ValueError as error:
             raise InputError(
                 f"the architecture is not JSON ({error})",
                 "the text of an arch.json",

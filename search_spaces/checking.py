@@ -6,6 +6,7 @@ What a part's author got wrong shows here with the part, its file and the rule, 
 import inspect
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import lru_cache
 
 import torch
@@ -15,6 +16,7 @@ from search_spaces.architecture import SLOTS, Part
 from search_spaces.costs.operators import UnknownOperatorError
 from search_spaces.costs.pieces import part_cost
 from search_spaces.errors import InputError
+from search_spaces.files.made import MOST_IN_A_PART, Made, limited
 from search_spaces.registry import WORDS, SkipInit, TokenMixer, lookup, make
 from search_spaces.space import NO_BIAS, SearchSpace, Slot
 
@@ -150,7 +152,7 @@ def _run(kind: str, part: Part, dims: tuple[int, ...], shape: tuple[int, ...], t
     rule, when = _rule(kind), "" if training else " in evaluation mode"
     with torch.no_grad(), torch.device("meta"):
         try:
-            with SkipInit():
+            with SkipInit(), _limited(kind, part):
                 module = make(kind, part, *dims).train(training)
             needs_residual = isinstance(module, TokenMixer) and module.needs_residual
             y = module(*(torch.empty(shape) for _ in range(1 + needs_residual)))
@@ -224,15 +226,20 @@ def _fault(kind: str, part: Part, what: str, rule: str, instead: str = "") -> _C
     )
 
 
-def build(kind: str, part: Part, dims: tuple[int, ...]) -> nn.Module:
-    """A part on the meta device.
+def _limited(kind: str, part: Part) -> AbstractContextManager[Made]:
+    """Bounds what one part may consist of."""
+    return limited(tensors=MOST_IN_A_PART, modules=MOST_IN_A_PART, what=f"{WORDS.get(kind, kind)} {part.name!r}")
+
+
+def build(kind: str, part: Part, dims: tuple[int, ...]) -> tuple[nn.Module, Made]:
+    """A part on the meta device, and what it consists of.
 
     Raises:
-        InputError: it cannot be built of these sizes, or its constructor fails.
+        InputError: it cannot be built of these sizes or is too large, or its constructor fails.
     """
     try:
-        with torch.device("meta"), SkipInit():
-            return make(kind, part, *dims)
+        with torch.device("meta"), SkipInit(), _limited(kind, part) as made:
+            return make(kind, part, *dims), made
     except (InputError, MemoryError):
         raise
     except Exception as error:
@@ -242,18 +249,21 @@ def build(kind: str, part: Part, dims: tuple[int, ...]) -> nn.Module:
         raise _fault(kind, part, what, "a constructor that takes any width, on torch's meta device too") from error
 
 
-_BUILT: set[tuple[type[nn.Module], Part, tuple[int, ...]]] = set()
+_BUILT: dict[tuple[type[nn.Module], Part, tuple[int, ...]], Made] = {}
 
 
-def check_build(kind: str, part: Part, dims: tuple[int, ...]) -> None:
+def check_build(kind: str, part: Part, dims: tuple[int, ...]) -> Made:
     """Builds a part, unless its class was built of the same options and sizes before in this process.
 
     A large space has thousands of them, and it is loaded more than once.
+
+    Returns:
+        What it consists of.
 
     Raises:
         InputError: as `build`.
     """
     key = (lookup(kind, part.name), part, dims)
     if key not in _BUILT:
-        build(kind, part, dims)
-        _BUILT.add(key)
+        _BUILT[key] = build(kind, part, dims)[1]
+    return _BUILT[key]

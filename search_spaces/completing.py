@@ -16,8 +16,12 @@ from search_spaces.architecture import SLOTS, Part, Value, _thaw
 from search_spaces.canonical import RULES
 from search_spaces.checking import check_build, some_members
 from search_spaces.errors import InputError, unknown
+from search_spaces.files.made import MOST_MODULES, MOST_NUMBERS, MOST_TENSORS, Made, check_made
 from search_spaces.registry import complete_part, lookup
 from search_spaces.space import NO_BIAS, PartChoice, SearchSpace, Slot, StageSpace, check_ties
+
+MOST = Made(4 * MOST_NUMBERS, 10 * MOST_TENSORS, 10 * MOST_MODULES)
+"""Of the supernet of a space, which has every part of each place."""
 
 MANY = 100
 """Combinations of a part's options, above which not all of them are built before a run."""
@@ -127,17 +131,24 @@ def check_built(space: SearchSpace) -> None:
     """Builds the parts of a completed space without weights: all members of a choice, some of one that has very many.
 
     Raises:
-        InputError: sizes that no network can have.
+        InputError: sizes that no network can have, or a space whose supernet is larger than any that could be used.
     """
-    built: set[tuple[str, Part, tuple[int, ...]]] = set()
+    largest: dict[tuple[str, str, str], tuple[int, Made]] = {}
     left = frozenset(_beyond(space))
-    for where, _, kind, part, dims, _ in space.buildable():
-        if (kind, part, dims) not in built and part not in left:
-            built.add((kind, part, dims))
-            try:
-                check_build(kind, part, dims)
-            except InputError as error:
-                raise _located(error, where, space) from error.__cause__
+    for where, copies, kind, part, dims, _ in space.buildable():
+        if part in left:
+            continue
+        try:
+            made = check_build(kind, part, dims)
+        except InputError as error:
+            raise _located(error, where, space) from error.__cause__
+        place = where, kind, part.name
+        if place not in largest or made.numbers > largest[place][1].numbers:
+            largest[place] = copies, made
+    # The supernet has the largest of each part in each place, and the largest network is not larger.
+    found = largest.values()
+    total = Made(*(sum(n * getattr(made, name) for n, made in found) for name in ("numbers", "tensors", "modules")))
+    check_made(total, MOST, f"space {space.name}")
 
 
 def _beyond(space: SearchSpace) -> Iterator[Part]:

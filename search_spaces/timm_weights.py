@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from search_spaces.files.values import check_values
 from search_spaces.network import StagePieces
 from search_spaces.position_biases.dense_table import DenseTable
 from search_spaces.positions.absolute import Absolute
@@ -17,7 +18,12 @@ if TYPE_CHECKING:  # it imports this module
 
 
 def checkpoint_filter_fn(state: Mapping[str, Tensor], model: "TimmNetwork") -> dict[str, Tensor]:
-    """Weights for a model of another `img_size`: position tables are resized once, as the network resizes them in each pass."""
+    """Weights for a model of another `img_size`: position tables are resized once, as the network resizes them in each pass.
+
+    Raises:
+        InputError: weights are not finite.
+    """
+    check_values(state, "the file of weights")
     state = dict(state)
     for s, stage in enumerate(cast("list[StagePieces]", model.stages)):
         for b, block in enumerate(stage.blocks):

@@ -8,7 +8,7 @@ from nas.ablation.table import HEADINGS, Line, cells
 from nas.config.keys import typed
 from nas.reporting.markup import Html, h, join
 from nas.runs.settings import RETRAIN_FREE, kept
-from nas.runs.store import RunStore
+from nas.runs.store import as_bytes
 from nas.runs.tables import csv_text
 
 FILES = ("ablation.csv", "ablation.md", "ablation.html")
@@ -61,18 +61,14 @@ def conditions(ablation: Ablation, part: str, seeds: int) -> dict[str, str]:
 
 
 def write(ablation: Ablation, lines: Sequence[Line], part: str, seeds: int) -> list[Path]:
-    """Writes the three files into the folder.
+    """Writes the three files into the folder, all of them or none.
 
     Returns:
         Their paths.
     """
     store, about = ablation.store, conditions(ablation, part, seeds)
     makers = (_csv(lines, about), _markdown(lines, about), _html(lines, about))
-    return [_write(store, name, made) for name, made in zip(FILES, makers, strict=True)]
-
-
-def _write(store: RunStore, name: str, made: str) -> Path:
-    return store.write_text(name, made)
+    return store.write_together({name: as_bytes(made) for name, made in zip(FILES, makers, strict=True)})
 
 
 def _csv(lines: Sequence[Line], about: dict[str, str]) -> str:

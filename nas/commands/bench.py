@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,10 @@ from nas.measuring.noise import Measurement, measure
 from nas.measuring.timing import Timing
 from nas.networks.asked import Timed
 from nas.networks.found import Subject, subjects
-from nas.runs.store import RunStore
+from nas.runs.outputs import check_out, write_out
 from nas.runs.tables import csv_text
 from nas.runtimes import Runtime, Setting, make_runtime
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def bench(*names: str, asked: Timed | None = None) -> list[Benched]:
     settings = [runtimes[setting.runtime].settled(setting) for setting in asked.settings()]
     machine.prepare(settings[0].threads, settings[0].device)
     if asked.out:
-        _check_place(expanded(asked.out))
+        check_out(asked.out)
     wanted = list(subjects(names, asked))
     if asked.seconds and len(wanted) * len(settings) > 1:
         say(f"{len(wanted)} networks, each in {len(settings)} settings")
@@ -93,7 +91,7 @@ def bench(*names: str, asked: Timed | None = None) -> list[Benched]:
     say("\n".join(table(found.rows)))
     say("\n" + "\n".join(conditions(found, settings)))
     if asked.out:
-        say(f"written to {_write(expanded(asked.out), found, settings)}")
+        say(f"written to {_write(asked.out, found, settings)}")
     return found.rows
 
 
@@ -266,17 +264,7 @@ def _forms(rows: Sequence[Benched]) -> list[str]:
     return [f"The networks are {ours if True in kinds else others}."]
 
 
-def _check_place(file: Path) -> None:
-    """
-    Raises:
-        InputError: no file can be written there. The check comes before the networks are measured.
-    """
-    folder = next(parent for parent in file.absolute().parents if parent.exists())
-    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"out={file} cannot be written", "a file in a folder that you may write", "out=bench.csv")
-
-
-def _write(file: Path, found: Benching, settings: Sequence[Setting]) -> Path:
+def _write(path: str, found: Benching, settings: Sequence[Setting]) -> Path:
     marks = {setting: fingerprint(setting) for setting in settings}
     noise = found.measurement.noise
     rows = []
@@ -296,4 +284,4 @@ def _write(file: Path, found: Benching, settings: Sequence[Setting]) -> Path:
                 "load": "" if noise.load is None else round(noise.load, 2),
             }
         )
-    return RunStore(file.parent).write_text(file.name, csv_text(rows))
+    return write_out(path, csv_text(rows))

@@ -17,11 +17,18 @@ from nas.runs.weights import ARCH, CONFIG, MODEL, load_network, save_tensors
 from nas.scoring.classes import imagenet_names
 from nas.scoring.entrants import IMAGENET_VIEW
 from search_spaces.errors import InputError
+from search_spaces.files.archives import NotPlain
+from search_spaces.files.pickles import check_pickled
+from search_spaces.files.tensors import read_header
+from search_spaces.files.values import check_values
 from search_spaces.network import Network
 from search_spaces.official import check_name
 from search_spaces.official import convert as convert_state
 from search_spaces.papers import paper_network
 from search_spaces.textfiles import expanded
+
+_ALLOWED = "a file of tensors only, which can be read without running code from it"
+_INSTEAD = "save model.state_dict() alone, or download the file again"
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts store the weights, next to other things."""
@@ -40,10 +47,18 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
         )
     try:
         if path.suffix == ".safetensors":
+            read_header(path)  # before any tensor takes memory
             return load_file(path)
+        check_pickled(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats that are refused below
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    except NotPlain as error:
+        raise InputError(
+            f"{path} holds more than plain tensors, or no checkpoint at all ({error})", _ALLOWED, _INSTEAD
+        ) from None
     except Exception as error:  # a damaged file fails in many ways
         # What torch says of a refused file advises to read it unsafely; that is not passed on.
         what = "holds more than plain tensors, or no checkpoint at all"
@@ -51,8 +66,8 @@ def read_checkpoint(file: str | Path) -> Mapping[str, Any]:
             what = f"is damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         raise InputError(
             f"{path} {what}",
-            "a file of tensors only, which can be read without running code from it",
-            "save model.state_dict() alone, or download the file again",
+            _ALLOWED,
+            _INSTEAD,
         ) from None
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -95,7 +110,9 @@ def convert(file: str | Path, model: str, out: str | Path = "") -> Path:
         InputError: see `read_checkpoint` and `search_spaces.official.convert`.
     """
     check_name(model)
-    network, family = convert_state(read_checkpoint(file), model), paper_network(model).family
+    state = read_checkpoint(file)
+    network, family = convert_state(state, model), paper_network(model).family
+    check_values(state, str(file))
     store = RunStore(out or Path("converted") / model)
     text = network.arch.to_json(indent=1) + "\n"
     if store.exists(ARCH) and not (store.read_text(ARCH) == text and _holds(store, network)):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,12 +12,11 @@ from nas.log import Progress, say
 from nas.networks.asked import Asked
 from nas.networks.counters import INSTALL, Count, Difference, differences, fvcore_count, torch_count
 from nas.networks.found import Subject, subjects
-from nas.runs.store import RunStore
+from nas.runs.outputs import check_out, write_out
 from nas.runs.tables import csv_text
 from search_spaces.costs import BUILT_IN, cost_names, costs_of, pieces
 from search_spaces.costs.operators import meta
 from search_spaces.reparameterisation import reparameterised
-from search_spaces.textfiles import expanded
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ def cost(*names: str, asked: Asked | None = None) -> list[Costing]:
         InputError: there is no such network, or it cannot be counted. Nothing is written then.
     """
     asked = asked or Asked()
+    if asked.out:
+        check_out(asked.out)
     wanted = list(subjects(names, asked))
     progress = Progress("counting networks", len(wanted))
     found = []
@@ -171,10 +173,9 @@ def _aligned(rows: Sequence[Sequence[str]], left: tuple[int, ...] = (0,)) -> lis
 
 
 def _write(path: str, found: Iterable[Costing]) -> str:
-    file = expanded(path)
     rows = [one.to_dict() for one in found]
-    if file.suffix == ".json":
+    if Path(path).suffix == ".json":
         text = json.dumps(rows, indent=1) + "\n"
     else:
         text = csv_text({k: v for k, v in row.items() if k not in ("differences", "notes")} for row in rows)
-    return str(RunStore(file.parent).write_text(file.name, text))
+    return str(write_out(path, text))

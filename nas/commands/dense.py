@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nas.downstream.asked import Dense
@@ -11,7 +12,7 @@ from nas.downstream.printed import PRINTED, Printed, cut_to, rounds_to
 from nas.log import Progress, say
 from nas.networks.asked import Networks
 from nas.networks.found import subjects
-from nas.runs.store import RunStore
+from nas.runs.outputs import check_out, write_out
 from nas.runs.tables import csv_text
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
@@ -19,7 +20,6 @@ from search_spaces.papers import paper_network
 from search_spaces.papers.partialformer import unread_queries
 from search_spaces.registry import complete
 from search_spaces.reparameterisation import reparameterised
-from search_spaces.textfiles import expanded
 
 NEAR = 0.01
 """Share of a printed figure within which a count is called near."""
@@ -105,6 +105,8 @@ def dense(*names: str, asked: Dense | None = None) -> list[Compared] | list[Coun
         InputError: there is no such network, or it has no such maps. Nothing is written then.
     """
     asked = asked or Dense()
+    if asked.out:
+        check_out(asked.out)
     found: Any = _of_networks(names) if names else _of_papers()
     rows = [_row(one) for one in found]
     say("\n".join(_table(rows)))
@@ -238,7 +240,6 @@ def _numbers(one: Counted) -> dict[str, Any]:
 
 
 def _write(path: str, found: Sequence[Compared] | Sequence[Counted]) -> str:
-    file = expanded(path)
     rows = [row for one in found for row in _plain(one)]
-    text = json.dumps(rows, indent=1) + "\n" if file.suffix == ".json" else csv_text(rows)
-    return str(RunStore(file.parent).write_text(file.name, text))
+    text = json.dumps(rows, indent=1) + "\n" if Path(path).suffix == ".json" else csv_text(rows)
+    return str(write_out(path, text))

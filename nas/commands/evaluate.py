@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from nas.data.view import View, load_view
 from nas.log import Progress, say
 from nas.machine import memory
 from nas.plugins import import_plugins
+from nas.runs.outputs import check_out, write_out
 from nas.runs.run import open_run
 from nas.runs.store import RunStore
 from nas.runs.tables import csv_text
@@ -25,7 +27,6 @@ from nas.scoring.classes import outputs_of
 from nas.scoring.entrants import Entrant, entrants
 from nas.scoring.scores import Score, score
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def evaluate(*names: str, asked: Scored | None = None, data: Sequence[str] = ())
             images. Nothing is written then.
     """
     asked = asked or Scored()
+    if asked.out:
+        check_out(asked.out)
     images, device = _images(asked, data)
     found = entrants(names, asked, images.split)
     # What is wrong with classes shows before anything is read.
@@ -207,11 +210,10 @@ def notes(scored: Sequence[Evaluated], images: Images) -> list[str]:
 
 
 def _write(path: str, scored: Sequence[Evaluated], images: Images) -> str:
-    file = expanded(path)
     about = images.conditions()
-    if file.suffix == ".json":
+    if Path(path).suffix == ".json":
         text = json.dumps({**about, "networks": [one.to_dict() for one in scored]}, indent=1, allow_nan=False) + "\n"
     else:
         about["versions"] = " ".join(f"{name} {version}" for name, version in about["versions"].items())
         text = csv_text({**one.to_dict(), **about} for one in scored)
-    return str(RunStore(file.parent).write_text(file.name, text))
+    return str(write_out(path, text))

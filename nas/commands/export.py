@@ -17,6 +17,7 @@ from nas.export.asked import Exported
 from nas.export.checking import Written, export_to, kept, tried
 from nas.export.programs import accepts, example_sizes, program_of
 from nas.log import Progress, say
+from nas.networks.exported import run_of, score_files
 from nas.networks.found import Subject, subjects
 from nas.runs.weights import load_network
 from nas.runtimes.forms import folded
@@ -60,11 +61,26 @@ def export(*names: str, asked: Exported | None = None) -> list[Written]:
     progress = Progress("exporting", len(wanted) * len(formats))
     found: list[Written] = []
     for subject, folder, place in zip(wanted, folders, places, strict=True):
+        own = []
         for written in _files(subject, folder, place, formats, asked):
-            found.append(written)
-            progress.update(len(found))
+            own.append(written)
+            progress.update(len(found) + len(own))
             say(_line(written))
+        if folder is not None and run_of(folder) is not None:
+            _score(subject, folder, formats, own, asked)
+        found += own
     return found
+
+
+def _score(
+    subject: Subject, folder: Path, formats: Sequence[Format], written: Sequence[Written], asked: Exported
+) -> None:
+    """Says the files' top-1 on the images of the run, where they take images of its resolution."""
+    network, _ = _network(subject, folder, asked)
+    made_for = load_network(folder, *filter(None, (asked.weights,))).arch.resolution
+    if subject.resolution == made_for or asked.plan().open_sides:
+        files = {one.file.name: made.load(one.file) for made, one in zip(formats, written, strict=True)}
+        say(score_files(folder, network, files, asked.plan().batch, asked.weights))
 
 
 def _files(

@@ -38,7 +38,7 @@ def study(asked: Studied, config: Config) -> list[Path]:
         FloatingPointError: a training diverged; nothing of it is kept.
     """
     store = RunStore(config.run)
-    own = replace(config, run=str(store.path(SUPERNET)))
+    own = replace(config, run=str(store.path_to_write(SUPERNET)))
     say("study: supernet")
     run = nas.train(replace(own, search=SearchConfig(budget=own.train.budget)))  # each budget has a search of its own
     compared = [_Compared(asked, own, budget, store, run) for budget in asked.limits]
@@ -111,18 +111,25 @@ class _Compared:
     def _times(self) -> str:
         return f"{self.title}/latency.csv"
 
+    @property
+    def _objectives(self) -> tuple[str, ...]:
+        """Those of the configuration; where it leaves them as they are, top-1 and what the budget limits."""
+        given = self.config.search.objectives
+        return ("top1", *self.budget.names) if given == SearchConfig().objectives else given
+
     def _search(self) -> Search:
         """The search under the budget; under one of latency, with a profile of this device."""
         settings = replace(
             self.config.search,
             budget=str(Budget.parse(self.config.train.budget) | self.budget),  # which no search may exceed
             name=self.title,
+            objectives=self._objectives,
             noisy=self.asked.noisy or self.config.search.noisy,
         )
         if self._limits_latency:
             channels, classes, resolution = self._images
             profile = replace(
-                self.config.profile, out=str(self.store.path(PROFILE)), name="here", channels=channels, classes=classes,
+                self.config.profile, out=str(self.store.path_to_write(PROFILE)), name="here", channels=channels, classes=classes,
                 resolution=resolution, noisy=self.asked.noisy or self.config.profile.noisy,
             )  # fmt: skip
             nas.profile(replace(self.config, profile=profile, threads=self.clock.threads))
@@ -131,7 +138,7 @@ class _Compared:
 
     def _ablated(self, part: str) -> Asked:
         rows = [RowText(one.name, str(self.store.path(f"{self.title}/networks/{one.file}"))) for one in self.networks]
-        config = replace(self.config, run=str(self.store.path(f"{self.title}/trained")))
+        config = replace(self.config, run=str(self.store.path_to_write(f"{self.title}/trained")))
         return Asked(tuple(rows), Ablated(part=part), config)
 
     def train(self, part: str) -> None:

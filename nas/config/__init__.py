@@ -17,6 +17,7 @@ from nas.config.search import SearchConfig
 from nas.dotted import check_name, file_names, is_dotted
 from nas.executors import check_executor
 from nas.goals.budget import Budget
+from nas.plugins.given import check_modules
 from nas.runtimes import check_runtime
 from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError, unknown
@@ -60,6 +61,10 @@ class DataConfig:
         "what happens to an image that has two labels. error: it is refused; drop: all its copies are left out; keep: each copy keeps its label",
     )
     background: str = key("white", 'colour on which transparent images are laid: white, black, grey or "#rrggbb"')
+    most_pixels: int = key(
+        100_000_000,
+        "pixels that an image file may have, by its header; a small file can announce any number of them, each of which takes memory",
+    )
     white: float = key(
         0.0,
         "value that is white in images of 16 or 32 bits per pixel. 0 takes 65535 for 16 bits and 1.0 for floats, and refuses whole numbers of 32 bits, because no file states their white",
@@ -74,9 +79,7 @@ class DataConfig:
             raise InputError(
                 "data=folder without a folder", "a folder with one sub-folder of images per class", "data.root=PATH"
             )
-        at_least(self, resolution=4, workers=0, white=0)
-        if self.resolution > 4096:
-            raise InputError(f"data.resolution is {short(self.resolution)}", "4 to 4096 pixels", "data.resolution=224")
+        at_least(self, resolution=4, workers=0, white=0, most_pixels=1)
         fraction(self, "validation_fraction", "test_fraction")
         one_of(self, layout=("auto", "classes", "parts"), conflicts=("error", "drop", "keep"))
         if self.background not in _COLOURS and not _HEXADECIMAL.fullmatch(self.background):
@@ -249,7 +252,11 @@ class Config:
         "write scalars of training, search and retraining into tensorboard/ of the run; needs the package tensorboard",
     )
     digest: str = key("", "one network, by the first digits of its digest, instead of those of the Pareto front")
-    plugins: tuple[str, ...] = key((), "modules to import first, whose parts and costs register themselves")
+    plugins: tuple[str, ...] = key(
+        (),
+        "modules to import first, whose parts and costs register themselves. A run remembers which it needs, and imports none that you do not "
+        "give again: type them, or list them in hybrid-mixer-nas/plugins.toml of ~/.config (or of $XDG_CONFIG_HOME)",
+    )
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -261,8 +268,7 @@ class Config:
     def __post_init__(self) -> None:
         at_least(self, seed=0, threads=0)
         check_executor(self.executor)
-        if self.threads > 4096:
-            raise InputError(f"threads is {self.threads}", "0 to 4096", "threads=1, or 0 for the number of cores")
+        check_modules(self.plugins)
         if not self.run:
             raise InputError("run is empty", "the path of a folder", "run=runs/mine")
 

@@ -11,6 +11,7 @@ from nas.config import SECTIONS, Config
 from nas.config.parsing import load_config, recorded_config
 from nas.config.recipes import check_fits
 from nas.log import say
+from nas.plugins.remembered import check_given
 from nas.runs.beginning import otherwise
 from nas.runs.searches import read_search, search_names
 from nas.runs.settings import FREE, absolute, different
@@ -54,9 +55,13 @@ def _configure(verb: str, arguments: list[str]) -> list[Config]:
         asked = load_config(file, arguments, section=section, base=base)
     if verb in ("train", "demo"):
         space_file(asked.space)
-        return [asked]
-    store = RunStore.open(asked.run)
-    return layered(store, verb, asked.run, lambda base: load_config(file, arguments, section=section, base=base))
+        found = [asked]
+    else:
+        store = RunStore.open(asked.run)
+        found = layered(store, verb, asked.run, lambda base: load_config(file, arguments, section=section, base=base))
+    for config in found:
+        check_given(config, verb, [file, *arguments] if file else arguments)
+    return found
 
 
 def run_config(store: RunStore, run: str) -> Config:

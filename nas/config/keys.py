@@ -4,10 +4,21 @@ import json
 from dataclasses import field
 from typing import Any, TypeVar
 
-from nas.goals.budget import LARGEST
 from search_spaces.errors import InputError, unknown
 
 Value = TypeVar("Value")
+
+MOST = {
+    "seed": 2**63 - 1, "threads": 4096, "workers": 1024, "jobs": 1024, "processes": 1024,
+    "epochs": 10**6, "warmup_epochs": 10**6, "cooldown_epochs": 10**6, "mixup_off_epoch": 10**6, "checkpoint_steps": 10**9,
+    "batch_size": 2**20, "batch": 2**20, "grad_accum_steps": 10**5, "aug_repeats": 1000, "recount": 1000, "random_paths": 1000,
+    "resolution": 4096, "channels": 65_536, "classes": 10**6, "most_pixels": 2 * 10**9,
+    "evaluations": 10**7, "population": 10**5, "calibration_images": 10**8, "calibration": 10**5, "heldout": 10**5,
+    "points": 10**4, "seeds": 10**4, "sample": 10**6, "limit": 10**9,
+}  # fmt: skip
+"""The largest value of whole numbers, by key, in every section: far beyond use, so that no word asks for any number of something."""
+
+MOST_OF_OTHERS = 10**9
 
 
 def key(default: Value, meaning: str) -> Value:
@@ -34,7 +45,7 @@ def _typed(section: Any, key: str) -> str:
 
 
 def at_least(section: Any, **least: float) -> None:
-    """Checks keys of a section against their least values, and whole numbers against `LARGEST` too.
+    """Checks keys of a section against their least values, and whole numbers against their largest too, `MOST`.
 
     Raises:
         InputError: a value is out of range.
@@ -43,10 +54,10 @@ def at_least(section: Any, **least: float) -> None:
         name, value = _typed(section, key), getattr(section, key)
         if value < bound:
             raise InputError(f"{name} is {short(value)}", f"{bound} or more", f"{name}={bound}")
-        # Shares of it are floats in places, such as the time left. A seed is only hashed.
-        if type(value) is int and key != "seed" and value > LARGEST:
+        most = MOST.get(key, MOST_OF_OTHERS)
+        if type(value) is int and value > most:
             default = typed(section.__dataclass_fields__[key].default)
-            raise InputError(f"{name} is {short(value)}", f"{bound} to {LARGEST:,}", f"{name}={default}")
+            raise InputError(f"{name} is {short(value)}", f"{bound} to {most:,}", f"{name}={default}")
 
 
 def one_of(section: Any, **allowed: tuple[str, ...]) -> None:

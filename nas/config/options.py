@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from nas.config.keys import typed
 from nas.config.parsing import values_of
+from nas.plugins.given import give
 from search_spaces.errors import InputError, unknown
 from search_spaces.textfiles import expanded
 
@@ -61,6 +62,7 @@ def values_typed(kind: Any, words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         name, _, text = word.partition("=")
         given[name] = _value(text, hints[name], name, typed(defaults[name]))
+        give(name, given[name])
     return values_of(kind, given, "")
 
 

@@ -13,6 +13,7 @@ from nas.config import SECTIONS, Config
 from nas.config.keys import short, typed
 from nas.config.recipes import KEYS, named_recipe
 from nas.config.retrain import RetrainConfig
+from nas.plugins.given import PLUGINS, give
 from search_spaces.errors import InputError, nearest, unknown
 from search_spaces.textfiles import expanded, read_text
 
@@ -21,6 +22,9 @@ SHORT = {"data": ("data", "name"), "search": ("search", "name")}
 
 SPELLINGS = {"smoothing": "label_smoothing", "clip_grad": "clip"}
 """Names in timm's training script of keys of `train` and `retrain`, which may be typed too."""
+
+OF_A_COMMAND = ("run", "digest", "device", "threads", "executor", "tensorboard", "extract", "report", "profile")
+"""Keys that belong to a command, and not to the run that it works on: no run says where files are written or who evaluates networks."""
 
 SPELT = ("train", "retrain")
 """Sections with those keys."""
@@ -106,7 +110,7 @@ def recorded_config(identity: Mapping[str, Any], run: str) -> Config:
     Raises:
         InputError: see `config_from`.
     """
-    config = dict(identity["config"])
+    config = {key: value for key, value in identity["config"].items() if key not in OF_A_COMMAND}
     if isinstance(config.get("train"), Mapping):  # a run from before there was a choice has one process
         config["train"] = {"processes": 1, **config["train"]}
     return config_from({**config, "run": run})
@@ -239,6 +243,9 @@ def load_config(
                 layers.append(((key,), value))
     layers = _with_recipe(layers + [parse_override(text, section) for text in overrides])
     for path, value in layers:
+        give(".".join(path), value)
+        if base is not None and path == (PLUGINS,) and isinstance(value, list | tuple):
+            value = list(dict.fromkeys([*base.plugins, *value]))  # those that a run needs stay needed
         table = data
         for key in path[:-1]:
             table = table[key]

@@ -23,8 +23,18 @@ RULE = 2
 1 ignored the orientation and laid transparent pixels on whatever colour they hide, mostly black.
 """
 
-_NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-"""Formats that Pillow recognises and does not decode by itself; EPS would run a program of its own."""
+RASTER = frozenset(
+    (
+        "AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FLI", "FTEX", "GBR", "GIF", "HEIF", "ICNS", "ICO", "IM", "IMT", "JPEG", "JPEG2000",
+        "MCIDAS", "MPO", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM",
+        "XVTHUMB",
+    )
+)  # fmt: skip
+"""Formats of pixels that Pillow decodes by itself, and no others: EPS starts Ghostscript, WMF draws by the system, IPTC opens what it holds as
+any format, and FITS unpacks what it holds without a bound."""
+
+MOST_BYTES = 2**30
+"""Of an image file."""
 
 SIGNATURE = 16
 """Bytes by which Pillow tells formats apart."""
@@ -48,11 +58,15 @@ def _formats() -> tuple[dict[str, str], list[str]]:
     """(format by suffix, formats with a signature of their own) of what Pillow decodes."""
     Image.init()
     suffixes = {
-        suffix: name
-        for suffix, name in Image.registered_extensions().items()
-        if name in Image.OPEN and name not in _NOT_READ
+        suffix: name for suffix, name in Image.registered_extensions().items() if name in Image.OPEN and name in RASTER
     }
-    return suffixes, [name for name, (_, accept) in Image.OPEN.items() if accept is not None and name not in _NOT_READ]
+    return suffixes, [name for name, (_, accept) in Image.OPEN.items() if accept is not None and name in RASTER]
+
+
+def only_rasters() -> None:
+    """Libraries that open images by themselves get the formats of `RASTER` alone, in this process and those that it forks."""
+    Image.init()
+    Image.ID[:] = [name for name in Image.ID if name in RASTER]
 
 
 def is_image_name(name: str) -> bool:
@@ -88,19 +102,23 @@ def decode(content: bytes | np.ndarray, where: str, config: DataConfig) -> Image
     named = suffixes.get(suffix)
     formats = signed if named is None else [named, *signed]  # the likeliest first
     try:
+        _give_way(config.most_pixels)
         image: Image.Image = Image.open(io.BytesIO(content), formats=formats)
-    except Image.DecompressionBombError as error:
-        raise _undecodable(where, error) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large(where, 0, config.most_pixels) from None
     except Exception as error:  # Pillow's readers raise nearly everything on what is not theirs
         if named is None:
             return None
         raise _undecodable(where, error) from None
     with image:
         try:
+            check_pixels(image, config)  # by the header
             image.load()
             if image.format == "PNG":
                 _scale_key(image, content)
             return as_shown(image, config)
+        except TooLargeError as error:
+            raise _too_large(where, error.pixels, config.most_pixels) from None
         except _UnknownWhiteError as error:
             raise InputError(
                 f"{where}: {error}",
@@ -109,6 +127,43 @@ def decode(content: bytes | np.ndarray, where: str, config: DataConfig) -> Image
             ) from None
         except Exception as error:
             raise _undecodable(where, error) from None
+
+
+def _give_way(most: int) -> None:
+    """Pillow's own limit, which warns and then refuses, gives way to a larger one of the configuration; it never gets smaller."""
+    if Image.MAX_IMAGE_PIXELS is not None and most > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = most
+
+
+class TooLargeError(ValueError):
+    """An image has more pixels than are read."""
+
+    def __init__(self, pixels: int, most: int) -> None:
+        super().__init__(f"it has {pixels:,} pixels, and at most {most:,} are read: data.most_pixels")
+        self.pixels = pixels
+
+
+def check_pixels(image: Image.Image, config: DataConfig) -> None:
+    """
+    Raises:
+        TooLargeError: the image has more pixels than are read. None of them need be decoded to know that.
+    """
+    pixels = image.width * image.height
+    if pixels > config.most_pixels:
+        raise TooLargeError(pixels, config.most_pixels)
+
+
+def _too_large(where: str, pixels: int, most: int) -> InputError:
+    """The error for an image of too many pixels.
+
+    Args:
+        pixels: 0 where Pillow does not say how many it has.
+    """
+    return InputError(
+        f"{where} has {f'{pixels:,}' if pixels else 'too many'} pixels",
+        f"at most {most:,}, which is data.most_pixels",
+        f"data.most_pixels={pixels or 2 * most} if it is meant, or remove it",
+    )
 
 
 def _scale_key(image: Image.Image, content: bytes) -> None:
@@ -146,8 +201,9 @@ def as_shown(image: Image.Image, config: DataConfig) -> Image.Image:
     """A loaded image in RGB: upright, opaque, with its white as 255.
 
     Raises:
-        ValueError: its values do not lie between 0 and a white that is known.
+        ValueError: its values do not lie between 0 and a white that is known, or it has too many of them.
     """
+    check_pixels(image, config)
     method = _UPRIGHT.get(_orientation(image))
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         picture = _from_deep(image, config)

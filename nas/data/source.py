@@ -10,7 +10,7 @@ from torch import Tensor
 from nas.config import DataConfig
 from nas.data.decoder import Decoder
 from nas.data.item import Item
-from nas.data.layout import Tally
+from nas.data.walking import Tally
 from search_spaces.errors import InputError
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -152,6 +153,13 @@ def make_split(config: DataConfig, seed: int) -> Split:
     """
     source = source_of(config)
     pools = source.pools()
+    if config.root and not os.path.exists(
+        config.root
+    ):  # given to a data set that needs none, before a run refuses to go on without it
+        raise InputError(
+            f"data.root={config.root} does not exist", "the folder of the images, where the data set needs one",
+            f"data={config.name} without data.root",
+        )  # fmt: skip
     _one_label_each(pools, source, config.conflicts)
     kept, dropped = _apart(pools, source)
     cuts = [part for part in ("test", "validation") if part not in kept]

@@ -161,7 +161,7 @@ def _class_of(path: str, key: str) -> Any:
     class_name = path.rpartition(".")[2]
     if path == "ray":
         check_ray(key)
-    found: Any = found_at(path_of(path, NAMES, "nas.executors"), NAMES, key, "executor", "map")
+    found: Any = found_at(path_of(path, NAMES, "nas.executors"), NAMES, key, "executor", "map", ours=path in NAMES)
     if path in NAMES:
         return found
     lacks = [name for name in ("map", "close") if not callable(getattr(found, name, None))]

@@ -123,7 +123,7 @@ def make_format(name: str) -> Format:
         InputError: there is no such format, or the class is none.
     """
     check_format(name)
-    found: Any = found_at(path_of(name, NAMES, "nas.export"), NAMES, "format", "format", "write")
+    found: Any = found_at(path_of(name, NAMES, "nas.export"), NAMES, "format", "format", "write", ours=name in NAMES)
     made = made_of(found, f"format={name}", _CONTRACT)
     if not isinstance(made, Format):
         lacks = [key for key in ("name", "suffix", "check", "write", "load", "versions") if not hasattr(made, key)]

@@ -7,7 +7,6 @@ folding. Images are standard normal numbers.
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +27,8 @@ from search_spaces.errors import InputError
 
 TOLERANCE = 1e-4
 """The largest difference of any output, in float32; of larger outputs than 1, as a share of the largest."""
+
+ELSEWHERE = "out=FOLDER of a folder that you may write"
 
 Shape = tuple[int, int, int, int]
 
@@ -135,6 +136,7 @@ def export_to(
     Raises:
         InputError: the format cannot write it, or the file computes something else. Nothing is left then.
     """
+    store = RunStore(place.parent)
     with _beside(place) as folder:
         draft = folder / place.name
         made.write(program, plan, draft)
@@ -156,10 +158,10 @@ def export_to(
             "checked_against": "the network as it is trained, in evaluation mode, PyTorch on the CPU, float32; images: standard normal",
             "seed": seed, "tolerance": TOLERANCE,
         }  # fmt: skip
-        with offering("out=FOLDER of a folder that you may write"), writing(place):
+        with offering(ELSEWHERE):
             for file in sorted(folder.iterdir()):
-                os.replace(file, place.parent / file.name)
-    RunStore(place.parent).write_json(f"{place.name}.json", said_of_it)
+                store.move(f"{folder.name}/{file.name}", file.name)
+    store.write_json(f"{place.name}.json", said_of_it)
     return Written(place, said_of_it)
 
 
@@ -213,7 +215,8 @@ def sha256(file: Path) -> str:
 @contextmanager
 def _beside(place: Path) -> Iterator[Path]:
     """An empty folder on the disk of `place`, which is gone afterwards."""
-    with offering("out=FOLDER of a folder that you may write"), writing(place):
+    with offering(ELSEWHERE), writing(place):
+        RunStore(place.parent).path_to_write(place.name, f"{place.name}.json")  # before work that takes minutes
         place.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     try:

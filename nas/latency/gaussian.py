@@ -11,6 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
+from nas.machine.linear_algebra import one_thread
+
 Array = np.ndarray
 
 CONSTANT = 10.0
@@ -66,6 +68,7 @@ class Fit:
         rng: picks the items on which weights are found, where they are many.
     """
 
+    @one_thread()
     def __init__(self, similar: Array, values: Array, rng: np.random.Generator, start: Array | None = None) -> None:
         mean, spread = float(values.mean()), float(values.std()) or 1.0
         middle = np.array([np.trace(matrix) / len(values) - matrix.mean() for matrix in similar])

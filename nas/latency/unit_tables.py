@@ -26,6 +26,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from nas.runs.tables import as_text
 from search_spaces.architecture import Architecture
 from search_spaces.costs import is_cost_name
 from search_spaces.costs.latency import LATENCY, DeviceModel
@@ -65,7 +66,7 @@ def write_unit_list(space: SearchSpace, path: str | Path, device: str = "phone")
     found, text = space_units(space), io.StringIO(newline="")
     rows = csv.writer(text)
     rows.writerow(["unit", "name", "macs", f"{LATENCY}@{device}"])
-    rows.writerows([json.dumps(unit.to_dict()), str(unit), unit_cost(unit).macs, ""] for unit in found)
+    rows.writerows([json.dumps(unit.to_dict()), as_text(str(unit)), unit_cost(unit).macs, ""] for unit in found)
     try:
         with expanded(path).open("x", encoding="utf-8", newline="") as file:
             file.write(text.getvalue())

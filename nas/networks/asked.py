@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
-from nas.config.keys import key
+from nas.config.keys import MOST, key, short
 from nas.machine import cores
+from nas.plugins.given import give
 from nas.runtimes import Setting
 from search_spaces.errors import InputError, unknown
 from search_spaces.named import space_file, space_names
@@ -23,6 +24,8 @@ ALLOWED = "an arch.json, the folder of a network, a network of `nas models`, tim
 """What can be asked about, for messages."""
 
 MEMBERS = ("smallest", "largest")
+MOST_DIGITS = 9
+"""Of the number of a choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +47,14 @@ class Networks:
     plugins: tuple[str, ...] = key((), "modules to import first, whose parts and costs register themselves")
 
     def __post_init__(self) -> None:
-        for name, most in (("sample", 1_000_000), ("resolution", 100_000)):
+        for name, most in (("sample", MOST["sample"]), ("resolution", 100_000), ("seed", MOST["seed"])):
             if not 0 <= getattr(self, name) <= most:
-                raise InputError(f"{name} is {getattr(self, name)}", f"0 to {most:,}", f"{name}=5")
+                raise InputError(f"{name} is {short(getattr(self, name))}", f"0 to {most:,}", f"{name}=5")
         for name in self.member:
             if name not in MEMBERS:
                 raise unknown("member of a space:", name, MEMBERS, "member={}")
-        if any(not text.isdecimal() for text in self.genes):
-            raise InputError(f"genes={','.join(self.genes)}", "whole numbers from 0 up", "genes=0,1,0")
+        if any(not text.isdecimal() or len(text) > MOST_DIGITS for text in self.genes):
+            raise InputError(f"genes={short(','.join(self.genes))[1:-1]}", "whole numbers from 0 up", "genes=0,1,0")
         of_a_space = self.sample or self.genes or self.member
         if of_a_space and not self.space:
             raise InputError("sample, genes or member without a space", "space=SPACE beside them", "space=images32")
@@ -150,6 +153,7 @@ def parse(arguments: Iterable[str], verb: str, kind: type[Networks] = Asked) -> 
         name, equals, text = word.partition("=")
         if name in kinds and equals:
             options[name] = _value(name, text, kinds[name].default)
+            give(name, options[name])
         elif equals and not expanded(word).exists():
             raise unknown(f"option of {verb}:", name, kinds, f"{{}}={text or 'VALUE'}")
         else:

@@ -27,6 +27,9 @@ from search_spaces.network import Network
 from search_spaces.reparameterisation import reparameterise, reparameterised
 from supernet.calibration import calibrate
 
+SOME = 1000
+"""Images of search-validation on which a network is compared in all of its forms. On the others, one form scores what was recorded."""
+
 
 @dataclass(frozen=True)
 class Extraction:
@@ -111,13 +114,13 @@ class Folders:
         return chosen if chosen.retraining is None or self._run.store.exists(path) else Chosen()
 
     def check(self, folder: str, entry: Selected, again: str, shown: Sequence[str], *, write: bool) -> str:
-        """Compares the network in a folder with the supernet, step by step on all images of search-validation, and with its recorded
+        """Compares the network in a folder with the supernet step by step, and on all images of search-validation with its recorded
         accuracy.
 
         Args:
             again: the command that writes the folder again, for messages.
             shown: names of the costs that are said.
-            write: writes the card, with what was found.
+            write: writes the card, with what was found. Without it, the steps are compared on all images, not on `SOME`.
 
         Returns:
             What was found, in one line.
@@ -127,7 +130,7 @@ class Folders:
         """
         chosen, place = self._chosen(entry), self.store.path(folder)
         found = {
-            file: compare(steps, self.extraction.evaluator.validation)
+            file: compare(steps, self.extraction.evaluator.validation, LOADED, SOME if write else None)
             for file, steps in self._steps(folder, entry, chosen, again).items()
         }
         for file, comparison in found.items():
@@ -196,8 +199,7 @@ class Folders:
         # Bitwise on the CPU. The accuracy may be from another device or number of threads, which round differently.
         exact = device == "cpu" and self._expected(record.architecture) == record.digest
         comparison.check(device, str(place), again, (LOADED,) if exact else ())
-        loaded = next(step for step in comparison.steps if step.name == LOADED)
-        check_top1(loaded, recorded, str(place / file), again)
+        check_top1(comparison.of(LOADED), recorded, str(place / file), again)
 
     def _said(
         self, place: Path, found: Mapping[str, Comparison], record: Evaluation, chosen: Chosen, shown: Sequence[str]
@@ -208,15 +210,15 @@ class Folders:
         words = ", ".join(worded(name, costs[name]) for name in shown if name in costs)
         said = []
         for comparison in found.values():
-            first, loaded = comparison.steps[0], next(step for step in comparison.steps if step.name == LOADED)
+            first, loaded = comparison.steps[0], comparison.of(LOADED)
             made = chosen.retraining
             if made is not None and first.name != SUPERNET:
                 said.append(f"{made.init} {made.seed}: top-1 {loaded.top1:.4f} (retrained {made.validation_top1:.4f})")
             else:
                 said.append(f"top-1 {loaded.top1:.4f} (evaluated {record.top1:.4f})")
-            others = comparison.steps[comparison.steps.index(loaded) + 1 :]
+            others = [step for step in comparison.steps if step.name not in (first.name, LOADED)]
             said += [f"{step.name} differs by {step.difference:.2g}" for step in others]
-            if loaded is not first:
-                images = f"on {loaded.images} images: {loaded.difference:g}"
+            if first.name != LOADED:
+                images = f"on {first.images} images: {loaded.difference:g}"
                 said.append(f"largest difference from the {first.name} {images}")
         return f"{place}  {words}  {'  '.join(said)}"

@@ -18,7 +18,7 @@ from nas.runs.weights import ARCH, CONFIG, load_tensors, read_architecture, weig
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError, nearest
-from search_spaces.files.blueprint import check_fits
+from search_spaces.files.blueprint import blueprint, check_fits
 from search_spaces.files.tensors import read_header
 from search_spaces.named import load_space
 from search_spaces.network import Network, build
@@ -117,11 +117,11 @@ def _found(name: str) -> Architecture:
         file = next((path / file for file in (CONFIG, ARCH) if (path / file).is_file()), None)
         if file is None:
             raise InputError(f"{name} holds no network ({ARCH} is missing)", ALLOWED, f"{name}/DIGEST")
-        return read_architecture(file)
+        return _that_can_be_made(file)
     if path.suffix == ".safetensors":
         raise InputError(f"{name} is a file of weights", ALLOWED, str(path.parent))
     if path.is_file():
-        return read_architecture(path)
+        return _that_can_be_made(path)
     known = [network.name for network in paper_networks(ablations=True)]
     if name in known:
         return paper_network(name).arch
@@ -131,6 +131,20 @@ def _found(name: str) -> Architecture:
 
     instead = f"{TIMM}{name}" if timm.is_model(name) else nearest(name, known)
     raise InputError(f"there is no network {name!r}", ALLOWED, instead)
+
+
+def _that_can_be_made(file: Path) -> Architecture:
+    """The architecture of a file, of which a network of a bounded size can be made: nothing takes memory to find that out.
+
+    Raises:
+        InputError: none can be made, or a larger one than any that could be used.
+    """
+    arch = read_architecture(file)
+    try:
+        blueprint(arch)
+    except InputError as error:
+        raise InputError(f"{file}: {error.given}", error.allowed, error.instead) from None
+    return arch
 
 
 def _timm_model(name: str, resolution: int) -> Subject:

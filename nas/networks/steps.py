@@ -59,10 +59,18 @@ class Comparison:
     Args:
         steps: the first is what the others are compared with.
         largest: the largest absolute logit of the first step.
+        whole: one of the steps on all images, where the others saw some of them.
     """
 
     steps: tuple[Step, ...]
     largest: float
+    whole: Step | None = None
+
+    def of(self, name: str) -> Step:
+        """The step of this name, on the most images that it saw."""
+        if self.whole is not None and self.whole.name == name:
+            return self.whole
+        return next(step for step in self.steps if step.name == name)
 
     def allowed(self, device: str) -> float:
         """The most that logits may differ by rounding on a type of device."""
@@ -89,19 +97,28 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(steps: Mapping[str, Forward], batches: Iterable[tuple[Tensor, Tensor]]) -> Comparison:
+def compare(
+    steps: Mapping[str, Forward], batches: Iterable[tuple[Tensor, Tensor]], whole: str = "", some: int | None = None
+) -> Comparison:
     """Runs every step on the same images.
 
     Args:
         steps: by name; the others are compared with the first.
         batches: images (b, c, h, w) and labels (b).
+        whole: a step that runs on the images behind `some`, too.
+        some: images, in whole batches, after which the other steps stop; None for all.
 
     Raises:
         ValueError: there are no images, or no steps.
     """
     right, difference = dict.fromkeys(steps, 0), dict.fromkeys(steps, 0.0)
-    images, largest = 0, 0.0
+    images, more, right_of_more, largest = 0, 0, 0, 0.0
     for x, y in batches:
+        if some is not None and images >= some:
+            if not whole:
+                break
+            more, right_of_more = more + len(y), right_of_more + _right(steps[whole](x), y)
+            continue
         reference: Tensor | None = None
         for name, forward in steps.items():
             logits = forward(x).float()
@@ -110,12 +127,18 @@ def compare(steps: Mapping[str, Forward], batches: Iterable[tuple[Tensor, Tensor
                 largest = max(largest, logits.abs().max().item())
             found = (logits - reference).abs().max().item()
             difference[name] = found if math.isnan(found) else max(found, difference[name])
-            right[name] += int((logits.argmax(dim=1) == y).sum())
+            right[name] += _right(logits, y)
         images += len(y)
     if not images or not steps:
         raise ValueError("there are no images or no steps to compare")
     found_steps = tuple(Step(name, difference[name], right[name] / images, images) for name in steps)
-    return Comparison(found_steps, largest)
+    everything = images + more
+    on_all = Step(whole, difference[whole], (right[whole] + right_of_more) / everything, everything) if whole else None
+    return Comparison(found_steps, largest, on_all)
+
+
+def _right(logits: Tensor, labels: Tensor) -> int:
+    return int((logits.argmax(dim=1) == labels).sum())
 
 
 def check_top1(step: Step, recorded: float, where: str, again: str) -> None:

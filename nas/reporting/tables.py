@@ -8,6 +8,7 @@ from nas.records import KINDS, Evaluation
 from nas.records.device_times import OVER, PREDICTED, WITHIN
 from nas.reporting.findings import CostInfo, Findings, Network, SearchFindings
 from nas.reporting.words import plain
+from nas.runs.tables import as_text
 from search_spaces.architecture import Architecture
 
 _RETRAINED_COLUMNS = {
@@ -199,5 +200,7 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], found: Findi
     after = names.index("within_budget") + 1
     names[after:after] = [*cost_columns(found.costs, columns), *measured_columns(found)]
     # Objects keep whole numbers whole beside empty cells, and floats print in full.
-    table = pd.DataFrame(list(rows), columns=pd.Index(names, dtype=object), dtype=object)
-    return plain(table.to_csv(index=False, lineterminator="\n"))
+    cells = [{column: as_text(value) for column, value in row.items()} for row in rows]
+    table = pd.DataFrame(cells, columns=pd.Index(names, dtype=object), dtype=object)
+    header = [str(as_text(name)) for name in names]
+    return plain(table.to_csv(index=False, header=header, lineterminator="\n"))

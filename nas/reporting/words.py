@@ -4,14 +4,17 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from nas.goals.budget import Budget
+from nas.log import shown
 
 LATENCY = "latency_ms"
 """The cost of a device's time, with or without `@` and its name."""
 
 
 def plain(text: str) -> str:
-    """Text that UTF-8 can write: half of a surrogate pair, from a file name that is no UTF-8, becomes a question mark."""
-    return text.encode(errors="replace").decode()
+    """Text that UTF-8 can write: half of a surrogate pair, from a file name that is no UTF-8, becomes a question mark. Control characters
+    are shown as escapes.
+    """
+    return shown(text.encode(errors="replace").decode())
 
 
 def compact(number: float) -> str:

@@ -11,7 +11,7 @@ from nas.reporting.page import page_html
 from nas.reporting.picture import png
 from nas.reporting.tables import front_csv, trials_csv
 from nas.reporting.words import shorten
-from nas.runs.store import RunStore
+from nas.runs.store import RunStore, as_bytes
 
 
 def first_chart(found: Findings) -> Chart:
@@ -31,7 +31,7 @@ def first_chart(found: Findings) -> Chart:
 def write_report(
     found: Findings, out: RunStore, folder: str | Path | None = None, sections: Sequence[str] = ()
 ) -> Path:
-    """Writes front.csv, trials.csv, front.png and, last, report.html into `out`, each atomically.
+    """Writes front.csv, trials.csv, front.png and report.html into `out`, all of them or none (see `RunStore.write_together`).
 
     It can be called at any time, whatever the searches have reached. CSV and HTML are the same bytes for equal findings; the
     picture is, where matplotlib is the same.
@@ -44,10 +44,14 @@ def write_report(
         The path of report.html.
 
     Raises:
-        InputError: the folder cannot be written, or the disk is full; or a section of the user cannot be used.
+        InputError: the folder cannot be written, or the disk is full; or a section of the user cannot be used. The files of the last
+            report are as they were.
     """
     page = page_html(found, str(out.folder if folder is None else folder), sections)
-    out.write_text("front.csv", front_csv(found))
-    out.write_text("trials.csv", trials_csv(found))
-    out.write_bytes("front.png", png(first_chart(found), shorten(found.title, 90)))
-    return out.write_text("report.html", page)
+    files = {
+        "front.csv": as_bytes(front_csv(found)),
+        "trials.csv": as_bytes(trials_csv(found)),
+        "front.png": png(first_chart(found), shorten(found.title, 90)),
+        "report.html": as_bytes(page),
+    }
+    return out.write_together(files)[-1]

@@ -1,6 +1,9 @@
 """The run folder, and what is read from it.
 
     store.py       the folder, and the only writer of it
+    inside.py      writing and removing below a folder, and which links are followed
+    leftovers.py   temporary files of killed processes
+    outputs.py     the file of out=FILE
     disk.py        what can go wrong there
     lines.py       a line of records with its checksum
     line_files.py  files of such lines

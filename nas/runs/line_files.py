@@ -8,29 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from nas.runs.disk import damaged_file, unreadable, writing
+from nas.runs.inside import Inside
 from nas.runs.lines import is_sealed, line_of, record_of
 from search_spaces.textfiles import decode
 
 
-def append_line(path: Path, record: Mapping[str, Any]) -> None:
+def append_line(inside: Inside, name: str, record: Mapping[str, Any]) -> None:
     """Appends the line of a record and flushes it to disk. What an interrupted call left of a line is dropped first.
 
+    Args:
+        name: of the file in the folder.
+
     Raises:
-        InputError: the disk is full. The lines before are intact.
+        InputError: the disk is full, or a link stands there. The lines before are intact.
     """
     line = line_of(record)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab+", buffering=0) as file:
-            _drop_torn_line(file)
-            start = file.seek(0, os.SEEK_END)
-            try:
-                if file.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(file.fileno())
-            except OSError:
-                os.ftruncate(file.fileno(), start)
-                raise
+    with (
+        writing(inside.folder / name),
+        open(inside.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND), "ab+", buffering=0) as file,
+    ):
+        _drop_torn_line(file)
+        start = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), start)
+            raise
 
 
 def _drop_torn_line(file: Any) -> None:

@@ -4,9 +4,10 @@ import errno
 import os
 import sys
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from nas.log import say
-from search_spaces.errors import InputError
+from nas.runs.inside import Inside
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 """What a file system without locks says: some network file systems, as they are mounted on some clusters."""
@@ -18,17 +19,21 @@ class Lock:
     Where the file system has no locks nothing is held, and a line on standard error says so. The file's content is left as it is: a
     file of another purpose that stands in its place loses nothing.
 
+    Args:
+        inside: the folder that is locked.
+        name: of the lock file in it.
+
     Raises:
         BlockingIOError: another process holds it.
-        InputError: it is a link, whose target is somebody else's file.
+        LinkInside: it is a link, whose target is somebody else's file.
+        OSError: it cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, inside: Inside, name: str) -> None:
         import filelock  # takes 20 ms, which commands that only read a run are spared
 
-        if path.is_symlink():
-            raise InputError(f"{path} is a link", "a file of the run's own, which nas makes", f"remove {path}")
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        self.descriptor = inside.open(name, os.O_RDWR | os.O_CREAT)
+        path = inside.folder / name
         try:
             if not filelock.lock_descriptor(self.descriptor, blocking=False):
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))
@@ -36,7 +41,7 @@ class Lock:
             if error.errno not in _NO_LOCKS:
                 raise
             say(
-                f"nas: the file system of {path.parent.parent} has no locks ({error.strerror}): nothing keeps two commands "
+                f"nas: the file system of {inside.folder} has no locks ({error.strerror}): nothing keeps two commands "
                 "from writing this run at once, so start one after the other",
                 sys.stderr,
             )
@@ -48,3 +53,20 @@ class Lock:
     def removed(self) -> bool:
         """Whether the file that is held is in no folder any more."""
         return os.fstat(self.descriptor).st_nlink == 0
+
+
+_HELD: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
+"""Of this process, by path: it may open a run that it holds already."""
+
+
+def lock_of(inside: Inside, name: str) -> Lock:
+    """The lock that this process holds on a folder, or a new one.
+
+    Raises:
+        BlockingIOError, LinkInside, OSError: see `Lock`.
+    """
+    path = inside.checked(name).resolve()
+    held = _HELD.get(path)
+    lock = held if held and not held.removed() else Lock(inside, name)
+    _HELD[path] = lock
+    return lock

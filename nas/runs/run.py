@@ -11,7 +11,7 @@ import torch
 from nas import machine
 from nas.config import Config
 from nas.config.keys import typed
-from nas.config.parsing import recorded_config
+from nas.config.parsing import OF_A_COMMAND, recorded_config
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.executors import check_guarded
 from nas.goals.budget import Budget
@@ -37,12 +37,8 @@ from search_spaces.textfiles import expanded, read_text
 from search_spaces.writing import to_toml
 from supernet.supernet import Supernet
 
-FREE = {"data.root", "data.workers", "train.checkpoint_steps"}
+FREE = {"data.root", "data.workers", "data.most_pixels", "train.checkpoint_steps"}
 """Keys that change where or how a run works, not what comes out: they may differ from one command to the next."""
-
-NOT_KEPT = ("run", "digest", "device", "threads", "executor", "tensorboard", "extract", "report", "profile")
-"""Keys of the configuration that belong to a command, not to the run. Its search and retrain sections are what searches start from."""
-
 
 WHOLE_SPACE = "whole_space.toml"
 """The space as it was given, in a run whose training has a budget; space.toml is then what is left of it."""
@@ -109,8 +105,8 @@ class Run:
 
 
 def kept(config: Config) -> dict[str, Any]:
-    """The part of a configuration that belongs to the run."""
-    found = {key: value for key, value in config.to_dict().items() if key not in NOT_KEPT}
+    """The part of a configuration that belongs to the run. Its search and retrain sections are what searches start from."""
+    found = {key: value for key, value in config.to_dict().items() if key not in OF_A_COMMAND}
     for key in ("name", "close", "noisy"):  # of one search, or of one command
         del found["search"][key]
     return found

@@ -50,10 +50,10 @@ class Scalars:
             return
         from torch.utils.tensorboard import SummaryWriter  # half a second that most commands do not need
 
-        folder = store.path(f"{FOLDER}/{name}")
+        folder = store.make_folder(f"{FOLDER}/{name}")
         if not first:
             for left in folder.glob("events.out.tfevents.*"):
-                left.unlink(missing_ok=True)
+                store.remove(f"{FOLDER}/{name}/{left.name}")
         self._writer = SummaryWriter(str(folder), purge_step=first + 1 if first else None)
 
     def add(self, step: int, values: Mapping[str, float | None]) -> None:

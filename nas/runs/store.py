@@ -24,17 +24,16 @@ it aside, into NAME.damaged.
 
 import json
 import os
-import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 from nas.runs.disk import DamagedLine, damaged_file, unreadable, writing
+from nas.runs.inside import Inside, parts_of
+from nas.runs.leftovers import is_temporary, remove_leftovers
 from nas.runs.line_files import append_line, read_lines
 from nas.runs.lines import whole_parts
-from nas.runs.locks import Lock
+from nas.runs.locks import Lock, lock_of
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded, read_text
 
@@ -57,24 +56,10 @@ MADE_FIRST = {"split.json", "space.toml", "whole_space.toml", "work"}
 _AS_WRITTEN = "JSON lines as nas wrote them", "a copy of it, or a new folder: run=runs/new"
 """What a file of lines has to be, and what to do when it is not."""
 
-_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
-"""A file that is being written, with the process that writes it."""
 
-
-def _alive(process: int) -> bool:
-    if sys.platform == "win32":
-        return True  # there os.kill ends the process, whatever the signal
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-_LOCKS: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
-"""Of this process, by path: it may open a run that it holds already."""
+def as_bytes(text: str) -> bytes:
+    """Text as it is written. Half of a surrogate pair, which names and JSON may have and UTF-8 has not, is written as Python escapes it."""
+    return text.encode(errors="backslashreplace")
 
 
 class RunStore:
@@ -85,6 +70,7 @@ class RunStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = expanded(folder)
+        self._inside = Inside(self.folder)
         self._lock: Lock | None = None
 
     @classmethod
@@ -142,7 +128,7 @@ class RunStore:
         with writing(self.folder):
             used = self.folder.exists() and (
                 not self.folder.is_dir()
-                or any(p.name not in MADE_FIRST and not _TEMPORARY.fullmatch(p.name) for p in self.folder.iterdir())
+                or any(p.name not in MADE_FIRST and not is_temporary(p.name) for p in self.folder.iterdir())
             )
         if used:
             raise InputError(f"{self.folder} is not empty and holds no run", "a new or empty folder", "run=runs/new")
@@ -159,14 +145,16 @@ class RunStore:
         if identity["format"] != FORMAT:
             for name in _OF_THE_OLDER_SEARCH:
                 if self.exists(name):
-                    with writing(self.path(name)):
-                        self.path(OLDER_FOLDER).mkdir(exist_ok=True)
-                        os.replace(self.path(name), self.path(f"{OLDER_FOLDER}/{name}"))
+                    self.move(name, f"{OLDER_FOLDER}/{name}")
             self.write_json("run.json", {**identity, "format": FORMAT})
 
     def path(self, name: str) -> Path:
-        """Where `name` lies in the folder."""
-        return self.folder / name
+        """Where `name` lies in the folder, for reading; writing goes through the methods below, or `path_to_write`.
+
+        Raises:
+            InputError: the name leads out of the folder.
+        """
+        return self.folder.joinpath(*parts_of(name))
 
     def exists(self, name: str) -> bool:
         """
@@ -190,20 +178,51 @@ class RunStore:
         path = self.path("work/lock")
         try:
             with writing(path, but=BlockingIOError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                held = _LOCKS.get(path.resolve())
-                self._lock = held if held and not held.removed() else Lock(path)
-                _LOCKS[path.resolve()] = self._lock
+                self._lock = lock_of(self._inside, "work/lock")
         except BlockingIOError:
             raise InputError(
                 f"{self.folder} is in use by another process",
                 "one process per run folder",
                 "wait for it, or run=runs/new",
             ) from None
-        for left in self.folder.rglob(".*.tmp"):
-            found = _TEMPORARY.fullmatch(left.name)
-            if found and not _alive(int(found[1])):
-                left.unlink(missing_ok=True)
+        with writing(self.folder):
+            remove_leftovers(self._inside)
+
+    # All that is written or removed goes through `Inside`, which follows no links below the folder.
+
+    def path_to_write(self, *names: str) -> Path:
+        """Where the first name lies, for what writes by path: SQLite, TensorBoard, and commands that a command runs.
+
+        Args:
+            names: that are checked, the first among them.
+
+        Raises:
+            InputError: a link stands at one of the names or on the way, or a name leads out of the folder.
+        """
+        with writing(self.folder / names[0]):
+            return self._inside.checked(*names)
+
+    def make_folder(self, name: str) -> Path:
+        """
+        Raises:
+            InputError: a link stands there or on the way, or it cannot be made.
+        """
+        with writing(self.path(name)):
+            return self._inside.make_folder(name)
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there; of a link the link itself."""
+        with writing(self.path(name)):
+            self._inside.remove(name)
+
+    def move(self, name: str, to: str) -> None:
+        """Renames what the folder has as `name`.
+
+        Raises:
+            InputError: a link stands at one of the names or on the way, or the folder cannot be written.
+        """
+        with writing(self.path(to)):
+            self._inside.move(name, to)
 
     # Whole files
 
@@ -211,24 +230,29 @@ class RunStore:
         """Writes a whole file atomically.
 
         Raises:
-            InputError: the disk is full. The previous file is intact.
+            InputError: the disk is full, or a link stands there. The previous file is intact.
         """
-        path = self.path(name)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        return path
+        return self.write_together({name: data})[0]
+
+    def write_together(self, files: Mapping[str, bytes]) -> list[Path]:
+        """Writes whole files, all of them or none.
+
+        Returns:
+            Their paths.
+
+        Raises:
+            InputError: the disk is full, or a link stands at one of the names. The previous files are intact.
+        """
+        paths = [self.path(name) for name in files]
+        try:
+            self._inside.write(files)
+        except OSError as error:
+            with writing(Path(error.filename)):
+                raise
+        return paths
 
     def write_text(self, name: str, text: str) -> Path:
-        return self.write_bytes(name, text.encode())
+        return self.write_bytes(name, as_bytes(text))
 
     def write_json(self, name: str, data: Any) -> Path:
         return self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
@@ -266,7 +290,7 @@ class RunStore:
         Raises:
             InputError: the disk is full. The lines before are intact.
         """
-        append_line(self.path(name), record)
+        append_line(self._inside, name, record)
 
     def records(self, name: str, alike: bool = True) -> list[dict[str, Any]]:
         """All whole lines of a file, oldest first, without their checksums; empty when there is none.

@@ -13,7 +13,10 @@ from nas.machine import memory
 from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.files.blueprint import announced, check_tensors
 from search_spaces.files.folder import ARCH, CONFIG, MODEL, WEIGHTS, load, read_arch, read_config, read_tensors
+from search_spaces.files.pickles import check_pickled
+from search_spaces.files.tensors import read_header
 from search_spaces.network import Network
 from search_spaces.textfiles import expanded
 from supernet.optimisation import Optimisation
@@ -65,14 +68,14 @@ def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], about: 
 
 
 def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
-    """Loads a safetensors file into a module whose names and shapes it must have.
+    """Loads a safetensors file into a module whose names, shapes and kinds of numbers it must have.
 
     Raises:
-        InputError: damaged, or made for another network; the first difference is named.
+        InputError: damaged, not finite, or made for another network; the first difference is named.
     """
-    tensors = read_tensors(store.path(name))
-    _check_shapes(store, name, tensors, module)
-    module.load_state_dict(tensors)
+    path = store.path(name)
+    check_tensors(read_header(path), announced(module), str(path))
+    module.load_state_dict(read_tensors(path))
 
 
 def _check_shapes(store: RunStore, name: str, tensors: dict[str, Tensor], module: torch.nn.Module) -> None:
@@ -95,6 +98,10 @@ def _check_shapes(store: RunStore, name: str, tensors: dict[str, Tensor], module
         )  # fmt: skip
 
 
+MOST_STEPS = 10**7
+"""Of the pickle of a checkpoint: about 100 for each tensor, with its moments and its average."""
+
+
 def save_checkpoint(store: RunStore, name: str, state: dict[str, Any]) -> None:
     """Writes a checkpoint atomically. It is made in memory first: nothing half-written, whatever the disk does."""
     buffer = io.BytesIO()
@@ -114,6 +121,7 @@ def load_checkpoint(store: RunStore, name: str, optimisation: Optimisation) -> N
     try:
         # Onto the CPU: `load_state_dict` moves what belongs on the device, and Adam's step counts stay where they are read.
         # From the file and not from its bytes in memory, which would be there beside the tensors.
+        check_pickled(path, MOST_STEPS)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its zip reader, its unpickler or its storages raise
         if memory.ran_out(error):

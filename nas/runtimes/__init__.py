@@ -134,7 +134,7 @@ def make_runtime(name: str, key: str = "runtime") -> Runtime:
         InputError: there is no such runtime, or the class is none.
     """
     check_runtime(name, key)
-    found: Any = found_at(path_of(name, NAMES, "nas.runtimes"), NAMES, key, "runtime", "prepare")
+    found: Any = found_at(path_of(name, NAMES, "nas.runtimes"), NAMES, key, "runtime", "prepare", ours=name in NAMES)
     runtime = made_of(found, f"{key}={name}", _CONTRACT)
     if not isinstance(runtime, Runtime):
         lacks = [method for method in ("name", "settled", "prepare", "versions") if not hasattr(runtime, method)]

@@ -112,7 +112,7 @@ def make_sampler(
     """
     check_sampler(name)
     known = _KNOWN.get(name)
-    maker = _found(known.path if known else name)
+    maker = _found(known.path if known else name, ours=known is not None)
     arguments = _arguments(maker)
     anything = arguments is None
     reserved = _EXACT if getattr(maker, "takes_exact", False) else ()
@@ -158,13 +158,13 @@ def _silence_experimental() -> None:
     warnings.simplefilter("ignore", ExperimentalWarning)
 
 
-def _found(path: str) -> Callable[..., Any]:
+def _found(path: str, *, ours: bool) -> Callable[..., Any]:
     """What is at a dotted path.
 
     Raises:
         InputError: it cannot be imported, or cannot be called.
     """
-    found = found_at(path, NAMES, "search.samplers", "sampler", "sample_relative")
+    found = found_at(path, NAMES, "search.samplers", "sampler", "sample_relative", ours=ours)
     if not callable(found):
         raise InputError(
             f"sampler {path} is {type(found).__name__}",

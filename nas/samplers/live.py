@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nas.log import say
 from nas.records import SAMPLER, Evaluation
+from nas.samplers.database import settle
 from nas.samplers.storage import FAILURES, Search, can_insert, insert_trials, reason_of, studies_of, write_studies
 from search_spaces.space import SearchSpace
 
@@ -79,6 +80,7 @@ class LiveStudies:
 
     def _write(self, evaluations: Sequence[Evaluation]) -> bool:
         """Brings the file up to date with all evaluations, whatever it has."""
+        settle(self.path)
         if self.path.exists() and self.path.stat().st_size:
             try:  # Optuna waits for half a minute where the file is locked
                 with _opened(self.path) as database:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
+from nas.machine.linear_algebra import one_thread
 from nas.samplers.candidates import Pool, evolved, pool_of
 from nas.samplers.gaussian_process import Kernel, Points, Posterior, fit
 from nas.samplers.hypervolume import Guess, Objective, Scale, expected_gains, undominated
@@ -116,6 +117,7 @@ class PredictorSampler(InformedSampler):
     `nas.samplers.informed.InformedSampler`.
     """
 
+    @one_thread()
     def propose(self, task: Task, trials: Trials, rng: np.random.Generator) -> np.ndarray | None:
         """The row of most expected gain that is of no other trial; None if there is none."""
         model = task.memory = self._model(task, trials)

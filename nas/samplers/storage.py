@@ -33,6 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.goals.budget import Budget
 from nas.goals.objectives import Objective
 from nas.records import SAMPLER, Evaluation
+from nas.samplers.database import harden, remove, settle
 from nas.samplers.proposer import labels_of
 from search_spaces.space import SearchSpace
 
@@ -77,9 +78,11 @@ def write_studies(path: Path, space: SearchSpace, searches: Sequence[Search]) ->
 
     Raises:
         OSError: the file cannot be written.
+        InputError: a link stands in its place.
         ValueError: an evaluation has no value for an objective.
     """
     studies = studies_of(space, searches)
+    settle(path)
     try:
         try:
             _write(path, studies)
@@ -87,8 +90,7 @@ def write_studies(path: Path, space: SearchSpace, searches: Sequence[Search]) ->
             if any(words in reason_of(error) for words in _NOT_DAMAGE):
                 raise
             # no database, a database of something else or of another version, or rows that make no trial
-            for left in (path, path.with_name(f"{path.name}-journal")):
-                left.unlink(missing_ok=True)
+            remove(path)
             _write(path, studies)
     except FAILURES as error:
         raise OSError(reason_of(error)) from error
@@ -123,6 +125,7 @@ def _write(path: Path, studies: Mapping[str, _Study]) -> None:
 
 def _hurry(connection: sqlite3.Connection, _: object) -> None:
     """Leaves it to the system when to write: the file is made again if a power failure damages it."""
+    harden(connection)
     connection.execute("PRAGMA synchronous = OFF")
 
 

@@ -54,10 +54,6 @@ class Scored:
             raise unknown("part", self.part, PART_WORDS, "part={}")
         if self.preprocess not in (AUTO, DATA, IMAGENET):
             raise unknown("value for preprocess:", self.preprocess, (AUTO, DATA, IMAGENET), "preprocess={}")
-        if self.resolution > 4096:
-            raise InputError(f"resolution is {self.resolution}", "0 to 4096 pixels", "resolution=224")
-        if self.threads > 4096:
-            raise InputError(f"threads is {self.threads}", "0 to 4096", "threads=1")
         if self.out and expanded(self.out).suffix not in (".json", ".csv"):
             raise InputError(f"out={self.out}", "a path that ends in .json or .csv", f"out={self.out}.csv")
 

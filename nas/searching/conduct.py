@@ -32,6 +32,7 @@ from nas.runs.searches import CLOSED, FINISHED, Search, evaluated_before, read_s
 from nas.runs.store import RunStore
 from nas.runs.weights import ARCH, read_architecture
 from nas.samplers import storage
+from nas.samplers.database import place_of
 from nas.searching.baselines import hand_designed
 from nas.searching.proposers import proposers_of
 from nas.searching.searching import STUDY, Searching, setup_of
@@ -192,7 +193,7 @@ def copy_studies(store: RunStore, space: SearchSpace) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    path = store.path(STUDY)
+    path = place_of(store, STUDY)
     try:
         told = [storage.Search(s.name, s.objectives, s.budget, evaluations) for s, evaluations in sound_searches(store)]
         storage.write_studies(path, space, told)

@@ -105,7 +105,7 @@ class Races:
             lines = self._store.records(self._path, alike=False)
         except DamagedFile as error:
             say(f"{error.given}: its networks are {again}")
-            path.unlink(missing_ok=True)
+            self._store.remove(self._path)
             return
         for line in lines:
             try:

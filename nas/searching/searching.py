@@ -24,6 +24,7 @@ from nas.runs.searches import (
     evaluated_before,
 )
 from nas.samplers import storage
+from nas.samplers.database import place_of
 from nas.samplers.live import LiveStudies
 from nas.samplers.proposer import Proposer
 from nas.searching.engine import Proposal, Space, Tally, run_search
@@ -207,7 +208,7 @@ class Searching:
         ends = self._ends(source)
         progress, standing = Progress(f"search {search.name}", total), Standing(objectives, search.budget, ends)
         live = LiveStudies(
-            self.run.store.path(STUDY), self.run.space, storage.Search(search.name, objectives, search.budget, ())
+            place_of(self.run.store, STUDY), self.run.space, storage.Search(search.name, objectives, search.budget, ())
         )
         done: dict[str, int] = {}
         followed = {name: self._followed(name, ends) for name in settings.samplers if self.run.config.tensorboard}

@@ -20,6 +20,7 @@ from nas.data.split import Split
 from nas.runs.store import RunStore
 from nas.runs.weights import load_network
 from search_spaces.errors import InputError
+from search_spaces.files.values import NotFinite, check_values
 from search_spaces.named import check
 from search_spaces.space import SearchSpace
 from search_spaces.textfiles import expanded
@@ -96,9 +97,11 @@ def read_initial(path: str, space: SearchSpace) -> Initial:
     if file == SUPERNET or (not file and store.exists("run.json")):
         found = _of_supernet(path, store, space)
     else:
-        network = load_network(folder, file) if file else load_network(folder)
+        try:
+            network = load_network(folder, file) if file else load_network(folder)
+        except NotFinite as error:
+            raise InputError(f"{KEY}={path}: {error.given}", error.allowed, error.instead) from None
         state = network.state_dict()
-        _check_finite(path, state)
         found = Initial(path, f"network {network.arch.digest}", _digest(state), of_network(network, space))
     if not account(space, found.offer).taken:
         raise InputError(
@@ -121,7 +124,7 @@ def _of_supernet(path: str, store: RunStore, space: SearchSpace) -> Initial:
         for key, shape in group.shapes.items()
     }
     tensors = _read_bank(store.path(SUPERNET), shapes)
-    _check_finite(path, tensors)
+    check_values(tensors, f"{KEY}={path}")
     what = f"the supernet of space {owner.name} ({owner.digest})"
     return Initial(path, what, _digest(tensors), of_bank(tensors, owner, space))
 
@@ -175,20 +178,6 @@ def _read_bank(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, T
         "supernet.safetensors and space.toml of one run",
         "the run folder as nas wrote it",
     )
-
-
-def _check_finite(path: str, tensors: Mapping[str, Tensor]) -> None:
-    """
-    Raises:
-        InputError: a tensor has numbers that are not finite.
-    """
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise InputError(
-                f"{KEY}={path} has numbers in {name} that are not finite",
-                "finite weights",
-                "weights of a training that has not diverged",
-            )
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

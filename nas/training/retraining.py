@@ -151,11 +151,11 @@ def train_and_test(
     left = [trained, job.work("pt")]
     if not math.isfinite(scores[-1].loss):
         for name in (*left, f"{job.folder}/{job.weights}"):  # nothing good comes of them
-            store.path(name).unlink(missing_ok=True)
+            store.remove(name)
         raise FloatingPointError(f"{job.name} ended with a loss that is not finite: lower retrain.lr")
     store.write_json(result, record.to_dict())
     for name in left:
-        store.path(name).unlink(missing_ok=True)
+        store.remove(name)
     return record
 
 

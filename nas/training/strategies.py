@@ -62,7 +62,7 @@ _OF_STRATEGIES = ("random_paths", "distill", "largest_only_epochs")
 def _class_of(path: str) -> type[Strategy]:
     """The class of a dotted path."""
     contract = "a class that inherits supernet.strategy.Strategy, with Options, paths, draw and step"
-    found: Any = found_at(path, NAMES, KEY, "strategy", "draw")
+    found: Any = found_at(path, NAMES, KEY, "strategy", "draw", ours=False)
     wrong = ""
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         wrong = "is no class that inherits supernet.strategy.Strategy"

@@ -130,7 +130,7 @@ class Recorder:
         self.scalars.close()
         about = {"space": self.run.space.digest, "steps": str(self.total)}
         save_tensors(self.store, "supernet.safetensors", supernet.state_dict(), about)
-        self.store.path(CHECKPOINT).unlink(missing_ok=True)
+        self.store.remove(CHECKPOINT)
         if optimisation.skipped:
             say(f"{optimisation.skipped} of {self.total} steps were skipped: their gradients were not finite")
 

@@ -1,34 +1,18 @@
 """Names and shapes of the tensors of an architecture, without making any of them, and within limits on how many there are."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_buffer_registration_hook,
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
+from torch import nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.files.made import MOST_NUMBERS, MOST_TENSORS, limited
 from search_spaces.files.plain import shortened
 from search_spaces.files.sizes import check_sizes
 from search_spaces.files.tensors import Announced, Header
 from search_spaces.network import Network
 from search_spaces.registry import SkipInit, complete
-
-MOST_NUMBERS = 2 * 10**9
-"""Weights of a network that no file limits: 8 GB of float32."""
-
-MOST_TENSORS = 100_000
-"""Of a network that no file limits."""
-
-MOST_MODULES = 200_000
-"""In any network, those without weights included."""
 
 DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.int32: "I32",
@@ -39,43 +23,6 @@ DTYPES = {
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 _INSTEAD = "the folder as `nas extract` wrote it"
-
-
-@contextmanager
-def _limited(numbers: int, tensors: int) -> Iterator[None]:
-    """Counts what modules register while they are made, and stops at the first one too many.
-
-    So the time is bounded too, whatever loop over an option's value a part has in its constructor.
-    """
-    counts = {"modules": 0, "tensors": 0, "numbers": 0}
-    most = {"modules": MOST_MODULES, "tensors": tensors, "numbers": numbers}
-
-    def count(**more: int) -> None:
-        for name, value in more.items():
-            counts[name] += value
-            if counts[name] > most[name]:
-                raise InputError(
-                    f"the architecture asks for more than {most[name]:,} {'weights' if name == 'numbers' else name}",
-                    "an architecture and the weights that were made for it, of a size that can be used", _INSTEAD,
-                )  # fmt: skip
-
-    def on_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        if tensor is not None:
-            count(tensors=1, numbers=tensor.numel())
-
-    def on_module(module: nn.Module, name: str, child: nn.Module | None) -> None:
-        count(modules=1)
-
-    handles: list[Any] = [
-        register_module_parameter_registration_hook(on_tensor),
-        register_module_buffer_registration_hook(on_tensor),
-        register_module_module_registration_hook(on_module),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def blueprint(arch: Architecture, numbers: int = MOST_NUMBERS, tensors: int = MOST_TENSORS) -> Network:
@@ -90,7 +37,7 @@ def blueprint(arch: Architecture, numbers: int = MOST_NUMBERS, tensors: int = MO
     check_sizes(arch)
     arch = complete(arch)
     try:
-        with _limited(numbers, tensors), torch.device("meta"), SkipInit():
+        with limited(numbers, tensors), torch.device("meta"), SkipInit():
             return Network(arch)
     except InputError:
         raise

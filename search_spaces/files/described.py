@@ -91,9 +91,7 @@ def architecture_of(data: Any) -> Architecture:
         raise InputError(
             f"the architecture cannot be used: {fault}", "an architecture as in an arch.json", "extract it again"
         )
-    arch = Architecture.from_dict(data)
-    check_sizes(arch)
-    return arch
+    return Architecture.from_dict(data)
 
 
 def _of_a_paper(name: str) -> Architecture:

@@ -15,8 +15,8 @@ from search_spaces.errors import InputError
 from search_spaces.files.blueprint import check_fits
 from search_spaces.files.described import SEARCHED, described, filled_in
 from search_spaces.files.plain import read_json, shortened
-from search_spaces.files.sizes import check_sizes
 from search_spaces.files.tensors import read_header
+from search_spaces.files.values import check_values
 from search_spaces.network import Network, build
 from search_spaces.timm_configs import checked_config
 
@@ -35,9 +35,7 @@ def read_arch(path: Path) -> Architecture:
 
 def _named(path: Path, data: Any) -> Architecture:
     try:
-        arch = Architecture.from_dict(data)
-        check_sizes(arch)
-        return arch
+        return Architecture.from_dict(data)
     except InputError as error:
         raise InputError(f"{path}: {error.given}", error.allowed, error.instead) from None
 
@@ -111,16 +109,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file.
 
     Raises:
-        InputError: the file is missing or damaged; it is left as it is.
+        InputError: the file is missing or damaged, or has weights that are not finite; it is left as it is.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as load_safetensors
 
     try:
-        return load_safetensors(path.read_bytes())
+        tensors = load_safetensors(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} cannot be read ({error})",
             "a whole safetensors file",
             "restore it from a copy, or delete it and run the command that made it",
         ) from None
+    check_values(tensors, str(path))
+    return tensors

@@ -1,8 +1,8 @@
 """Sizes that the architecture of a stranger may have: far beyond use, and small enough to be looked at. Standard library only."""
 
-from typing import Any
+from collections.abc import Iterable
 
-from search_spaces.architecture import Architecture, Part
+from search_spaces.architecture import Architecture, Value
 from search_spaces.errors import InputError
 from search_spaces.files.plain import shortened
 
@@ -21,12 +21,23 @@ MOST_ITEMS = 64
 MOST_CHARACTERS = 200
 """Of a name, and of a text among the options of a part."""
 
+_OWNER = "the architecture"
 _ALLOWED = "a network of a size that can be used"
 _INSTEAD = "the file as `nas extract` wrote it"
 
 
-def _refuse(what: str, most: int) -> InputError:
-    return InputError(f"the architecture has {what}, and at most {most:,} are read", _ALLOWED, _INSTEAD)
+def _refuse(what: str, most: int, owner: str = _OWNER) -> InputError:
+    return InputError(f"{owner} has {what}, and at most {most:,} are read", _ALLOWED, _INSTEAD)
+
+
+def check_counts(stages: int, blocks: int) -> None:
+    """
+    Raises:
+        InputError: more stages, or blocks in all of them, than any network that could be used has.
+    """
+    for count, what, most in ((stages, "stages", MOST_STAGES), (blocks, "blocks", MOST_BLOCKS)):
+        if count > most:
+            raise _refuse(f"{shortened(count)} {what}", most)
 
 
 def check_sizes(arch: Architecture) -> None:
@@ -35,9 +46,8 @@ def check_sizes(arch: Architecture) -> None:
         InputError: the architecture is larger than any that could be used.
     """
     blocks = [block for stage in arch.stages for block in stage.blocks]
+    check_counts(len(arch.stages), len(blocks))
     for count, what, most in (
-        (len(arch.stages), "stages", MOST_STAGES),
-        (len(blocks), "blocks", MOST_BLOCKS),
         (arch.num_classes, "classes", MOST_CLASSES),
         (arch.in_channels, "channels of the image", LARGEST_SIZE),
         (arch.resolution, "pixels to a side of the image", LARGEST_SIZE),
@@ -51,26 +61,35 @@ def check_sizes(arch: Architecture) -> None:
     for stage in arch.stages:
         parts |= {stage.embedding} | ({stage.position_bias} if stage.position_bias else set())
     for part in parts:
-        _check_part(part)
+        check_part(part.name, part.options)
 
 
-def _check_part(part: Part) -> None:
-    if len(part.name) > MOST_CHARACTERS or len(part.options) > MOST_ITEMS:
-        raise _refuse(f"a part {shortened(part.name)} with {len(part.options):,} options", MOST_ITEMS)
-    for key, value in part.options:
+def check_part(name: str, options: Iterable[tuple[str, Value]], owner: str = _OWNER) -> None:
+    """
+    Args:
+        name, options: of a part.
+        owner: has the part, for messages.
+
+    Raises:
+        InputError: a name or a value is longer or larger than any that could be used.
+    """
+    options = tuple(options)
+    if len(name) > MOST_CHARACTERS or len(options) > MOST_ITEMS:
+        raise _refuse(f"a part {shortened(name)} with {len(options):,} options", MOST_ITEMS, owner)
+    for key, value in options:
         if len(key) > MOST_CHARACTERS:
-            raise _refuse(f"an option {shortened(key)} of a name of {len(key):,} characters", MOST_CHARACTERS)
-        _check_value(value, f"{shortened(part.name)} with {shortened(key)} = {shortened(value)}")
+            raise _refuse(f"an option {shortened(key)} of a name of {len(key):,} characters", MOST_CHARACTERS, owner)
+        _check_value(value, f"{shortened(name)} with {shortened(key)} = {shortened(value)}", owner)
 
 
-def _check_value(value: Any, where: str) -> None:
+def _check_value(value: Value, where: str, owner: str) -> None:
     if isinstance(value, str):
         if len(value) > MOST_CHARACTERS:
-            raise _refuse(f"{where}: a text of {len(value):,} characters", MOST_CHARACTERS)
+            raise _refuse(f"{where}: a text of {len(value):,} characters", MOST_CHARACTERS, owner)
     elif isinstance(value, tuple):
         if len(value) > MOST_ITEMS:
-            raise _refuse(f"{where}: a list of {len(value):,} items", MOST_ITEMS)
+            raise _refuse(f"{where}: a list of {len(value):,} items", MOST_ITEMS, owner)
         for item in value:
-            _check_value(item, where)
+            _check_value(item, where, owner)
     elif abs(value) > LARGEST_SIZE:
-        raise _refuse(where, LARGEST_SIZE)
+        raise _refuse(where, LARGEST_SIZE, owner)

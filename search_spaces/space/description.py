@@ -14,6 +14,7 @@ from search_spaces.choices import NO_BIAS, Buildable, Place, Rules, Slot, StageS
 from search_spaces.errors import InputError
 from search_spaces.resizing import resized_stages
 from search_spaces.space.grammar import parsed, per_network
+from search_spaces.space.sizes import check_space
 
 
 def check_ties(space: "Description") -> None:
@@ -60,6 +61,10 @@ class Description:
         """
         try:
             data = tomllib.loads(text)
+        except RecursionError:
+            raise InputError(
+                f"{where} has too many lists and tables inside each other", "a TOML file of a space", f"fix {where}"
+            ) from None
         except ValueError as error:  # no TOML, or a number of thousands of digits
             raise InputError(f"{where} is not TOML: {error}", "a TOML file", f"fix {where}") from None
         return cls.from_dict(data, where)
@@ -67,7 +72,9 @@ class Description:
     @classmethod
     def from_dict(cls, data: Any, where: str = "the space") -> Self:
         """The inverse of `to_dict`; also takes what TOML gives. Raises InputError as `from_toml` does."""
-        return cls(**parsed(data, where))
+        found = cls(**parsed(data, where))
+        check_space(found, where)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts and lists, with every stage written out."""

@@ -7,6 +7,9 @@ from typing import Any
 from search_spaces.architecture import SLOTS, _freeze, _thaw
 from search_spaces.choices import PartChoice, Slot, StageSpace
 from search_spaces.errors import InputError, unknown
+from search_spaces.files.plain import shortened
+from search_spaces.files.sizes import LARGEST_SIZE, MOST_BLOCKS, MOST_STAGES
+from search_spaces.space.sizes import MOST_CHOICES, MOST_PARTS, check_count
 
 TOP = ("name", "about", "in_channels", "num_classes", "resolution", "head", "block", "stages", "per_network")
 """The keys of a space."""
@@ -26,6 +29,7 @@ def parsed(data: Any, where: str) -> dict[str, Any]:
     defaults = _keys(data.get("block", {}), f"{where}: block", SLOTS, ())
     if not isinstance(data["stages"], list) or not data["stages"]:
         raise InputError(f"{where} has no stages", "one table [[stages]] for each stage", "[[stages]]")
+    check_count(where, len(data["stages"]), "stages", MOST_STAGES)
     stages = [_stage(raw, f"{where}: stage {number}", defaults) for number, raw in enumerate(data["stages"])]
     return {
         "name": str(data["name"]),
@@ -45,8 +49,8 @@ def _stage(raw: Any, here: str, defaults: Mapping[str, Any]) -> StageSpace:
     blocks = tuple(_slot(table.get(slot, defaults.get(slot)), f"{here}.{slot}") for slot in SLOTS)
     ties = _ties(table.get("per_stage", []), f"{here}.per_stage", _offered(blocks))
     return StageSpace(
-        width=_numbers(table["width"], f"{here}.width", 1, 10**6),
-        depth=_numbers(table["depth"], f"{here}.depth", 0, 10**4),
+        width=_numbers(table["width"], f"{here}.width", 1, LARGEST_SIZE),
+        depth=_numbers(table["depth"], f"{here}.depth", 0, MOST_BLOCKS),
         embedding=_slot(table["embedding"], f"{here}.embedding"),
         blocks=blocks,
         per_stage=ties,
@@ -56,16 +60,20 @@ def _stage(raw: Any, here: str, defaults: Mapping[str, Any]) -> StageSpace:
 
 def _choice(data: Any, where: str) -> PartChoice:
     if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
-        raise InputError(f"{where} has {data!r}", 'tables with the key "part"', f'{where} = [{{ part = "..." }}]')
+        raise InputError(
+            f"{where} has {shortened(data)}", 'tables with the key "part"', f'{where} = [{{ part = "..." }}]'
+        )
     options = []
     for key, value in sorted(data.items()):
         if key == "part":
             continue
-        values = tuple(_freeze(v, f"{where}.{key}") for v in (value if isinstance(value, list) else [value]))
+        given = value if isinstance(value, list) else [value]
+        check_count(f"{shortened(f'{where}.{key}')[1:-1]}", len(given), "values", MOST_CHOICES)
+        values = tuple(_freeze(v, f"{where}.{key}") for v in given)
         if not values or len(set(values)) != len(values):
             once = ", ".join(json.dumps(_thaw(v)) for v in dict.fromkeys(values))
             raise InputError(
-                f"{where}.{key} is {value!r}",
+                f"{where}.{key} is {shortened(value)}",
                 "at least one value, each once",
                 f"{key} = [{once}]" if once else f"leave {key} out, which takes its default",
             )
@@ -74,22 +82,27 @@ def _choice(data: Any, where: str) -> PartChoice:
 
 
 def _slot(data: Any, where: str) -> Slot:
-    choices = tuple(_choice(item, where) for item in (data if isinstance(data, list) else [data]))
+    given = data if isinstance(data, list) else [data]
+    check_count(where, len(given), "parts", MOST_PARTS)
+    choices = tuple(_choice(item, where) for item in given)
     names = [choice.name for choice in choices]
     if not choices or len(set(names)) != len(names):
         raise InputError(
-            f"{where} offers {names}", "at least one part, each once", "give one part several values for its options"
+            f"{where} offers {shortened(names)}",
+            "at least one part, each once",
+            "give one part several values for its options",
         )
     return choices
 
 
 def _numbers(data: Any, where: str, least: int, most: int) -> tuple[int, ...]:
     values = tuple(data) if isinstance(data, list) else (data,)
+    check_count(where, len(values), "values", MOST_CHOICES)
     whole = [v for v in values if type(v) is int and least <= v <= most]
     if not values or len(whole) < len(values) or whole != sorted(set(whole)):
         usable = sorted(set(whole)) or ([16, 32] if least else [1, 2])
         raise InputError(
-            f"{where} is {data!r}",
+            f"{where} is {shortened(data)}",
             f"ascending whole numbers from {least} to {most:,}",
             f"{where.split('.')[-1]} = {usable}",
         )
@@ -98,13 +111,15 @@ def _numbers(data: Any, where: str, least: int, most: int) -> tuple[int, ...]:
 
 def _number(data: Any, where: str) -> int:
     if type(data) is not int or not 1 <= data <= 10**9:
-        raise InputError(f"{where} is {data!r}", f"one whole number from 1 to {10**9:,}", f"{where.split('.')[-1]} = 3")
+        raise InputError(
+            f"{where} is {shortened(data)}", f"one whole number from 1 to {10**9:,}", f"{where.split('.')[-1]} = 3"
+        )
     return data
 
 
 def _keys(data: Any, where: str, known: tuple[str, ...], required: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
-        raise InputError(f"{where} is {data!r}", "a table", f"[{where}]")
+        raise InputError(f"{where} is {shortened(data)}", "a table", f"[{where}]")
     for key in data:
         if key not in known:
             raise unknown(f"key in {where}:", key, known, "{} = ...")
@@ -125,7 +140,7 @@ def _offered(blocks: tuple[Slot, ...]) -> dict[str, tuple[Any, ...]]:
 def _ties(data: Any, where: str, allowed: Mapping[str, Any]) -> tuple[str, ...]:
     key = where.rpartition(" ")[2].rpartition(".")[2]
     if not isinstance(data, list) or not all(isinstance(tie, str) for tie in data):
-        raise InputError(f"{where} is {data!r}", "a list of names", f'{key} = ["ffn"]')
+        raise InputError(f"{where} is {shortened(data)}", "a list of names", f'{key} = ["ffn"]')
     for tie in data:
         if tie not in allowed:
             raise unknown(f"entry of {where}:", tie, allowed, f'{key} = ["{{}}"]')

@@ -157,7 +157,7 @@ def test_settings_are_every_runtime_with_every_batch() -> None:
         (("mat_1", "device=gpu7"), "device 'gpu7' cannot be used", "device=cpu"),
         (("mat_1", "runtime=onnx", "dtype=float16"), "runtime onnx with dtype float16", "runtime=eager"),
         (("mat_1", "runtime=nothing.Mine"), "module 'nothing' cannot be imported", "PYTHONPATH"),
-        (("mat_1", "out=folder.csv"), "folder.csv cannot be written", "out=bench.csv"),
+        (("mat_1", "out=folder.csv"), "folder.csv cannot be written", "out=table.csv"),
         (("timm/test_vit", "resolution=33"), "timm/test_vit", "resolution=224"),
     ],
 )

@@ -924,13 +924,15 @@ def test_a_mixer_of_ones_own(nas: Commands, place: Path) -> None:
     result = cold("train", *settings, cwd=place, PYTHONPATH=str(place / "plugins")).ok()
     assert "torch" in result.imported  # so it would have been seen where it must not be
     for verb in ("search", "extract", "retrain", "report"):
-        nas(verb, "run=run", cwd=place, env={"PYTHONPATH": str(place / "plugins")}).ok()
+        nas(verb, "run=run", "plugins=my_mixers", cwd=place, env={"PYTHONPATH": str(place / "plugins")}).ok()
     [lines] = (place / "run").glob("searches/*/evaluations.jsonl")
     assert "mean_mixer" in lines.read_text()
     with untouched(place):
-        nas("search", "run=run", cwd=place).refused("plugin 'my_mixers' cannot be imported")
+        _, _, instead = nas("search", "run=run", cwd=place).refused("run needs the module my_mixers")
+        assert instead == "nas search run=run plugins=my_mixers"
+        nas("search", "run=run", "plugins=my_mixers", cwd=place).refused("plugin 'my_mixers' cannot be imported")
     (place / "plugins" / "my_mixers.py").write_text("import torch\n\nclass MeanMixer\n")
     with untouched(place):
-        nas("search", "run=run", cwd=place, env={"PYTHONPATH": str(place / "plugins")}).refused(
+        nas("search", "run=run", "plugins=my_mixers", cwd=place, env={"PYTHONPATH": str(place / "plugins")}).refused(
             "my_mixers.py, line 3: "
         )

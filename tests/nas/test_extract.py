@@ -120,12 +120,16 @@ def change_a_weight(folder: Path) -> None:
     save_file(tensors, path)
 
 
-def spoil_a_weight(folder: Path) -> None:
+def spoil_a_weight(folder: Path, value: float = 100.0) -> None:
     path = folder / "weights.safetensors"
     tensors = load_file(path)
     name = next(name for name in sorted(tensors) if name.startswith("head") and name.endswith("weight"))
-    tensors[name][0] = float("nan")
+    tensors[name][0] = value
     save_file(tensors, path)
+
+
+def lose_a_number(folder: Path) -> None:
+    spoil_a_weight(folder, float("nan"))
 
 
 def lose_a_tensor(folder: Path) -> None:
@@ -172,7 +176,8 @@ def take_the_files_of_another(folder: Path) -> None:
     ("damage", "file", "says"),
     [
         (change_a_weight, "", "does not do what was evaluated: its logits differ from the supernet's by up to 0.00"),
-        (spoil_a_weight, "", "does not do what was evaluated: its logits differ from the supernet's by up to nan"),
+        (spoil_a_weight, "", "does not do what was evaluated: its logits differ from the supernet's by up to "),
+        (lose_a_number, "/weights.safetensors", "has numbers in head.linear.weight that are not finite"),
         (lose_a_tensor, "/weights.safetensors", "does not fit: "),
         (truncate, "/weights.safetensors", "cannot be read"),
         (empty, "/weights.safetensors", "cannot be read"),

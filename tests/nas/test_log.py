@@ -2,7 +2,7 @@
 
 import io
 
-from nas.log import Progress
+from nas.log import Progress, say
 
 
 class Terminal(io.StringIO):
@@ -62,3 +62,21 @@ def test_what_is_shown_is_computed_when_a_line_is_due() -> None:
     assert progress.due(3)
     progress.last -= 2000
     assert progress.due(1)
+
+
+CONTROL = "a\x1b[2Jb\rc\x07\x9b1m\x7f\u202etxt\u2066\u2028d\0\u200b\ufeff\xad"
+SHOWN = r"a\x1b[2Jb\rc\x07\x9b1m\x7f\u202etxt\u2066\u2028d\x00\u200b\ufeff\xad"
+
+
+def test_nothing_that_a_terminal_obeys_is_said() -> None:
+    """Line feeds and tabs are ours, and letters of every script stay."""
+    stream = io.StringIO()
+    say(f"{CONTROL}\n\tgrößer 中文 é", stream)
+    assert stream.getvalue() == f"{SHOWN}\n\tgrößer 中文 é\n"
+
+
+def test_nothing_that_a_terminal_obeys_is_in_a_progress_line() -> None:
+    """But what renews the line."""
+    stream = Terminal()
+    Progress(f"{CONTROL}\nb", 1, stream=stream).update(1, images=0, **{"\x1b[31m": 1})
+    assert stream.getvalue() == f"\r\x1b[2K{SHOWN}\\nb 1/1  \\x1b[31m 1\n"

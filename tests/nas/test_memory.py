@@ -252,12 +252,16 @@ def test_memory_that_runs_out_in_search_extract_and_retrain(nas: Commands, hungr
         if "hungry_mixer" in line
     )
     digest = f"digest={chosen}"
-    nas("extract", "run=run", digest, cwd=hungry, env=none).refused("nas extract run=run ran out of memory")
-    nas("extract", "run=run", cwd=hungry, env=env).ok()
-    nas("extract", "run=run", digest, cwd=hungry, env=env).ok()
-    _, _, instead = nas("retrain", "run=run", digest, cwd=hungry, env=none).refused("nas retrain run=run ran out of")
+    nas("extract", "run=run", "plugins=hungry", digest, cwd=hungry, env=none).refused(
+        "nas extract run=run ran out of memory"
+    )
+    nas("extract", "run=run", "plugins=hungry", cwd=hungry, env=env).ok()
+    nas("extract", "run=run", "plugins=hungry", digest, cwd=hungry, env=env).ok()
+    _, _, instead = nas("retrain", "run=run", "plugins=hungry", digest, cwd=hungry, env=none).refused(
+        "nas retrain run=run ran out of"
+    )
     assert instead == "retrain.batch_size=16"
-    both = ("retrain", "run=run", digest, "retrain.jobs=2", 'retrain.inits=["scratch","inherited"]')
+    both = ("retrain", "run=run", "plugins=hungry", digest, "retrain.jobs=2", 'retrain.inits=["scratch","inherited"]')
     assert nas(*both, cwd=hungry, env=none).refused("ran out of memory", "allocate")[2] == "retrain.jobs=1"
     # In an interpreter that ends as in a shell: it takes the semaphores of the broken pool away without a warning.
     result = cold(*both, cwd=hungry, **none, KILL="1")

@@ -191,6 +191,17 @@ def test_logits_that_are_no_numbers_are_no_small_difference() -> None:
         found.check("cpu", "here", "again")
 
 
+def test_some_images_show_that_forms_are_equal_and_all_images_that_the_score_is_right() -> None:
+    batches = [
+        (torch.eye(3), torch.tensor([0, 1, 2])),
+        (torch.eye(3), torch.tensor([0, 2, 1])),
+        (torch.eye(3), torch.tensor([2, 2, 1])),
+    ]
+    found = compare({"a": lambda x: x, "b": lambda x: x + 1}, batches, whole="a", some=4)
+    assert [(step.name, step.images, step.top1) for step in found.steps] == [("a", 6, 4 / 6), ("b", 6, 4 / 6)]
+    assert (found.of("a").images, found.of("a").top1, found.of("b").images) == (9, 4 / 9, 6)
+
+
 # Retrained weights
 
 

@@ -107,8 +107,8 @@ def test_one_file_each_and_no_edit_of_ours(nas: Commands, after: After, theirs: 
     assert len(own) == 5
     for e in one:
         assert e.costs["blocks"] == sum(len(stage.blocks) for stage in e.architecture.stages)
-    nas("extract", "run=run", "search=one", cwd=place, env=theirs).ok()
-    retrain = ("retrain", "run=run", "search=one", "executor=their_executor.Backwards", "jobs=2")
+    nas("extract", "run=run", "search=one", "plugins=their_cost", cwd=place, env=theirs).ok()
+    retrain = ("retrain", "run=run", "search=one", "plugins=their_cost", "executor=their_executor.Backwards", "jobs=2")
     nas(*retrain, cwd=place, env=theirs).ok()
     nas("report", "run=run", "search=one", cwd=place).ok()  # without the plugin
     with (place / "run" / "front.csv").open(newline="") as file:
@@ -127,7 +127,7 @@ def test_a_cost_that_is_known_for_some_networks(nas: Commands, after: After, the
     assert len(sampled) == 16
     assert {e.costs["half"] for e in sampled} == {0, 1}
     for verb in ("extract", "report"):
-        nas(verb, "run=run", "search=half", cwd=place, env=theirs).ok()
+        nas(verb, "run=run", "search=half", "plugins=their_cost", cwd=place, env=theirs).ok()
     for sparse in ("objectives=top1,never", "budget=never=3"):
         given, _, _ = nas("search", *settings, sparse, "name=never", cwd=place, env=theirs).refused(
             "whose never is known"
@@ -148,7 +148,7 @@ def test_a_search_whose_costs_have_changed(nas: Commands, after: After, theirs: 
     ).refused("does not replay")
     assert "proposal" in given
     assert (place / "run" / "searches" / "m" / "evaluations.jsonl").read_bytes() == lines
-    nas(*instead.split(", or nas ")[1].split(), cwd=place, env=other).ok()
+    nas(*instead.split(", or nas ")[1].split(), "plugins=their_cost", cwd=place, env=other).ok()
 
 
 def test_a_run_in_a_folder_of_any_name(nas: Commands, after: After) -> None:

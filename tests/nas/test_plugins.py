@@ -95,7 +95,7 @@ def test_an_unknown_operator_is_costed_by_its_part(nas: Commands, place: Path) -
     path = place / "own.py"
     path.write_text(path.read_text().replace("    examples", f"    {statement}\n    examples"))
     nas("train", "config.toml", "space=own.toml", "plugins=own", cwd=place, env=here).ok()
-    nas("search", "run=run", cwd=place, env=here).ok()
+    nas("search", "run=run", "plugins=own", cwd=place, env=here).ok()
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def test_odd_values_are_written_as_they_are_read() -> None:
         "part": 'a"\\\x7f\n\u00e9\U0001f600',
         "a b": [True, False],
         "s": [[[1], []], [[2, 3]]],
-        "f": [1e-20, 1.0, 1e300],
+        "f": [1e-300, 1e-20, 1.0],
     }
     slots = {slot: [part] if slot != "ffn" else [part, {"part": "b", "x": [[1]]}] for slot in SLOTS}
     stages = [{"width": [1], "depth": [0, 3], "embedding": [part], **slots, "per_stage": ["ffn", "ffn.b.x"]}]

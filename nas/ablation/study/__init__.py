@@ -8,7 +8,8 @@
 
 For each budget the study searches one supernet, extracts the best networks, and trains them beside the papers' families scaled to the
 budget, as many random networks of the space, and a network of the fixed ratio 0.5, all by one recipe (`nas.ablation`). What is chosen is
-chosen on search-validation; the test part is read once, when all networks of all budgets are trained.
+chosen on search-validation; the test part is read once, when all networks of all budgets are trained. Unless `search.objectives` says other
+ones, the objectives of each search are top-1 and what its budget limits.
 
     budgets = ["macs=3.8M..4M", "latency_ms=3"]
     winners = 3

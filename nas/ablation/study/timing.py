@@ -1,7 +1,5 @@
 """Latencies on this device: of one candidate while a family is scaled, and of all networks of a comparison in common rounds."""
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +12,7 @@ from nas.log import say
 from nas.measuring.noise import NoisyMachine, measure
 from nas.networks.asked import Timed
 from nas.runs.store import RunStore
+from nas.runs.tables import csv_rows
 from nas.runtimes import Setting, make_runtime
 from search_spaces.architecture import Architecture
 from search_spaces.network import build
@@ -72,11 +71,11 @@ class Clock:
             NoisyMachine: as said.
         """
         if store.exists(out):
-            known = {row["digest"]: float(row["ms"]) for row in csv.DictReader(io.StringIO(store.read_text(out)))}
+            known = {row["digest"]: float(row["ms"]) for row in csv_rows(store.read_text(out))}
             if set(files) <= set(known):
                 return known
         asked = Timed(
-            runtime=(self.runtime,), batch=(str(self.batch),), threads=self.threads, noisy=self.noisy, out=str(store.path(out))
+            runtime=(self.runtime,), batch=(str(self.batch),), threads=self.threads, noisy=self.noisy, out=str(store.path_to_write(out))
         )  # fmt: skip
         try:
             rows = nas.bench(*files.values(), asked=asked)
@@ -92,4 +91,4 @@ class Clock:
 
 def was_noisy(store: RunStore, out: str) -> bool:
     """Whether the latencies of the file are of a noisy machine."""
-    return any(row["noisy"] == "true" for row in csv.DictReader(io.StringIO(store.read_text(out))))
+    return any(row["noisy"] == "true" for row in csv_rows(store.read_text(out)))

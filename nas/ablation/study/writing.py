@@ -9,7 +9,7 @@ from nas.ablation.study.networks import KINDS
 from nas.ablation.study.table import Entry, Verdict, verdicts
 from nas.ablation.table import Spread
 from nas.ablation.writing import cell
-from nas.runs.store import RunStore
+from nas.runs.store import RunStore, as_bytes
 from nas.runs.tables import csv_text
 
 FILES = ("study.csv", "study.md")
@@ -73,15 +73,13 @@ def _percent(by_seed: Mapping[int, float]) -> str:
 
 
 def write(store: RunStore, comparisons: Sequence[Comparison]) -> list[Path]:
-    """Writes the files into the folder of the study.
+    """Writes the files into the folder of the study, all of them or none.
 
     Returns:
         Their paths.
     """
-    return [
-        store.write_text(name, made)
-        for name, made in zip(FILES, (_csv(comparisons), _markdown(comparisons)), strict=True)
-    ]
+    made = (_csv(comparisons), _markdown(comparisons))
+    return store.write_together({name: as_bytes(text) for name, text in zip(FILES, made, strict=True)})
 
 
 def _csv(comparisons: Sequence[Comparison]) -> str:

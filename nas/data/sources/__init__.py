@@ -41,7 +41,7 @@ def source_of(config: DataConfig) -> Source:
     """
     name = config.name.partition("/")[0]  # what stands behind the slash is for the source itself
     names = file_names("data/sources")
-    found = found_at(path_of(name, names, "nas.data.sources"), names, "data", "data set", "pools")
+    found = found_at(path_of(name, names, "nas.data.sources"), names, "data", "data set", "pools", ours=name in names)
     if not (isinstance(found, type) and issubclass(found, Source)):
         raise InputError(f"data={name} is no data set", CONTRACT, f"data=digits, or fix {name}")
     return made_of(found, f"data={name}", CONTRACT, config)

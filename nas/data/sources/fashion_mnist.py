@@ -3,6 +3,7 @@
 import gzip
 import math
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from search_spaces.errors import InputError
 
 FASHION_FOLDER = "/usr/share/datasets/fashion-mnist"
 """Where Debian's package dataset-fashion-mnist puts the files."""
+
+MOST_ITEMS = 200_000
+"""Of a file; there are 60,000."""
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
@@ -58,15 +62,28 @@ def _read_idx(folder: Path, name: str, shape: tuple[int, ...]) -> tuple[Path, np
             "the four files of Fashion-MNIST, plain or .gz",
             "apt-get install dataset-fashion-mnist, or data.root=PATH of a folder with the files",
         )
+    axes = 1 + len(shape)
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            start = file.read(4 * (1 + axes))
+            sizes = _announced(path, start, shape)
+            body = _body(path, file, math.prod(sizes))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error})", "a whole idx file", _FASHION_AGAIN) from None
+    return path, np.frombuffer(body, dtype=np.uint8).reshape(sizes)
+
+
+def _announced(path: Path, start: bytes, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes that a header announces.
+
+    Raises:
+        InputError: no header of such a file, or of other items, or of more of them than are read.
+    """
     axes = 1 + len(shape)
     magic = 0x0800 + axes
-    header = np.frombuffer(data[: 4 * (1 + axes)], dtype=">u4") if len(data) >= 4 * (1 + axes) else None
+    header = np.frombuffer(start, dtype=">u4") if len(start) == 4 * (1 + axes) else None
     if header is None or header[0] != magic:
-        found = data[:4].hex() or "nothing"
+        found = start[:4].hex() or "nothing"
         raise InputError(f"{path} begins with {found}", f"an idx file, which begins with {magic:08x}", _FASHION_AGAIN)
     sizes = tuple(map(int, header[1:]))
     if sizes[1:] != shape or sizes[0] == 0:
@@ -74,11 +91,23 @@ def _read_idx(folder: Path, name: str, shape: tuple[int, ...]) -> tuple[Path, np
         raise InputError(
             f"{path} holds {' x '.join(map(str, sizes))} values", f"{wanted}, with a count above 0", _FASHION_AGAIN
         )
-    body = len(data) - 4 * (1 + axes)
-    if body != math.prod(sizes):
+    if sizes[0] > MOST_ITEMS:
+        raise InputError(f"{path} announces {sizes[0]:,} items", f"at most {MOST_ITEMS:,}", _FASHION_AGAIN)
+    return sizes
+
+
+def _body(path: Path, file: BufferedIOBase, announced: int) -> bytes:
+    """So many bytes, which are all that follow. Of a small file that unpacks into a large one, no more is unpacked than that and one byte.
+
+    Raises:
+        InputError: fewer follow, or more.
+    """
+    body = bytearray()
+    while len(body) <= announced and (more := file.read(min(2**20, announced + 1 - len(body)))):
+        body += more
+    if len(body) != announced:
+        given = f"{len(body)} bytes of values" if len(body) < announced else "more bytes of values"
         raise InputError(
-            f"{path} has {body} bytes of values, but its header announces {math.prod(sizes)}",
-            "a whole idx file",
-            _FASHION_AGAIN,
+            f"{path} has {given}, but its header announces {announced}", "a whole idx file", _FASHION_AGAIN
         )
-    return path, np.frombuffer(data, dtype=np.uint8, offset=4 * (1 + axes)).reshape(sizes)
+    return bytes(body)

@@ -1,6 +1,7 @@
 """Data sets of image files in a folder per class."""
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from torch import Tensor
 from nas.config import DataConfig
 from nas.data.decoder import Decoder, Reader, gather, read_all
 from nas.data.item import NEW_RUN, Item
-from nas.data.layout import PART_NAMES, Walk, identified, parts_of, subfolders, suffix_of, told
-from nas.data.picture import RULE, SIGNATURE, begins_as_image, is_image_name
+from nas.data.layout import PART_NAMES, parts_of
+from nas.data.picture import MOST_BYTES, RULE, SIGNATURE, begins_as_image, is_image_name
 from nas.data.source import Source
+from nas.data.walking import Walk, identified, subfolders, suffix_of, told
 from search_spaces.errors import InputError
 
 
@@ -160,8 +162,13 @@ class _FileReader(Reader):
             InputError: it cannot be read.
         """
         try:
+            found = os.stat(self.where(id))
+            if not stat.S_ISREG(found.st_mode) or (size < 0 and found.st_size > MOST_BYTES):
+                raise InputError(
+                    f"{self.where(id)} is no ordinary file of at most {MOST_BYTES:,} bytes", "image files", "remove it"
+                )
             with open(self.where(id), "rb") as file:
-                return file.read(size)
+                return file.read(size if size >= 0 else found.st_size)
         except OSError as error:
             raise InputError(
                 f"{self.where(id)} cannot be read ({error.strerror})",

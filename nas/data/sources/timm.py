@@ -18,11 +18,12 @@ from nas.config import DataConfig
 from nas.data import augment as augmentation
 from nas.data.decoder import Decoder, gather
 from nas.data.item import NEW_RUN, Item, check_content, content_hash
-from nas.data.layout import AGAIN, PART_NAMES, part_named, parts_of, reached_before, subfolders, suffix_of, told
-from nas.data.picture import RULE, as_shown, decode
+from nas.data.layout import PART_NAMES, part_named, parts_of
+from nas.data.picture import RULE, as_shown, decode, only_rasters
 from nas.data.reading import all_of_them, on_all_cores
 from nas.data.source import Source, no_files
 from nas.data.timm_reader import TimmReader, class_names, paths_of
+from nas.data.walking import AGAIN, check_links_end, reached_before, subfolders, suffix_of, told
 from search_spaces.errors import InputError, unknown
 
 _PACKAGES = {
@@ -73,6 +74,7 @@ class Timm(Source):
             )
         if self._kind in ("", "torch") and not config.root:
             raise InputError(f"data={config.name} without a root", "the folder that holds it", "data.root=PATH")
+        only_rasters()  # some of these libraries decode by themselves
         self._open: dict[str, Any] = {}
 
     def _splits(self, part: str) -> tuple[str, ...]:
@@ -105,6 +107,8 @@ class Timm(Source):
         if split not in self._open:
             from timm.data.dataset_factory import create_dataset
 
+            if self._kind in ("", "torch") and Path(self.config.root).is_dir():
+                check_links_end(Path(self.config.root))  # these libraries follow links without memory
             try:
                 data: Any = create_dataset(self._name, root=self.config.root or None, split=split)
             except Exception as error:  # whatever the library behind timm raises

@@ -82,5 +82,9 @@ def _fingerprint(plan: Plan) -> dict[str, Any]:
 
 
 def _beside(path: Path) -> Path:
-    """The folder of what is prepared for a profile."""
-    return path.with_name(path.name + PREPARED)
+    """The folder of what is prepared for a profile.
+
+    Raises:
+        InputError: a link stands in its place.
+    """
+    return RunStore(path.parent).path_to_write(path.name + PREPARED)

@@ -80,7 +80,7 @@ class Journal:
 
     def remove(self) -> None:
         """Takes the file away, when the profile is written."""
-        self.path.unlink(missing_ok=True)
+        self._store.remove(self.path.name)
 
     def _append(self, kind: str, of: Any, timing: Timing | None) -> None:
         with offering("out=PATH in such a folder"):

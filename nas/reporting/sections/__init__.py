@@ -45,7 +45,9 @@ def sections(more: Iterable[str] = ()) -> list[Section]:
 def _section(name: str) -> Section:
     ours = file_names("reporting/sections")
     typed = f"report.sections={name}"
-    found = found_at(path_of(name, ours, "nas.reporting.sections"), ours, "report.sections", "section", "parts")
+    found = found_at(
+        path_of(name, ours, "nas.reporting.sections"), ours, "report.sections", "section", "parts", ours=name in ours
+    )
     if not (isinstance(found, type) and issubclass(found, SearchSection | RunSection)):
         raise InputError(f"{typed} is no section", _CONTRACT, f"nas report without {name}")
     section = made_of(found, typed, _CONTRACT)

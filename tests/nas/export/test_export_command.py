@@ -3,6 +3,8 @@
 import hashlib
 import json
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,23 @@ def test_a_folder_gets_its_file(nas: Commands, tmp_path: Path) -> None:
         state = load_file(folder / "weights.safetensors")
         save_file({name: tensor + 1 for name, tensor in state.items()}, folder / "weights.safetensors")
         assert [written.kept for written in export(str(folder), asked=asked)] == [False]
+
+
+@pytest.mark.slow
+def test_the_card_of_a_network_of_a_run_gets_the_score_of_its_files(
+    nas: Commands, after: Callable[[str], Path]
+) -> None:
+    folder = next((after("extract") / "run" / "searches").glob("*/networks/*"))
+    said = nas("export", str(folder), "format=pt2", cwd=folder).ok().out
+    steps = {
+        step["name"]: step for step in json.loads((folder / "card.json").read_text())["checked"]["model.safetensors"]
+    }
+    file = steps[f"{folder.name}.pt2"]
+    assert (file["top1"], file["images"]) == (steps["load_network"]["top1"], steps["load_network"]["images"])
+    assert f"{folder.name}.pt2 {file['top1']:.4f}" in said
+    assert f"| {folder.name}.pt2 |" in (folder / "README.md").read_text()
+    shutil.copytree(folder, folder.parents[4] / "elsewhere")
+    assert "search-validation" not in nas("export", "elsewhere", "format=pt2", cwd=folder.parents[4]).ok().out
 
 
 @pytest.mark.slow

@@ -10,9 +10,12 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import nas.samplers.candidates
+import nas.samplers.predictor
 from nas.samplers.additive import AdditiveSampler
+from nas.samplers.hypervolume import expected_gains
 from nas.samplers.informed import InformedSampler
 from nas.samplers.predictor import PredictorSampler
 
@@ -265,3 +268,19 @@ def test_a_constraint_that_nothing_keeps(kind: type[InformedSampler]) -> None:
     sampler = kind(known={1: cost}, constraints={"cost": lambda params: cost(params) - 1}, search_space=SPACE, seed=0, n_startup_trials=2)  # fmt: skip
     _, found = searched(sampler, 6, limit=1)
     assert {cost(params) for params in found} == {8.0}
+
+
+def test_one_thread_of_linear_algebra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several, most of them wait at full load, and the last bits of sums differ from machine to machine, and then proposals."""
+    seen = set()
+
+    def watched(*given: Any) -> Any:
+        seen.update(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return expected_gains(*given)
+
+    monkeypatch.setattr(nas.samplers.predictor, "expected_gains", watched)
+    study = optuna.create_study(sampler=PredictorSampler(n_startup_trials=2, seed=0))
+    with threadpool_limits(2, user_api="blas"):
+        study.optimize(lambda trial: trial.suggest_int("x", 0, 9), n_trials=4)
+        assert {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"} == {2}
+    assert seen == {1}

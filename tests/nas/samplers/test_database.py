@@ -1,0 +1,134 @@
+"""A study.db from somebody else makes SQLite do nothing but read and write rows of it."""
+
+import os
+import shutil
+import sqlite3
+import struct
+import time
+from pathlib import Path
+
+import pytest
+
+from nas.goals.budget import Budget
+from nas.goals.objectives import parse_objectives
+from nas.samplers.database import SIDES, settle
+from nas.samplers.storage import Search, write_studies
+from search_spaces.errors import InputError
+from search_spaces.space import SearchSpace
+from tests.command_line import SPACE
+
+SEARCH = Search("mine", parse_objectives(("top1",)), Budget.parse("3M"), ())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study.db with a study that is nobody's copy."""
+    import optuna
+
+    path = tmp_path_factory.mktemp("made") / "study.db"
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    optuna.create_study(study_name="of the user", storage=storage)
+    storage.engine.dispose()
+    return path
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(made, tmp_path / "study.db"))
+
+
+@pytest.fixture
+def space() -> SearchSpace:
+    return SearchSpace.from_toml(SPACE)
+
+
+def studies(path: Path) -> list[str]:
+    with sqlite3.connect(path) as database:
+        return [name for (name,) in database.execute("SELECT study_name FROM studies")]
+
+
+def journal_of(path: Path) -> bytes:
+    """The journal that a process leaves when it is killed in a transaction, beside the database as it is then."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA cache_size = 1")
+    database.execute("BEGIN")
+    database.execute("CREATE TABLE filling (text)")
+    database.executemany("INSERT INTO filling VALUES (?)", [("x" * 500,)] * 200)
+    found = path.with_name(f"{path.name}-journal").read_bytes(), path.read_bytes()
+    database.execute("ROLLBACK")
+    database.close()
+    path.write_bytes(found[1])
+    return found[0]
+
+
+def naming(journal: bytes, victim: Path) -> bytes:
+    """A journal that says that it belongs to a transaction over several databases, which the victim lists."""
+    name, page = os.fsencode(victim), struct.pack(">I", 2**30 // 4096 + 1)
+    return journal + page + name + struct.pack(">II", len(name), sum(name)) + bytes.fromhex("d9d505f920a163d7")
+
+
+def test_a_journal_that_names_a_file_of_the_user(path: Path, tmp_path: Path, space: SearchSpace) -> None:
+    """SQLite deletes the file when it has rolled the journal back: both go before it sees them."""
+    victim = tmp_path / "precious"
+    journal = path.with_name("study.db-journal")
+    victim.write_text("years of work")
+    journal.write_bytes(naming(journal_of(path), victim))
+    content = path.read_bytes(), journal.read_bytes()
+    studies(path)
+    if victim.exists():
+        pytest.skip("this version of SQLite deletes nothing")
+    victim.write_text("years of work")
+    path.write_bytes(content[0])
+    journal.write_bytes(content[1])
+    write_studies(path, space, [SEARCH])
+    assert victim.read_text() == "years of work"
+    assert not journal.exists()
+    assert studies(path) == []
+
+
+def test_a_journal_of_a_killed_process_is_rolled_back(path: Path, space: SearchSpace) -> None:
+    """What the file had before is kept, studies of the user among it."""
+    journal = journal_of(path)
+    path.with_name("study.db-journal").write_bytes(journal)
+    write_studies(path, space, [SEARCH])
+    assert studies(path) == ["of the user"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM trials; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE VIRTUAL TABLE t USING fts5(text)",
+    ],
+)
+def test_a_file_with_more_than_tables_is_removed(path: Path, statement: str) -> None:
+    settle(path)
+    assert studies(path) == ["of the user"]
+    with sqlite3.connect(path) as database:
+        database.execute(statement)
+    settle(path)
+    assert not path.exists()
+
+
+def test_a_view_that_never_ends(path: Path, space: SearchSpace) -> None:
+    """In the place of a table that Optuna reads first."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n)"
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE version_info")
+        database.execute(f"CREATE VIEW version_info AS {endless} SELECT i AS version_info_id FROM n WHERE i = 2")
+    start = time.monotonic()
+    write_studies(path, space, [SEARCH])
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("side", ["", *SIDES])
+def test_links_are_refused(path: Path, tmp_path: Path, space: SearchSpace, side: str) -> None:
+    (tmp_path / "precious").write_text("years of work")
+    link = path.with_name(f"study.db{side}")
+    link.unlink(missing_ok=True)
+    link.symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match="is a link"):
+        write_studies(path, space, [SEARCH])
+    assert (tmp_path / "precious").read_text() == "years of work"
+    assert link.is_symlink()
