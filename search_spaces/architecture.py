@@ -20,7 +20,7 @@ from typing import Any, Self, TypeAlias
 
 from search_spaces.additions import added, is_left_out
 from search_spaces.errors import InputError
-from search_spaces.files.plain import parse, shortened
+from search_spaces.files.plain import RUN, parse, shortened
 
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
 """The value of an option: a scalar, or a tuple of values (a JSON list)."""
@@ -284,7 +284,7 @@ class Architecture:
             InputError: not JSON, or not an architecture.
         """
         try:
-            data = parse(text)
+            data = parse(text, RUN)
         except ValueError as error:
             raise InputError(
                 f"the architecture is not JSON ({error})",

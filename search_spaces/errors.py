@@ -5,28 +5,52 @@ Standard library only, so that every message about an argument is printed withou
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
 
 
+LONGEST = 800
+"""Characters of what was given, and of what to type instead, in a message. The middle of a longer text is left out."""
+
+LONGEST_LIST = 20_000
+"""Characters of what is allowed, which may list hundreds of names."""
+
+
 class InputError(ValueError):
     """Input from outside (an argument, a file, a data set) that cannot be used. The command line exits with code 2 on it.
+
+    Whatever its parts quote, each of them is one line of bounded length, and characters that a terminal would obey are shown as Python
+    escapes them: no text from outside can pass for another line of the message.
 
     Args:
         given: what was given and why it does not work, as a sentence without a full stop.
         allowed: what is allowed.
         instead: what to type or do instead.
+        listed: what `given` speaks of, such as the names of several files, each on a line of its own.
     """
 
-    def __init__(self, given: str, allowed: str, instead: str) -> None:
-        self.given, self.allowed, self.instead = given, allowed, instead
-        super().__init__(f"{given}\n  allowed: {allowed}\n  instead: {instead}")
+    def __init__(self, given: str, allowed: str, instead: str, listed: Sequence[str] = ()) -> None:
+        self.given, self.allowed, self.instead = visible(given), visible(allowed, LONGEST_LIST), visible(instead)
+        self.listed = tuple(map(visible, listed))
+        lines = "".join(f"\n    {line}" for line in self.listed)
+        super().__init__(f"{self.given}{lines}\n  allowed: {self.allowed}\n  instead: {self.instead}")
 
-    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
-        return type(self), (self.given, self.allowed, self.instead)
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str, tuple[str, ...]]]:
+        return type(self), (self.given, self.allowed, self.instead, self.listed)
+
+
+def visible(text: str, longest: int = LONGEST) -> str:
+    """A text as one line that can be printed anywhere: control characters, line breaks and characters that change the direction of writing
+    as Python escapes them, and the middle left out of one that is longer than `longest`.
+    """
+    if len(text) > longest:
+        text = f"{text[: longest * 3 // 4]} ... {text[-longest // 8 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class OutsideBudget(Exception):
@@ -45,7 +69,7 @@ class OutsideBudget(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name closest to `name` in spelling; the first in sorted order when nothing is close.
+    """The known name closest to the first 200 characters of `name` in spelling; the first in sorted order when nothing is close.
 
     Raises:
         ValueError: `known` is empty.
@@ -53,7 +77,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     if not names:
         raise ValueError("nearest() needs at least one known name")
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.01)
+    close = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.01)
     return close[0] if close else names[0]
 
 
@@ -62,9 +86,19 @@ def unknown(kind: str, name: object, known: Iterable[str], type_instead: str = "
 
     Args:
         kind: what the name is of, such as "token mixer".
-        type_instead: how the nearest name is typed, with one `{}`.
+        type_instead: how the nearest name is typed. Its first `{}` stands for the name; it is no format string, so the text behind that may
+            be any text from outside.
     """
     names = sorted(known)
     if not names:
-        return InputError(f"unknown {kind} {name!r}", f"no {kind} can be given here", "leave it out")
-    return InputError(f"unknown {kind} {name!r}", ", ".join(names), type_instead.format(nearest(str(name), names)))
+        return InputError(f"unknown {kind} {_quoted(name)}", f"no {kind} can be given here", "leave it out")
+    shown = _quoted(name)
+    return InputError(
+        f"unknown {kind} {shown}", ", ".join(names), type_instead.replace("{}", nearest(str(name), names), 1)
+    )
+
+
+def _quoted(name: object) -> str:
+    """A name as Python writes it, without the middle of a long one."""
+    text = repr(name)
+    return text if len(text) <= 120 else f"{text[:80]}...{text[-20:]}"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from search_spaces.errors import InputError, unknown
+from search_spaces.files.toml import MOST_BYTES
 from search_spaces.space import SearchSpace
 from search_spaces.textfiles import expanded, read_text
 
@@ -45,7 +46,7 @@ def read_space(name: str | Path) -> SearchSpace:
     """A space as its file says, not yet checked against the registered parts."""
     path = space_file(name)
     try:
-        text = read_text(path)
+        text = read_text(path, MOST_BYTES)
     except UnicodeError as error:
         raise InputError(
             f"{path.name} is not TOML: {error}", "a TOML file, saved as UTF-8", f"fix {path.name}, or save it as UTF-8"

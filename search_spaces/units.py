@@ -19,6 +19,7 @@ from search_spaces.architecture import Architecture, Block, Part, Stage
 from search_spaces.canonical import canonical_part
 from search_spaces.costs.pieces import part_cost
 from search_spaces.errors import InputError
+from search_spaces.files.sizes import MOST_CLASSES, check_part
 from search_spaces.inference import fold_block
 from search_spaces.network import ResidualBlock
 from search_spaces.registry import PartModule, TokenMixer, lookup, make
@@ -39,6 +40,9 @@ PARTS_OF = {
     "head": ("head",),
 }
 """The kinds of units, and the kinds of the parts that each is built from."""
+
+MOST_DIMS = 4
+"""Of a unit from a file."""
 
 
 class Unit(NamedTuple):
@@ -81,21 +85,25 @@ class Unit(NamedTuple):
         """The inverse of `to_dict`.
 
         Raises:
-            InputError: a key is missing or unknown, or a value is of the wrong type.
+            InputError: a key is missing or unknown, or a value is of the wrong type or beyond use.
         """
         keys = {"kind", "parts", "dims", "height", "width"}
         if not isinstance(data, Mapping) or not keys <= data.keys() <= keys | {"bias"}:
             raise _no_unit(data)
         sizes = (data["height"], data["width"], *(data["dims"] if isinstance(data["dims"], list) else (0,)))
         if (
-            data["kind"] not in PARTS_OF
+            not isinstance(data["kind"], str)
+            or data["kind"] not in PARTS_OF
             or not isinstance(data["parts"], list)
             or len(data["parts"]) != len(PARTS_OF[data["kind"]])
-            or not all(type(size) is int and size > 0 for size in sizes)
+            or not all(type(size) is int and 0 < size <= MOST_CLASSES for size in sizes)
+            or len(sizes) > 2 + MOST_DIMS
         ):
             raise _no_unit(data)
         parts = tuple(map(Part.from_dict, data["parts"]))
         bias = Part.from_dict(data["bias"]) if "bias" in data else None
+        for part in (*parts, *([bias] if bias else ())):
+            check_part(part.name, part.options, "the unit")
         return cls(data["kind"], parts, tuple(data["dims"]), data["height"], data["width"], bias)
 
 

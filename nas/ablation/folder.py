@@ -19,6 +19,7 @@ from nas.executors import check_guarded
 from nas.plugins import import_plugins
 from nas.runs.run import FREE
 from nas.runs.settings import RETRAIN_FREE, different, kept
+from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import ARCH
 from search_spaces.errors import InputError
@@ -75,12 +76,12 @@ def begin(asked: Asked) -> Ablation:
     if RunStore(config.run).exists("run.json"):
         store = RunStore.open(config.run)
         store.lock()
-        about = store.read_json("run.json")
+        about = store.identity()
         if not isinstance(about.get("ablation"), list):
             raise InputError(
                 f"{config.run} holds a run of another kind", "a new folder, or that of an ablation", "run=runs/ablation"
             )
-        split = Split.from_dict(store.read_json("split.json"))
+        split = read_split(store)
         _check_same(config, recorded_config(about, config.run))
         rows = rows_of(asked, split)
         about = _with_rows(store, about, rows)

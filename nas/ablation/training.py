@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from nas.ablation.rows import Row
 from nas.config import Config
+from nas.records.shapes import SHARE, Maybe, Number, Table, Text, Whole
 from nas.searching.evaluation import Accuracy
 from nas.training.jobs import Job, ReferenceJob
 from search_spaces.errors import InputError
@@ -48,15 +49,20 @@ class Result:
             InputError: it is no line of this version.
         """
         names = {entry.name for entry in fields(cls)}
-        shares = [line.get("validation_top1"), line.get("test_top1")]
-        right = names == set(line) and isinstance(line["row"], str) and type(line["seed"]) is int
-        if not right or not all(share is None or 0 <= share <= 1 for share in shares):
+        if wrong := "its keys" if names != set(line) else _SHAPE.fault(line, ""):
             raise InputError(
-                f"a line of ablation.jsonl is no result of this version ({str(dict(line))[:80]})",
+                f"a line of ablation.jsonl is no result of this version (at {wrong})",
                 "lines as nas wrote them",
                 "a new folder: run=runs/new",
             )
         return cls(**line)
+
+
+_SHAPE = Table({
+    "row": Text(1000), "identity": Text(1000), "seed": Whole(), "epochs": Whole(), "skipped_steps": Whole(), "validation_top1": SHARE,
+    "validation_loss": Number(), "validation_images": Whole(1), "test_top1": Maybe(SHARE), "test_loss": Maybe(Number()),
+    "test_images": Maybe(Whole(1)),
+})  # fmt: skip
 
 
 def _result(job: "RowJob | TimmRowJob", skipped: int, validation: Accuracy, test: Accuracy | None) -> Result:

@@ -24,7 +24,7 @@ def report(config: Config) -> Path:
     store, out = RunStore.open(config.run), config.report.out
     searches = chosen_searches(store, config.search, every=not config.search.name)
     costs = {cost["name"]: cost for search in searches for cost in search.costs}
-    found = collect({**store.read_json("run.json"), "costs": list(costs.values())}, list(map(view, searches)))
+    found = collect({**store.identity(), "costs": list(costs.values())}, list(map(view, searches)))
     with offering("out=PATH of such a folder" if out else f"nas report run={shlex.quote(config.run)} out=DIR"):
         path = write_report(found, RunStore(out) if out else store, store.folder, config.report.sections)
     say(table(found))

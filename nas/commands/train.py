@@ -21,7 +21,7 @@ from supernet.ranks import Ranks
 
 def say_images(run: Run) -> None:
     """Prints which images the run has, as they were read when it was made; nothing for a run of an older version."""
-    identity = run.store.read_json("run.json")
+    identity = run.store.identity()
     if "images" in identity:
         root = f" in {run.config.data.root}" if run.config.data.root else ""
         say(f"{run.config.run}: data set {run.split.name}{root}, {len(run.split.classes):,} classes")
@@ -31,7 +31,7 @@ def say_images(run: Run) -> None:
 
 def say_narrowing(run: Run) -> None:
     """Prints how much of the space the budget of training has left; nothing for a run without one."""
-    identity = run.store.read_json("run.json")
+    identity = run.store.identity()
     if "whole_space" in identity:
         whole, left = identity["whole_space"]["size"], identity["space_size"]
         say(
@@ -42,7 +42,7 @@ def say_narrowing(run: Run) -> None:
 
 def say_initial(run: Run) -> None:
     """Prints which weights the training starts from, as they were read when the run was made; nothing for fresh ones."""
-    found = run.store.read_json("run.json").get("init")
+    found = run.store.identity().get("init")
     if found:
         first, *rest = lines_of_initial(found)
         say(f"{run.config.run}: {first}")

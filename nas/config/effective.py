@@ -70,7 +70,7 @@ def run_config(store: RunStore, run: str) -> Config:
     Args:
         run: its folder as it was typed.
     """
-    return recorded_config(store.read_json("run.json"), run)
+    return recorded_config(store.identity(), run)
 
 
 def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Config]) -> list[Config]:

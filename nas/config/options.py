@@ -1,7 +1,6 @@
 """Options of a command that works on no run: `key=value` words as the fields of a frozen dataclass. Standard library only."""
 
 import dataclasses
-import tomllib
 import typing
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from nas.config.keys import typed
 from nas.config.parsing import values_of
 from nas.plugins.given import give
 from search_spaces.errors import InputError, unknown
+from search_spaces.files.toml import value_of
 from search_spaces.textfiles import expanded
 
 Options = TypeVar("Options")
@@ -73,7 +73,7 @@ def _value(text: str, annotation: object, name: str, example: str) -> object:
     if typing.get_origin(annotation) is tuple:
         return [item for item in (part.strip(" \"'") for part in text.strip("[] ").split(",")) if item]
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except ValueError:  # no TOML, or a number of thousands of digits
+        return value_of(text)
+    except ValueError:
         words = {int: "a whole number", float: "a number", bool: "true or false"}
         raise InputError(f"{name} is {text[:80]!r}", words.get(annotation, "a value"), f"{name}={example}") from None  # type: ignore[call-overload]

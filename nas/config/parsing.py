@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import re
-import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +14,8 @@ from nas.config.recipes import KEYS, named_recipe
 from nas.config.retrain import RetrainConfig
 from nas.plugins.given import PLUGINS, give
 from search_spaces.errors import InputError, nearest, unknown
-from search_spaces.textfiles import expanded, read_text
+from search_spaces.files.toml import read_toml, value_or_text
+from search_spaces.textfiles import expanded
 
 SHORT = {"data": ("data", "name"), "search": ("search", "name")}
 """Sections whose name stands for one of their keys: data=digits, search=NAME."""
@@ -57,7 +57,7 @@ def _convert(value: Any, annotation: Any, key: str, example: str) -> Any:
 def values_of(kind: Any, data: Any, prefix: str) -> dict[str, Any]:
     """The fields of `kind` that `data` gives, each of its type; sections as such dicts."""
     if not isinstance(data, Mapping):
-        raise InputError(f"{prefix.rstrip('.')} is {data!r}", "a table of keys", f"[{prefix.rstrip('.')}]")
+        raise InputError(f"{prefix.rstrip('.')} is {short(data)}", "a table of keys", f"[{prefix.rstrip('.')}]")
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, value in data.items():
@@ -149,10 +149,7 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
     if typing.get_origin(annotation) is tuple:  # a,b or ["a", "b"], with or without the quotes
         items = [item for part in raw.strip("[] ").split(",") if (item := part.strip(" \"'"))]
         return path, [_number(item) for item in items] if typing.get_args(annotation)[0] is float else items
-    try:
-        return path, tomllib.loads(f"value = {raw}")["value"]
-    except ValueError:  # no TOML, or a number of thousands of digits
-        return path, raw
+    return path, value_or_text(raw)
 
 
 def read_table(file: str | Path) -> dict[str, Any]:
@@ -163,7 +160,7 @@ def read_table(file: str | Path) -> dict[str, Any]:
     """
     path = _found(file)
     try:
-        return tomllib.loads(read_text(path))
+        return read_toml(path)
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(
             f"config file {file}", "an existing TOML file", "a key=value argument, or a path ending in .toml"
@@ -172,7 +169,7 @@ def read_table(file: str | Path) -> dict[str, Any]:
         raise InputError(
             f"config file {file} cannot be read ({error.strerror})", "a file that you may read", "another config file"
         ) from None
-    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
+    except ValueError as error:
         raise InputError(f"config file {file} is not TOML: {error}", "TOML, saved as UTF-8", f"fix {file}") from None
 
 

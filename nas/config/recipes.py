@@ -12,7 +12,6 @@
 Standard library only.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -21,7 +20,8 @@ from typing import Any
 
 from nas.config.retrain import RetrainConfig
 from search_spaces.errors import InputError, unknown
-from search_spaces.textfiles import expanded, read_text
+from search_spaces.files.toml import read_toml
+from search_spaces.textfiles import expanded
 
 FOLDER = Path(__file__).resolve().parents[1] / "training" / "recipes"
 
@@ -134,7 +134,7 @@ def retrain_config(recipe: str, **changes: Any) -> RetrainConfig:
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path))
+        return read_toml(path)
     except OSError as error:
         allowed = (
             f"a TOML file that you may read, or one of {', '.join(path.stem for path in sorted(FOLDER.glob('*.toml')))}"

@@ -13,6 +13,12 @@ from search_spaces.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
 
+
+def is_search_name(name: str) -> bool:
+    """Whether this can be the name of a search, which is a folder of its run."""
+    return bool(_NAME.fullmatch(name))
+
+
 _FIXED = re.compile(r"[\w*-]+(\.[\w*-]+)*=.+")
 
 PAPERS, FRONT = "papers", "front:"
@@ -98,7 +104,7 @@ class SearchConfig:
             raise InputError(
                 f"search.samplers are {list(self.samplers)}", "each at most once", f"search.samplers={once}"
             )
-        if self.name and not _NAME.fullmatch(self.name):
+        if self.name and not is_search_name(self.name):
             plain = re.sub("[^A-Za-z0-9._=+-]+", "-", self.name).strip(".-")[:100] or "mine"
             raise InputError(
                 f"search.name is {short(self.name)}",

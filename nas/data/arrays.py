@@ -64,8 +64,8 @@ class Arrays(Source):
         raw = []
         for item in items:
             pool, _, index = item.id.partition("/")
-            arrays = self._arrays(pool)
-            if arrays is None or not 0 <= int(index) < len(arrays[0]):
+            arrays = self._arrays(pool) if pool in PART_NAMES and index.isdecimal() and len(index) < 13 else None
+            if arrays is None or not int(index) < len(arrays[0]):
                 raise InputError(
                     f"image {item.id} of data set {self.config.name} is gone", "the images that were split", NEW_RUN
                 )

@@ -299,5 +299,11 @@ def _members(config: DataConfig, split: Split, name: str, limit: int | None) -> 
             f"rule {source.decoding}: EXIF's orientation applied, transparent pixels on data.background",
             "a new run: run=runs/new",
         )
+    if split.in_channels != source.in_channels:
+        raise InputError(
+            f"the split is of images of {split.in_channels} channels, and those of data set {config.name} have {source.in_channels}",
+            "the split as the run wrote it",
+            "restore split.json, or start a new run: run=runs/new",
+        )
     members = zip(split.parts[name], split.labels[name], split.hashes[name], strict=True)
     return source, [Item(*member) for member in members][:limit]

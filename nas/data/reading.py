@@ -62,9 +62,10 @@ def all_of_them(errors: Iterable[InputError], total: int) -> None:
     if len(found) > LISTED:
         lines.append(f"and {len(found) - LISTED:,} more")
     raise InputError(
-        f"{len(found):,} of {total:,} images cannot be used:" + "".join(f"\n    {line}" for line in lines),
+        f"{len(found):,} of {total:,} images cannot be used:",
         _each_once(error.allowed for error in found),
         _each_once(error.instead.replace(" it,", " them,") for error in found),
+        lines,
     )
 
 

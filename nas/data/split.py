@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from nas.config import DataConfig
+from nas.data.ids import fault_of
 from nas.data.item import Item
 from nas.data.reading import LISTED
 from nas.data.source import Source
@@ -103,25 +104,22 @@ class Split:
         Raises:
             InputError: `data` is not such a dict.
         """
-        try:
-            return cls(
-                name=str(data["name"]),
-                seed=int(data["seed"]),
-                resolution=int(data["resolution"]),
-                classes=tuple(map(str, data["classes"])),
-                in_channels=int(data["in_channels"]),
-                mean=tuple(map(float, data["mean"])),
-                std=tuple(map(float, data["std"])),
-                parts={part: tuple(map(str, ids)) for part, ids in data["parts"].items()},
-                labels={part: tuple(map(int, labels)) for part, labels in data["labels"].items()},
-                hashes={part: tuple(map(str, hashes)) for part, hashes in data["hashes"].items()},
-                dropped={part: int(count) for part, count in data["dropped"].items()},
-                decoding=int(data.get("decoding", 0 if data["name"] in WITHOUT_FILES else 1)),
-            )
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _damaged(f"{type(error).__name__}: {error}") from None
+        if wrong := fault_of(data):
+            raise _damaged(f"at {wrong}")
+        return cls(
+            name=data["name"],
+            seed=data["seed"],
+            resolution=data["resolution"],
+            in_channels=data["in_channels"],
+            classes=tuple(data["classes"]),
+            mean=tuple(map(float, data["mean"])),
+            std=tuple(map(float, data["std"])),
+            parts=_tuples(data["parts"]),
+            labels=_tuples(data["labels"]),
+            hashes=_tuples(data["hashes"]),
+            dropped=dict(data["dropped"]),
+            decoding=data.get("decoding", 0 if data["name"] in WITHOUT_FILES else 1),
+        )
 
     @property
     def digest(self) -> str:
@@ -129,6 +127,10 @@ class Split:
         table = {key: value for key, value in self.to_dict().items() if key != "decoding"}
         text = json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _tuples(table: Mapping[str, list[Any]]) -> dict[str, tuple[Any, ...]]:
+    return {part: tuple(items) for part, items in table.items()}
 
 
 def _damaged(how: str) -> InputError:
@@ -251,9 +253,10 @@ def _one_label_each(pools: dict[str, list[Item] | None], source: Source, conflic
         more = [f"and {len(torn) - LISTED:,} more"] if len(torn) > LISTED else []
         raise InputError(
             f"{len(torn):,} image{'s' * (len(torn) > 1)} of data set {source.config.name} "
-            f"{'have' if len(torn) > 1 else 'has'} two labels:" + "".join(f"\n    {line}" for line in lines + more),
+            f"{'have' if len(torn) > 1 else 'has'} two labels:",
             "one label for each image",
             "remove the wrong copies, data.conflicts=drop to leave all copies out, or data.conflicts=keep",
+            lines + more,
         )
     for part, pool in pools.items():
         wrong = [item.id for item in pool or () if item.hash in torn]

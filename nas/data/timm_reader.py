@@ -32,7 +32,7 @@ class TimmReader(Reader):
     def where(self, id: str) -> str:
         split, _, index = id.partition("/")
         data = self.datasets[split]
-        if _has_files(data):
+        if _has_files(data) and int(index) < len(data.samples):
             return str(data.samples[int(index)][0])
         with contextlib.suppress(Exception):  # a name is a courtesy, and not every reader knows one
             if file := data.filename(int(index), absolute=True):

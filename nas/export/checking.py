@@ -21,6 +21,7 @@ from torch.export import ExportedProgram
 
 from nas.export import Format, Plan
 from nas.export.programs import accepts, example_of, said
+from nas.records.shapes import Items, Number, Plain, Table, Text, Whole
 from nas.runs.disk import offering, writing
 from nas.runs.store import RunStore
 from search_spaces.errors import InputError
@@ -95,6 +96,13 @@ def compare(
         difference = float((outputs - expected).abs().max()) if same else float("inf")
         found.append(Compared(shape, difference, float(expected.abs().max())))
     return found
+
+
+_KEPT = Table({
+    "bytes": Whole(), "takes": Items(Plain(), 1), "weights": Text(),
+    "checked": Items(Table({"images": Items(Whole()), "largest_difference": Number(), "largest_output": Number()}), 1),
+})  # fmt: skip
+"""What the JSON beside a file has that is printed again."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +181,7 @@ def kept(place: Path, about: Mapping[str, Any]) -> Written | None:
     if not place.is_file() or not store.exists(f"{place.name}.json"):
         return None
     try:
-        known = store.read_json(f"{place.name}.json")
+        known = store.read_json(f"{place.name}.json", shape=_KEPT)
     except InputError:
         return None
     same = isinstance(known, dict) and all(known.get(key) == value for key, value in about.items() if key != "network")

@@ -112,7 +112,7 @@ def whole_card(
     digest = entry.record.digest
     retrained = [found for found in search.retrainings() if found.digest == digest]
     recipe = kept(search.retraining) if retrained and search.retraining else {}
-    identity = run.store.read_json("run.json")
+    identity = run.store.identity()
     return {
         **card_of(search, entry),
         "weights": {

@@ -14,6 +14,7 @@ from typing import Any
 from nas.config import Config
 from nas.data import Split
 from nas.data.augment import CROP_FROM, CROP_SHARE
+from nas.networks.card_shape import CARD_SHAPE
 from nas.networks.cards import CARD, Chosen
 from nas.networks.readme import readme_of
 from nas.runs.run import Run
@@ -22,6 +23,7 @@ from nas.runs.weights import ARCH, CONFIG, MODEL
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.files.described import SEARCHED
+from search_spaces.files.folder import read_config
 from search_spaces.files.tensors import read_header
 from search_spaces.timm_configs import config_of
 
@@ -75,7 +77,7 @@ def write_description(store: RunStore, folder: str, arch: Architecture, run: Run
 def write_card(store: RunStore, folder: str, card: Mapping[str, Any]) -> None:
     """Writes card.json, and README.md from it. Whoever adds a step to `card["checked"]` calls this again."""
     store.write_json(f"{folder}/{CARD}", card)
-    store.write_text(f"{folder}/{README}", readme_of(card, store.read_json(f"{folder}/{CONFIG}")))
+    store.write_text(f"{folder}/{README}", readme_of(card, read_config(store.path(f"{folder}/{CONFIG}"))[1]))
 
 
 def add_steps(store: RunStore, folder: str, steps: Sequence[Mapping[str, Any]], weights: str = MODEL) -> None:
@@ -88,7 +90,7 @@ def add_steps(store: RunStore, folder: str, steps: Sequence[Mapping[str, Any]], 
     Raises:
         InputError: the folder has no card, or a damaged one.
     """
-    card = store.read_json(f"{folder}/{CARD}")
+    card = store.read_json(f"{folder}/{CARD}", shape=CARD_SHAPE)
     before = {step["name"]: step for step in card["checked"].get(weights, ())}
     card["checked"][weights] = list((before | {step["name"]: step for step in steps}).values())
     write_card(store, folder, card)
@@ -110,4 +112,4 @@ def known_card(store: RunStore, folder: str) -> dict[str, Any]:
         card = store.read_json(f"{folder}/{CARD}")
     except InputError:
         return {}
-    return card if isinstance(card, dict) and isinstance(card.get("checked"), dict) else {}
+    return {} if CARD_SHAPE.fault(card, "") else card

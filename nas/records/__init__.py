@@ -4,13 +4,32 @@ Search writes these records; extraction, retraining and the report read them. St
 """
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from nas.goals.budget import Budget
 from nas.goals.objectives import Objective
+from nas.records.shapes import (
+    A_DIGEST,
+    COSTS,
+    SHARE,
+    Entries,
+    Flag,
+    Items,
+    Maybe,
+    Named,
+    Number,
+    OneOf,
+    Shape,
+    Table,
+    Text,
+    Whole,
+)
 from search_spaces.architecture import Architecture
+from search_spaces.costs import is_cost_name
+from search_spaces.files.sizes import check_sizes
 
 SAMPLER, BASELINE, GIVEN = "sampler", "baseline", "given"
 
@@ -88,19 +107,10 @@ class Evaluation:
             known: architectures by digest; lines of one digest share one.
 
         Raises:
-            RecordError: a key is missing or of another type.
+            RecordError: a key is missing, or a value of another type or out of its range.
         """
         values: dict[str, Any] = _values(cls, {"against": None, **line}, known)
-        if not isinstance(values["against"], str | None):
-            raise RecordError("against")
-        origin = values["origin"]
-        if (
-            not isinstance(origin, Mapping)
-            or origin.get("kind") not in KINDS
-            or not isinstance(origin.get("name"), str)
-        ):
-            raise RecordError("origin")
-        values["origin"] = Origin(origin["kind"], origin["name"])
+        values["origin"] = Origin(values["origin"]["kind"], values["origin"]["name"])
         return cls(**values)
 
 
@@ -134,8 +144,6 @@ class Retraining:
     def from_dict(cls, line: Mapping[str, Any], known: dict[str, Architecture] | None = None) -> Self:
         """As `Evaluation.from_dict`."""
         values = _values(cls, line, known)
-        if not isinstance(values["roles"], list | tuple) or values["init"] not in INITS:
-            raise RecordError("roles" if values["init"] in INITS else "init")
         values["roles"] = tuple(values["roles"])
         return cls(**values)
 
@@ -171,15 +179,9 @@ class Reference:
     def from_dict(cls, line: Mapping[str, Any], known: Any = None) -> Self:
         """
         Raises:
-            RecordError: a key is missing or of another type.
+            RecordError: a key is missing, or a value of another type or out of its range.
         """
         values = _fields(cls, {"times": {}, **line})  # which earlier versions did not write
-        if not isinstance(values["model"], str):
-            raise RecordError("model")
-        _check_costs(values["costs"])
-        times = values["times"]
-        if not isinstance(times, Mapping) or not all(isinstance(time, Mapping) for time in times.values()):
-            raise RecordError("times")
         return cls(**values)
 
 
@@ -188,9 +190,16 @@ def _plain(record: Evaluation | Retraining) -> dict[str, Any]:
     return values | {"architecture": record.architecture.to_dict(), "costs": dict(record.costs)}
 
 
-_NUMBERS = {"n": int, "trial": int, "images": int, "seed": int, "epochs": int, "skipped_steps": int, "test_images": int}
+_NAME = Text(1000)
 
-_NUMBERS |= dict.fromkeys(("top1", "loss", "validation_top1", "test_top1", "test_loss"), float)
+_SHAPES: Mapping[str, Shape] = {
+    "n": Whole(), "trial": Whole(), "digest": A_DIGEST, "costs": COSTS, "top1": SHARE, "loss": Number(), "images": Whole(1),
+    "against": Maybe(Text(12, re.compile("([0-9a-f]{12})?"))), "origin": Table({"kind": OneOf(tuple(KINDS)), "name": _NAME}),
+    "roles": Items(_NAME), "init": OneOf(tuple(INITS)), "seed": Whole(), "epochs": Whole(), "skipped_steps": Whole(),
+    "validation_top1": SHARE, "test_top1": SHARE, "test_loss": Number(), "test_images": Whole(1), "model": _NAME,
+    "times": Entries(Table({"noisy": Flag()}, dict.fromkeys(("median", "low", "high", "rounds"), Number())), Named(is_cost_name)),
+}  # fmt: skip
+"""Of the fields of all kinds of records but their architectures."""
 
 
 def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] | None) -> dict[str, Any]:
@@ -198,36 +207,26 @@ def _values(kind: type, line: Mapping[str, Any], known: dict[str, Architecture] 
     known = {} if known is None else known
     values = _fields(kind, line)
     digest = values["digest"]
-    if not isinstance(digest, str):
-        raise RecordError("digest")
-    _check_costs(values["costs"])
     if digest not in known:
-        known[digest] = Architecture.from_dict(values["architecture"])
-        if known[digest].digest != digest:
+        arch = Architecture.from_dict(values["architecture"])
+        check_sizes(arch)
+        if arch.digest != digest:
             raise RecordError("digest, which is not the architecture's")
+        known[digest] = arch
     return values | {"architecture": known[digest]}
 
 
 def _fields(kind: type, line: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a record from its line, with numbers checked."""
+    """The fields of a record from its line, each of its type and in its range."""
     values: dict[str, Any] = {}
     for entry in fields(kind):
         if entry.name not in line:
             raise RecordError(entry.name)
         value = values[entry.name] = line[entry.name]
-        wanted = _NUMBERS.get(entry.name)
-        if entry.name.endswith("top1") and isinstance(value, int | float) and not 0 <= value <= 1:
-            raise RecordError(entry.name)
-        if wanted and (isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else int)):
-            raise RecordError(entry.name)
+        shape = _SHAPES.get(entry.name)
+        if shape is not None and (wrong := shape.fault(value, entry.name)):
+            raise RecordError(wrong)
     return values
-
-
-def _check_costs(costs: Any) -> None:
-    if not isinstance(costs, Mapping) or any(
-        isinstance(c, bool) or not isinstance(c, int | float) for c in costs.values()
-    ):
-        raise RecordError("costs")
 
 
 def eligible(

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from nas.goals.budget import Budget
 from nas.records import RecordError
+from nas.records.shapes import A_DIGEST, Flag, Maybe, Named, Number, Table, Text, Whole
+from search_spaces.costs import is_cost_name
 
 CHANGED = 0.05
 """Change of a device's speed from which on it is said."""
@@ -69,24 +71,18 @@ class DeviceTime:
     def from_dict(cls, line: Mapping[str, Any], _: object = None) -> Self:
         """
         Raises:
-            RecordError: a key is missing or of another type.
+            RecordError: a key is missing, or a value of another type or out of its range.
         """
         line = {"speed": None, **line}
-        for entry in fields(cls):
-            if entry.name not in line or not _fits(entry.name, line[entry.name]):
-                raise RecordError(entry.name)
+        if wrong := _SHAPE.fault(line, ""):
+            raise RecordError(wrong)
         return cls(**{field.name: line[field.name] for field in fields(cls)})
 
 
-_TIMES = ("predicted", "measured", "low", "high", "speed")
-
-
-def _fits(name: str, value: Any) -> bool:
-    if name in _TIMES:
-        return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
-    if name == "rounds":
-        return type(value) is int and value >= 0
-    return isinstance(value, bool if name == "noisy" else str)
+_SHAPE = Table({
+    "digest": A_DIGEST, "cost": Named(is_cost_name), "rounds": Whole(), "device": Text(200), "noisy": Flag(), "time": Text(200),
+    **dict.fromkeys(("predicted", "measured", "low", "high", "speed"), Maybe(Number())),
+})  # fmt: skip
 
 
 def latest(measurements: Iterable[DeviceTime]) -> dict[tuple[str, str], DeviceTime]:

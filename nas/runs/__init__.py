@@ -13,6 +13,10 @@
     beginning.py   a search that is begun or resumed
     settings.py    what may differ then
     inputs.py      files of costs, as they were when they were used
+    checkpoints.py what a training that resumes needs
+    identity.py    what run.json has to say
+    described.py   whole files, as they are read
+    splits.py      split.json, as it is read
     weights.py     files of weights
     tables.py      rows as CSV
     scalars.py     what TensorBoard shows

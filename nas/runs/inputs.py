@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.config.search import SearchConfig
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded
+from search_spaces.textfiles import expanded, open_ordinary
 
 DIGITS = 12
 
@@ -27,7 +27,8 @@ def digests_of(settings: SearchConfig) -> dict[str, str]:
 
 def _digest(path: str) -> str:
     try:
-        return hashlib.sha256(expanded(path).read_bytes()).hexdigest()[:DIGITS]
+        with open_ordinary(expanded(path)) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror or error})",

@@ -3,14 +3,14 @@
 import codecs
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nas.runs.disk import damaged_file, unreadable, writing
 from nas.runs.inside import Inside
 from nas.runs.lines import is_sealed, line_of, record_of
-from search_spaces.textfiles import decode
+from search_spaces.textfiles import LONG, SHORT, decode, open_ordinary, size_of
 
 
 def append_line(inside: Inside, name: str, record: Mapping[str, Any]) -> None:
@@ -59,28 +59,12 @@ def read_lines(path: Path) -> list[tuple[bytes, dict[str, Any] | None]]:
     """Every whole line of a file without its line break, and its record; None where the line is damaged.
 
     Raises:
-        DamagedFile: the file is saved in another encoding, or begins with zeros.
+        DamagedFile: the file is saved in another encoding, begins with zeros, or is larger than any that nas writes.
         InputError: it cannot be read.
     """
-    if not path.exists():
-        return []
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error) from None
-    # As UTF-16 begins. Anything else is damage in a line, which is named.
-    if content[:4].count(0) > 1 or content[:1] > b"\x7f":
-        try:
-            decode(content)
-        except UnicodeDecodeError:
-            pass
-        except UnicodeError as error:
-            raise damaged_file(path, str(error)) from None
     found: list[tuple[bytes, dict[str, Any] | None]] = []
-    content = content.removeprefix(codecs.BOM_UTF8)
     keys = None  # of the lines with a checksum, once there is one
-    for line in content.split(b"\n")[:-1]:
-        line = line.rstrip(b"\r")
+    for line in _whole_lines(path):
         record = record_of(line)
         if record is not None:
             if is_sealed(line):
@@ -89,3 +73,38 @@ def read_lines(path: Path) -> list[tuple[bytes, dict[str, Any] | None]]:
                 record = None
         found.append((line, record))
     return found
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file that end with a line break, without it. None where there is no file."""
+    try:
+        with open_ordinary(path) as file:
+            if size_of(file) > LONG:
+                raise damaged_file(path, f"it has {size_of(file):,} bytes, and at most {LONG:,} are read")
+            _check_beginning(path, file.peek(100)[:100])
+            if file.peek(3)[:3] == codecs.BOM_UTF8:
+                file.read(3)
+            while line := file.readline(SHORT):
+                if line.endswith(b"\n"):
+                    yield line[:-1].rstrip(b"\r")
+                elif len(line) == SHORT:
+                    raise damaged_file(path, f"a line has more than {SHORT:,} bytes")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_symlink():
+            raise unreadable(path, error) from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _check_beginning(path: Path, head: bytes) -> None:
+    """
+    Raises:
+        DamagedFile: the file begins as one that is saved in another encoding, or with zeros. Anything else is damage in a line.
+    """
+    if head[:4].count(0) > 1 or head[:1] > b"\x7f":
+        try:
+            decode(head)
+        except UnicodeDecodeError:
+            pass
+        except UnicodeError as error:
+            raise damaged_file(path, str(error)) from None

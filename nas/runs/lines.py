@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from search_spaces.files.plain import parse
+
 _SEAL = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
 _ONCE_A_SEAL = re.compile(rb',"...":"........"\}', re.DOTALL)
 """What a flipped bit leaves of the end of a line. No record of an earlier version ends so."""
@@ -43,7 +45,7 @@ def record_of(line: bytes) -> dict[str, Any] | None:
     elif _ONCE_A_SEAL.fullmatch(line[-_LENGTH:]):
         return None
     try:
-        record = json.loads(line)
+        record = parse(line, None)
     except ValueError:  # also bytes that are no UTF-8
         return None
     return record if isinstance(record, dict) and record else None

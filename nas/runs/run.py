@@ -23,6 +23,7 @@ from nas.machine import memory
 from nas.plugins import import_plugins
 from nas.runs.inputs import check_unchanged, digests_of
 from nas.runs.settings import absolute
+from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import load_tensors
 from nas.training import ranks
@@ -87,7 +88,7 @@ class Run:
         Raises:
             InputError: the budget of training limits costs of files, and they are not what the supernet was made for.
         """
-        recorded = self.store.read_json("run.json").get("files", {})
+        recorded = self.store.identity().get("files", {})
         if recorded:
             instead = f"make another supernet: nas train run=runs/new {KEY}={budget_of(self.config.train)}"
             check_unchanged(recorded, _files_of_training(self.config), f"the training of {self.store.folder}", instead)
@@ -279,7 +280,7 @@ def open_run(config: Config, *, writes: bool = True) -> Run:
     store = RunStore.open(config.run)
     if writes:
         store.lock()
-    identity = store.read_json("run.json")
+    identity = store.identity()
     recorded = recorded_config(identity, config.run)
     if not config.train.processes:  # as many as the run was begun with
         config = replace(config, train=replace(config.train, processes=recorded.train.processes))
@@ -303,7 +304,7 @@ def open_run(config: Config, *, writes: bool = True) -> Run:
                 "the same settings, to resume the run, or a new folder",
                 f"{key}={typed(was)} or run=runs/new",
             )
-    split = Split.from_dict(store.read_json("split.json"))
+    split = read_split(store)
     space = check(SearchSpace.from_toml(store.read_text("space.toml"), "space.toml"))
     space = space.bind(split.in_channels, len(split.classes), config.data.resolution)
     if space.digest != identity["space_digest"] or split.digest != identity["split_digest"]:

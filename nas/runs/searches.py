@@ -17,16 +17,19 @@ from typing import Any, TypeVar
 
 from nas.config import Config, RetrainConfig
 from nas.config.parsing import values_of
-from nas.config.search import SearchConfig
+from nas.config.search import SearchConfig, is_search_name
 from nas.goals.budget import Budget
 from nas.goals.objectives import Objective, parse_objectives
 from nas.log import say
 from nas.records import Evaluation, RecordError, Reference, Retraining
 from nas.records.device_times import DeviceTime, refuted
+from nas.records.shapes import ANY_NUMBER, MOST, Entries, Items, Maybe, Named, OneOf, Plain, Table, Text, Whole
 from nas.runs.disk import DamagedLine
+from nas.runs.identity import CONDITIONS, FILES
 from nas.runs.settings import RETRAIN_FREE, kept
 from nas.runs.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
+from search_spaces.costs import is_cost_name
 from search_spaces.errors import InputError, unknown
 
 FOLDER = "searches"
@@ -154,7 +157,7 @@ class Search:
         for number, line in enumerate(lines, 1):
             try:
                 found.append(read(line, known))
-            except (RecordError, InputError, TypeError) as error:
+            except (RecordError, InputError, TypeError, RecursionError) as error:
                 raise InputError(
                     f"line {number} of {self.store.path(self.path(name))} is not a record of this version (at {error})",
                     "lines as nas wrote them",
@@ -210,6 +213,7 @@ def search_names(store: RunStore) -> list[str]:
     """The names of a run's searches, oldest first."""
     folder = store.path(FOLDER)
     names = [path.parent.name for path in folder.glob("*/search.json")] if folder.is_dir() else []
+    names = [name for name in names if is_search_name(name)]  # nas makes no folder of another name
     return sorted(names, key=lambda name: (number_of(store, name), name))
 
 
@@ -218,7 +222,8 @@ def number_of(store: RunStore, name: str) -> int:
         about = store.read_json(f"{FOLDER}/{name}/search.json")
     except InputError:  # which is said to whoever asks for this search
         return 0
-    return about["number"] if isinstance(about, dict) and isinstance(about.get("number"), int) else 0
+    number = about.get("number") if isinstance(about, dict) else 0
+    return number if type(number) is int and 0 <= number <= MOST else 0
 
 
 def read_search(store: RunStore, name: str) -> Search:
@@ -227,7 +232,7 @@ def read_search(store: RunStore, name: str) -> Search:
         InputError: the run has no search of this name, or its search.json is damaged.
     """
     path = f"{FOLDER}/{name}/search.json"
-    if not store.exists(path):
+    if not is_search_name(name) or not store.exists(path):
         names = search_names(store)
         if not names:
             raise no_search(store)
@@ -238,8 +243,8 @@ def read_search(store: RunStore, name: str) -> Search:
     except InputError as error:
         raise InputError(error.given, error.allowed, discard) from None
     try:
-        if about["state"] not in (RUNNING, FINISHED, CLOSED) or not isinstance(about["number"], int):
-            raise KeyError("state" if isinstance(about["number"], int) else "number")
+        if wrong := _SHAPE.fault(about, ""):
+            raise KeyError(wrong)
         return Search(
             store=store,
             name=name,
@@ -256,6 +261,18 @@ def read_search(store: RunStore, name: str) -> Search:
             "the file as nas wrote it",
             discard,
         ) from None
+
+
+_SHAPE = Table({
+    "number": Whole(), "state": OneOf((RUNNING, FINISHED, CLOSED)), "search": Entries(Plain()), "retrain": Maybe(Entries(Plain())),
+    "costs": Items(Table({"name": Named(is_cost_name), "unit": Text(200), "about": Text()})), **CONDITIONS,
+}, {
+    "files": FILES, "plugins": Items(Text(200)),
+    "starts": Items(Table({"source": Text(), "architecture": Entries(Plain())})),
+    "devices": Entries(Table({}, {
+        "device": Text(200), "held_out": Entries(Maybe(ANY_NUMBER)), "fingerprint": Entries(Plain()),
+    }), Named(is_cost_name)),
+})  # fmt: skip
 
 
 def no_search(store: RunStore) -> InputError:

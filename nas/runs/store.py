@@ -28,14 +28,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nas.records.shapes import Shape
+from nas.runs.described import json_of, text_of
 from nas.runs.disk import DamagedLine, damaged_file, unreadable, writing
+from nas.runs.identity import Identity
 from nas.runs.inside import Inside, parts_of
 from nas.runs.leftovers import is_temporary, remove_leftovers
 from nas.runs.line_files import append_line, read_lines
 from nas.runs.lines import whole_parts
 from nas.runs.locks import Lock, lock_of
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded, read_text
+from search_spaces.files.plain import RUN, Limits
+from search_spaces.textfiles import SHORT, expanded
 
 FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
@@ -105,7 +109,16 @@ class RunStore:
                 f"{folder} was made by another version of nas (layout {identity.get('format')!r})",
                 f"layout {FORMAT}", "a new folder: run=runs/new",
             )  # fmt: skip
+        store.identity()
         return store
+
+    def identity(self) -> dict[str, Any]:
+        """What run.json says that the run is.
+
+        Raises:
+            InputError: it is missing, damaged, or says something else than nas writes.
+        """
+        return self.read_json("run.json", shape=Identity())
 
     @classmethod
     def create(cls, folder: str | Path) -> "RunStore":
@@ -141,7 +154,7 @@ class RunStore:
         """Makes a run of the older layout one of this layout, before the first search of this version is written into it. What its own
         search has written goes into a folder of its own, unread.
         """
-        identity = self.read_json("run.json")
+        identity = self.identity()
         if identity["format"] != FORMAT:
             for name in _OF_THE_OLDER_SEARCH:
                 if self.exists(name):
@@ -257,30 +270,13 @@ class RunStore:
     def write_json(self, name: str, data: Any) -> Path:
         return self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
-    def read_text(self, name: str) -> str:
-        """
-        Raises:
-            InputError: not there, or not UTF-8 text.
-        """
-        try:
-            return read_text(self.path(name))
-        except PermissionError as error:
-            raise unreadable(self.path(name), error) from None
-        except OSError as error:
-            raise damaged_file(self.path(name), error.strerror or str(error)) from None
-        except UnicodeError as error:
-            raise damaged_file(self.path(name), str(error)) from None
+    def read_text(self, name: str, most: int = SHORT) -> str:
+        """See `nas.runs.described.text_of`."""
+        return text_of(self.path(name), most)
 
-    def read_json(self, name: str) -> Any:
-        """
-        Raises:
-            InputError: not there, or not JSON.
-        """
-        text = self.read_text(name)
-        try:
-            return json.loads(text)
-        except ValueError as error:  # no JSON, or a number of thousands of digits
-            raise damaged_file(self.path(name), str(error)) from None
+    def read_json(self, name: str, most: int = SHORT, limits: Limits | None = RUN, shape: Shape | None = None) -> Any:
+        """See `nas.runs.described.json_of`."""
+        return json_of(self.path(name), most, limits, shape)
 
     # Lines
 

@@ -1,25 +1,20 @@
-"""Files of weights: networks, supernets and checkpoints, read and written through a store."""
+"""Files of weights: networks and supernets, read and written through a store."""
 
-import io
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from nas.machine import memory
 from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.files.blueprint import announced, check_tensors
 from search_spaces.files.folder import ARCH, CONFIG, MODEL, WEIGHTS, load, read_arch, read_config, read_tensors
-from search_spaces.files.pickles import check_pickled
 from search_spaces.files.tensors import read_header
 from search_spaces.network import Network
 from search_spaces.textfiles import expanded
-from supernet.optimisation import Optimisation
 
 
 def load_network(folder: str | Path, weights: str = "") -> Network:
@@ -76,61 +71,3 @@ def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
     path = store.path(name)
     check_tensors(read_header(path), announced(module), str(path))
     module.load_state_dict(read_tensors(path))
-
-
-def _check_shapes(store: RunStore, name: str, tensors: dict[str, Tensor], module: torch.nn.Module) -> None:
-    """
-    Raises:
-        InputError: the module has other names or shapes.
-    """
-    own = module.state_dict()
-    different = [
-        key
-        for key in own.keys() | tensors.keys()
-        if key not in own or key not in tensors or own[key].shape != tensors[key].shape
-    ]
-    if different:
-        key = min(different)
-        shapes = [list(t[key].shape) if key in t else "missing" for t in (tensors, own)]
-        raise InputError(
-            f"{store.path(name)} does not fit: {key} is {shapes[0]} in the file and {shapes[1]} here ({len(different)} such)",
-            "a file made for this architecture or space", "the run folder and version that made it",
-        )  # fmt: skip
-
-
-MOST_STEPS = 10**7
-"""Of the pickle of a checkpoint: about 100 for each tensor, with its moments and its average."""
-
-
-def save_checkpoint(store: RunStore, name: str, state: dict[str, Any]) -> None:
-    """Writes a checkpoint atomically. It is made in memory first: nothing half-written, whatever the disk does."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    store.write_bytes(name, buffer.getvalue())
-
-
-def load_checkpoint(store: RunStore, name: str, optimisation: Optimisation) -> None:
-    """Resumes from a checkpoint, if there is one.
-
-    Raises:
-        InputError: it is damaged, or was made for another network; it is left as it is.
-    """
-    path = store.path(name)
-    if not path.exists():
-        return
-    try:
-        # Onto the CPU: `load_state_dict` moves what belongs on the device, and Adam's step counts stay where they are read.
-        # From the file and not from its bytes in memory, which would be there beside the tensors.
-        check_pickled(path, MOST_STEPS)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what its zip reader, its unpickler or its storages raise
-        if memory.ran_out(error):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"checkpoint {path} is damaged ({reason[:120]})",
-            "a whole checkpoint",
-            f"rm {path} to train from the start, or restore it from a copy",
-        ) from None
-    _check_shapes(store, name, state["module"], optimisation.module)
-    optimisation.load_state_dict(state)

@@ -78,7 +78,7 @@ def check_device(device: str) -> None:
     """
     try:
         torch.empty(1, device=torch.device(device))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError, OverflowError) as error:
         found = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         raise InputError(
             f"device {device!r} cannot be used ({str(error).splitlines()[0]})", ", ".join(found), "device=cpu"

@@ -12,6 +12,7 @@ from torch import nn
 from nas.data.split import Split
 from nas.data.view import View
 from nas.networks.timm_models import TIMM, fresh_model, name_in_timm
+from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import ARCH, CONFIG, MODEL, WEIGHTS, load_network, read_architecture
 from nas.scoring.asked import ALLOWED, AUTO, DATA, IMAGENET, Scored
@@ -161,7 +162,7 @@ def _split_of_its_run(folder: Path, arch: Architecture) -> Split | None:
     """Of a network that lies in the folder of the run that trained it: RUN/searches/NAME/networks/DIGEST."""
     for parent in list(folder.resolve().parents)[:4]:
         if (parent / "split.json").is_file() and (parent / "run.json").is_file():
-            split = Split.from_dict(RunStore(parent).read_json("split.json"))
+            split = read_split(RunStore(parent))
             if (split.in_channels, len(split.classes)) == (arch.in_channels, arch.num_classes):
                 return split
     return None

@@ -1,6 +1,5 @@
 """The samplers of a search, with their options and what they are told of the space."""
 
-import tomllib
 from collections.abc import Sequence
 
 from nas.goals.budget import Budget
@@ -13,6 +12,7 @@ from nas.searching.exact import Exact
 from nas.searching.sources import Listed
 from nas.searching.starting import space_of
 from search_spaces.errors import unknown
+from search_spaces.files.toml import value_or_text
 from supernet.seeding import derive_seed
 
 
@@ -51,8 +51,5 @@ def options_of(options: Sequence[str], samplers: Sequence[str]) -> dict[str, dic
         name, _, argument = key.rpartition(".")
         if name not in found:
             raise unknown("sampler in search.options:", name, samplers, f"search.options={{}}.{argument}={text}")
-        try:
-            found[name][argument] = tomllib.loads(f"value = {text}")["value"]
-        except ValueError:
-            found[name][argument] = text
+        found[name][argument] = value_or_text(text)
     return found

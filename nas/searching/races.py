@@ -12,6 +12,7 @@ from typing import TypeAlias, cast
 from nas.goals.objectives import SCORES
 from nas.log import say
 from nas.records import SAMPLER, Evaluation, Origin
+from nas.records.shapes import A_DIGEST
 from nas.runs.disk import DamagedFile
 from nas.runs.searches import Search
 from nas.runs.store import RunStore
@@ -109,8 +110,11 @@ class Races:
             return
         for line in lines:
             try:
-                digest, outcome = str(line["digest"]), Outcome.from_dict(line)
+                digest, outcome = line["digest"], Outcome.from_dict(line)
             except (ValueError, KeyError, TypeError):
+                lost += 1
+                continue
+            if A_DIGEST.fault(digest, "digest"):
                 lost += 1
                 continue
             if len(outcome.hits) == self._images:

@@ -79,10 +79,14 @@ class Outcome:
         Raises:
             ValueError, KeyError, TypeError: a line that was not written by `to_dict`.
         """
+        if not isinstance(line["losses"], str) or not isinstance(line["hits"], str):
+            raise TypeError("losses")
         losses = np.frombuffer(base64.b64decode(line["losses"], validate=True), "<f4")
         bits = np.frombuffer(base64.b64decode(line["hits"], validate=True), np.uint8)
         if len(bits) != -(-len(losses) // 8):
             raise ValueError("hits")
+        if np.isnan(losses).any():
+            raise ValueError("losses")
         return cls(np.unpackbits(bits, count=len(losses)).astype(bool), losses)
 
 

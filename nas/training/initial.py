@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nas.config.parsing import recorded_config
-from nas.data.split import Split
+from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import load_network
 from search_spaces.errors import InputError
-from search_spaces.files.values import NotFinite, check_values
+from search_spaces.files.folder import read_tensors
+from search_spaces.files.tensors import read_header
+from search_spaces.files.values import NotFinite
 from search_spaces.named import check
 from search_spaces.space import SearchSpace
 from search_spaces.textfiles import expanded
@@ -123,8 +124,10 @@ def _of_supernet(path: str, store: RunStore, space: SearchSpace) -> Initial:
         for place in group.places()
         for key, shape in group.shapes.items()
     }
-    tensors = _read_bank(store.path(SUPERNET), shapes)
-    check_values(tensors, f"{KEY}={path}")
+    try:
+        tensors = _read_bank(store.path(SUPERNET), shapes)
+    except NotFinite as error:
+        raise InputError(f"{KEY}={path}: {error.given}", error.allowed, error.instead) from None
     what = f"the supernet of space {owner.name} ({owner.digest})"
     return Initial(path, what, _digest(tensors), of_bank(tensors, owner, space))
 
@@ -136,8 +139,8 @@ def _space_of(store: RunStore) -> SearchSpace:
         InputError: the run does not say what it is, or has parts that are not known here.
     """
     try:
-        split = Split.from_dict(store.read_json("split.json"))
-        resolution = recorded_config(store.read_json("run.json"), str(store.folder)).data.resolution
+        split = read_split(store)
+        resolution = recorded_config(store.identity(), str(store.folder)).data.resolution
         sizes = int(split.in_channels), len(split.classes), resolution
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
@@ -155,22 +158,11 @@ def _read_bank(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, T
     Raises:
         InputError: the file is damaged, or has other names, shapes or number formats.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-            given = {key: (tuple(one.get_shape()), one.get_dtype()) for key, one in found.items()}
-            wrong = [
-                key for key in given.keys() | shapes.keys() if key not in given or given[key][0] != shapes.get(key)
-            ]
-            wrong = wrong or [key for key, (_, form) in given.items() if form not in TYPES]
-            if not wrong:
-                return {key: file.get_tensor(key) for key in given}
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error})",
-            "a whole safetensors file",
-            "restore it from a copy, or start from something else",
-        ) from None
+    given = {key: (tensor.shape, tensor.dtype) for key, tensor in read_header(path).tensors.items()}
+    wrong = [key for key in given.keys() | shapes.keys() if key not in given or given[key][0] != shapes.get(key)]
+    wrong = wrong or [key for key, (_, form) in given.items() if form not in TYPES]
+    if not wrong:
+        return read_tensors(path)
     key = min(wrong)
     raise InputError(
         f"{path} does not fit its own space.toml: {key} is {given.get(key, 'missing')} in the file and {shapes.get(key, 'missing')} in "

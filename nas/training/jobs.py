@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from nas.config import Config
-from nas.data import Split
 from nas.networks.references import make_reference
 from nas.records import Reference, Retraining
+from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import WEIGHTS, load_network, load_tensors
 from nas.searching.evaluation import Accuracy
@@ -152,7 +152,7 @@ class ReferenceJob:
 
     def _make(self, store: RunStore) -> nn.Module:
         data = self.config.data
-        split = Split.from_dict(store.read_json("split.json"))
+        split = read_split(store)
         return make_reference(
             self.model, split.in_channels, len(split.classes), data.resolution, self.config.retrain.drop_path
         )

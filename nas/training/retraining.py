@@ -18,12 +18,16 @@ from nas.data import Split, load_part
 from nas.executors import Executor
 from nas.log import Progress
 from nas.plugins import import_plugins
-from nas.records import Reference, Retraining
+from nas.records import RecordError, Reference, Retraining
+from nas.records.shapes import Table, Whole
+from nas.runs.checkpoints import load_checkpoint, save_checkpoint
+from nas.runs.disk import damaged_file
 from nas.runs.scalars import Scalars
 from nas.runs.searches import EVALUATED_BY, Search, read_search, search_names
 from nas.runs.settings import RETRAIN_FREE, different
+from nas.runs.splits import read_split
 from nas.runs.store import RunStore
-from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
+from nas.runs.weights import save_tensors
 from nas.searching.evaluation import evaluate
 from nas.training.jobs import Job, ReferenceJob
 from nas.training.network import Training
@@ -119,9 +123,22 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
             "run=PATH of such a folder, or executor=processes",
         )
     if store.exists(job.work("json")):
-        return job.read(store.read_json(job.work("json")))
+        return finished(job, store)
     import_plugins(config)
     return train_and_test(job, store, machine.prepare(1, config.device))
+
+
+def finished(job: Job | ReferenceJob, store: RunStore) -> Retraining | Reference:
+    """The result of a job that has ended, before its record is written.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    name = job.work("json")
+    try:
+        return job.read(store.read_json(name))
+    except RecordError as error:
+        raise damaged_file(store.path(name), f"at {error}") from None
 
 
 def train_and_test(
@@ -133,10 +150,10 @@ def train_and_test(
         ranks: the processes that train together; the others call `follow_job`.
     """
     config, result, trained = job.config, job.work("json"), job.work("trained.json")
-    split = Split.from_dict(store.read_json("split.json"))
+    split = read_split(store)
     if store.exists(trained):  # an earlier command trained it and could not test it
         network = job.trained(store).to(device)
-        skipped = store.read_json(trained)["skipped_steps"]
+        skipped = store.read_json(trained, shape=Table({"skipped_steps": Whole()}))["skipped_steps"]
     else:
         network, skipped = _train(job, store, split, device, ranks)
         # Stored before they are tested: whatever has become of the test images, the training is kept.
@@ -161,7 +178,7 @@ def train_and_test(
 
 def follow_job(job: Job | ReferenceJob, store: RunStore, device: torch.device, ranks: Ranks) -> None:
     """Trains a shard of the network of a job in a process that writes nothing."""
-    training = Training.of(job, store, Split.from_dict(store.read_json("split.json")), device, ranks)
+    training = Training.of(job, store, read_split(store), device, ranks)
     training.fit(Follower(job, store))
 
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 import inspect
-import tomllib
 from typing import Any, cast
 
 from nas.config import TrainConfig
 from nas.dotted import found_at
 from nas.goals.limiting import fit_of
 from search_spaces.errors import InputError
+from search_spaces.files.toml import value_or_text
 from search_spaces.space import SearchSpace
 from supernet.strategies import NAMES, class_of
 from supernet.strategy import Strategy, options_of
@@ -48,10 +48,7 @@ def _options(settings: TrainConfig, strategy: type[Strategy]) -> dict[str, objec
         name, _, text = option.partition("=")
         if name in keys:
             raise InputError(f"train.options has {option}", "options without a key of their own", f"train.{option}")
-        try:
-            found[name] = tomllib.loads(f"value = {text}")["value"]
-        except ValueError:  # text without quotes
-            found[name] = text
+        found[name] = value_or_text(text)
     return found
 
 

@@ -8,9 +8,12 @@ from typing import Any
 from nas.config import Config
 from nas.goals.limiting import costs_of_training
 from nas.log import Progress, say
+from nas.records.shapes import ANY_NUMBER, Maybe, Table, Whole
+from nas.runs.checkpoints import load_checkpoint, save_checkpoint
+from nas.runs.disk import damaged_file
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars
-from nas.runs.weights import load_checkpoint, save_checkpoint, save_tensors
+from nas.runs.weights import save_tensors
 from nas.training.initial import read_initial, start_from
 from nas.training.strategies import strategy_of
 from search_spaces.counting import worded
@@ -21,6 +24,11 @@ from supernet.seeding import derive_seed
 from supernet.supernet import Supernet
 
 CHECKPOINT = "work/train.pt"
+
+_LINE = Table(
+    {"step": Whole(), "epoch": Whole(), "skipped": Whole(), **dict.fromkeys(("lr", "grad_norm"), Maybe(ANY_NUMBER))}
+)
+"""Of train.jsonl; every strategy has losses of its own beside them."""
 
 LOGGED = 50
 """Steps between two lines of train.jsonl."""
@@ -41,7 +49,7 @@ def train_supernet(run: Run, ranks: Ranks) -> None:
     strategy = strategy_of(settings, run.space, config.seed)
     supernet = Supernet(run.space, config.seed)
     if settings.init and not run.store.exists(CHECKPOINT):
-        start_from(supernet, read_initial(settings.init, run.space), run.store.read_json("run.json").get("init"))
+        start_from(supernet, read_initial(settings.init, run.space), run.store.identity().get("init"))
     supernet = supernet.to(run.device)
     batches = Batches(
         settings.batch_size,
@@ -97,7 +105,9 @@ class Recorder:
         config, space, first = self.run.config, self.run.space, optimisation.step_count
         self.total, self.progress = total, Progress("train supernet", total, first)
         self.scalars = Scalars(config.tensorboard, self.store, "train")
-        for line in self.store.records("train.jsonl"):
+        for number, line in enumerate(self.store.records("train.jsonl"), 1):
+            if wrong := _LINE.fault(line, ""):
+                raise damaged_file(self.store.path("train.jsonl"), f"line {number}, at {wrong}")
             self.scalars.add(line["step"], _scalars_of(line))
         weights = sum(parameter.numel() for parameter in optimisation.parameters.values())
         processes = config.train.processes
@@ -137,4 +147,4 @@ class Recorder:
 
 def _scalars_of(line: Mapping[str, Any]) -> dict[str, float | None]:
     """What TensorBoard shows of a line of train.jsonl."""
-    return {key: value for key, value in line.items() if key != "step"}
+    return {key: value for key, value in line.items() if key != "step" and not ANY_NUMBER.fault(value, "value")}

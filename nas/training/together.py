@@ -12,7 +12,7 @@ from nas.config import Config
 from nas.records import Reference, Retraining
 from nas.runs.store import RunStore
 from nas.training.jobs import Job, ReferenceJob
-from nas.training.retraining import follow_job, train_and_test
+from nas.training.retraining import finished, follow_job, train_and_test
 from search_spaces.errors import InputError
 from supernet.ranks import Ranks
 
@@ -66,7 +66,7 @@ def run_job_together(
     record = None
     if ranks.rank == 0:
         done = "json" in known
-        record = job.read(store.read_json(job.work("json"))) if done else train_and_test(job, store, device, ranks)
+        record = finished(job, store) if done else train_and_test(job, store, device, ranks)
     elif not known:
         follow_job(job, store, device, ranks)
     ranks.wait()  # an error ends this process, and with it the others

@@ -21,7 +21,9 @@ from nas.searching.evaluation import Accuracy
 from nas.tuning.handing import Abandoned, Handing
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
+from search_spaces.files.plain import parse
 from search_spaces.space import SearchSpace
+from search_spaces.textfiles import read_text
 
 
 class RunSearcher(Searcher):
@@ -88,7 +90,14 @@ class RunSearcher(Searcher):
         Raises:
             InputError: it is of another.
         """
-        was = json.loads(Path(checkpoint_path).read_text())
+        try:
+            was = parse(read_text(checkpoint_path))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{checkpoint_path} is damaged ({error})", "the file as Ray Tune saved it", "begin the experiment again"
+            ) from None
+        if not isinstance(was, dict) or not {"run", "search"} <= was.keys():
+            raise InputError(f"{checkpoint_path} is of no search", "the file as Ray Tune saved it", "begin it again")
         if was != self._about():
             raise InputError(
                 f"the experiment of Ray Tune is of search {was['search']} of {was['run']}, not of {self._about()}",

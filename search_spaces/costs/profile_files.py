@@ -1,16 +1,16 @@
 """Reading and writing the profile of a device; `search_spaces.costs.latency` describes its format."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search_spaces.costs import is_cost_name
+from search_spaces.costs import LARGEST, is_cost_name
 from search_spaces.costs.latency import LATENCY, QUANTITIES, DeviceModel
 from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded, read_text
+from search_spaces.files.plain import RUN, parse, shortened
+from search_spaces.textfiles import LONG, expanded, read_text
 from search_spaces.units import PARTS_OF, Unit
 
 FORMAT = 1
@@ -25,7 +25,7 @@ def read_model(path: str | Path) -> DeviceModel:
         InputError: no such file, or no whole profile of this format.
     """
     try:
-        text = read_text(expanded(path))
+        text = read_text(expanded(path), LONG)
     except OSError as error:
         raise InputError(
             f"profile {path} cannot be read ({error.strerror or error})",
@@ -35,8 +35,8 @@ def read_model(path: str | Path) -> DeviceModel:
     except UnicodeError as error:
         raise _damaged(path, f"is not UTF-8 ({error})") from None
     try:
-        data = json.loads(text)
-    except ValueError as error:  # no JSON, or a number of thousands of digits
+        data = parse(text, RUN)
+    except ValueError as error:
         raise _damaged(path, f"is cut off or damaged ({error})") from None
     return model_of(data, path)
 
@@ -54,7 +54,7 @@ def model_of(data: Any, path: str | Path) -> DeviceModel:
         raise _damaged(path, "is no profile: it has no key format")
     if data["format"] != FORMAT:
         raise InputError(
-            f"profile {path} has format {data['format']!r}",
+            f"profile {path} has format {shortened(data['format'])}",
             f"format {FORMAT}, which this version writes",
             f"nas profile space=SPACE out={path}.new, or the version of nas that wrote it",
         )
@@ -63,13 +63,13 @@ def model_of(data: Any, path: str | Path) -> DeviceModel:
             raise _damaged(path, f"lacks the key {key}")
     device, model = data["device"], data["model"]
     if not isinstance(device, str) or not device or not is_cost_name(f"{LATENCY}@{device}"):
-        raise _damaged(path, f"calls its device {device!r}, which is no name")
+        raise _damaged(path, f"calls its device {shortened(device)}, which is no name")
     if not isinstance(model, dict) or not isinstance(model.get("weights"), dict) or not model["weights"]:
         raise _damaged(path, "has a model without weights")
     for key, weight in (("base", model.get("base")), *model["weights"].items()):
         name, *of = key.split(".", 2)
         if not _is_number(weight) or (key != "base" and (name not in QUANTITIES or (of and of[0] not in PARTS_OF))):
-            raise _damaged(path, f"has the weight {key} = {weight!r} in its model")
+            raise _damaged(path, f"has the weight {shortened(key)[1:-1]} = {shortened(weight)} in its model")
     _check_about(data, path)
     about = {key: data[key] for key in _KEYS if key not in ("device", "model", "units")}
     about["signs"] = data.get("signs", [])
@@ -85,6 +85,9 @@ def _check_about(data: Mapping[str, Any], path: str | Path) -> None:
     for key, kind, words in _TYPES:
         if not isinstance(data.get(key, kind()), kind):
             raise _damaged(path, f"has {json.dumps(data[key])[:40]} for its key {key}, which is {words}")
+    versions = data["fingerprint"].get("versions", {})
+    if not isinstance(versions, dict):
+        raise _damaged(path, f"has {json.dumps(versions)[:40]} for fingerprint.versions, which is a table")
     for key, found in data["errors"].items():
         if not isinstance(found, dict):
             raise _damaged(path, f"has {json.dumps(found)[:40]} for errors.{key}, which is a table of numbers")
@@ -128,7 +131,7 @@ def _times(lines: Any, path: str | Path) -> tuple[dict[Unit, float], dict[Unit, 
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _damaged(path: str | Path, how: str) -> InputError:

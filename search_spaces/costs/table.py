@@ -27,7 +27,7 @@ from pathlib import Path
 from search_spaces.architecture import Architecture
 from search_spaces.costs import BUILT_IN, RESERVED, Cost, add_cost, check_name, is_cost_name
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded, read_text
+from search_spaces.textfiles import LONG, expanded, read_text
 
 csv.field_size_limit(2**24)  # an architecture's JSON text may be longer than the 128 KiB that are read by default
 
@@ -83,7 +83,7 @@ def read_csv(path: str | Path, example: str) -> str:
         InputError: it cannot be read, or is not UTF-8.
     """
     try:
-        return read_text(expanded(path))
+        return read_text(expanded(path), LONG)
     except OSError as error:
         what = f"table of costs {path} cannot be read ({error.strerror or error})"
         raise InputError(what, "a CSV file", f"the path of one, with the columns {example}") from None

@@ -18,6 +18,7 @@ from search_spaces.files.plain import read_json, shortened
 from search_spaces.files.tensors import read_header
 from search_spaces.files.values import check_values
 from search_spaces.network import Network, build
+from search_spaces.textfiles import open_ordinary, size_of
 from search_spaces.timm_configs import checked_config
 
 CONFIG, MODEL = "config.json", "model.safetensors"
@@ -106,7 +107,8 @@ def _is_in_its_state(network: Network) -> bool:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
+    """The tensors of a safetensors file. Whoever asks has compared its header with what the tensors are for (`read_header`), so the file is
+    as large as that.
 
     Raises:
         InputError: the file is missing or damaged, or has weights that are not finite; it is left as it is.
@@ -115,7 +117,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load as load_safetensors
 
     try:
-        tensors = load_safetensors(path.read_bytes())
+        with open_ordinary(path) as file:
+            tensors = load_safetensors(file.read(size_of(file)))
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} cannot be read ({error})",

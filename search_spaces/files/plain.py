@@ -1,29 +1,41 @@
 """JSON from outside: strict texts, and limits on the values in them. Standard library only."""
 
 import json
-import math
-import os
-import stat
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import InputError
-from search_spaces.textfiles import decode
-
-MOST_BYTES = 16 * 2**20
-"""Of a file of JSON. The description of a network of a hundred blocks has about 100 KB."""
+from search_spaces.textfiles import SHORT, open_ordinary, read_text, size_of
 
 MOST_DEPTH = 16
 """Lists and tables inside each other. A config.json with an architecture has 8."""
 
-MOST_VALUES = 1_000_000
-"""In one file, counting lists and tables."""
-
-MOST_TEXT = 10_000
-"""Characters of one text in a file."""
-
 LARGEST = 10**18
-"""Of a number, whatever its sign."""
+"""Of a number in the description of a network, whatever its sign."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a value may hold.
+
+    Args:
+        values: in it, counting lists and tables.
+        characters: of one text.
+        largest: of a number, whatever its sign.
+    """
+
+    values: int = 1_000_000
+    characters: int = 10_000
+    largest: int = LARGEST
+
+
+NETWORK = Limits()
+"""Of the description of a network."""
+
+RUN = Limits(values=20_000_000, characters=1_000_000, largest=int(sys.float_info.max))
+"""Of a file of a run: its command may name many files, and its seed have many digits. Every number in it fits into a float."""
 
 AS_WRITTEN = "a file as nas or timm writes it"
 AGAIN = "extract the network again with `nas extract`, or download the folder again"
@@ -52,8 +64,11 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:60]}...{text[-20:]}"
 
 
-def parse(text: str) -> Any:
+def parse(text: str | bytes, limits: Limits | None = NETWORK) -> Any:
     """The value of a JSON text. Stricter than `json.loads`: no key twice, no NaN and no Infinity, no deep nesting.
+
+    Args:
+        limits: of what it may hold. None where whoever asks checks every single value: no value is looked at then, only tables.
 
     Raises:
         ValueError: not such a text; the message is a reason.
@@ -61,13 +76,16 @@ def parse(text: str) -> Any:
     try:
         data = json.loads(text, object_pairs_hook=_table, parse_constant=_no_constant)
     except RecursionError:
-        raise ValueError(f"it has more than {MOST_DEPTH} lists and tables inside each other") from None
-    if (fault := fault_of(data)) is not None:
+        raise ValueError(_TOO_DEEP) from None
+    if limits is not None and (fault := fault_of(data, limits)) is not None:
         raise ValueError(fault)
     return data
 
 
-def fault_of(data: Any) -> str | None:
+_TOO_DEEP = f"it has more than {MOST_DEPTH} lists and tables inside each other"
+
+
+def fault_of(data: Any, limits: Limits = NETWORK) -> str | None:
     """Why a value is not plain, or too large: "it has ..."; None if it is in order. It is walked through without recursion."""
     waiting: list[tuple[Any, int]] = [(data, 0)]
     count = 0
@@ -76,34 +94,30 @@ def fault_of(data: Any) -> str | None:
         count += 1
         if isinstance(value, dict | list | tuple):
             if depth == MOST_DEPTH:
-                return f"it has more than {MOST_DEPTH} lists and tables inside each other"
+                return _TOO_DEEP
             if isinstance(value, dict):
                 if not all(isinstance(key, str) for key in value):
                     return "it has a key that is no text"
                 waiting += [(key, depth) for key in value]
             waiting += [(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)]
-        elif (fault := _fault_of_scalar(value)) is not None:
+        elif (fault := _fault_of_scalar(value, limits)) is not None:
             return fault
-        if count + len(waiting) > MOST_VALUES:
-            return f"it has more than {MOST_VALUES:,} values"
+        if count + len(waiting) > limits.values:
+            return f"it has more than {limits.values:,} values"
     return None
 
 
-def _fault_of_scalar(value: Any) -> str | None:
+def _fault_of_scalar(value: Any, limits: Limits) -> str | None:
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, str):
-        if len(value) > MOST_TEXT:
+        if len(value) > limits.characters:
             return f"it has a text of {len(value):,} characters"
         return None if _encodable(value) else "it has a text with half of a surrogate pair, which is no character"
-    if isinstance(value, int):
-        return None if abs(value) <= LARGEST else "it has a number above 10^18"
-    if isinstance(value, float):
-        return (
-            None
-            if math.isfinite(value) and abs(value) <= LARGEST
-            else "it has a number above 10^18, or one that is not finite"
-        )
+    if isinstance(value, int | float):
+        if abs(value) <= limits.largest:  # which no infinity and no NaN is
+            return None
+        return f"it has a number above 10^{len(str(limits.largest)) - 1}, or one that is not finite"
     return f"it has a {type(value).__name__}"
 
 
@@ -116,33 +130,26 @@ def _encodable(text: str) -> bool:
 
 
 def regular_size(path: Path) -> int:
-    """The size of an ordinary file in bytes. A symbolic link to one is followed: the cache of the hub consists of such links.
+    """The size of an ordinary file in bytes.
 
     Raises:
         InputError: there is none, or it is a folder, a device or a pipe, which may never end.
     """
     try:
-        found = os.stat(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path} cannot be read ({reason})", AS_WRITTEN, AGAIN) from None
-    if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path} cannot be read (it is no ordinary file)", AS_WRITTEN, AGAIN)
-    return found.st_size
+        with open_ordinary(path) as file:
+            return size_of(file)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})", AS_WRITTEN, AGAIN) from None
 
 
 def read_json(path: Path) -> Any:
-    """The value in a file of JSON.
+    """The value in a file of JSON that describes a network.
 
     Raises:
         InputError: it cannot be read, is too large, or is not JSON as `parse` reads it.
     """
-    size = regular_size(path)
-    if size > MOST_BYTES:
-        raise InputError(f"{path} has {size:,} bytes", f"at most {MOST_BYTES:,} bytes", AGAIN)
     try:
-        with open(path, "rb") as file:
-            return parse(decode(file.read(MOST_BYTES)))
+        return parse(read_text(path, SHORT))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})", AS_WRITTEN, AGAIN) from None
     except UnicodeError as error:

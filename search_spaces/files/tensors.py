@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from search_spaces.errors import InputError
-from search_spaces.files.plain import AGAIN, parse, regular_size, shortened
+from search_spaces.files.plain import AGAIN, parse, shortened
+from search_spaces.textfiles import open_ordinary, size_of
 
 MOST_HEADER = 8 * 2**20
 """Bytes of the header of a network's weights. One of a thousand tensors has about 100 KB."""
@@ -66,10 +67,9 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: no such file, no safetensors, or not whole.
     """
-    size = regular_size(path)
     try:
-        with open(path, "rb") as file:
-            start = file.read(8)
+        with open_ordinary(path) as file:
+            size, start = size_of(file), file.read(8)
             length = int.from_bytes(start, "little")
             if length > size - 8 and start.startswith(_PICKLES):
                 raise ValueError("it is a pickle, and reading one can run any code that somebody put into it")

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any, Self
 from search_spaces.architecture import SLOTS
 from search_spaces.choices import NO_BIAS, Buildable, Place, Rules, Slot, StageSpace
 from search_spaces.errors import InputError
+from search_spaces.files.toml import parse_toml
 from search_spaces.resizing import resized_stages
 from search_spaces.space.grammar import parsed, per_network
 from search_spaces.space.sizes import check_space
@@ -60,12 +60,8 @@ class Description:
                 `search_spaces.named.load_space`, which knows them.
         """
         try:
-            data = tomllib.loads(text)
-        except RecursionError:
-            raise InputError(
-                f"{where} has too many lists and tables inside each other", "a TOML file of a space", f"fix {where}"
-            ) from None
-        except ValueError as error:  # no TOML, or a number of thousands of digits
+            data = parse_toml(text)
+        except ValueError as error:
             raise InputError(f"{where} is not TOML: {error}", "a TOML file", f"fix {where}") from None
         return cls.from_dict(data, where)
 

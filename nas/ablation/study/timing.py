@@ -1,5 +1,7 @@
 """Latencies on this device: of one candidate while a family is scaled, and of all networks of a comparison in common rounds."""
 
+import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,10 +13,12 @@ from nas.config import Config
 from nas.log import say
 from nas.measuring.noise import NoisyMachine, measure
 from nas.networks.asked import Timed
+from nas.runs.disk import damaged_file
 from nas.runs.store import RunStore
 from nas.runs.tables import csv_rows
 from nas.runtimes import Setting, make_runtime
 from search_spaces.architecture import Architecture
+from search_spaces.errors import InputError
 from search_spaces.network import build
 
 ERROR, SECONDS = 0.02, 30.0
@@ -71,7 +75,7 @@ class Clock:
             NoisyMachine: as said.
         """
         if store.exists(out):
-            known = {row["digest"]: float(row["ms"]) for row in csv_rows(store.read_text(out))}
+            known = {digest: ms for digest, ms, _ in _rows(store, out)}
             if set(files) <= set(known):
                 return known
         asked = Timed(
@@ -91,4 +95,23 @@ class Clock:
 
 def was_noisy(store: RunStore, out: str) -> bool:
     """Whether the latencies of the file are of a noisy machine."""
-    return any(row["noisy"] == "true" for row in csv_rows(store.read_text(out)))
+    return any(noisy for _, _, noisy in _rows(store, out))
+
+
+def _rows(store: RunStore, out: str) -> list[tuple[str, float, bool]]:
+    """Digest, milliseconds and whether the machine was noisy, of each network in a file that `nas bench` wrote.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        rows = list(csv_rows(store.read_text(out)))
+        found = [(row["digest"], float(row["ms"]), row["noisy"] == "true") for row in rows]
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise damaged_file(store.path(out), f"at {error}") from None
+    for digest, ms, _ in found:
+        if not isinstance(digest, str) or not 0 < ms < math.inf:
+            raise damaged_file(store.path(out), "it has a time that is no finite number above 0")
+    return found

@@ -1,6 +1,5 @@
 """Units that a profile lacks, measured and added to it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,8 @@ from nas.runtimes import Setting
 from search_spaces.architecture import Architecture
 from search_spaces.costs.profile_files import model_of, read_model, text_of
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded, read_text
+from search_spaces.files.plain import RUN, parse
+from search_spaces.textfiles import LONG, expanded, read_text
 from search_spaces.units import Unit
 
 COMPANIONS = 24
@@ -70,7 +70,7 @@ def _add_lines(path: str | Path, lines: list[dict[str, Any]], noisy: bool) -> No
         noisy: whether the machine was, when they were measured.
     """
     out = expanded(path)
-    data = json.loads(read_text(out))
+    data = parse(read_text(out, LONG), RUN)
     data["units"] += lines
     data["noisy"] = data["noisy"] or noisy
     model_of(data, path)

@@ -5,12 +5,13 @@ not continued.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from nas.measuring.noise import Noise
 from nas.measuring.timing import Timing
+from nas.records.shapes import ANY_NUMBER, Anything, Entries, Flag, Maybe, Number, OneOf, Table, Text, Whole
 from nas.runs.disk import offering
 from nas.runs.store import RunStore
 from search_spaces.errors import InputError
@@ -18,6 +19,23 @@ from search_spaces.units import Unit
 
 PLAN, UNIT, NETWORK, REPEAT, NOISE = "plan", "unit", "network", "repeat", "noise"
 """Kinds of lines."""
+
+
+_TIMING = Table({"rounds": Whole(1), **dict.fromkeys(("ms", "low", "high", "spread", "error"), Number())})
+
+_NOISE = Table({
+    "cores": Whole(), "hurried": Flag(), "load": Maybe(Number()),
+    **dict.fromkeys(("spread", "drift", "waiting", "unsettled", "error", "reference_ms"), ANY_NUMBER),
+})  # fmt: skip
+
+_SHAPES = {
+    PLAN: Table({"of": Entries(Anything())}),
+    UNIT: Table({"of": Entries(Anything()), "timing": _TIMING}),
+    NETWORK: Table({"of": Text(), "timing": _TIMING}),
+    REPEAT: Table({"of": Text(), "timing": _TIMING}),
+    NOISE: Table({"of": _NOISE}),
+}
+"""Of lines by their kind."""
 
 
 class Journal:
@@ -95,20 +113,25 @@ class Journal:
             raise self._damaged(error.given) from None
         if lines and lines[0].keys() != {"kind", "of", "timing"}:
             raise self._damaged(f"line 1 of {self.path} is none of a profile")
+        for number, line in enumerate(lines, 1):
+            if wrong := OneOf(tuple(_SHAPES)).fault(line["kind"], "kind") or _SHAPES[line["kind"]].fault(line, ""):
+                raise self._damaged(f"line {number} of {self.path} is none of a profile (at {wrong})")
         return lines
 
     def _take(self, line: Mapping[str, Any]) -> None:
         kind, of = line["kind"], line["of"]
+        if kind == PLAN:
+            raise self._damaged(f"{self.path} has the beginning of a profile twice")
+        if kind == NOISE:
+            self.noises.append(Noise(**{field.name: of[field.name] for field in fields(Noise)}))
+            return
+        timing = Timing(**{field.name: line["timing"][field.name] for field in fields(Timing)})
         try:
-            if kind == NOISE:
-                self.noises.append(Noise(**of))
-                return
-            timing = Timing(**line["timing"])
             if kind == UNIT:
                 self.units[Unit.from_dict(of)] = timing
             else:
                 {NETWORK: self.networks, REPEAT: self.repeats}[kind][of] = timing
-        except (InputError, KeyError, TypeError) as error:
+        except (InputError, RecursionError) as error:
             raise self._damaged(f"{self.path} has a line that is none of a profile ({error})") from None
 
     def _damaged(self, given: str) -> InputError:
