@@ -87,12 +87,14 @@ class Result:
     """How a command ended.
 
     imported: top-level modules; only `cold` knows them.
+    seconds: of processor time, children included; only `Commands` knows them, and says nothing of the start.
     """
 
     code: int
     out: str
     err: str
     imported: frozenset[str] = frozenset()
+    seconds: float = math.nan
 
     def ok(self) -> "Result":
         """Itself, if the command succeeded."""
@@ -182,8 +184,9 @@ class Commands:
                 (Path(folder) / name).touch()  # also if it is killed at once
             self._server.stdin.write(json.dumps(job) + "\n")
             self._server.stdin.flush()
-            code = int(self._server.stdout.readline())
-            return Result(code, (Path(folder) / "out").read_text(), (Path(folder) / "err").read_text())
+            code, seconds = self._server.stdout.readline().split()
+            out, err = ((Path(folder) / name).read_text() for name in ("out", "err"))
+            return Result(int(code), out, err, seconds=float(seconds))
 
     def close(self) -> None:
         self._server.communicate()
@@ -288,12 +291,13 @@ def _serve() -> None:
         if child == 0:
             _become(job)
         deadline = math.inf if job["kill"] is None else time.monotonic() + job["kill"]
-        while (ended := os.waitpid(child, os.WNOHANG if deadline < math.inf else 0))[0] == 0:
+        while (ended := os.wait4(child, os.WNOHANG if deadline < math.inf else 0))[0] == 0:
             if time.monotonic() > deadline:
                 os.kill(child, signal.SIGKILL)
                 deadline = math.inf
             time.sleep(0.002)
-        print(os.waitstatus_to_exitcode(ended[1]), flush=True)  # noqa: T201
+        seconds = ended[2].ru_utime + ended[2].ru_stime
+        print(os.waitstatus_to_exitcode(ended[1]), seconds, flush=True)  # noqa: T201
     os._exit(0)  # as the commands end
 
 

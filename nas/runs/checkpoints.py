@@ -31,6 +31,9 @@ _INSTEAD = "rm {} to train from the start, or restore it from a copy"
 
 _OF_ADAMW = {"step", "exp_avg", "exp_avg_sq"}
 
+_NEEDED = {"lr", "betas", "eps", "weight_decay", "momentum"}
+"""Settings of a group of parameters that every version of torch has, of those that an optimiser has at all."""
+
 
 def save_checkpoint(store: RunStore, name: str, state: dict[str, Any]) -> None:
     """Writes a checkpoint atomically. It is made in memory first: nothing half-written, whatever the disk does."""
@@ -153,9 +156,11 @@ def _optimizer_fault(found: Any, like: Mapping[str, Any], optimisation: Optimisa
     if not isinstance(groups, list) or len(groups) != len(like["param_groups"]) or not isinstance(states, Mapping):
         return "optimizer.param_groups"
     for group, own in zip(groups, like["param_groups"], strict=True):
-        if not isinstance(group, Mapping) or group.get("params") != own["params"]:
+        if not isinstance(group, Mapping) or _difference(group.get("params"), own["params"], "params"):
             return "optimizer.param_groups"
-        known = [key for key in own if key in group]  # which differ between versions of torch
+        if group["params"] != own["params"] or not own.keys() & _NEEDED <= group.keys():
+            return "optimizer.param_groups"
+        known = [key for key in own if key in group]  # the others differ between versions of torch
         if wrong := _difference({key: group[key] for key in known}, {key: own[key] for key in known}, ""):
             return f"optimizer.param_groups.{wrong}"
     parameters = [parameter for group in optimisation.optimizer.param_groups for parameter in group["params"]]

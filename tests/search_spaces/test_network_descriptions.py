@@ -20,7 +20,6 @@ from search_spaces.files.folder import CONFIG, MODEL, WEIGHTS
 from search_spaces.files.plain import parse
 from search_spaces.files.sizes import MOST_BLOCKS
 from search_spaces.network import build
-from tests.fuzzing import KNOWN, try_input
 from tests.search_spaces.network_folders import LOADERS, NETWORK, config, load_with_timm, refused, sound, write
 
 
@@ -155,13 +154,6 @@ def test_a_file_of_json_that_is_too_large(folder: Path) -> None:
     with open(folder / CONFIG, "ab") as file:
         file.truncate(2**34)
     refused(load_network, folder, "17,179,869,184 bytes")
-
-
-def test_mutated_folders() -> None:
-    """A few of the inputs of tests/fuzzing.py, which is run by hand with a hundred thousand."""
-    outcomes = {try_input(number) for number in (*KNOWN, *range(60))}
-    assert {kind for kind, _ in outcomes} == {"config", "arch", "text", "header", "bytes", "other weights"}
-    assert {"loaded", "refused"} <= {outcome for _, outcome in outcomes}
 
 
 @pytest.mark.slow

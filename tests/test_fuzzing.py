@@ -1,0 +1,53 @@
+"""A few hundred inputs of each target of tests/fuzzing, and all those that once found a fault."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from tests.fuzzing.known import KNOWN
+from tests.fuzzing.targets import TARGETS
+from tests.fuzzing.trial import Trial, try_input
+
+
+def tried(name: str, numbers: range | tuple[int, ...]) -> list[Trial]:
+    torch.set_num_threads(1)
+    TARGETS[name].ready()
+    return [try_input(TARGETS[name], number) for number in numbers]
+
+
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.few])
+def test_inputs(name: str) -> None:
+    """The first inputs: some are accepted, some refused, and none does anything else."""
+    trials = tried(name, range(TARGETS[name].few))
+    outcomes = Counter(trial.outcome == "refused" for trial in trials)
+    assert outcomes[True]
+    assert outcomes[False]
+    assert len({trial.kind for trial in trials}) > 1
+
+
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.few and name in KNOWN])
+def test_known_inputs(name: str) -> None:
+    tried(name, KNOWN[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if not target.few])
+def test_inputs_that_take_longer(name: str) -> None:
+    tried(name, (*KNOWN.get(name, ()), *range(40)))
+
+
+def test_an_input_depends_on_its_number_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    for target in TARGETS.values():
+        if target.few:
+            made = []
+            for _ in range(2):
+                folder = tmp_path_factory.mktemp("input")
+                kind = target.write(7, folder)
+                files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+                made.append((kind, files))
+            assert made[0] == made[1], target.name
+
+
+def test_shares_are_enough() -> None:
+    assert sum(target.share for target in TARGETS.values()) >= 300_000
