@@ -200,7 +200,6 @@ def make(rng: random.Random, folder: Path) -> str:
 def read(folder: Path) -> None:
     if (folder / RESUMED).exists():
         from nas.runs.checkpoints import load_checkpoint
-
         from nas.runs.store import RunStore
 
         optimisation = _optimisation()
