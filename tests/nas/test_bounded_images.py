@@ -151,6 +151,16 @@ def test_links_that_lead_back(tmp_path: Path) -> None:
     assert time.monotonic() - start < 2
 
 
+def test_files_that_are_shorter_than_a_signature(tmp_path: Path) -> None:
+    root = make_images(tmp_path / "images", each=3)
+    for size in range(20):
+        assert not begins_as_image(bytes(size))
+        (root / "class0" / f"short{size}").write_bytes(b"0" * size)
+    train = source_of(config(name="folder", root=str(root))).pools()["train"]
+    assert train is not None
+    assert len(train) == 12
+
+
 def test_links_to_folders_above_are_left_out(tmp_path: Path) -> None:
     """They hold everything else of the user's, as /proc/self/root holds the whole disk."""
     root = make_images(tmp_path / "images", each=3)
