@@ -46,11 +46,15 @@ def visible(text: str, longest: int = LONGEST) -> str:
     """A text as one line that can be printed anywhere: control characters, line breaks and characters that change the direction of writing
     as Python escapes them, and the middle left out of one that is longer than `longest`.
     """
-    if len(text) > longest:
-        text = f"{text[: longest * 3 // 4]} ... {text[-longest // 8 :]}"
+    text = _shortened(text, longest)
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return _shortened(shown, longest)  # an escape has up to ten characters
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest * 3 // 4]} ... {text[-longest // 8 :]}"
 
 
 class OutsideBudget(Exception):

@@ -59,6 +59,13 @@ def expanded(path: str | Path) -> Path:
         ) from None
 
 
+def resolved(path: str | Path) -> Path:
+    """The whole path of a file, with links followed. Of links that lead in a circle, as a stranger's folder may have them, it is the path of
+    one of them; `Path.resolve` raises an error of its own there.
+    """
+    return Path(os.path.realpath(path))
+
+
 def _check_name(path: str | Path) -> None:
     """
     Raises:

@@ -24,7 +24,7 @@ from nas.runtimes.forms import folded
 from search_spaces.errors import InputError
 from search_spaces.network import Network, build
 from search_spaces.reparameterisation import reparameterise
-from search_spaces.textfiles import expanded
+from search_spaces.textfiles import expanded, resolved
 
 WEIGHT_FILES = ("model.safetensors", "weights.safetensors")
 """One of which the folder of a network has."""
@@ -206,7 +206,7 @@ def _places(wanted: Sequence[Subject], folders: Sequence[Path | None], named: in
 def _stem(subject: Subject, folder: Path | None, is_member: bool) -> str:
     """The name of a network's files: that of its folder; the digest of a member of a space, or of a file; or what it was asked for as."""
     if folder is not None:
-        return folder.resolve().name
+        return resolved(folder).name
     if subject.arch is not None and (is_member or expanded(subject.name).is_file()):
         return subject.arch.digest
     return re.sub(r"[^\w.-]+", "-", subject.name)

@@ -15,6 +15,7 @@ from nas.runs.run import open_run
 from nas.runs.searches import chosen_searches
 from nas.runs.store import RunStore
 from search_spaces.errors import InputError
+from search_spaces.textfiles import resolved
 
 
 @explained
@@ -35,7 +36,7 @@ def extract(config: Config) -> dict[str, Path]:
     out = config.extract.out
     store = RunStore(out or config.run)
     # Networks that go elsewhere, and checks, only read the run: it may be in use, or in a folder that cannot be written.
-    within = store.folder.resolve().is_relative_to(RunStore(config.run).folder.resolve())
+    within = resolved(store.folder).is_relative_to(resolved(RunStore(config.run).folder))
     if config.digest and config.extract.pick:
         raise InputError("digest and pick", "one of them", f"pick={','.join((config.digest, *config.extract.pick))}")
     chosen_one = f" digest={config.digest}" if config.digest else ""

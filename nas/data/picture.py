@@ -4,10 +4,12 @@ The orientation of EXIF is applied, transparent pixels are laid on a stated colo
 taken. Colour profiles are not applied.
 """
 
+import contextlib
 import functools
 import io
 import math
 import os
+import struct
 from typing import Any
 
 import numpy as np
@@ -78,8 +80,9 @@ def begins_as_image(start: bytes) -> bool:
     """Whether the first `SIGNATURE` bytes of a file are those of an image format; most of what is none is told by them."""
     for name in _formats()[1]:
         accept = Image.OPEN[name][1]
-        if accept is not None and accept(start):
-            return True
+        with contextlib.suppress(IndexError, TypeError, struct.error):  # of a file that is shorter than a signature
+            if accept is not None and accept(start):
+                return True
     return False
 
 

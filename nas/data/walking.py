@@ -94,6 +94,8 @@ class Walk:
     def __init__(self, root: Path, part: str, tally: Tally) -> None:
         self._root, self._part, self._tally = str(root), part, tally
         self._seen: dict[tuple[int, int], tuple[str, str]] = {}  # device and inode: path and class
+        above = (os.stat(path) for path in Path(os.path.realpath(root)).parents)
+        self._above = {(status.st_dev, status.st_ino) for status in above}
 
     def files(self, folder: Path) -> list[str]:
         """The files of the class in `folder`, sorted.
@@ -125,6 +127,9 @@ class Walk:
                 continue
             if (status.st_dev, status.st_ino) in folders:
                 self._leave(path, "link to a folder that is read already", name=True)
+                continue
+            if (status.st_dev, status.st_ino) in self._above:  # which holds everything else of the user's
+                self._leave(path, "link to a folder above the data set", name=True)
                 continue
             folders.add((status.st_dev, status.st_ino))
             for entry in _entries(path):

@@ -4,7 +4,6 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from nas.config.search import SearchConfig
 from nas.goals.budget import UNKNOWN, Budget
@@ -16,7 +15,7 @@ from search_spaces.costs.table import read_costs
 from search_spaces.errors import InputError, OutsideBudget, nearest
 from search_spaces.feasible import FeasibleSampler
 from search_spaces.space import SearchSpace
-from search_spaces.textfiles import expanded
+from search_spaces.textfiles import expanded, resolved
 
 
 def prepare_costs(settings: SearchConfig) -> list[Architecture]:
@@ -97,7 +96,7 @@ def sparse_costs(budget: Budget, objectives: Sequence[Objective]) -> tuple[str, 
 
 def measured_costs(settings: SearchConfig) -> set[str]:
     """The names of the costs that files of measured values have."""
-    files = {str(Path(path).resolve()) for path in map(expanded, settings.measured)}
+    files = {str(resolved(path)) for path in map(expanded, settings.measured)}
     return {name for name in cost_names() if any(cost_named(name).origin.endswith(file) for file in files)}
 
 

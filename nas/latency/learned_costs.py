@@ -21,7 +21,7 @@ from search_spaces.costs import Additive, Cost, add_cost
 from search_spaces.costs.table import check_columns, read_table
 from search_spaces.errors import InputError
 from search_spaces.registry import complete
-from search_spaces.textfiles import expanded
+from search_spaces.textfiles import expanded, resolved
 from search_spaces.units import Unit, units
 
 
@@ -40,7 +40,7 @@ def add_learned(path: str | Path, seed: int = 0) -> list[Cost]:
         InputError: the table cannot be read, a cost of that name is there already, or too few networks have an architecture.
     """
     table, file = read_table(path), expanded(path)
-    origin = f"{LEARNED}a column of {file.resolve()}"
+    origin = f"{LEARNED}a column of {resolved(file)}"
     check_columns(table, origin)
     models = {}
     for name in table.units:

@@ -15,6 +15,7 @@ from nas.runs.run import Run, open_run
 from nas.runs.store import RunStore
 from nas.runs.weights import MODEL
 from search_spaces.errors import InputError
+from search_spaces.textfiles import resolved
 
 DEEPEST = 4
 """Folders between a run and that of a network: searches/NAME/networks/DIGEST."""
@@ -22,7 +23,7 @@ DEEPEST = 4
 
 def run_of(folder: Path) -> Path | None:
     """The run that the folder of a network lies in; None for one that lies elsewhere."""
-    above = list(folder.resolve().parents)[:DEEPEST]
+    above = list(resolved(folder).parents)[:DEEPEST]
     return next((place for place in above if (place / "run.json").is_file()), None)
 
 
@@ -69,7 +70,7 @@ def _noted(run: Run, folder: Path, found: Comparison, weights: str) -> str:
     Returns:
         Why the card was left as it is, if it was.
     """
-    name = folder.resolve().relative_to(run.store.folder.resolve()).as_posix()
+    name = resolved(folder).relative_to(resolved(run.store.folder)).as_posix()
     if not known_card(run.store, name):
         return ""
     try:

@@ -25,6 +25,7 @@ from search_spaces.costs import BUILT_IN, costs_of
 from search_spaces.errors import InputError
 from search_spaces.network import Network
 from search_spaces.reparameterisation import reparameterise, reparameterised
+from search_spaces.textfiles import resolved
 from supernet.calibration import calibrate
 
 SOME = 1000
@@ -79,7 +80,7 @@ class Folders:
     def _within(self, folder: str) -> bool:
         """Whether a folder is the network's own in the run, which also keeps the weights as they were extracted."""
         own = self._run.store.path(self.search.path("networks"))
-        return self.store.path(folder).resolve().parent == own.resolve()
+        return resolved(self.store.path(folder)).parent == resolved(own)
 
     def write(self, folder: str, entry: Selected) -> Chosen:
         """Writes the files of a network into a folder of the store, without its card.

@@ -5,7 +5,6 @@ it is compared with the training that it is for before any of them is used.
 """
 
 import io
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,9 @@ TIMES = 12
 
 BESIDE = 64 * 2**20
 """Bytes of names and of what does not grow with the module."""
+
+LARGEST = 1e30
+"""Of a number that is no tensor: it can be multiplied in float32."""
 
 _INSTEAD = "rm {} to train from the start, or restore it from a copy"
 
@@ -128,7 +130,7 @@ def _difference(found: Any, like: Any, where: str) -> str:
             return where
         pairs = ((one, other, f"{where}[{n}]") for n, (one, other) in enumerate(zip(found, like, strict=True)))
     elif isinstance(like, float):
-        return "" if type(found) in (int, float) and math.isfinite(found) else where
+        return "" if type(found) in (int, float) and abs(found) < LARGEST else where
     else:
         return "" if type(found) is type(like) else where
     return next((wrong for one, other, place in pairs if (wrong := _difference(one, other, place))), "")

@@ -23,7 +23,7 @@ from search_spaces.files.plain import read_json
 from search_spaces.files.tensors import read_header
 from search_spaces.papers import paper_network
 from search_spaces.registry import complete
-from search_spaces.textfiles import expanded
+from search_spaces.textfiles import expanded, resolved
 
 IMAGENET_VIEW = View(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.875)
 
@@ -160,7 +160,7 @@ def _view_of(cfg: Mapping[str, Any]) -> View | None:
 
 def _split_of_its_run(folder: Path, arch: Architecture) -> Split | None:
     """Of a network that lies in the folder of the run that trained it: RUN/searches/NAME/networks/DIGEST."""
-    for parent in list(folder.resolve().parents)[:4]:
+    for parent in list(resolved(folder).parents)[:4]:
         if (parent / "split.json").is_file() and (parent / "run.json").is_file():
             split = read_split(RunStore(parent))
             if (split.in_channels, len(split.classes)) == (arch.in_channels, arch.num_classes):

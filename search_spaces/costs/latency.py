@@ -36,7 +36,7 @@ from search_spaces.costs import Additive, Cost, add_cost
 from search_spaces.costs.pieces import unit_cost
 from search_spaces.costs.unit_times import UnitTimes
 from search_spaces.errors import InputError
-from search_spaces.textfiles import expanded
+from search_spaces.textfiles import expanded, resolved
 from search_spaces.units import Unit, units
 
 LATENCY = "latency_ms"
@@ -186,7 +186,7 @@ def add_model(model: DeviceModel, path: str | Path, here: bool = False) -> None:
 
 def origin_of(path: str | Path) -> str:
     """The origin of the costs of a profile."""
-    return f"a profile in {expanded(path).resolve()}"
+    return f"a profile in {resolved(expanded(path))}"
 
 
 __all__ = ["LATENCY", "DeviceModel", "add_model", "origin_of", "quantity"]

@@ -27,7 +27,7 @@ from pathlib import Path
 from search_spaces.architecture import Architecture
 from search_spaces.costs import BUILT_IN, RESERVED, Cost, add_cost, check_name, is_cost_name
 from search_spaces.errors import InputError
-from search_spaces.textfiles import LONG, expanded, read_text
+from search_spaces.textfiles import LONG, expanded, read_text, resolved
 
 csv.field_size_limit(2**24)  # an architecture's JSON text may be longer than the 128 KiB that are read by default
 
@@ -56,7 +56,7 @@ def read_costs(path: str | Path) -> tuple[Architecture, ...]:
     """
     table = read_table(path)
     file = expanded(path)
-    origin = f"a column of {file.resolve()}"
+    origin = f"a column of {resolved(file)}"
     check_columns(table, origin)
     for name, unit in table.units.items():
         measured = TableCost(table.medians(name))

@@ -107,7 +107,7 @@ def other_value(rng: random.Random, value: Any, data: Any) -> Any:
         return _repeated_value(value, rng.choice((2, 65, 1000)))
     if kind == 4 and (places := places_of(data)):
         return copy.deepcopy(_at(data, rng.choice(places)))
-    if kind == 5 and isinstance(value, int | float):
+    if kind == 5 and isinstance(value, int | float) and abs(value) < 1e300:
         return value + rng.choice((-1, 1, 2, 0.5))
     return rng.choice(NUMBERS)
 

@@ -151,6 +151,33 @@ def test_links_that_lead_back(tmp_path: Path) -> None:
     assert time.monotonic() - start < 2
 
 
+def test_files_that_are_shorter_than_a_signature(tmp_path: Path) -> None:
+    root = make_images(tmp_path / "images", each=3)
+    for size in range(20):
+        assert not begins_as_image(bytes(size))
+        (root / "class0" / f"short{size}").write_bytes(b"0" * size)
+    train = source_of(config(name="folder", root=str(root))).pools()["train"]
+    assert train is not None
+    assert len(train) == 12
+
+
+def test_links_to_folders_above_are_left_out(tmp_path: Path) -> None:
+    """They hold everything else of the user's, as /proc/self/root holds the whole disk."""
+    root = make_images(tmp_path / "images", each=3)
+    private = make_images(tmp_path / "private", classes=1, each=2, seed=1)
+    (root / "class0" / "up").symlink_to(tmp_path)
+    (root / "class0" / "beside").symlink_to(private / "class0")
+    (root / "class1" / "disk").symlink_to("/")
+    source = source_of(config(name="folder", root=str(root)))
+    train = source.pools()["train"]
+    assert train is not None
+    read = {item.id for item in train}
+    assert len(read) == 14  # a link to a folder elsewhere is the user's own way to keep images on another disk
+    assert sum("beside" in name for name in read) == 2
+    why = [entry.why for entry in source.tally.entries()]
+    assert why.count("link to a folder above the data set") == 2
+
+
 def test_links_that_multiply(tmp_path: Path) -> None:
     """Two ways to each next folder, and no folder in itself."""
     for number in range(30):

@@ -79,10 +79,10 @@ def tried(case: Case, nas: Commands, folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", chosen(COLD), ids=str)
 def test_hostile_in_a_new_process(case: Case, tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = World(tmp_path / "world")
     typed = tuple(case.prepare(world))
     before, start = world.listing(), time.monotonic()
-    result = cold(*typed, cwd=world.desk, PYTHONSAFEPATH="1", **world.env)
+    result = cold(*typed, cwd=world.desk, PYTHONSAFEPATH="1", MPLCONFIGDIR=str(tmp_path / "fonts"), **world.env)
     assert time.monotonic() - start < START + SECONDS
     check(case, world, result, before)
 

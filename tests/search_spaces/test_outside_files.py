@@ -186,6 +186,7 @@ def test_a_message_has_its_own_lines_and_no_others(given: str, allowed: str, ins
 
 def test_long_texts_and_characters_that_a_terminal_obeys() -> None:
     assert visible("größe 3×4 “q” é") == "größe 3×4 “q” é"
+    assert len(visible("\x00" * 5000)) <= LONGEST
     assert visible("a\x1b[31m\nb\u202e\ud800") == "a\\x1b[31m\\nb\\u202e\\ud800"
     error = InputError("begin " + "x" * 10**6 + " end", "any", "b" * 10**6)
     assert len(str(error)) < 3 * LONGEST
