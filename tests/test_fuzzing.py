@@ -7,13 +7,16 @@ import torch
 
 from tests.fuzzing.known import KNOWN
 from tests.fuzzing.targets import TARGETS
-from tests.fuzzing.trial import Trial, try_input
+from tests.fuzzing.trial import SECONDS, Trial, try_input
+
+PATIENCE = 10 * SECONDS
+"""Times are judged by `make fuzz`. Here only what hardly ends is a fault: the machine may be slow, and the first input imports libraries."""
 
 
 def tried(name: str, numbers: range | tuple[int, ...]) -> list[Trial]:
     torch.set_num_threads(1)
     TARGETS[name].ready()
-    return [try_input(TARGETS[name], number) for number in numbers]
+    return [try_input(TARGETS[name], number, most=PATIENCE) for number in numbers]
 
 
 @pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.few])

@@ -31,7 +31,7 @@ MOST_PARTS = MOST_ITEMS
 MOST_MEMBERS = 10_000
 """Of one place: its parts, each with every combination of its options. Of the spaces that come with the package, the largest has 1,350."""
 
-MOST_GENES = 20_000
+MOST_GENES = 40_000
 """Choices in all. The largest of ours has 1,406."""
 
 MOST_BUILT = 100_000
@@ -40,6 +40,8 @@ MOST_BUILT = 100_000
 MOST_TEXT = 10_000
 """Characters of what a space says about itself."""
 
+_ALLOWED, _INSTEAD = "a space whose networks can be built and searched", "fewer or smaller choices"
+
 
 def refuse(where: str, what: str, most: int) -> InputError:
     """The error for more of something than there may be.
@@ -47,11 +49,7 @@ def refuse(where: str, what: str, most: int) -> InputError:
     Args:
         where: in the space.
     """
-    return InputError(
-        f"{where} has {what}, and at most {most:,} are read",
-        "a space whose networks can be built and searched",
-        "fewer or smaller choices",
-    )
+    return InputError(f"{where} has {what}, and at most {most:,} are read", _ALLOWED, _INSTEAD)
 
 
 def check_count(where: str, count: int, what: str, most: int) -> None:
@@ -105,10 +103,12 @@ def _members(slot: "Slot", where: str) -> int:
     """How many parts may stand in a place, with each combination of their options; they are not listed."""
     found = 0
     for choice in slot:
-        for key, values in choice.options:
-            for value in values:
-                sizes.check_part(choice.name, ((key, value),), where)
-        sizes.check_part(choice.name, tuple((key, 0) for key, _ in choice.options), where)
+        single = (((key, value),) for key, values in choice.options for value in values)
+        for options in (*single, tuple((key, 0) for key, _ in choice.options)):
+            try:
+                sizes.check_part(choice.name, options, where)
+            except InputError as error:  # which speaks to whoever has an architecture
+                raise InputError(error.given, _ALLOWED, _INSTEAD) from None
         found += math.prod(len(values) for _, values in choice.options)
     check_count(where, found, "parts in one place, counting each combination of options", MOST_MEMBERS)
     return found

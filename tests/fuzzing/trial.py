@@ -59,11 +59,12 @@ class Trial:
     growth: int
 
 
-def try_input(target: Target, number: int, keep: Path | None = None) -> Trial:
+def try_input(target: Target, number: int, keep: Path | None = None, most: float = SECONDS) -> Trial:
     """Makes one input and reads it.
 
     Args:
         keep: a folder that gets a copy of the input before it is read.
+        most: seconds of processor time.
 
     Raises:
         FaultyError: it was refused in another form than three short parts, or took too long or too much memory.
@@ -83,7 +84,7 @@ def try_input(target: Target, number: int, keep: Path | None = None) -> Trial:
             raise FaultyError(f"it hung: interrupted after {HANG} s") from None
         seconds = time.process_time() - start
         growth = max(0, _memory()[1] - before)
-    if seconds > SECONDS:
+    if seconds > most:
         raise FaultyError(f"it took {seconds:.1f} s")
     if growth > GROWTH:
         raise FaultyError(f"memory grew by {growth / 2**20:.0f} MiB")
