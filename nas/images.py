@@ -3,9 +3,10 @@
 run.json keeps it under "images", as `nas.data.make_split` found it.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from nas.log import shown
 
 LISTED = 12
 """Classes up to which each is named with its number of images."""
@@ -15,8 +16,8 @@ _PLURAL = {"images": "image", "files without a suffix": "file without a suffix"}
 
 
 def printable(text: str) -> str:
-    """Text in one line: line ends and other control characters as Python escapes them."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
+    """Text in one line: line ends and what a terminal would obey as Python escapes them."""
+    return shown(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def spread(counts: Sequence[int], classes: Sequence[str]) -> str:

@@ -65,9 +65,10 @@ def test_a_module_that_a_run_names_is_not_imported(key: str, verb: str, world: P
     assert "hybrid-mixer-nas/plugins.toml" in allowed
     assert instead == f"nas {verb} run=run seed=0 plugins=stranger"
     assert contents(world) == before
-    again = nas(*shlex.split(instead)[1:], cwd=world, env={"PYTHONPATH": str(world)})
-    assert "did not give" not in again.err
-    assert key != "plugins" or (world / "was_imported").exists()
+    if verb == "search":
+        again = nas(*shlex.split(instead)[1:], cwd=world, env={"PYTHONPATH": str(world)})
+        assert "did not give" not in again.err
+        assert key != "plugins" or (world / "was_imported").exists()
 
 
 def test_a_report_imports_no_module_of_the_run(world: Path, nas: Commands) -> None:

@@ -133,8 +133,8 @@ def allocated(module: nn.Module, image: Tensor) -> int:
     return peak + image.numel() * image.element_size()
 
 
-OFTEN = ("unified",)
-"""The space whose members are run in every test: it has the parts of the others."""
+OFTEN = ("images32",)
+"""The space whose members are run in every test: its images are small."""
 
 
 @pytest.mark.parametrize(
