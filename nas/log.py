@@ -11,6 +11,9 @@ _OBEYED = {"Cc", "Cf", "Zl", "Zp"}
 are not seen, and line ends of other scripts.
 """
 
+_JOINERS = "\u200c\u200d"
+"""Of letters in Persian and Indic words and of signs in emoji: they are not seen, and part of how such a word is written."""
+
 _PERHAPS = re.compile("[^\n\t -~]")
 
 
@@ -20,7 +23,11 @@ def shown(text: str) -> str:
 
 
 def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode() if unicodedata.category(letter) in _OBEYED else letter
+    return (
+        letter.encode("unicode_escape").decode()
+        if unicodedata.category(letter) in _OBEYED and letter not in _JOINERS
+        else letter
+    )
 
 
 def say(text: str = "", stream: TextIO | None = None) -> None:

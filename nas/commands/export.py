@@ -75,12 +75,17 @@ def export(*names: str, asked: Exported | None = None) -> list[Written]:
 def _score(
     subject: Subject, folder: Path, formats: Sequence[Format], written: Sequence[Written], asked: Exported
 ) -> None:
-    """Says the files' top-1 on the images of the run, where they take images of its resolution."""
+    """Says the top-1 on the images of the run of the files that were written now, where they take images of its resolution.
+
+    A file that was there already is not opened: it came with the folder, and loading a .pt2 may run what is in it.
+    """
     network, _ = _network(subject, folder, asked)
     made_for = load_network(folder, *filter(None, (asked.weights,))).arch.resolution
     if subject.resolution == made_for or asked.plan().open_sides:
-        files = {one.file.name: made.load(one.file) for made, one in zip(formats, written, strict=True)}
-        say(score_files(folder, network, files, asked.plan().batch, asked.weights))
+        pairs = zip(formats, written, strict=True)
+        files = {one.file.name: made.load(one.file) for made, one in pairs if not one.kept}
+        if files:
+            say(score_files(folder, network, files, asked.plan().batch, asked.weights))
 
 
 def _files(

@@ -4,7 +4,6 @@ import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ import numpy as np
 from nas.config import DataConfig
 from nas.data.decoder import Reader
 from nas.data.item import NEW_RUN
-from nas.data.picture import as_shown
+from nas.data.picture import MOST_BYTES, as_shown
 from search_spaces.errors import InputError
+from search_spaces.textfiles import read_bytes
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,14 @@ class TimmReader(Reader):
         split, _, index = id.partition("/")
         data = self.datasets[split]
         try:
+            if (path := _path(data, int(index))) is not None:
+                return read_bytes(path[0], MOST_BYTES), path[1]
             if hasattr(data, "reader"):  # around the data set itself, which skips what it cannot decode
                 file, target, *_ = data.reader[int(index)]
                 try:
                     return file.read(), target
                 finally:
                     _close(file)
-            if _has_files(data):
-                path, target = data.samples[int(index)]
-                return Path(path).read_bytes(), target
             image, target = data[int(index)]
             return np.asarray(as_shown(image, self.config)), target
         except Exception as error:  # whatever the library behind timm raises
@@ -68,6 +67,15 @@ class TimmReader(Reader):
                 "a data set whose images can all be read",
                 NEW_RUN,
             ) from None
+
+
+def _path(data: Any, index: int) -> tuple[str, Any] | None:
+    """The file and the target of an image, if it is a file of its own: these libraries would wait for a pipe, and read a device for ever."""
+    if hasattr(data, "reader"):
+        samples = data.reader.samples if type(data.reader).__name__ == "ReaderImageFolder" else None
+    else:
+        samples = data.samples if _has_files(data) else None
+    return None if samples is None else (samples[index][0], samples[index][1])
 
 
 def _close(file: Any) -> None:

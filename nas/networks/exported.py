@@ -28,7 +28,8 @@ def run_of(folder: Path) -> Path | None:
 
 
 def score_files(folder: Path, network: nn.Module, files: Mapping[str, Forward], batch: int, weights: str) -> str:
-    """Scores files beside their network, and adds what was found to the card in its folder.
+    """Scores files beside their network, and adds what was found to the card in its folder. Where the run cannot be opened, or its images
+    are elsewhere, that is said instead: the files are good without.
 
     Args:
         folder: of the network, in a run.
@@ -41,14 +42,17 @@ def score_files(folder: Path, network: nn.Module, files: Mapping[str, Forward], 
         What was found, in one line.
 
     Raises:
-        InputError: the run or its images cannot be read, or the outputs of a file differ from the network's by more than rounding.
+        InputError: the outputs of a file differ from the network's by more than rounding.
     """
     place = run_of(folder)
     if place is None:
         raise ValueError(f"{folder} lies in no run")
-    config = run_config(RunStore.open(place), str(place))
-    run = open_run(config, writes=False)
-    found = _compared(run, config, {LOADED: network, **files}, batch)
+    try:
+        config = run_config(RunStore.open(place), str(place))
+        run = open_run(config, writes=False)
+        found = _compared(run, config, {LOADED: network, **files}, batch)
+    except InputError as error:
+        return f"{folder}  not scored on images of the run: {error.given}"
     found.check("cpu", f"{folder} as a file", f"nas export {folder}")
     said = ", ".join(f"{step.name} {step.top1:.4f}" for step in found.steps)
     return f"{folder}  top-1 on {found.steps[0].images} search-validation images: {said}{_noted(run, folder, found, weights)}"

@@ -2,18 +2,36 @@
 
 import io
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.reporting.chart import Chart
 from nas.reporting.looks import COLOURS, SHAPES
+from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
+def _check_settings() -> None:
+    """matplotlib opens such a file when it is imported, and would wait for a pipe.
+
+    Raises:
+        InputError: it is no ordinary file.
+    """
+    name = Path("matplotlibrc")
+    if name.exists() and not name.is_file() and not name.is_dir():
+        raise InputError(
+            f"{name.absolute()} is no ordinary file, and matplotlib would open it",
+            "a folder without one",
+            "another folder",
+        )
+
+
 def png(chart: Chart, title: str) -> bytes:
     """The chart by matplotlib, 1650 x 990 pixels, on white, without a clock or a version in the file."""
+    _check_settings()
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

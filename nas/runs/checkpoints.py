@@ -6,6 +6,7 @@ it is compared with the training that it is for before any of them is used.
 
 import io
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def load_checkpoint(store: RunStore, name: str, optimisation: Optimisation) -> N
         raise InputError(
             f"checkpoint {path} does not fit what is trained: its {wrong} is of another type, shape or range",
             "a checkpoint of this training",
-            _INSTEAD.replace("{}", str(path)),
+            _INSTEAD.replace("{}", shlex.quote(str(path))),
         )
     try:
         optimisation.load_state_dict(state)
@@ -100,7 +101,7 @@ def _damaged(path: Path, how: str) -> InputError:
     return InputError(
         f"checkpoint {path} is damaged ({how})",
         "a whole checkpoint",
-        _INSTEAD.replace("{}", str(path)),
+        _INSTEAD.replace("{}", shlex.quote(str(path))),
     )
 
 

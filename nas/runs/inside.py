@@ -18,7 +18,6 @@ them this is so on every system (see `Inside.checked`).
 
 import errno
 import os
-import shlex
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -50,7 +49,7 @@ def _refused(path: Path, what: str) -> LinkInside:
     return LinkInside(
         f"{path} is {what}, and nothing is written there",
         "files and folders of its own: links are not followed below the folder that is written",
-        f"rm {shlex.quote(str(path))}, or another folder",
+        "the file or folder itself in its place, or another folder",
     )
 
 

@@ -11,6 +11,7 @@
 All searches of a run share its supernet. What one has evaluated, another with equal settings of evaluation takes over.
 """
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -161,7 +162,7 @@ class Search:
                 raise InputError(
                     f"line {number} of {self.store.path(self.path(name))} is not a record of this version (at {error})",
                     "lines as nas wrote them",
-                    f"a copy of the file, or rm -r {self.store.path(self.folder)}, which discards this search",
+                    f"a copy of the file, or rm -r {shlex.quote(str(self.store.path(self.folder)))}, which discards this search",
                 ) from None
         return found
 
@@ -205,7 +206,7 @@ class Search:
             raise InputError(
                 f"search {self.name} of {run} has not finished",
                 "a search that has finished, or was closed as it stood",
-                f"nas search run={run} search={self.name}, which resumes it, or the same with close=true",
+                f"nas search run={shlex.quote(str(run))} search={self.name}, which resumes it, or the same with close=true",
             )
 
 
@@ -237,7 +238,7 @@ def read_search(store: RunStore, name: str) -> Search:
         if not names:
             raise no_search(store)
         raise unknown(f"search of {store.folder}:", name, names, "search={}")
-    discard = f"a copy of it, or rm -r {store.path(path).parent}, which discards this search"
+    discard = f"a copy of it, or rm -r {shlex.quote(str(store.path(path).parent))}, which discards this search"
     try:
         about = store.read_json(path)
     except InputError as error:
@@ -281,9 +282,11 @@ def no_search(store: RunStore) -> InputError:
         return InputError(
             f"{store.folder} was searched by an older version of nas, whose records are laid out otherwise",
             "searches of this version, in searches/",
-            f"nas search run={store.folder}, which takes the trained supernet and moves the old search into {OLDER_FOLDER}/",
+            f"nas search run={shlex.quote(str(store.folder))}, which takes the trained supernet and moves the old search into {OLDER_FOLDER}/",
         )
-    return InputError(f"{store.folder} has no search", "a searched run", f"nas search run={store.folder}")
+    return InputError(
+        f"{store.folder} has no search", "a searched run", f"nas search run={shlex.quote(str(store.folder))}"
+    )
 
 
 def chosen_searches(store: RunStore, settings: SearchConfig, every: bool = False) -> list[Search]:

@@ -39,7 +39,7 @@ from nas.runs.lines import whole_parts
 from nas.runs.locks import Lock, lock_of
 from search_spaces.errors import InputError
 from search_spaces.files.plain import RUN, Limits
-from search_spaces.textfiles import SHORT, expanded
+from search_spaces.textfiles import LONG, SHORT, expanded, read_bytes
 
 FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
@@ -328,7 +328,8 @@ class RunStore:
         damaged = {number: line for number, (line, record) in enumerate(lines, 1) if record is None}
         if damaged:
             aside = f"{name}.damaged"
-            before = self.path(aside).read_bytes() if self.exists(aside) else b""
+            with writing(self.path(aside)):
+                before = read_bytes(self.path_to_write(aside), LONG) if self.exists(aside) else b""
             new = b"".join(line + b"\n" for line in damaged.values() if line + b"\n" not in before)
             self.write_bytes(aside, before + new)
             kept = [part for line, record in lines for part in (whole_parts(line) if record is None else [line])]

@@ -1,6 +1,7 @@
 """Data that name modules, programs and pickles. Whatever runs leaves a marker outside of the run folder."""
 
 import io
+import os
 import pickle
 import subprocess
 import zipfile
@@ -213,3 +214,26 @@ for form, content in (("a pickle", pickled), ("an archive with a pickle", archiv
     add(f"the weights of a supernet are {form}", supernet)
     add(f"a checkpoint to resume from is {form}", checkpoint)
     add(f"the weights to start from are {form}", start)
+
+
+@case("damaged lines are set aside into a pipe", said="evaluations.jsonl.damaged")
+def damaged_lines_into_a_pipe(world: World) -> Iterable[str]:
+    world.with_run()
+    os.mkfifo(world.search / "evaluations.jsonl.damaged")
+    with open(world.search / "evaluations.jsonl", "ab") as file:
+        file.write(b"damaged\n")
+    return COMMANDS["search"]
+
+
+@case("a settings file of matplotlib is a pipe", said="matplotlibrc")
+def settings_of_matplotlib(world: World) -> Iterable[str]:
+    world.with_run()
+    os.mkfifo(world.desk / "matplotlibrc")
+    return COMMANDS["report"]
+
+
+@case("an image that timm lists is a pipe", said="no ordinary file")
+def pipe_of_timm(world: World) -> Iterable[str]:
+    world.with_images()
+    os.mkfifo(next((world.desk / "images").iterdir()) / "pipe.png")
+    return ("train", "run=new", "space=digits", "data=timm/", "data.root=images", "train.batch_size=2")

@@ -4,6 +4,7 @@ One JSON line per measurement, appended when it is made. The first line says wha
 not continued.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -63,7 +64,7 @@ class Journal:
             raise InputError(
                 f"{self.path} is of another profile: {_differing(lines[0], plan)}",
                 "the command that was interrupted, on the same machine",
-                f"that command again, or rm {self.path}",
+                f"that command again, or rm {shlex.quote(str(self.path))}",
             )
         for line in lines[1:]:
             self._take(line)
@@ -135,7 +136,9 @@ class Journal:
             raise self._damaged(f"{self.path} has a line that is none of a profile ({error})") from None
 
     def _damaged(self, given: str) -> InputError:
-        return InputError(given, "lines as nas wrote them", f"rm {self.path}, and the same command again")
+        return InputError(
+            given, "lines as nas wrote them", f"rm {shlex.quote(str(self.path))}, and the same command again"
+        )
 
 
 def _differing(line: Mapping[str, Any], plan: Mapping[str, Any]) -> str:

@@ -79,6 +79,17 @@ def test_the_card_of_a_network_of_a_run_gets_the_score_of_its_files(
     assert (file["top1"], file["images"]) == (steps["load_network"]["top1"], steps["load_network"]["images"])
     assert f"{folder.name}.pt2 {file['top1']:.4f}" in said
     assert f"| {folder.name}.pt2 |" in (folder / "README.md").read_text()
+    # What was there already may be somebody else's, and torch runs what is in a .pt2 that it loads: it stays closed.
+    foreign, about = folder / f"{folder.name}.pt2", json.loads((folder / f"{folder.name}.pt2.json").read_text())
+    foreign.write_bytes(b"a program")
+    about["sha256"] = hashlib.sha256(foreign.read_bytes()).hexdigest()
+    (folder / f"{folder.name}.pt2.json").write_text(json.dumps(about))
+    again = nas("export", str(folder), "format=pt2", cwd=folder).ok().out
+    assert "there already" in again
+    assert "search-validation" not in again
+    foreign.unlink()
+    (folder.parents[3] / "split.json").unlink()
+    assert "not scored on images of the run" in nas("export", str(folder), "format=pt2", cwd=folder).ok().out
     shutil.copytree(folder, folder.parents[4] / "elsewhere")
     assert "search-validation" not in nas("export", "elsewhere", "format=pt2", cwd=folder.parents[4]).ok().out
 
