@@ -101,7 +101,7 @@ def checked_config(given: Mapping[str, Any], arch: Architecture) -> None:
             "channels, height and width of the network's images", _AS_WRITTEN,
         )  # fmt: skip
     classes = given.get("num_classes", arch.num_classes)
-    if classes not in (0, arch.num_classes) or type(classes) is not int:
+    if type(classes) is not int or classes != arch.num_classes:
         raise InputError(
             f"pretrained_cfg has num_classes={shortened(classes)}, and the network has {arch.num_classes}",
             "as many as the network has", _AS_WRITTEN,
