@@ -74,7 +74,8 @@ _Study = tuple[tuple[Objective, ...], list[FrozenTrial]]
 def write_studies(path: Path, space: SearchSpace, searches: Sequence[Search]) -> None:
     """Brings the studies "SEARCH/SAMPLER" of a file up to date with the records. Other studies in it are left alone.
 
-    Trials that are missing are appended; a study that says something else is replaced; a damaged file is made again.
+    Trials that are missing are appended; a study that says something else is replaced; a damaged file is made again, and so is one of
+    another version of Optuna or with far more in it than the records need.
 
     Raises:
         OSError: the file cannot be written.
@@ -82,7 +83,7 @@ def write_studies(path: Path, space: SearchSpace, searches: Sequence[Search]) ->
         ValueError: an evaluation has no value for an objective.
     """
     studies = studies_of(space, searches)
-    settle(path)
+    settle(path, studies, sum(_rows(trial) for _, trials in studies.values() for trial in trials))
     try:
         try:
             _write(path, studies)
@@ -115,7 +116,7 @@ def _write(path: Path, studies: Mapping[str, _Study]) -> None:
         storage.remove_session()
         event.listen(storage.engine, "connect", _hurry)
         storage.engine.dispose()  # what is open was opened without
-        there = {study.study_name for study in optuna.get_all_study_summaries(storage, include_best_trial=False)}
+        there = set(optuna.get_all_study_names(storage))  # summaries would load the trials of all
         for name, (objectives, trials) in studies.items():
             _bring_up_to_date(storage, name, name in there, trials, objectives)
     finally:
@@ -226,6 +227,11 @@ def _stored(value: float) -> tuple[float | None, str]:
 
 def _said(trial: FrozenTrial) -> tuple[Any, ...]:
     return trial.state, trial.params, trial.distributions, trial.values, trial.user_attrs, trial.system_attrs
+
+
+def _rows(trial: FrozenTrial) -> int:
+    """How many rows `insert_trials` writes of it."""
+    return 1 + len(trial.params) + len(trial.values) + len(trial.user_attrs) + len(trial.system_attrs)
 
 
 def studies_of(space: SearchSpace, searches: Sequence[Search]) -> dict[str, _Study]:

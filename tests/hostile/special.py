@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -172,3 +173,39 @@ def idx_zero(world: World) -> Iterable[str]:
     world.with_space().link("idx/train-images-idx3-ubyte.gz", "/dev/zero")
     world.link("idx/train-labels-idx1-ubyte.gz", "/dev/zero")
     return ("train", "run=new", "space=space.toml", "data=fashion_mnist", "data.root=idx", "data.resolution=16")
+
+
+def study(name: str, *statements: str) -> None:
+    """A case with a study.db that Optuna made, and somebody changed."""
+
+    def prepare(world: World) -> Iterable[str]:
+        import optuna
+
+        place = world.with_run().run / "study.db"
+        place.unlink(missing_ok=True)
+        storage = optuna.storages.RDBStorage(f"sqlite:///{place}")
+        optuna.create_study(study_name="small/nsga2", storage=storage)
+        storage.remove_session()
+        storage.engine.dispose()
+        database = sqlite3.connect(place, isolation_level=None)
+        database.execute("PRAGMA writable_schema = ON")
+        for statement in ("BEGIN", *statements, "COMMIT"):
+            database.execute(statement)
+        database.close()
+        return MORE
+
+    add(f"study.db with {name}", prepare, codes=(0,))
+
+
+LONG = " AND ".join(f"length(replace(hex(zeroblob({33_000_000 - i})),''00'',''1''))>0" for i in range(400))
+"""A condition that takes twenty gigabytes and minutes."""
+
+study(
+    "a CHECK that takes twenty gigabytes",
+    "UPDATE sqlite_master SET sql = substr(sql, 1, length(sql) - 1) || ', CHECK (" + LONG + "))' WHERE name = 'trials'",
+)
+study(
+    "a million trials",
+    "WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < 1000000) "
+    "INSERT INTO trials (number, study_id, state) SELECT n, 1, 'FAIL' FROM k",
+)

@@ -1,16 +1,21 @@
 """A study.db from somebody else makes SQLite do nothing but read and write rows of it."""
 
+import contextlib
 import os
+import random
 import shutil
 import sqlite3
 import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nas.goals.budget import Budget
 from nas.goals.objectives import parse_objectives
+from nas.records import SAMPLER, Evaluation, Origin
+from nas.samplers import database as limits
 from nas.samplers.database import SIDES, settle
 from nas.samplers.storage import Search, write_studies
 from search_spaces.errors import InputError
@@ -100,15 +105,92 @@ def test_a_journal_of_a_killed_process_is_rolled_back(path: Path, space: SearchS
         "CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM trials; END",
         "CREATE VIEW v AS SELECT 1",
         "CREATE VIRTUAL TABLE t USING fts5(text)",
+        "CREATE TABLE t (text)",
+        "CREATE INDEX t ON trials (number) WHERE length(hex(zeroblob(30000000))) > 0",
+        "ALTER TABLE trials ADD COLUMN t INTEGER DEFAULT 1",
+        "ALTER TABLE trials ADD COLUMN t GENERATED ALWAYS AS (length(hex(zeroblob(30000000))))",
+        "ALTER TABLE trials ADD COLUMN t CHECK (length(hex(zeroblob(30000000))) > 0)",
+        "DROP INDEX ix_trials_study_id",
     ],
 )
-def test_a_file_with_more_than_tables_is_removed(path: Path, statement: str) -> None:
+def test_a_file_with_other_tables_than_optunas_is_removed(path: Path, statement: str) -> None:
     settle(path)
     assert studies(path) == ["of the user"]
     with sqlite3.connect(path) as database:
         database.execute(statement)
     settle(path)
     assert not path.exists()
+
+
+COUNT = "WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {}) "
+"""Rows of numbers up to a number."""
+
+
+@pytest.mark.parametrize(
+    ("statement", "rows"),
+    [
+        ("INSERT INTO trials (number, study_id, state) SELECT n, 1, 'FAIL' FROM k", limits.SPARE_ROWS),
+        ("INSERT INTO trial_params (trial_id, param_name) SELECT 1, n FROM k", limits.SPARE_ROWS),
+        ("INSERT INTO trial_intermediate_values SELECT n, 1, n, 0, 'FINITE' FROM k", limits.SPARE_ROWS),
+        ("INSERT INTO studies (study_name) SELECT n FROM k", limits.STUDY_ROWS),
+        ("INSERT INTO study_user_attributes (study_id, key) SELECT 1, n FROM k", limits.STUDY_ROWS),
+        ("INSERT INTO study_user_attributes (study_id, key) SELECT 1, CAST(zeroblob(1050000) AS TEXT) FROM k", 1),
+    ],
+)
+def test_a_file_with_more_than_the_records_need_is_removed(path: Path, statement: str, rows: int) -> None:
+    """What Optuna would load is bounded; a study of the user, which is not loaded, has as many trials as it likes."""
+    names = ("of the user",)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("INSERT INTO trials VALUES (1, 0, 1, 'FAIL', NULL, NULL)")
+    settle(path, names)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(COUNT.format(rows) + statement)
+    if " trial" in statement:
+        settle(path)
+        settle(path, names, rows=2)
+        assert path.exists()
+    settle(path, names, rows=0)
+    assert not path.exists()
+
+
+def test_a_file_is_as_large_as_its_records_allow(path: Path) -> None:
+    """Pages that nothing is in, and a log of them, count as well: SQLite would read what it finds there."""
+    records = path.parent / "searches" / "mine" / "evaluations.jsonl"
+    records.parent.mkdir(parents=True)
+    records.write_bytes(b"x" * 1000)
+    most = limits.SPARE_BYTES + 1000 * limits.BYTES_PER_BYTE
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "CREATE TABLE t AS SELECT zeroblob(1000000) FROM (SELECT 1 " + "UNION ALL SELECT 1 " * 15 + ")"
+        )
+        database.execute("DROP TABLE t")
+    settle(path)
+    assert most - 2_000_000 < path.stat().st_size < most
+    os.truncate(path, most + 1)
+    settle(path)
+    assert not path.exists()
+
+
+def test_a_file_that_the_records_made_stays(path: Path, space: SearchSpace) -> None:
+    """With studies of the user in it, and not a byte is another."""
+    path.unlink()
+    rng = random.Random(0)
+    networks = [space.sample(rng) for _ in range(30)]
+    evaluations = [
+        Evaluation(
+            n=n, origin=Origin(SAMPLER, ("nsga2", "random")[n % 2]), trial=n, digest=arch.digest, architecture=arch,
+            costs={"macs": 1.0}, top1=0.5, loss=1.0, images=10,
+        )
+        for n, arch in enumerate(networks)
+    ]  # fmt: skip
+    searches = [replace(SEARCH, name=name, budget=Budget(()), evaluations=evaluations) for name in ("mine", "other")]
+    write_studies(path, space, searches)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("INSERT INTO studies (study_name) VALUES ('of the user')")
+    before = path.read_bytes(), path.stat().st_ino
+    write_studies(path, space, searches)
+    write_studies(path, space, searches[:1])
+    assert (path.read_bytes(), path.stat().st_ino) == before
 
 
 def test_a_view_that_never_ends(path: Path, space: SearchSpace) -> None:
