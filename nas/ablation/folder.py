@@ -52,7 +52,7 @@ class Ablation:
         Raises:
             InputError: a line is damaged, or of another version.
         """
-        return {(found.row, found.seed): found for found in map(Result.read, self.store.records(RESULTS))}
+        return {(found.row, found.seed): found for found in map(Result.read, self.store.each_record(RESULTS))}
 
     def check_images(self, name: str) -> None:
         """Reads every image of a part, so that what is wrong with it shows before anything is trained.

@@ -31,7 +31,7 @@ def text_of(path: Path, most: int = SHORT) -> str:
         raise damaged_file(path, str(error)) from None
 
 
-def json_of(path: Path, most: int = SHORT, limits: Limits | None = RUN, shape: Shape | None = None) -> Any:
+def json_of(path: Path, most: int = SHORT, limits: Limits = RUN, shape: Shape | None = None) -> Any:
     """The value in a file of JSON.
 
     Args:

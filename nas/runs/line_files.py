@@ -10,7 +10,10 @@ from typing import Any
 from nas.runs.disk import damaged_file, unreadable, writing
 from nas.runs.inside import Inside
 from nas.runs.lines import is_sealed, line_of, record_of
-from search_spaces.textfiles import LONG, SHORT, decode, open_ordinary, size_of
+from search_spaces.textfiles import LONG, decode, open_ordinary, size_of
+
+LONGEST_LINE = 4 * 2**20
+"""Bytes of a line. That of a network of 4,096 blocks, the most that a space may have, has about 1 MB."""
 
 
 def append_line(inside: Inside, name: str, record: Mapping[str, Any]) -> None:
@@ -55,14 +58,14 @@ def _drop_torn_line(file: Any) -> None:
         file.truncate(keep)
 
 
-def read_lines(path: Path) -> list[tuple[bytes, dict[str, Any] | None]]:
-    """Every whole line of a file without its line break, and its record; None where the line is damaged.
+def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """Every whole line of a file without its line break, and its record; None where the line is damaged. A line is read when it is asked for,
+    so that whoever stops at a wrong one keeps no other.
 
     Raises:
         DamagedFile: the file is saved in another encoding, begins with zeros, or is larger than any that nas writes.
         InputError: it cannot be read.
     """
-    found: list[tuple[bytes, dict[str, Any] | None]] = []
     keys = None  # of the lines with a checksum, once there is one
     for line in _whole_lines(path):
         record = record_of(line)
@@ -71,8 +74,7 @@ def read_lines(path: Path) -> list[tuple[bytes, dict[str, Any] | None]]:
                 keys = record.keys()
             elif keys is not None and record.keys() != keys:
                 record = None
-        found.append((line, record))
-    return found
+        yield line, record
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
@@ -84,11 +86,11 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
             _check_beginning(path, file.peek(100)[:100])
             if file.peek(3)[:3] == codecs.BOM_UTF8:
                 file.read(3)
-            while line := file.readline(SHORT):
+            while line := file.readline(LONGEST_LINE):
                 if line.endswith(b"\n"):
                     yield line[:-1].rstrip(b"\r")
-                elif len(line) == SHORT:
-                    raise damaged_file(path, f"a line has more than {SHORT:,} bytes")
+                elif len(line) == LONGEST_LINE:
+                    raise damaged_file(path, f"a line has more than {LONGEST_LINE:,} bytes")
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise unreadable(path, error) from None

@@ -11,11 +11,14 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.files.plain import parse
+from search_spaces.files.plain import Limits, parse
 
 _SEAL = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
 _ONCE_A_SEAL = re.compile(rb',"...":"........"\}', re.DOTALL)
 """What a flipped bit leaves of the end of a line. No record of an earlier version ends so."""
+
+LINE = Limits(values=200_000, each=False)
+"""Of a line. That of a network has about 30 for each block, and a network at most 4,096 blocks."""
 
 _LENGTH = len(',"crc":"00000000"}')
 
@@ -45,7 +48,7 @@ def record_of(line: bytes) -> dict[str, Any] | None:
     elif _ONCE_A_SEAL.fullmatch(line[-_LENGTH:]):
         return None
     try:
-        record = parse(line, None)
+        record = parse(line, LINE)
     except ValueError:  # also bytes that are no UTF-8
         return None
     return record if isinstance(record, dict) and record else None

@@ -12,7 +12,7 @@ All searches of a run share its supernet. What one has evaluated, another with e
 """
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -149,13 +149,7 @@ class Search:
     def _records(self, name: str, read: Callable[[Any, dict[str, Architecture]], Record]) -> list[Record]:
         known: dict[str, Architecture] = {}
         found = []
-        try:
-            lines = self.store.records(self.path(name))
-        except DamagedLine as error:
-            verb = f"nas {MADE_BY[name]} run={self.store.folder} search={self.name}"
-            instead = f"{verb}, which sets it aside and makes its record again; or a copy of the file"
-            raise InputError(error.given, error.allowed, instead) from None
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(self._lines(name), 1):
             try:
                 found.append(read(line, known))
             except (RecordError, InputError, TypeError, RecursionError) as error:
@@ -165,6 +159,14 @@ class Search:
                     f"a copy of the file, or rm -r {shlex.quote(str(self.store.path(self.folder)))}, which discards this search",
                 ) from None
         return found
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        try:
+            yield from self.store.each_record(self.path(name))
+        except DamagedLine as error:
+            verb = f"nas {MADE_BY[name]} run={self.store.folder} search={self.name}"
+            instead = f"{verb}, which sets it aside and makes its record again; or a copy of the file"
+            raise InputError(error.given, error.allowed, instead) from None
 
     def set_damage_aside(self, verb: str) -> None:
         """Moves damaged lines of the files that a verb writes out of its way, and says so. What they said is then unknown, and made again.

@@ -24,7 +24,7 @@ it aside, into NAME.damaged.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +274,7 @@ class RunStore:
         """See `nas.runs.described.text_of`."""
         return text_of(self.path(name), most)
 
-    def read_json(self, name: str, most: int = SHORT, limits: Limits | None = RUN, shape: Shape | None = None) -> Any:
+    def read_json(self, name: str, most: int = SHORT, limits: Limits = RUN, shape: Shape | None = None) -> Any:
         """See `nas.runs.described.json_of`."""
         return json_of(self.path(name), most, limits, shape)
 
@@ -289,7 +289,12 @@ class RunStore:
         append_line(self._inside, name, record)
 
     def records(self, name: str, alike: bool = True) -> list[dict[str, Any]]:
-        """All whole lines of a file, oldest first, without their checksums; empty when there is none.
+        """All of what `each_record` gives."""
+        return list(self.each_record(name, alike))
+
+    def each_record(self, name: str, alike: bool = True) -> Iterator[dict[str, Any]]:
+        """The whole lines of a file, oldest first, without their checksums; none when there is no file. A line is read when it is asked for:
+        whoever judges each at once keeps nothing of a file that is wrong.
 
         Args:
             alike: whether a line with other keys than the first is an error.
@@ -301,18 +306,18 @@ class RunStore:
             InputError: a line has other keys than the first, or the file cannot be read.
         """
         path = self.path(name)
-        found: list[dict[str, Any]] = []
+        keys = None
         for number, (_, record) in enumerate(read_lines(self.path(name)), 1):
             if record is None:
                 raise DamagedLine(f"line {number} of {path} is damaged", *_AS_WRITTEN)
-            found.append(record)
-            if alike and record.keys() != found[0].keys():
-                key = min(record.keys() ^ found[0].keys())
+            keys = record.keys() if keys is None else keys
+            if alike and record.keys() != keys:
+                key = min(record.keys() ^ keys)
                 raise InputError(
                     f"line {number} of {path} {'has' if key in record else 'lacks'} {key!r}, unlike line 1",
                     *_AS_WRITTEN,
                 )
-        return found
+            yield record
 
     def set_aside(self, name: str) -> list[int]:
         """Moves the damaged lines of a file into NAME.damaged, and leaves the others as they are. A line that was cut off and has a
@@ -324,14 +329,16 @@ class RunStore:
         Raises:
             InputError: the disk is full, or a file cannot be read or written. No line is lost.
         """
-        lines = read_lines(self.path(name))
-        damaged = {number: line for number, (line, record) in enumerate(lines, 1) if record is None}
+        path = self.path(name)
+        damaged = {number: line for number, (line, record) in enumerate(read_lines(path), 1) if record is None}
         if damaged:
             aside = f"{name}.damaged"
             with writing(self.path(aside)):
                 before = read_bytes(self.path_to_write(aside), LONG) if self.exists(aside) else b""
             new = b"".join(line + b"\n" for line in damaged.values() if line + b"\n" not in before)
             self.write_bytes(aside, before + new)
-            kept = [part for line, record in lines for part in (whole_parts(line) if record is None else [line])]
+            kept = [
+                part for line, record in read_lines(path) for part in (whole_parts(line) if record is None else [line])
+            ]
             self.write_bytes(name, b"".join(part + b"\n" for part in kept))
         return list(damaged)

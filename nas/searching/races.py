@@ -103,7 +103,7 @@ class Races:
         path, again = self._store.path(self._path), "evaluated once more when they are needed"
         try:
             lost = len(self._store.set_aside(self._path))
-            lines = self._store.records(self._path, alike=False)
+            lines = self._store.each_record(self._path, alike=False)
         except DamagedFile as error:
             say(f"{error.given}: its networks are {again}")
             self._store.remove(self._path)

@@ -105,7 +105,7 @@ class Recorder:
         config, space, first = self.run.config, self.run.space, optimisation.step_count
         self.total, self.progress = total, Progress("train supernet", total, first)
         self.scalars = Scalars(config.tensorboard, self.store, "train")
-        for number, line in enumerate(self.store.records("train.jsonl"), 1):
+        for number, line in enumerate(self.store.each_record("train.jsonl"), 1):
             if wrong := _LINE.fault(line, ""):
                 raise damaged_file(self.store.path("train.jsonl"), f"line {number}, at {wrong}")
             self.scalars.add(line["step"], _scalars_of(line))

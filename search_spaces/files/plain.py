@@ -1,6 +1,7 @@
 """JSON from outside: strict texts, and limits on the values in them. Standard library only."""
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,15 @@ class Limits:
 
     Args:
         values: in it, counting lists and tables.
+        containers: lists and tables among the values, if there may be fewer of them.
+        each: whether every value is looked at; False where whoever asks does so, and only their number matters here.
         characters: of one text.
         largest: of a number, whatever its sign.
     """
 
     values: int = 1_000_000
+    containers: int | None = None
+    each: bool = True
     characters: int = 10_000
     largest: int = LARGEST
 
@@ -34,7 +39,7 @@ class Limits:
 NETWORK = Limits()
 """Of the description of a network."""
 
-RUN = Limits(values=20_000_000, characters=1_000_000, largest=int(sys.float_info.max))
+RUN = Limits(values=2_000_000, characters=1_000_000, largest=int(sys.float_info.max))
 """Of a file of a run: its command may name many files, and its seed have many digits. Every number in it fits into a float."""
 
 AS_WRITTEN = "a file as nas or timm writes it"
@@ -64,20 +69,53 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:60]}...{text[-20:]}"
 
 
-def parse(text: str | bytes, limits: Limits | None = NETWORK) -> Any:
+_BETWEEN = {
+    str: re.compile(r'([\[{,])|"(?:[^"\\]++|\\.)*+"?', re.DOTALL),
+    bytes: re.compile(rb'([\[{,])|"(?:[^"\\]++|\\.)*+"?', re.DOTALL),
+}
+"""What stands between the values of a JSON text, and its texts, which may have the same characters. Of an unfinished text all is taken, so that
+no character is looked at twice.
+"""
+
+
+def _check_number(text: str | bytes, limits: Limits) -> None:
+    """Counts the values of a JSON text before any of them takes memory. A list of two bytes takes more than thirty times as many.
+
+    Raises:
+        ValueError: it has more than it may, whatever else it is.
+    """
+    values = limits.values
+    most = values if limits.containers is None else limits.containers
+    marks = ("[", "{", ",") if isinstance(text, str) else (b"[", b"{", b",")
+    opened, commas = text.count(marks[0]) + text.count(marks[1]), text.count(marks[2])  # type: ignore[arg-type]
+    if opened <= most and commas < values:
+        return
+    opened = commas = 0
+    for found in _BETWEEN[type(text)].finditer(text):  # type: ignore[call-overload]
+        if found[1] is not None:
+            commas += found[1] == marks[2]
+            opened += found[1] != marks[2]
+            if opened > most:
+                raise ValueError(f"it has more than {most:,} lists and tables")
+            if commas >= values:
+                raise ValueError(f"it has more than {values:,} values")
+
+
+def parse(text: str | bytes, limits: Limits = NETWORK) -> Any:
     """The value of a JSON text. Stricter than `json.loads`: no key twice, no NaN and no Infinity, no deep nesting.
 
     Args:
-        limits: of what it may hold. None where whoever asks checks every single value: no value is looked at then, only tables.
+        limits: of what it may hold.
 
     Raises:
         ValueError: not such a text; the message is a reason.
     """
+    _check_number(text, limits)
     try:
         data = json.loads(text, object_pairs_hook=_table, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    if limits is not None and (fault := fault_of(data, limits)) is not None:
+    if limits.each and (fault := fault_of(data, limits)) is not None:
         raise ValueError(fault)
     return data
 

@@ -10,6 +10,9 @@ MOST_STAGES = 64
 MOST_BLOCKS = 4096
 """In all stages."""
 
+MOST_DIFFERENT = 512
+"""Blocks in all stages, counting those that are alike in one stage once. Each takes time of its own to build and to count."""
+
 MOST_CLASSES = 1_000_000
 
 LARGEST_SIZE = 65_536
@@ -47,6 +50,9 @@ def check_sizes(arch: Architecture) -> None:
     """
     blocks = [block for stage in arch.stages for block in stage.blocks]
     check_counts(len(arch.stages), len(blocks))
+    different = sum(len(set(stage.blocks)) for stage in arch.stages)
+    if different > MOST_DIFFERENT:
+        raise _refuse(f"{different:,} different blocks", MOST_DIFFERENT)
     for count, what, most in (
         (arch.num_classes, "classes", MOST_CLASSES),
         (arch.in_channels, "channels of the image", LARGEST_SIZE),

@@ -34,7 +34,7 @@ MOST_MEMBERS = 10_000
 MOST_GENES = 40_000
 """Choices in all. The largest of ours has 1,406."""
 
-MOST_BUILT = 100_000
+MOST_BUILT = 20_000
 """Members of all places, with each of their widths. The largest of ours has 13,217."""
 
 MOST_TEXT = 10_000

@@ -193,3 +193,39 @@ for path, value in (
     (("search", "population"), -1), (("search", "evaluations"), 10**12), (("devices",), 7), (("devices",), {"latency_ms@laptop": 7}), (("plugins",), 7), (("files",), 7),
 ):  # fmt: skip
     table("searches/small/search.json", path, value, REPORT, codes=(2,) if path[-1] in NEEDED else (0, 2))
+
+
+def _many_values(line: bytes, size: int) -> bytes:
+    return line * (size // len(line))
+
+
+for what, content in {
+    "lists in every line": _many_values(b'{"a":[' + b"[]," * 30_000 + b"[]]}\n", 64 * 2**20),
+    "lists in one line": b'{"a":[' + b"[]," * 1_000_000 + b"[]]}\n",
+    "small tables": _many_values(b'{"a":1}\n', 48 * 2**20),
+}.items():
+
+    def before_and_after(world: World, content: bytes = content) -> Iterable[str]:
+        path = world.with_run().search / "evaluations.jsonl"
+        put(path, path.read_bytes() + content)
+        return REPORT
+
+    add(f"evaluations.jsonl: {what}, behind good ones", before_and_after)
+
+
+@case("a split.json of ninety megabytes of lists")
+def lists_for_images(world: World) -> Iterable[str]:
+    put(world.with_run().run / "split.json", b"[" + b"[]," * (30 * 2**20) + b"[]]")
+    return EXTRACT
+
+
+@case("an architecture of 4,096 different blocks")
+def different_blocks(world: World) -> Iterable[str]:
+    def change(data: Any) -> None:
+        stage = data["stages"][0]
+        stage["blocks"] = [
+            stage["blocks"][0] | {"norm": {"part": "layer_norm", "eps": 1e-6 * (1 + number)}} for number in range(4096)
+        ]
+
+    world.with_network().change("net/arch.json", change)
+    return ("cost", "net/arch.json")

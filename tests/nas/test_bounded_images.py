@@ -228,6 +228,7 @@ LONG = gzip.compress(bytes(2 * 10**8), 1)
     ("changes", "says"),
     [
         ({"gz": gzip.compress(idx(20, bytes(784 * 20), 28, 28)) + LONG}, "more bytes of values"),
+        ({"gz": b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 2**25}, "has 33,554,442 bytes"),
         ({"gz": LONG}, "begins with 00000000"),
         ({"gz": gzip.compress(idx(20, bytes(784 * 20), 28, 28))[:-20]}, "cannot be read"),
         ({"plain": idx(20, bytes(784 * 20 + 1), 28, 28)}, "more bytes of values"),

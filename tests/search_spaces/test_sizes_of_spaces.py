@@ -70,7 +70,7 @@ def test_a_space_that_is_too_large_is_refused_before_it_is_listed(fault: str) ->
 def test_named_spaces_are_far_below_the_limits() -> None:
     for name in (*space_names(), *claim_names()):
         space = read_space(name)
-        assert sum(1 for _ in space.buildable()) < MOST_BUILT / 5
+        assert sum(1 for _ in space.buildable()) < MOST_BUILT * 0.7
         slots = [slot for stage in space.stages for slot in (stage.embedding, *stage.blocks)]
         assert max(len([part for choice in slot for part in choice.members()]) for slot in slots) < MOST_MEMBERS / 5
 

@@ -17,6 +17,9 @@ FASHION_FOLDER = "/usr/share/datasets/fashion-mnist"
 MOST_ITEMS = 200_000
 """Of a file; there are 60,000."""
 
+MOST_PACKED = 32 * 2**20
+"""Bytes of a file with .gz. The largest has 26 million; a header of gzip may be as long as its file, and is read byte by byte."""
+
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
 )  # fmt: skip
@@ -64,6 +67,10 @@ def _read_idx(folder: Path, name: str, shape: tuple[int, ...]) -> tuple[Path, np
         )
     axes = 1 + len(shape)
     try:
+        if path.suffix == ".gz" and path.stat().st_size > MOST_PACKED:
+            raise InputError(
+                f"{path} has {path.stat().st_size:,} bytes", f"at most {MOST_PACKED:,} with .gz", f"gunzip {path.name}"
+            )
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             start = file.read(4 * (1 + axes))
             sizes = _announced(path, start, shape)

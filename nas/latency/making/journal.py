@@ -108,15 +108,17 @@ class Journal:
             )
 
     def _lines(self) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = []
         try:
-            lines = self._store.records(self.path.name)
+            for line in self._store.each_record(self.path.name):
+                lines.append(line)
+                where = f"line {len(lines)} of {self.path} is none of a profile"
+                if line.keys() != {"kind", "of", "timing"}:
+                    raise self._damaged(where)
+                if wrong := OneOf(tuple(_SHAPES)).fault(line["kind"], "kind") or _SHAPES[line["kind"]].fault(line, ""):
+                    raise self._damaged(f"{where} (at {wrong})")
         except InputError as error:
             raise self._damaged(error.given) from None
-        if lines and lines[0].keys() != {"kind", "of", "timing"}:
-            raise self._damaged(f"line 1 of {self.path} is none of a profile")
-        for number, line in enumerate(lines, 1):
-            if wrong := OneOf(tuple(_SHAPES)).fault(line["kind"], "kind") or _SHAPES[line["kind"]].fault(line, ""):
-                raise self._damaged(f"line {number} of {self.path} is none of a profile (at {wrong})")
         return lines
 
     def _take(self, line: Mapping[str, Any]) -> None:
