@@ -6,9 +6,10 @@ in bounded time and memory.
     python -m tests.fuzzing images 1000 --first 500 inputs 500 to 1499
     python -m tests.fuzzing images 1 --first 512    one of them again
     python -m tests.fuzzing images 1 --first 512 --keep FOLDER    also leaves it in a folder, to be looked at
+    python -m tests.fuzzing images 1 --first 512 --known          keeps it among those that `make test` tries
 
 Input number n of a target depends on n alone, for one version of the code. `make test` runs a few hundred of each
-(tests/test_fuzzing.py), among them those of `tests/fuzzing/known.py`, which found faults once.
+(tests/test_fuzzing.py), and those of `tests/fuzzing/known.py`, which found faults once and are kept as files.
 
     mutation.py    changes of values, texts and bytes
     target.py      what a target is

@@ -9,6 +9,7 @@ from pathlib import Path
 import tests.fuzzing
 from nas.log import Progress, say
 from tests.fuzzing.fleet import Fleet, Tally
+from tests.fuzzing.known import store
 from tests.fuzzing.targets import TARGETS
 from tests.fuzzing.trial import GROWTH, SECONDS, try_input
 from tests.fuzzing.worker import fault_of
@@ -25,7 +26,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--keep", type=Path, help="with one input: a folder that gets a copy of it")
+    parser.add_argument("--known", action="store_true", help="with one input: keep it among those that found a fault")
     asked = parser.parse_args()
+    if asked.known:
+        say(f"kept in {store(TARGETS[asked.target], asked.first)}")
+        return 0
     if asked.keep:
         return one(asked.target, asked.first, asked.keep)
     names = list(TARGETS) if asked.target == "all" else [asked.target]

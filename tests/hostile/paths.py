@@ -7,7 +7,7 @@ from pathlib import Path
 from nas.runs.store import RunStore
 from tests.fuzzing.targets.runs import SEARCH
 from tests.hostile.case import add, case
-from tests.hostile.world import World, put
+from tests.hostile.world import ON_IMAGES, World, put
 
 HARMLESS = (0, 2)
 """Of a link that is replaced as a whole: refusing is right, and so is leaving its target alone."""
@@ -236,7 +236,7 @@ def _bound_to(world: World, identity: dict, split: object) -> None:  # type: ign
 def image_link(world: World) -> tuple[str, ...]:
     world.with_space().with_images()
     world.link("images/class0/link.png", "/etc/passwd")
-    return ("train", "run=new", "space=space.toml", "data=folder", "data.root=images", "data.resolution=9999")
+    return (*ON_IMAGES, "data.resolution=8")
 
 
 @case("a path begins with a user that does not exist")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.hostile.case import add, case
 from tests.hostile.paths import MORE
-from tests.hostile.world import World
+from tests.hostile.world import ON_IMAGES, World
 
 
 def _pipe(path: Path) -> None:
@@ -126,7 +126,7 @@ def checkpoint_pipe(world: World) -> Iterable[str]:
     return ("train", "run=R")
 
 
-TRAIN = ("train", "run=new", "space=space.toml", "data=folder", "data.root=images", "data.resolution=0x10")
+TRAIN = (*ON_IMAGES, "data.resolution=16")
 
 
 @case("an image is a pipe")

@@ -15,7 +15,7 @@ from tests.fuzzing.targets.checkpoints import _archive, _bytes_of, _entries
 from tests.fuzzing.targets.idx import NAMES
 from tests.fuzzing.targets.idx import base as idx_files
 from tests.hostile.case import add, case
-from tests.hostile.world import World, put
+from tests.hostile.world import ON_IMAGES, World, put
 
 CONVERT = ("convert", "official.pth", "--model", "transxnet_tiny")
 
@@ -221,15 +221,7 @@ def image(name: str, suffix: str, made: Callable[[], bytes], codes: tuple[int, .
     def prepare(world: World) -> Iterable[str]:
         world.with_space().with_images()
         put(world.desk / "images" / "class0" / f"odd{suffix}", made())
-        return (
-            "train",
-            "run=new",
-            "space=space.toml",
-            "data=folder",
-            "data.root=images",
-            "data.resolution=8",
-            "train.batch_size=9999",
-        )
+        return (*ON_IMAGES, "data.resolution=8")
 
     add(f"an image that is {name}", prepare, codes=codes)
 

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable
 
 from tests.hostile.case import add, case
-from tests.hostile.world import World, put
+from tests.hostile.world import ON_IMAGES, World, put
 
 FORMATS = ("{x}", "{", "%n{0.__class__}")
 
@@ -119,15 +119,7 @@ for what, name in NAMES:
 def class_name(world: World) -> Iterable[str]:
     world.with_space().with_images()
     (world.desk / "images" / "class0").rename(world.desk / "images" / ESCAPES.replace("/", ""))
-    return (
-        "train",
-        "run=new",
-        "space=space.toml",
-        "data=folder",
-        "data.root=images",
-        "data.resolution=8",
-        "train.batch_size=9999",
-    )
+    return (*ON_IMAGES, "data.resolution=8")
 
 
 @case("a front.csv that is a folder leaves the other files of a report as they were")

@@ -25,6 +25,11 @@ from tests.fuzzing.targets.runs import SEARCH, base, heavy
 MARKER = "marker"
 """A file in `outside` that code from a stranger would write. It is never there before."""
 
+ON_IMAGES = (
+    "train", "run=new", "space=space.toml", "data=folder", "data.root=images", "train.batch_size=2", "epochs=1", "random_paths=0",
+)  # fmt: skip
+"""A training on the images of `with_images`, which they are enough for. It lacks `data.resolution`."""
+
 
 class World:
     """A folder with all that a case needs."""
@@ -38,7 +43,7 @@ class World:
         (self.outside / "folder" / ".thesis.999999.tmp").write_text("half of it\n")
         (self.home / ".profile").write_text("export EDITOR=vi\n")
         (self.desk / "notes.md").write_text("# Notes\n")
-        self.words: list[str] = []
+        self._given = self._listed(self.desk)
         self.env = {"HOME": str(self.home)}
 
     @property
@@ -64,20 +69,28 @@ class World:
         put(self.desk / "tiny.toml", SPACE.encode())
         for name, content in (base() | heavy()).items():
             put(self.run / name, content)
-        return self
+        return self._harmless()
 
     def with_network(self) -> "World":
         """With a network's folder."""
         shutil.copytree(_network(), self.desk / "net")
-        return self
+        return self._harmless()
 
     def with_space(self, text: str = SPACE) -> "World":
+        if text != SPACE:
+            put(self.desk / "space.toml", text.encode())
+            return self
         put(self.desk / "space.toml", text.encode())
-        return self
+        return self._harmless()
 
     def with_images(self) -> "World":
         """With small images of four classes."""
         make_images(self.desk / "images", each=6)
+        return self._harmless()
+
+    def _harmless(self) -> "World":
+        """Remembers what is in the desk as what no message needs to name."""
+        self._given = self._listed(self.desk)
         return self
 
     # Changes
@@ -123,9 +136,17 @@ class World:
 
     def listing(self) -> dict[str, str]:
         """Everything but what is inside the run folder: kinds, sizes, hashes and targets of links by path."""
+        return self._listed(self.root, self.run)
+
+    def hostile(self) -> set[str]:
+        """Names, without their folders, of what a case has put into the desk, changed there or taken away."""
+        now = self._listed(self.desk)
+        return {Path(name).name for name in now.keys() | self._given.keys() if now.get(name) != self._given.get(name)}
+
+    def _listed(self, root: Path, without: Path | None = None) -> dict[str, str]:
         found = {}
-        for folder, folders, files in os.walk(self.root):
-            if Path(folder) == self.run:
+        for folder, folders, files in os.walk(root):
+            if Path(folder) == without:
                 folders.clear()
                 continue
             for name in [*folders, *files]:
