@@ -106,7 +106,7 @@ def test_a_file_that_has_more_than_it_says() -> None:
 NESTED = "[" * 5000 + "]" * 5000
 
 NO_JSON = {
-    "": "Expecting value", "[1,": "Expecting", "1" * 5000: "4300", NESTED: "inside each other", "[" * 50 + "]" * 50: "inside each other",
+    "": "Expecting value", "[1,": "Expecting", "1" * 5000: "4300", NESTED: "lists and tables", "[" * 50 + "]" * 50: "lists and tables",
     '{"a": 1, "a": 1}': "the key 'a' twice", '[{"x": {"b": 1, "b": 2}}]': "the key 'b' twice", "NaN": "no number of JSON",
     "[-Infinity]": "no number of JSON", "1e999": "not finite", '"\\ud800"': "surrogate", "[" + "1," * 30 + "1]": "values",
     '"' + "x" * 50 + '"': "a text of 50", "1001": "above",
@@ -127,8 +127,8 @@ def test_texts_that_are_no_json(text: str, words: str) -> None:
 @settings(max_examples=50, deadline=None)
 def test_what_is_json_is_read_as_the_standard_library_reads_it(value: Any) -> None:
     text = json.dumps(value)
-    for limits in (NETWORK, RUN, None):
-        if limits is None or fault_of(value, limits) is None:
+    for limits in (NETWORK, RUN):
+        if fault_of(value, limits) is None:
             assert parse(text, limits) == value
 
 
