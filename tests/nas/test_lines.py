@@ -2,13 +2,15 @@
 
 import json
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas.runs.disk import DamagedLine
-from nas.runs.lines import is_sealed, line_of, record_of, whole_parts
+from nas.runs.line_files import LONGEST_LINE
+from nas.runs.lines import LINE, is_sealed, line_of, record_of, whole_parts
 from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 
@@ -131,3 +133,32 @@ def test_another_encoding_is_no_damage(store: RunStore) -> None:
             with pytest.raises(InputError, match="UTF-8"):
                 read("a.jsonl")
         assert store.path("a.jsonl").read_bytes() == content
+
+
+def test_a_line_is_read_when_it_is_asked_for(store: RunStore) -> None:
+    store.write_bytes("a.jsonl", b"".join(LINES) + b"no line\n")
+    records = store.each_record("a.jsonl")
+    assert [next(records) for _ in RECORDS] == RECORDS
+    with pytest.raises(DamagedLine, match="line 4"):
+        next(records)
+
+
+def test_the_values_of_a_line_are_counted_before_they_take_memory() -> None:
+    line = b'{"a":[' + b"[]," * (LONGEST_LINE // 3 - 9) + b"[]]}"
+    tracemalloc.start()
+    try:
+        assert record_of(line) is None
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    assert record_of(b'{"a":["' + b"[{," * LINE.values + b'"]}') is not None  # a text may have them
+
+
+@pytest.mark.parametrize("size", [LONGEST_LINE - 1, LONGEST_LINE + 1])
+def test_a_line_may_not_be_longer_than_any_that_is_written(size: int, store: RunStore) -> None:
+    store.write_bytes("a.jsonl", b'{"a":"' + b"a" * (size - 9) + b'"}\n')
+    if size < LONGEST_LINE:
+        assert len(store.records("a.jsonl")) == 1
+    else:
+        with pytest.raises(InputError, match=r"a line has more than 4,194,304 bytes"):
+            store.records("a.jsonl")
