@@ -100,7 +100,7 @@ def store(target: Target, number: int, kept: Path = FOLDER) -> Path:
         found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
         base = _base(target.name)
         gone = {_first_without(other, found) for other in base if other not in found}
-        places = dict.fromkeys(sorted(gone - found.keys()), ("nothing", ""))
+        places: dict[str, tuple[str, str]] = dict.fromkeys(sorted(gone - found.keys()), ("nothing", ""))
         for other, path in found.items():
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):

@@ -17,7 +17,8 @@ class Case:
         prepare: changes a world and gives the words of the command.
         codes: exit codes that are right. 2 comes with a message in three parts; 0 is for input that is harmless after all.
         made: names in the desk that the command may make or change beside the run folder, because the user asked for them.
-        said: a text that the message must contain.
+        said: a text that a message must contain. By default it must say the name of a file that the case has changed, or, where there is
+            none, the key or the value of the last word that is typed: another reason than the hostile one would refuse harmless input too.
         after: looks at the world afterwards; its assertions are those of the case.
     """
 

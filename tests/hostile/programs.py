@@ -16,7 +16,7 @@ COMMANDS = {
     "search": ("search", "run=R", "search=small", "search.evaluations=6"),
     "retrain": ("retrain", "run=R"),
     "train": ("train", "run=R"),
-    "evaluate": ("evaluate", "net", "run=R", "part=val"),
+    "evaluate": ("evaluate", "net", "run=R", "part=val", "preprocess=data"),
 }
 
 MODULES = ("evil", "antigravity", "this", "os.path", "../evil", "evil;", "e" * 5000)
@@ -39,16 +39,17 @@ for verb, words in COMMANDS.items():
         world.change("R/searches/small/search.json", lambda about: about.update(plugins=["evil"]))
         return words
 
-    # A report needs no plugin, and may do without.
-    add(f"run.json names a plugin ({verb})", plugin, said="plugins=evil", codes=(0, 2) if verb == "report" else (2,))
-    add(f"search.json names a plugin ({verb})", plugin_of_search, codes=(2,) if verb == "search" else (0, 2))
+    # A report needs no plugin, and only some commands read a search.
+    add(f"run.json names a plugin ({verb})", plugin, said="plugins=evil", codes=(0,) if verb == "report" else (2,))
+    of_search = (2,) if verb in ("search", "extract", "retrain") else (0,)
+    add(f"search.json names a plugin ({verb})", plugin_of_search, said="plugins=evil", codes=of_search)
 for module in MODULES[1:]:
 
     def other_module(world: World, module: str = module) -> Iterable[str]:
         in_run(world, module)
         return COMMANDS["extract"]
 
-    add(f"run.json names the plugin {module[:20]}", other_module)
+    add(f"run.json names the plugin {module[:20]}", other_module, said=module[:40])
 
 
 def named(
@@ -67,7 +68,7 @@ def named(
         world.change(f"R/{file}", change)
         return words
 
-    add(name, prepare, codes=codes)
+    add(name, prepare, codes=codes, said="split.json" if file == "split.json" else "evil")  # its digest is wrong first
 
 
 named(
@@ -83,7 +84,7 @@ named(
     ("config", "train", "strategy"),
     "evil.Evil",
     COMMANDS["search"],
-    (0, 2),
+    (0,),
 )  # not needed
 named(
     "run.json names a class as the sampler",
@@ -102,14 +103,14 @@ named(
 named("split.json names a class as the data source", "split.json", ("name",), "evil.Evil", COMMANDS["extract"])
 
 
-@case("a record names a class as the sampler", codes=(0, 2))
+@case("a record names a class as the sampler", codes=(0,))
 def sampler_of_record(world: World) -> Iterable[str]:
     world.with_run().evil_module()
     world.record(lambda record: record.update(origin={"kind": "sampler", "name": "evil.Evil"}))
     return COMMANDS["report"]
 
 
-@case("a space names a class as a part")
+@case("a space names a class as a part", said="evil.Evil")
 def part_of_space(world: World) -> Iterable[str]:
     from tests.command_line import SPACE
 
@@ -118,7 +119,7 @@ def part_of_space(world: World) -> Iterable[str]:
     return ("spaces", "space.toml")
 
 
-@case("an architecture names a class as a part")
+@case("an architecture names a class as a part", said="evil.Evil")
 def part_of_arch(world: World) -> Iterable[str]:
     world.with_network().evil_module()
     (world.desk / "net" / "config.json").unlink()
@@ -126,7 +127,7 @@ def part_of_arch(world: World) -> Iterable[str]:
     return ("cost", "net/arch.json")
 
 
-@case("config.json names another architecture of timm, a file and an address", codes=(0, 2))
+@case("config.json names another architecture of timm, a file and an address")
 def addresses(world: World) -> Iterable[str]:
     cfg = {"url": "http://127.0.0.1:9/x.pth", "file": "/etc/passwd", "hf_hub_id": "somebody/something", "source": "url"}
     world.with_network().change("net/config.json", lambda config: config["pretrained_cfg"].update(cfg))
@@ -194,7 +195,7 @@ for form, content in (("a pickle", pickled), ("an archive with a pickle", archiv
 
     def weights(world: World, content=content) -> Iterable[str]:  # type: ignore[no-untyped-def]
         put(world.with_network().desk / "net" / "model.safetensors", content(world))
-        return ("evaluate", "net", "data=digits", "data.resolution=8")
+        return ("evaluate", "net", "data=digits", "data.resolution=8", "preprocess=data")
 
     def supernet(world: World, content=content) -> Iterable[str]:  # type: ignore[no-untyped-def]
         put(world.with_run().run / "supernet.safetensors", content(world))

@@ -19,8 +19,14 @@ def space(name: str, text: str, *, verb: str = "spaces") -> None:
             return ("spaces", "space.toml")
         return ("train", "run=new", "space=space.toml", "data=digits", "data.resolution=8")
 
+    said = {"a width of 15,000": "supernet of space tiny", "a kernel of 10,001": "'depthwise_conv'"}.get(name, "")
     # Showing a space takes no memory for its weights; what is large, and not absurd, is refused where a supernet would be made.
-    add(f"a space with {name} ({verb})", prepare, codes=(0, 2) if verb == "spaces" and "15,000" in name else (2,))
+    add(
+        f"a space with {name} ({verb})",
+        prepare,
+        codes=(0,) if verb == "spaces" and "15,000" in name else (2,),
+        said=said,
+    )
 
 
 def changed(old: str, new: str) -> str:

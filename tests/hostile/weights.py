@@ -20,7 +20,7 @@ from tests.hostile.world import ON_IMAGES, World, put
 CONVERT = ("convert", "official.pth", "--model", "transxnet_tiny")
 
 
-def checkpoint(name: str, made: Callable[[], object]) -> None:
+def checkpoint(name: str, made: Callable[[], object], said: str = "official.pth") -> None:
     """A case with a checkpoint to convert: bytes, or what torch.save is given."""
 
     def prepare(world: World) -> Iterable[str]:
@@ -28,7 +28,7 @@ def checkpoint(name: str, made: Callable[[], object]) -> None:
         put(world.desk / "official.pth", data if isinstance(data, bytes) else _bytes_of(data))
         return CONVERT
 
-    add(f"a checkpoint to convert with {name}", prepare)
+    add(f"a checkpoint to convert with {name}", prepare, said=said)
 
 
 def _packed(size: int) -> bytes:
@@ -72,7 +72,11 @@ checkpoint("no entries", lambda: _archive([]))
 checkpoint("no bytes", lambda: b"")
 checkpoint("a list in place of a table", lambda: [torch.zeros(2)])
 checkpoint("keys that are no names", lambda: {1: torch.zeros(2), (2, 3): torch.ones(1)})
-checkpoint("names with escapes", lambda: {"\x1b[2Jpatch_embed": torch.zeros(2), "a\r\nb": torch.zeros(1)})
+checkpoint(
+    "names with escapes",
+    lambda: {"\x1b[2Jpatch_embed": torch.zeros(2), "a\r\nb": torch.zeros(1)},
+    "\\x1b[2Jpatch_embed",
+)
 checkpoint("a sparse tensor", lambda: {"patch_embed.proj.conv.weight": torch.ones(2, 2).to_sparse()})
 checkpoint("tensors on no device", lambda: {"patch_embed.proj.conv.weight": torch.ones(2, device="meta")})
 
@@ -102,10 +106,10 @@ def empty_checkpoint(world: World) -> Iterable[str]:
 
 # safetensors
 
+EVALUATE = ("evaluate", "net", "data=digits", "data.resolution=8", "preprocess=data")
 
-def weights(
-    name: str, change: object, words: tuple[str, ...] = ("evaluate", "net", "data=digits", "data.resolution=8")
-) -> None:
+
+def weights(name: str, change: object, words: tuple[str, ...] = EVALUATE) -> None:
     """A case with changed bytes of the weights of a network."""
 
     def prepare(world: World) -> Iterable[str]:
@@ -138,7 +142,7 @@ def _larger(header: dict) -> None:  # type: ignore[type-arg]
 
 START = ("train", "run=new", "space=space.toml", "data=digits", "data.resolution=8", "init=net")
 
-for words in (("evaluate", "net", "data=digits", "data.resolution=8"), START):
+for words in (EVALUATE, START):
     weights("that are not numbers", lambda data: _tensors(data, lambda t: t * float("nan")), words)
     weights("of 16 bits", lambda data: _tensors(data, lambda t: t.half()), words)
     weights("that are infinite", lambda data: _tensors(data, lambda t: t + float("inf")), words)
@@ -223,7 +227,7 @@ def image(name: str, suffix: str, made: Callable[[], bytes], codes: tuple[int, .
         put(world.desk / "images" / "class0" / f"odd{suffix}", made())
         return (*ON_IMAGES, "data.resolution=8")
 
-    add(f"an image that is {name}", prepare, codes=codes)
+    add(f"an image that is {name}", prepare, codes=codes, made=("new/",) if codes == (0,) else ())
 
 
 def png(width: int, height: int, *more: bytes) -> bytes:
@@ -271,4 +275,4 @@ image(
 image("a PDF that is called JPEG", ".jpg", lambda: b"%PDF-1.4\n%%EOF\n")
 image("a WMF that is called PNG", ".png", lambda: b"\xd7\xcd\xc6\x9a" + bytes(40))
 image("empty", ".png", lambda: b"")
-image("a text with another suffix", ".txt", lambda: b"notes")
+image("a text with another suffix", ".txt", lambda: b"notes", (0,))

@@ -16,26 +16,24 @@ NAMES = (
     ("a long text", "a" * 100_000), ("no text", ""), ("a replacement field", "{x}"),
 )  # fmt: skip
 
-LINES: list[tuple[str, ...]] = []
 for form in FORMATS:
-    LINES += [
+    for line in [
         (form,), ("train", f"sede={form}"), ("train", f"{form}=1"), ("train", f"data={form}"), ("spaces", form), ("models", form), ("recipes", form),
         ("cost", form), ("cost", f"timm/{form}"), ("search", f"run={form}"), ("retrain", f"retrain.recipe={form}"), ("convert", "x", "--model", form),
-        ("train", f"space={form}"), ("evaluate", form), ("export", form, f"format={form}"), ("dense", form), ("study", form), ("ablate", form), ("profile", f"space={form}"),
+        ("train", f"space={form}"), ("evaluate", "data=digits", form), ("export", form, f"format={form}"), ("dense", form), ("study", f"{form}.toml"), ("ablate", f"{form}.toml"), ("profile", "profile.out=x", f"space={form}"),
         ("bench", form, f"runtime={form}"), ("train", f"train.strategy={form}"), ("train", f"budget={form}=1"), ("report", f"report.sections={form}"),
-    ]  # fmt: skip
-
-for line in LINES:
-    add(f"nas {' '.join(line)[:60]}", lambda world, line=line: line, codes=(2,))
+    ]:  # fmt: skip
+        add(f"nas {' '.join(line)[:60]}", lambda world, line=line: line, said=form)
 
 LONG = "a" * 5000
 for line in (
     ("report", f"run={LONG}"), ("train", f"{LONG}.toml"), ("spaces", f"{LONG}.toml"), ("cost", LONG), ("cost", f"{LONG}/arch.json"), ("convert", LONG, "--model", "transxnet_tiny"),
-    ("evaluate", LONG), ("train", f"data.root={LONG}", "data=folder"), ("study", f"{LONG}.toml"), (LONG,), ("extract", f"run=R/{LONG}"),
+    ("evaluate", "data=digits", LONG), ("train", f"data.root={LONG}", "data=folder"), ("study", f"{LONG}.toml"), (LONG,), ("extract", f"run=R/{LONG}"),
 ):  # fmt: skip
     add(
         f"a name of 5,000 letters: {' '.join(f'{word[:9]}...{word[-9:]}' if word.endswith(LONG[:9]) or len(word) > 99 else word for word in line)}",
         lambda world, line=line: line,
+        said=LONG[:40],
     )
 
 for what, name in NAMES:
@@ -112,10 +110,15 @@ for what, name in NAMES:
         ("role", role),
         ("device", device),
     ):
-        add(f"the name of a {place} in a report is {what}", prepare, codes=(0, 2), after=raw)
+        add(
+            f"the name of a {place} in a report is {what}",
+            prepare,
+            codes=(2,) if place in ("cost", "device") or what == "a long text" else (0,),
+            after=raw,
+        )
 
 
-@case("the name of a class has escapes")
+@case("the name of a class has escapes", codes=(0,), made=("new/",))
 def class_name(world: World) -> Iterable[str]:
     world.with_space().with_images()
     (world.desk / "images" / "class0").rename(world.desk / "images" / ESCAPES.replace("/", ""))
@@ -145,7 +148,7 @@ for words in (
     add(f"no folder is left by nas {' '.join(words)[:70]}", lambda world, words=words: words)
 
 
-@case("a configuration with every text from a stranger")
+@case("a configuration with every text from a stranger", said="'=1+1'")
 def configured(world: World) -> Iterable[str]:
     put(world.desk / "config.toml", b'run = "new"\nspace = "\\u001B[2J{x}"\nplugins = []\n[data]\nname = "=1+1"\n')
     return ("train", "config.toml")

@@ -158,4 +158,4 @@ def ready() -> None:
     seeds()
 
 
-TARGET = Target("images", make, read, share=30_000, few=60, ready=ready)
+TARGET = Target("images", make, read, share=30_000, few=300, ready=ready)

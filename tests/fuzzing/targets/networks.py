@@ -138,4 +138,4 @@ def ready() -> None:
     base(0)
 
 
-TARGET = Target("networks", make, read, share=50_000, few=60, ready=ready)
+TARGET = Target("networks", make, read, share=50_000, few=300, ready=ready)
