@@ -125,9 +125,9 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def cold(*arguments: str, cwd: Path, **changes: str) -> Result:
-    """One command in a new interpreter."""
+    """One command in a new interpreter, which imports nothing from the present folder, as the script `nas` does not."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "nas.cli", *arguments],
+        [sys.executable, "-P", "-X", "importtime", "-m", "nas.cli", *arguments],
         cwd=cwd, env=environment(**changes), capture_output=True, text=True, check=False,
     )  # fmt: skip
     lines = done.stderr.splitlines(keepends=True)

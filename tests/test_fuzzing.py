@@ -20,7 +20,7 @@ def tried(name: str, numbers: range) -> list[Trial]:
     return [try_input(TARGETS[name], number, most=PATIENCE) for number in numbers]
 
 
-@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.few])
+@pytest.mark.parametrize("name", TARGETS)
 def test_inputs(name: str) -> None:
     """The first inputs: some are accepted, some refused, and none does anything else."""
     trials = tried(name, range(TARGETS[name].few))
@@ -30,19 +30,8 @@ def test_inputs(name: str) -> None:
     assert len({trial.kind for trial in trials}) > 1
 
 
-@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.few and numbers(name)])
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if numbers(name)])
 def test_known_inputs(name: str) -> None:
-    tried_known(name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if not target.few])
-def test_inputs_that_take_longer(name: str) -> None:
-    tried_known(name)
-    tried(name, range(40))
-
-
-def tried_known(name: str) -> None:
     torch.set_num_threads(1)
     TARGETS[name].ready()
     for target, number in known(TARGETS[name]):
@@ -77,15 +66,15 @@ def seen(folder: Path) -> dict[str, object]:
 
 def test_an_input_depends_on_its_number_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
     for target in TARGETS.values():
-        if target.few:
-            made = []
-            for _ in range(2):
-                folder = tmp_path_factory.mktemp("input")
-                kind = target.write(7, folder)
-                files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-                made.append((kind, files))
-            assert made[0] == made[1], target.name
+        made = []
+        for _ in range(2):
+            folder = tmp_path_factory.mktemp("input")
+            kind = target.write(7, folder)
+            files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+            made.append((kind, files))
+        assert made[0] == made[1], target.name
 
 
 def test_shares_are_enough() -> None:
+    assert min(target.few for target in TARGETS.values()) >= 200
     assert sum(target.share for target in TARGETS.values()) >= 300_000

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from search_spaces.costs import LARGEST, is_cost_name
+from search_spaces.files.plain import encodable
 
 MOST = 10**18
 """The largest whole number: far beyond every count, and exact in all that is computed of it."""
@@ -82,12 +83,8 @@ class Text:
     like: re.Pattern[str] | None = None
 
     def fault(self, value: Any, where: str) -> str:
-        right = isinstance(value, str) and len(value) <= self.most and _encodable(value)
+        right = isinstance(value, str) and len(value) <= self.most and encodable(value)
         return "" if right and (self.like is None or self.like.fullmatch(value)) else where
-
-
-def _encodable(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 A_DIGEST = Text(12, DIGEST)

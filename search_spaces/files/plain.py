@@ -151,7 +151,7 @@ def _fault_of_scalar(value: Any, limits: Limits) -> str | None:
     if isinstance(value, str):
         if len(value) > limits.characters:
             return f"it has a text of {len(value):,} characters"
-        return None if _encodable(value) else "it has a text with half of a surrogate pair, which is no character"
+        return None if encodable(value) else "it has a text with half of a surrogate pair, which is no character"
     if isinstance(value, int | float):
         if abs(value) <= limits.largest:  # which no infinity and no NaN is
             return None
@@ -159,7 +159,8 @@ def _fault_of_scalar(value: Any, limits: Limits) -> str | None:
     return f"it has a {type(value).__name__}"
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
+    """Whether a text can be written as UTF-8: it has no half of a surrogate pair, which JSON can name and which is no character."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -147,7 +147,7 @@ embedding = [{{ part = "conv_stem", stride = 4 }}]
 
 @pytest.mark.parametrize(
     ("depth", "words"),
-    [(3, "46,656"), (198, "1.41e+308"), (199, "5.06e+309"), (258, "3.36e+401"), (3213, "2.51e+5000")],
+    [(3, "46,656"), (198, "1.41e+308"), (199, "5.06e+309"), (256, "2.59e+398")],
 )
 def test_the_size_of_a_huge_space(depth: int, words: str, nas: Commands, place: Path) -> None:
     """A float ends at 1.8e308, and Python refuses to write integers of more than 4,300 digits."""
@@ -159,7 +159,7 @@ def test_the_size_of_a_huge_space(depth: int, words: str, nas: Commands, place: 
 HUGE_RUN = ("config.toml", "space=huge.toml", "train.random_paths=0", "train.batch_size=1024")
 
 
-@pytest.mark.parametrize("depth", [258, pytest.param(3213, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("depth", [256])
 def test_a_huge_space_is_trained(depth: int, nas: Commands, place: Path) -> None:
     (place / "huge.toml").write_text(HUGE.format(depth=depth))
     printed = nas("train", *HUGE_RUN, cwd=place).ok().out

@@ -99,7 +99,7 @@ def test_hostile_in_a_new_process(case: Case, tmp_path: Path) -> None:
     world = World(tmp_path / "world")
     typed = tuple(case.prepare(world))
     names, before, start = hostile_names(world, typed), world.listing(), time.monotonic()
-    result = cold(*typed, cwd=world.desk, PYTHONSAFEPATH="1", MPLCONFIGDIR=str(tmp_path / "fonts"), **world.env)
+    result = cold(*typed, cwd=world.desk, MPLCONFIGDIR=str(tmp_path / "fonts"), **world.env)
     assert time.monotonic() - start < START + SECONDS
     check(case, world, names, result, before)
 

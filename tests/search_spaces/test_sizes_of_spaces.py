@@ -30,7 +30,7 @@ def with_options(**options: list[int]) -> str:
 
 REFUSED = {
     "a large depth": SPACE.replace("depth = [1, 2]", "depth = [1, 1000000000]"),
-    "many blocks": SPACE.replace("depth = [1, 2]", "depth = [4096]") + SPACE[SPACE.index("[[stages]]") :],
+    "many blocks": SPACE.replace("depth = [1, 2]", "depth = [256]") + SPACE[SPACE.index("[[stages]]") :],
     "a large width": SPACE.replace("width = [16, 32]", "width = [16, 100000]"),
     "many widths": SPACE.replace("width = [16, 32]", f"width = {list(range(8, 8000))}"),
     "many values": SPACE.replace("kernel_size = [3, 5]", f"kernel_size = [{MANY}]"),
@@ -38,7 +38,9 @@ REFUSED = {
     "many parts": SPACE.replace("mixer = [\n", "mixer = [\n" + "".join(f'{{ part = "p{n}" }},\n' for n in range(70))),
     "many options": with_options(**{f"o{n}": [1] for n in range(70)}),
     "many stages": SPACE + SPACE[SPACE.index("[[stages]]") :] * 70,
-    "many choices": SPACE.replace("depth = [1, 2]", "depth = [0, 4000]"),
+    "many choices": SPACE.replace("depth = [1, 2]", "depth = [256]").replace(
+        "mixer = [\n", "mixer = [\n" + "".join(f'{{ part = "p{n}", a = 1, b = 1, c = 1, d = 1 }},\n' for n in range(40))
+    ),
     "a large number": SPACE.replace("kernel_size = [3, 5]", "kernel_size = [3, 1000000001]"),
     "a number of many digits": SPACE.replace("kernel_size = [3, 5]", f"kernel_size = [3, {'9' * 5000}]"),
     "a float where a whole number is": SPACE.replace("head_dim = 4", "head_dim = 4.5"),

@@ -219,4 +219,4 @@ def ready() -> None:
         saved(name)
 
 
-TARGET = Target("checkpoints", make, read, share=15_000, few=90, ready=ready)
+TARGET = Target("checkpoints", make, read, share=15_000, few=200, ready=ready)

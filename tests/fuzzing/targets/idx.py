@@ -88,4 +88,4 @@ def ready() -> None:
     base()
 
 
-TARGET = Target("idx", make, read, share=25_000, few=150, ready=ready)
+TARGET = Target("idx", make, read, share=25_000, few=200, ready=ready)

@@ -179,6 +179,6 @@ def ready_extract() -> None:
     _ready(["extract"], base() | heavy())
 
 
-REPORT = Target("report", make_report, report, share=12_000, few=40, ready=ready_report)
+REPORT = Target("report", make_report, report, share=12_000, few=200, ready=ready_report)
 
-EXTRACT = Target("extract", make_extract, extract, share=4_000, few=0, ready=ready_extract)
+EXTRACT = Target("extract", make_extract, extract, share=4_000, few=200, ready=ready_extract)
