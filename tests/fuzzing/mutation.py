@@ -4,6 +4,8 @@ import copy
 import json
 import math
 import random
+import shutil
+from pathlib import Path
 from typing import Any
 
 NUMBERS = (
@@ -280,3 +282,22 @@ def toml_bytes(data: dict[str, Any]) -> bytes:
         else:
             plain.append(f"{_key(key)} = {toml_value(value)}")
     return "\n".join([*plain, *tables, ""]).encode("utf-8", "surrogatepass")
+
+
+def put_otherwise(rng: random.Random, path: Path, kinds: int) -> None:
+    """Something else in the place of a file or a folder, or nothing: one of so many kinds."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    kind = rng.randrange(kinds)
+    if kind == 0:
+        path.mkdir()
+    elif kind == 1:
+        path.symlink_to(path.name)
+    elif kind == 2:
+        path.symlink_to("/dev/zero")
+    elif kind == 3:
+        path.write_bytes(b"")
+    elif kind == 4:
+        path.symlink_to("..")

@@ -5,7 +5,7 @@ import random
 from functools import cache
 from pathlib import Path
 
-from tests.fuzzing.mutation import mutated_bytes
+from tests.fuzzing.mutation import mutated_bytes, put_otherwise
 from tests.fuzzing.target import Target
 
 NAMES = (
@@ -52,25 +52,13 @@ def make(rng: random.Random, folder: Path) -> str:
         files[chosen] = mutated_bytes(rng, files[chosen])
     for number, (name, data) in enumerate(zip(NAMES, files, strict=True)):
         if number == chosen and kind == "missing":
-            _in_its_place(rng, folder / name)
+            put_otherwise(rng, folder / name, 4)
             continue
         if packed and number == chosen:
             data = gzip.compress(data, 1, mtime=0)
             data = mutated_bytes(rng, data) if kind == "packed" else _bomb(rng) if kind == "bomb" else data
         (folder / (name + ".gz" * (packed and number == chosen))).write_bytes(data)
     return kind
-
-
-def _in_its_place(rng: random.Random, path: Path) -> None:
-    kind = rng.randrange(4)
-    if kind == 0:
-        path.mkdir()
-    elif kind == 1:
-        path.symlink_to(path.name)
-    elif kind == 2:
-        path.symlink_to("/dev/zero")
-    elif kind == 3:
-        path.write_bytes(b"")
 
 
 def read(folder: Path) -> None:

@@ -6,13 +6,12 @@ were scored in it. What it says of the machine and of the command is written ove
 
 import json
 import random
-import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.fuzzing.mutation import json_bytes, mutated, mutated_text
+from tests.fuzzing.mutation import json_bytes, mutated, mutated_text, put_otherwise
 from tests.fuzzing.target import Target
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "run"
@@ -104,24 +103,8 @@ def _make(rng: random.Random, folder: Path, files: dict[str, bytes], tables: tup
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     if kind == "place":
-        _in_its_place(rng, folder / "run", rng.choice((*tables, *records, SEARCH, "searches")))
+        put_otherwise(rng, folder / "run" / rng.choice((*tables, *records, SEARCH, "searches")), 6)
     return f"{kind} of {name.rpartition('/')[2]}" if kind in ("table", "lines") else kind
-
-
-def _in_its_place(rng: random.Random, run: Path, name: str) -> None:
-    """Something else in the place of a file or a folder."""
-    path, kind = run / name, rng.randrange(6)
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if kind == 0:
-        path.mkdir()
-    elif kind == 1:
-        path.symlink_to(path.name)
-    elif kind == 2:
-        path.symlink_to("/dev/zero")
-    elif kind == 3:
-        path.write_bytes(b"")
-    elif kind == 4:
-        path.symlink_to("..")
 
 
 def make_report(rng: random.Random, folder: Path) -> str:

@@ -1,30 +1,18 @@
 """The report of a run whose every text is hostile, in a real browser: no script runs, and nothing is asked of any server."""
 
-import random
 import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from nas.goals.budget import Budget
-from nas.records import SAMPLER, Origin, Reference
-from nas.records.device_times import DeviceTime
-from search_spaces.architecture import Architecture, Block, Part, Stage
-from tests.nas.reporting.made_searches import (
-    COSTS,
-    architecture,
-    evaluation,
-    reported,
-    run_of,
-    search_view,
-    with_evaluations,
-)
+from tests.nas.reporting.hostile import hostile_identity, hostile_search
+from tests.nas.reporting.made_searches import reported, search_view
 from tests.nas.reporting.pages import Page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -48,7 +36,7 @@ PAYLOADS = (
     "}} </style><style>* {{ background-image: url({url}/style) }}</style>",
     "<meta http-equiv=refresh content=\"0; url={url}/refresh\">",
     "<object data={url}/object></object><embed src={url}/embed><video autoplay src={url}/video></video>",
-    "<base href={url}/base/><form action={url}/form><input autofocus onfocus=\"document.title='owned'\"></form>",
+    "<base href={url}/base/><img src=relative><form action={url}/form><input autofocus onfocus=\"document.title='owned'\"></form>",
     "{{{{ 7*7 }}}}{{% for x in y %}}",
     "--><script>document.title='owned'</script><!--",
     "]]><script>document.title='owned'</script>",
@@ -106,52 +94,8 @@ def title_of(page: str) -> str:
 
 def hostile_report(folder: Path, text: str) -> Path:
     """The report of a run that has a text in every place that is not a number."""
-    config = run_of()["config"]
-    config["data"]["name"] = config["data"]["root"] = text
-    identity = {
-        "config": config, "space_name": text, "space_digest": text, "split_digest": text, "classes": [text, "b"], "versions": {text: text},
-        "machine": {"cpu": text, "cores": 1, "memory_gib": 0.0, "threads": 1}, "commit": text, "command": ["nas", text],
-        "costs": [*COSTS, {"name": text, "unit": text, "about": text}],
-    }  # fmt: skip
-    part = Part.of(text, **{text: text})
-    block = Block(position=part, norm=part, mixer=part, ffn=part, scale=part)
-    stage = Stage(width=4, embedding=part, blocks=(block,))
-    arch = Architecture(in_channels=1, num_classes=2, resolution=8, stages=(stage,), head=part)
-    rng = random.Random(1)
-    known = evaluation(99, Origin(SAMPLER, text), 1, architecture(rng), rng)
-    view = with_evaluations(
-        search_view(text, evaluations=3, seeds=1, budget="none", objectives=("top1", "macs")),
-        replace(known, architecture=arch, digest=text, top1=0.999, costs={**known.costs, text: 3.5}),
-        replace(known, n=100, origin=Origin("given", text), digest="y" * 40),
-    )
-    reference = Reference(
-        model=text,
-        seed=0,
-        costs=known.costs,
-        epochs=1,
-        skipped_steps=0,
-        validation_top1=0.5,
-        test_top1=0.5,
-        test_loss=1.0,
-        test_images=360,
-    )
-    measured = DeviceTime(
-        digest=text,
-        cost=f"latency_ms@{text}",
-        predicted=1.0,
-        measured=1.0,
-        low=0.9,
-        high=1.1,
-        rounds=9,
-        device=text,
-        noisy=True,
-        time=text,
-    )
-    view = replace(
-        view, budget=Budget(((text, 5.0),)), settings={text: text, "samplers": [text]}, references=[reference], measurements=[measured],
-        devices={f"latency_ms@{text}": {"name": text, "fingerprint": text}},
-    )  # fmt: skip
-    return reported(folder, view, search_view("plain", evaluations=2), **identity).path("report.html")
+    views = hostile_search(text), search_view("plain", evaluations=2)
+    return reported(folder, *views, **hostile_identity(text)).path("report.html")
 
 
 def test_no_script_runs_and_no_request_leaves(tmp_path: Path, server: Server) -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nas.goals.budget import Budget
 from nas.goals.pareto import hypervolume
 from nas.goals.roles import best_of, front_of, roles_of, spread
 from nas.records import BASELINE, SAMPLER, Origin, eligible
@@ -30,8 +29,8 @@ from nas.reporting.mixers import Mixers
 from nas.reporting.words import compact
 from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture, Block, Part, Stage
+from tests.nas.reporting.hostile import hostile_identity, hostile_search
 from tests.nas.reporting.made_searches import (
-    COSTS,
     MIXERS,
     architecture,
     costs_of,
@@ -355,41 +354,14 @@ EVIL = "</title><script>alert('x')</script><img src=x onerror=\"y\"> & $\\frac{$
 
 @pytest.mark.parametrize("others", [0, 1])
 def test_text_is_never_markup(tmp_path: Path, others: int) -> None:
-    config = run_of()["config"]
-    config["data"]["name"] = config["data"]["root"] = EVIL
-    identity = {
-        "config": config,
-        "space_name": EVIL,
-        "space_digest": EVIL,
-        "split_digest": EVIL,
-        "classes": [EVIL, "b"],
-        "versions": {EVIL: EVIL},
-        "machine": {"cpu": EVIL, "cores": 1, "memory_gib": 0.0, "threads": 1},
-        "commit": "",
-        "command": ["nas", EVIL],
-        "costs": [*COSTS, {"name": EVIL, "unit": EVIL, "about": EVIL}],
-    }
-    part = Part.of(EVIL, **{EVIL: EVIL})
-    block = Block(position=part, norm=part, mixer=part, ffn=part, scale=part)
-    stage = Stage(width=4, embedding=part, blocks=(block,))
-    arch = Architecture(in_channels=1, num_classes=2, resolution=8, stages=(stage,), head=part)
-    rng = random.Random(1)
-    known = evaluation(99, Origin(SAMPLER, EVIL), 1, architecture(rng), rng)
-    view = with_evaluations(
-        search_view(EVIL, evaluations=3, seeds=1, budget="none", objectives=("top1", "macs")),
-        replace(known, architecture=arch, digest="<i>evil</i>", top1=0.999, costs={**known.costs, EVIL: 3.5}),
-        replace(known, n=100, origin=Origin("given", EVIL), digest="y" * 40),
-        replace(known, n=101, origin=Origin(SAMPLER, "nsga2"), digest="x" * 40),
-    )
-    limited = replace(view, budget=Budget(((EVIL, 5.0),)), settings={EVIL: EVIL, "samplers": [EVIL]})
-    views = [limited, *[search_view("plain", evaluations=2, baselines=False)] * others]
+    identity = hostile_identity(EVIL)
+    views = [hostile_search(EVIL), *[search_view("plain", evaluations=2, baselines=False)] * others]
     store = reported(tmp_path / "<b>run", *views, **identity)
     found = check_page(store)
     assert EVIL.replace("\ud800", "?") in found.words
     findings = collect(run_of(**identity), views)
     assert len(rows(store, "front.csv")) == sum(len(search.networks) for search in findings.searches)
     assert max(map(len, table(findings).splitlines())) <= 100
-    table(findings).encode()
 
 
 def test_table(view: SearchView) -> None:
