@@ -19,8 +19,8 @@ from functools import lru_cache
 from typing import Any, Self, TypeAlias
 
 from search_spaces.additions import added, is_left_out
-from search_spaces.errors import InputError
-from search_spaces.files.plain import RUN, parse, shortened
+from search_spaces.errors import InputError, quoted
+from search_spaces.files.plain import RUN, parse
 
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
 """The value of an option: a scalar, or a tuple of values (a JSON list)."""
@@ -39,7 +39,7 @@ def _freeze(value: Any, where: str, depth: int = 0) -> Value:
     if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise InputError(
-        f"{where} is {shortened(value)}",
+        f"{where} is {quoted(value)}",
         "true, false, a number, a string, or a list of such",
         f"{where.rpartition('.')[2]} = 1",
     )
@@ -51,7 +51,7 @@ def _thaw(value: Value) -> Any:
 
 def _fields(data: Any, kind: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Mapping[str, Any]:
     if not isinstance(data, Mapping) or not set(required) <= set(data) <= {*required, *optional}:
-        given = shortened(sorted(map(str, data)) if isinstance(data, Mapping) else data)
+        given = quoted(sorted(map(str, data)) if isinstance(data, Mapping) else data)
         raise InputError(
             f"a {kind} is described by {given}",
             f"exactly the keys {', '.join(required)}" + "".join(f" (and perhaps {key})" for key in optional),
@@ -63,7 +63,7 @@ def _fields(data: Any, kind: str, required: tuple[str, ...], optional: tuple[str
 def _items(data: Any, key: str) -> list[Any]:
     if not isinstance(data, list):
         raise InputError(
-            f"{key} is {shortened(data)}",
+            f"{key} is {quoted(data)}",
             "a list",
             "write it with Architecture.to_json, or extract it again with `nas extract`",
         )
@@ -119,7 +119,7 @@ class Part:
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
             raise InputError(
-                f"a part is described by {shortened(data)}", 'a table with the key "part"', '{ part = "mlp" }'
+                f"a part is described by {quoted(data)}", 'a table with the key "part"', '{ part = "mlp" }'
             )
         return cls(data["part"], tuple((key, value) for key, value in data.items() if key != "part"))
 
@@ -241,7 +241,7 @@ class Architecture:
         top = _fields(data, "network", ("in_channels", "num_classes", "resolution", "stages", "head"))
         for key in ("in_channels", "num_classes", "resolution"):
             if type(top[key]) is not int or top[key] < 1:
-                raise InputError(f"{key} is {shortened(top[key])}", "a whole number from 1 up", f"{key}=1")
+                raise InputError(f"{key} is {quoted(top[key])}", "a whole number from 1 up", f"{key}=1")
         described = [
             _fields(stage, "stage", ("width", "embedding", "blocks"), ("position_bias",))
             for stage in _items(top["stages"], "stages")
@@ -254,7 +254,7 @@ class Architecture:
                 for block in fields["blocks"]
             )
             if type(fields["width"]) is not int or fields["width"] < 1:
-                raise InputError(f"width is {shortened(fields['width'])}", "a whole number from 1 up", "width=32")
+                raise InputError(f"width is {quoted(fields['width'])}", "a whole number from 1 up", "width=32")
             bias = Part.from_dict(fields["position_bias"]) if "position_bias" in fields else None
             embedding = Part.from_dict(fields["embedding"])
             stages.append(Stage(width=fields["width"], embedding=embedding, blocks=blocks, position_bias=bias))

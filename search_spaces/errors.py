@@ -19,6 +19,20 @@ LONGEST_LIST = 20_000
 """Characters of what is allowed, which may list hundreds of names."""
 
 
+LARGEST = 10**18
+"""Of a number that is quoted with all its digits, whatever its sign."""
+
+
+def quoted(value: object) -> str:
+    """A plain value as Python writes it, for a message: without the middle of a long one, and of a long list or table only its length."""
+    if isinstance(value, list | tuple | dict) and len(value) > 20:
+        return f"a {type(value).__name__} of {len(value):,} values"
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return "a number beyond 10^18"
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:60]}...{text[-20:]}"
+
+
 class InputError(ValueError):
     """Input from outside (an argument, a file, a data set) that cannot be used. The command line exits with code 2 on it.
 
@@ -95,14 +109,8 @@ def unknown(kind: str, name: object, known: Iterable[str], type_instead: str = "
     """
     names = sorted(known)
     if not names:
-        return InputError(f"unknown {kind} {_quoted(name)}", f"no {kind} can be given here", "leave it out")
-    shown = _quoted(name)
+        return InputError(f"unknown {kind} {quoted(name)}", f"no {kind} can be given here", "leave it out")
+    shown = quoted(name)
     return InputError(
         f"unknown {kind} {shown}", ", ".join(names), type_instead.replace("{}", nearest(str(name), names), 1)
     )
-
-
-def _quoted(name: object) -> str:
-    """A name as Python writes it, without the middle of a long one."""
-    text = repr(name)
-    return text if len(text) <= 120 else f"{text[:80]}...{text[-20:]}"

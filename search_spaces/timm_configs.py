@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError, unknown
-from search_spaces.files.plain import fault_of, shortened
+from search_spaces.errors import InputError, quoted, unknown
+from search_spaces.files.plain import fault_of
 from search_spaces.registry import make
 from search_spaces.timm_sizes import reductions
 
@@ -73,19 +73,19 @@ def checked_config(given: Mapping[str, Any], arch: Architecture) -> None:
             the architecture.
     """
     if not isinstance(given, Mapping):
-        raise InputError(f"pretrained_cfg is {shortened(given)}", "a table", _AS_WRITTEN)
+        raise InputError(f"pretrained_cfg is {quoted(given)}", "a table", _AS_WRITTEN)
     if (fault := fault_of(dict(given))) is not None:
         raise InputError(f"pretrained_cfg cannot be used: {fault}", "values as timm writes them", _AS_WRITTEN)
     for key, value in given.items():
         if key in ELSEWHERE and value:
             raise InputError(
-                f"pretrained_cfg has {key}={shortened(value)}", "the weights beside it, as they are", f"remove {key}"
+                f"pretrained_cfg has {key}={quoted(value)}", "the weights beside it, as they are", f"remove {key}"
             )
         if key not in (*WORDS, *NUMBERS, *ELSEWHERE, *SOURCE, *_OTHER):
             known = (*WORDS, *NUMBERS, *_OTHER)
             raise unknown("key of pretrained_cfg:", key, known, "{}")
         if key in NUMBERS and value is not None and not _are_numbers(value):
-            raise InputError(f"pretrained_cfg has {key}={shortened(value)}", "numbers", _AS_WRITTEN)
+            raise InputError(f"pretrained_cfg has {key}={quoted(value)}", "numbers", _AS_WRITTEN)
     for key, allowed in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
         if given.get(key, allowed[0]) not in allowed:
             raise unknown(f"{key}:", given[key], allowed, f"{key}={{}}")
@@ -97,13 +97,13 @@ def checked_config(given: Mapping[str, Any], arch: Architecture) -> None:
     )
     if not sides or size[0] != arch.in_channels:
         raise InputError(
-            f"pretrained_cfg has input_size={shortened(size)}, and the network takes images of {arch.in_channels} channels",
+            f"pretrained_cfg has input_size={quoted(size)}, and the network takes images of {arch.in_channels} channels",
             "channels, height and width of the network's images", _AS_WRITTEN,
         )  # fmt: skip
     classes = given.get("num_classes", arch.num_classes)
     if type(classes) is not int or classes != arch.num_classes:
         raise InputError(
-            f"pretrained_cfg has num_classes={shortened(classes)}, and the network has {arch.num_classes}",
+            f"pretrained_cfg has num_classes={quoted(classes)}, and the network has {arch.num_classes}",
             "as many as the network has", _AS_WRITTEN,
         )  # fmt: skip
 

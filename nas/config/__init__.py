@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.config.extract import ExtractConfig
-from nas.config.keys import at_least, check_recipe, fraction, key, one_of, short
+from nas.config.keys import at_least, check_recipe, fraction, key, one_of
 from nas.config.retrain import RetrainConfig
 from nas.config.search import SearchConfig
 from nas.dotted import check_name, file_names, is_dotted
@@ -20,7 +20,7 @@ from nas.goals.budget import Budget
 from nas.plugins.given import check_modules
 from nas.runtimes import check_runtime
 from search_spaces.costs import is_cost_name
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError, quoted, unknown
 from supernet.recipe import Recipe
 from supernet.strategies import NAMES as STRATEGIES
 
@@ -220,7 +220,7 @@ class ProfileConfig:
         if self.name and not is_cost_name(f"latency_ms@{self.name}"):
             plain = re.sub("[^a-z0-9_.-]+", "-", self.name.lower()).strip("._-") or "mine"
             raise InputError(
-                f"profile.name is {short(self.name)}",
+                f"profile.name is {quoted(self.name)}",
                 "lower-case letters, digits and _ . -, starting with a letter or digit",
                 f"profile.name={plain}",
             )

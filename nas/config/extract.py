@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from nas.config.keys import key, short
+from nas.config.keys import key
 from nas.goals.picking import Picks
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 
 _LICENSE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.+-]{0,60}")
 
@@ -34,4 +34,4 @@ class ExtractConfig:
         Picks.parse(self.pick)
         if not _LICENSE.fullmatch(self.license):
             allowed = "letters, digits and . - as the hub names licences"
-            raise InputError(f"extract.license is {short(self.license)}", allowed, "extract.license=apache-2.0")
+            raise InputError(f"extract.license is {quoted(self.license)}", allowed, "extract.license=apache-2.0")

@@ -4,7 +4,7 @@ import json
 from dataclasses import field
 from typing import Any, TypeVar
 
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError, quoted, unknown
 
 Value = TypeVar("Value")
 
@@ -24,12 +24,6 @@ MOST_OF_OTHERS = 10**9
 def key(default: Value, meaning: str) -> Value:
     """A key of the configuration with its default and what `--help` says of it."""
     return field(default=default, metadata={"meaning": meaning})  # type: ignore[return-value]
-
-
-def short(value: Any) -> str:
-    """A value as Python writes it, for a message, without the middle of a long one."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:40]}...{text[-10:]}"
 
 
 def typed(value: Any) -> str:
@@ -53,11 +47,11 @@ def at_least(section: Any, **least: float) -> None:
     for key, bound in least.items():
         name, value = _typed(section, key), getattr(section, key)
         if value < bound:
-            raise InputError(f"{name} is {short(value)}", f"{bound} or more", f"{name}={bound}")
+            raise InputError(f"{name} is {quoted(value)}", f"{bound} or more", f"{name}={bound}")
         most = MOST.get(key, MOST_OF_OTHERS)
         if type(value) is int and value > most:
             default = typed(section.__dataclass_fields__[key].default)
-            raise InputError(f"{name} is {short(value)}", f"{bound} to {most:,}", f"{name}={default}")
+            raise InputError(f"{name} is {quoted(value)}", f"{bound} to {most:,}", f"{name}={default}")
 
 
 def one_of(section: Any, **allowed: tuple[str, ...]) -> None:

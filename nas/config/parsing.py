@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from nas.config import SECTIONS, Config
-from nas.config.keys import short, typed
+from nas.config.keys import typed
 from nas.config.recipes import KEYS, named_recipe
 from nas.config.retrain import RetrainConfig
 from nas.plugins.given import PLUGINS, give
-from search_spaces.errors import InputError, nearest, unknown
+from search_spaces.errors import InputError, nearest, quoted, unknown
 from search_spaces.files.toml import read_toml, value_or_text
 from search_spaces.textfiles import expanded
 
@@ -43,12 +43,12 @@ def _convert(value: Any, annotation: Any, key: str, example: str) -> Any:
         try:
             return float(value)
         except OverflowError:
-            raise InputError(f"{key} is {short(value)}", "a number below 1.8e308", f"{key}={example}") from None
+            raise InputError(f"{key} is {quoted(value)}", "a number below 1.8e308", f"{key}={example}") from None
     if annotation is str and type(value) in (int, float):
         return str(value)
     if type(value) is not annotation:
         words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-        raise InputError(f"{key} is {short(value)}", words[annotation], f"{key}={example}")
+        raise InputError(f"{key} is {quoted(value)}", words[annotation], f"{key}={example}")
     if annotation is float and not math.isfinite(value):
         raise InputError(f"{key} is {value}", "a finite number", f"{key}={example}")
     return value
@@ -57,7 +57,7 @@ def _convert(value: Any, annotation: Any, key: str, example: str) -> Any:
 def values_of(kind: Any, data: Any, prefix: str) -> dict[str, Any]:
     """The fields of `kind` that `data` gives, each of its type; sections as such dicts."""
     if not isinstance(data, Mapping):
-        raise InputError(f"{prefix.rstrip('.')} is {short(data)}", "a table of keys", f"[{prefix.rstrip('.')}]")
+        raise InputError(f"{prefix.rstrip('.')} is {quoted(data)}", "a table of keys", f"[{prefix.rstrip('.')}]")
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, value in data.items():

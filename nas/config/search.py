@@ -5,11 +5,11 @@ import json
 import re
 from dataclasses import dataclass
 
-from nas.config.keys import at_least, key, one_of, short
+from nas.config.keys import at_least, key, one_of
 from nas.goals.budget import Budget
 from nas.goals.objectives import parse_objectives
 from nas.samplers import check_sampler
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
 
@@ -107,7 +107,7 @@ class SearchConfig:
         if self.name and not is_search_name(self.name):
             plain = re.sub("[^A-Za-z0-9._=+-]+", "-", self.name).strip(".-")[:100] or "mine"
             raise InputError(
-                f"search.name is {short(self.name)}",
+                f"search.name is {quoted(self.name)}",
                 "up to 100 letters, digits and . _ - + =, starting with a letter or digit",
                 f"search.name={plain}",
             )

@@ -33,9 +33,8 @@ from search_spaces.costs.latency import LATENCY, DeviceModel
 from search_spaces.costs.pieces import unit_cost
 from search_spaces.costs.table import number_in, read_csv
 from search_spaces.costs.unit_times import UnitTimes
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 from search_spaces.files.plain import parse as parse_json
-from search_spaces.files.plain import shortened
 from search_spaces.registry import complete
 from search_spaces.space import SearchSpace
 from search_spaces.space_units import space_units
@@ -150,7 +149,7 @@ def _devices(columns: Sequence[str], where: str, stem: str) -> dict[str, str]:
         device = device or stem
         if not is_cost_name(f"{LATENCY}@{device}") or device in found:
             allowed = f"{LATENCY}@DEVICE, once per device, in letters, digits and _ . -"
-            raise InputError(f"{where}: a column is called {shortened(column)}", allowed, _EXAMPLE)
+            raise InputError(f"{where}: a column is called {quoted(column)}", allowed, _EXAMPLE)
         found[device] = column
     if not found:
         raise InputError(f"{where}: no column has times", f"a column {LATENCY}@DEVICE", _EXAMPLE)

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
-from nas.config.keys import MOST, key, short
+from nas.config.keys import MOST, key
 from nas.machine import cores
 from nas.plugins.given import give
 from nas.runtimes import Setting
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError, quoted, unknown
 from search_spaces.named import space_file, space_names
 from search_spaces.textfiles import expanded
 
@@ -49,12 +49,12 @@ class Networks:
     def __post_init__(self) -> None:
         for name, most in (("sample", MOST["sample"]), ("resolution", 100_000), ("seed", MOST["seed"])):
             if not 0 <= getattr(self, name) <= most:
-                raise InputError(f"{name} is {short(getattr(self, name))}", f"0 to {most:,}", f"{name}=5")
+                raise InputError(f"{name} is {quoted(getattr(self, name))}", f"0 to {most:,}", f"{name}=5")
         for name in self.member:
             if name not in MEMBERS:
                 raise unknown("member of a space:", name, MEMBERS, "member={}")
         if any(not text.isdecimal() or len(text) > MOST_DIGITS for text in self.genes):
-            raise InputError(f"genes={short(','.join(self.genes))[1:-1]}", "whole numbers from 0 up", "genes=0,1,0")
+            raise InputError(f"genes={quoted(','.join(self.genes))[1:-1]}", "whole numbers from 0 up", "genes=0,1,0")
         of_a_space = self.sample or self.genes or self.member
         if of_a_space and not self.space:
             raise InputError("sample, genes or member without a space", "space=SPACE beside them", "space=images32")

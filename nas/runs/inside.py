@@ -24,8 +24,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from search_spaces.errors import InputError
-from search_spaces.files.plain import shortened
+from search_spaces.errors import InputError, quoted
 
 _BY_STEPS = {os.open, os.mkdir, os.stat, os.unlink, os.rename, os.link} <= os.supports_dir_fd and hasattr(
     os, "O_NOFOLLOW"
@@ -63,7 +62,7 @@ def parts_of(name: str) -> tuple[str, ...]:
     forbidden = "\0\\:" if os.name == "nt" else "\0"
     if any(part in ("", ".", "..") or any(sign in part for sign in forbidden) for part in parts):
         raise InputError(
-            f"{shortened(name)} is no name of a file in a folder",
+            f"{quoted(name)} is no name of a file in a folder",
             "names that stay in their folder, without .. and without / at the beginning",
             "the name as nas wrote it",
         )

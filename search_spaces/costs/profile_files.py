@@ -8,8 +8,8 @@ from typing import Any
 from search_spaces.costs import LARGEST, is_cost_name
 from search_spaces.costs.latency import LATENCY, QUANTITIES, DeviceModel
 from search_spaces.costs.unit_times import UnitTimes
-from search_spaces.errors import InputError
-from search_spaces.files.plain import RUN, parse, shortened
+from search_spaces.errors import InputError, quoted
+from search_spaces.files.plain import RUN, parse
 from search_spaces.textfiles import LONG, expanded, read_text
 from search_spaces.units import PARTS_OF, Unit
 
@@ -54,7 +54,7 @@ def model_of(data: Any, path: str | Path) -> DeviceModel:
         raise _damaged(path, "is no profile: it has no key format")
     if data["format"] != FORMAT:
         raise InputError(
-            f"profile {path} has format {shortened(data['format'])}",
+            f"profile {path} has format {quoted(data['format'])}",
             f"format {FORMAT}, which this version writes",
             f"nas profile space=SPACE out={path}.new, or the version of nas that wrote it",
         )
@@ -63,13 +63,13 @@ def model_of(data: Any, path: str | Path) -> DeviceModel:
             raise _damaged(path, f"lacks the key {key}")
     device, model = data["device"], data["model"]
     if not isinstance(device, str) or not device or not is_cost_name(f"{LATENCY}@{device}"):
-        raise _damaged(path, f"calls its device {shortened(device)}, which is no name")
+        raise _damaged(path, f"calls its device {quoted(device)}, which is no name")
     if not isinstance(model, dict) or not isinstance(model.get("weights"), dict) or not model["weights"]:
         raise _damaged(path, "has a model without weights")
     for key, weight in (("base", model.get("base")), *model["weights"].items()):
         name, *of = key.split(".", 2)
         if not _is_number(weight) or (key != "base" and (name not in QUANTITIES or (of and of[0] not in PARTS_OF))):
-            raise _damaged(path, f"has the weight {shortened(key)[1:-1]} = {shortened(weight)} in its model")
+            raise _damaged(path, f"has the weight {quoted(key)[1:-1]} = {quoted(weight)} in its model")
     _check_about(data, path)
     about = {key: data[key] for key in _KEYS if key not in ("device", "model", "units")}
     about["signs"] = data.get("signs", [])

@@ -6,9 +6,8 @@ import torch
 from torch import nn
 
 from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 from search_spaces.files.made import MOST_NUMBERS, MOST_TENSORS, limited
-from search_spaces.files.plain import shortened
 from search_spaces.files.sizes import check_sizes
 from search_spaces.files.tensors import Announced, Header
 from search_spaces.network import Network
@@ -70,7 +69,7 @@ def check_fits(header: Header, arch: Architecture, where: str) -> Network:
     check_sizes(arch)
     if header.digest not in (None, arch.digest, complete(arch).digest):
         raise InputError(
-            f"{where} has weights of network {shortened(header.digest)}, and the description beside it is of {arch.digest}",
+            f"{where} has weights of network {quoted(header.digest)}, and the description beside it is of {arch.digest}",
             "weights and a description that were written together",
             f"{_INSTEAD}; to load the weights into another network, take the tensors that fit",
         )
@@ -95,7 +94,7 @@ def check_tensors(header: Header, own: dict[str, Announced], where: str) -> None
         name = min(different)
         found = [_said(table.get(name)) for table in (header.tensors, own)]
         raise InputError(
-            f"{where} does not fit: {shortened(name)[1:-1]} is {found[0]} in the file and {found[1]} here ({len(different)} such)",
+            f"{where} does not fit: {quoted(name)[1:-1]} is {found[0]} in the file and {found[1]} here ({len(different)} such)",
             "a file made for this architecture or space", "the run folder and version that made it",
         )  # fmt: skip
 
@@ -109,5 +108,5 @@ def _fit(there: Announced | None, here: Announced | None) -> bool:
 def _said(tensor: Announced | None) -> str:
     if tensor is None:
         return "missing"
-    shape = str(list(tensor.shape)) if math.prod(tensor.shape) < 10**18 else shortened(10**18)
+    shape = str(list(tensor.shape)) if math.prod(tensor.shape) < 10**18 else quoted(10**18)
     return shape if tensor.dtype in _FLOATS else f"{shape} of type {tensor.dtype}"

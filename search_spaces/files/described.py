@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError, quoted, unknown
 from search_spaces.files.blueprint import blueprint
-from search_spaces.files.plain import fault_of, shortened
+from search_spaces.files.plain import fault_of
 from search_spaces.files.sizes import LARGEST_SIZE, MOST_CLASSES, MOST_STAGES, check_sizes
 from search_spaces.papers import paper_network, paper_networks
 from search_spaces.timm_sizes import adapted
@@ -49,12 +49,12 @@ def described(name: str, arguments: Mapping[str, Any]) -> Architecture:
             0 < len(sides) <= 2 and all(type(side) is int and least <= side <= most for side in sides)
         ):
             raise InputError(
-                f"{key} is {shortened(value)}", f"a whole number from {least} to {most:,}", f"{key}={max(least, 10)}"
+                f"{key} is {quoted(value)}", f"a whole number from {least} to {most:,}", f"{key}={max(least, 10)}"
             )
     for key in GRIDS:
         value = arguments.get(key)
         if value is not None and not (isinstance(value, list | tuple) and len(value) <= MOST_STAGES):
-            raise InputError(f"{key} are {shortened(value)}", "a list of whole numbers", f"{key}=(8, 8, 8)")
+            raise InputError(f"{key} are {quoted(value)}", "a list of whole numbers", f"{key}=(8, 8, 8)")
     changes = {key: arguments[key] for key in (*SIZES, *GRIDS) if arguments.get(key) is not None}
     if changes.get("img_size") is not None:  # for which its parts are run
         blueprint(arch)
@@ -97,7 +97,7 @@ def architecture_of(data: Any) -> Architecture:
 def _of_a_paper(name: str) -> Architecture:
     if name not in {network.name for network in paper_networks()}:
         raise InputError(
-            f"{shortened(name)} is no network of this project",
+            f"{quoted(name)} is no network of this project",
             f"{SEARCHED}, or a network of `nas models`",
             "timm.create_model loads the other models of timm",
         )

@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 from search_spaces.files.blueprint import check_fits
 from search_spaces.files.described import SEARCHED, described, filled_in
-from search_spaces.files.plain import read_json, shortened
+from search_spaces.files.plain import read_json
 from search_spaces.files.tensors import read_header
 from search_spaces.files.values import check_values
 from search_spaces.network import Network, build
@@ -52,7 +52,7 @@ def read_config(path: Path) -> tuple[Architecture, Mapping[str, Any]]:
         raise InputError(f"{path} does not say which architecture it is of", 'the key "architecture"', f'"{SEARCHED}"')
     arguments = config.get("model_args", {})
     if not isinstance(arguments, dict):
-        raise InputError(f"{path} has model_args {shortened(arguments)}", "a table", "the folder as it was written")
+        raise InputError(f"{path} has model_args {quoted(arguments)}", "a table", "the folder as it was written")
     try:
         cfg, name = _for_timm(config), config["architecture"]
         arch = described(name, filled_in(name, arguments, cfg))
@@ -62,7 +62,7 @@ def read_config(path: Path) -> tuple[Architecture, Mapping[str, Any]]:
     given = config.get("digest", arch.digest)
     if given not in (arch.digest, _own_digest(arguments)):
         raise InputError(
-            f"{path} says that it is network {shortened(given)}, and describes {arch.digest}",
+            f"{path} says that it is network {quoted(given)}, and describes {arch.digest}",
             "a description as it was written", "the folder as `nas extract` wrote it",
         )  # fmt: skip
     return arch, config

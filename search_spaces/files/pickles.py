@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from search_spaces.errors import quoted
 from search_spaces.files.archives import NotPlain, entries_of
-from search_spaces.files.plain import regular_size, shortened
+from search_spaces.files.plain import regular_size
 
 MOST_OPCODES = 1_000_000
 """Of a checkpoint. One of a thousand tensors has about 30,000."""
@@ -75,10 +76,10 @@ class _Seen:
         if not kind or type(key) is not str or not _is_count(count):
             raise ValueError("it has a storage of another form than torch.save writes")
         if self.storages.setdefault(key, (kind, count)) != (kind, count):
-            raise ValueError(f"it has storage {shortened(key)} twice, with different sizes")
+            raise ValueError(f"it has storage {quoted(key)} twice, with different sizes")
         if count * _BYTES[kind] > self.room(key):
             raise ValueError(
-                f"its storage {shortened(key)} is said to have {shortened(count)} numbers, which the file does not hold"
+                f"its storage {quoted(key)} is said to have {quoted(count)} numbers, which the file does not hold"
             )
         return _Storage(key, count)
 
@@ -93,7 +94,7 @@ class _Seen:
         )
         if numbers > storage.numbers or last >= storage.numbers:
             raise ValueError(
-                f"it has a tensor of shape {shortened(list(size))} in a storage of {storage.numbers:,} numbers"
+                f"it has a tensor of shape {quoted(list(size))} in a storage of {storage.numbers:,} numbers"
             )
         self.numbers += numbers
         return _Tensor()
@@ -177,7 +178,7 @@ class _Reader(_PYTHONS):
         if module == "torch" and (name in _BYTES or name in _DTYPES):
             return _Other(name if name in _BYTES else "")
         raise NotPlain(
-            f"it holds {shortened(f'{module}.{name}')[1:-1]}, and is no file of names, numbers and plain tensors alone"
+            f"it holds {quoted(f'{module}.{name}')[1:-1]}, and is no file of names, numbers and plain tensors alone"
         )
 
     def persistent_load(self, pid: Any) -> Any:

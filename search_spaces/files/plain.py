@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 from search_spaces.textfiles import SHORT, open_ordinary, read_text, size_of
 
 MOST_DEPTH = 16
@@ -55,18 +55,8 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) < len(pairs):  # of which other readers would take another one
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"it has the key {shortened(twice)} twice in one table")
+        raise ValueError(f"it has the key {quoted(twice)} twice in one table")
     return table
-
-
-def shortened(value: Any) -> str:
-    """A value as Python writes it, without the middle of a long one. The value is plain."""
-    if isinstance(value, list | tuple | dict) and len(value) > 20:
-        return f"a {type(value).__name__} of {len(value):,} values"
-    if isinstance(value, int) and abs(value) >= LARGEST:
-        return "a number above 10^18"
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:60]}...{text[-20:]}"
 
 
 _BETWEEN = {

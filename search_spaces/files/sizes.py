@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from search_spaces.architecture import Architecture, Value
-from search_spaces.errors import InputError
-from search_spaces.files.plain import shortened
+from search_spaces.errors import InputError, quoted
 
 MOST_STAGES = 64
 MOST_BLOCKS = 256
@@ -37,7 +36,7 @@ def check_counts(stages: int, blocks: int) -> None:
     """
     for count, what, most in ((stages, "stages", MOST_STAGES), (blocks, "blocks", MOST_BLOCKS)):
         if count > most:
-            raise _refuse(f"{shortened(count)} {what}", most)
+            raise _refuse(f"{quoted(count)} {what}", most)
 
 
 def check_sizes(arch: Architecture) -> None:
@@ -54,7 +53,7 @@ def check_sizes(arch: Architecture) -> None:
         (max((stage.width for stage in arch.stages), default=1), "channels in a stage", LARGEST_SIZE),
     ):
         if count > most:
-            raise _refuse(f"{shortened(count)} {what}", most)
+            raise _refuse(f"{quoted(count)} {what}", most)
     if not arch.stages:
         raise InputError("the architecture has no stages", "one or more stages", _INSTEAD)
     parts = {arch.head, *(part for block in blocks for part in block.parts())}
@@ -75,11 +74,11 @@ def check_part(name: str, options: Iterable[tuple[str, Value]], owner: str = _OW
     """
     options = tuple(options)
     if len(name) > MOST_CHARACTERS or len(options) > MOST_ITEMS:
-        raise _refuse(f"a part {shortened(name)} with {len(options):,} options", MOST_ITEMS, owner)
+        raise _refuse(f"a part {quoted(name)} with {len(options):,} options", MOST_ITEMS, owner)
     for key, value in options:
         if len(key) > MOST_CHARACTERS:
-            raise _refuse(f"an option {shortened(key)} of a name of {len(key):,} characters", MOST_CHARACTERS, owner)
-        _check_value(value, f"{shortened(name)} with {shortened(key)} = {shortened(value)}", owner)
+            raise _refuse(f"an option {quoted(key)} of a name of {len(key):,} characters", MOST_CHARACTERS, owner)
+        _check_value(value, f"{quoted(name)} with {quoted(key)} = {quoted(value)}", owner)
 
 
 def _check_value(value: Value, where: str, owner: str) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search_spaces.errors import InputError
-from search_spaces.files.plain import AGAIN, parse, shortened
+from search_spaces.errors import InputError, quoted
+from search_spaces.files.plain import AGAIN, parse
 from search_spaces.textfiles import open_ordinary, size_of
 
 MOST_HEADER = 8 * 2**20
@@ -109,7 +109,7 @@ def _parsed(header: bytes, room: int) -> Header:
 def _begins(item: tuple[str, Any]) -> tuple[int, int]:
     offsets = item[1].get("data_offsets") if isinstance(item[1], dict) else None
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
-        raise ValueError(f"it does not say where the tensor {shortened(item[0])} lies")
+        raise ValueError(f"it does not say where the tensor {quoted(item[0])} lies")
     return offsets[0], offsets[1]
 
 
@@ -121,12 +121,12 @@ def _entry(name: str, entry: Mapping[str, Any], begin: int) -> tuple[Announced, 
     """
     shape, dtype = entry.get("shape"), entry.get("dtype")
     if set(entry) != {"dtype", "shape", "data_offsets"} or not isinstance(dtype, str) or dtype not in BYTES:
-        raise ValueError(f"the tensor {shortened(name)} has the type {shortened(dtype)}")
+        raise ValueError(f"the tensor {quoted(name)} has the type {quoted(dtype)}")
     if not isinstance(shape, list) or len(shape) > 8 or not all(type(side) is int and side >= 0 for side in shape):
-        raise ValueError(f"the tensor {shortened(name)} has the shape {shortened(shape)}")
+        raise ValueError(f"the tensor {quoted(name)} has the shape {quoted(shape)}")
     first, last = entry["data_offsets"]
     if first != begin or last - first != math.prod(shape) * BYTES[dtype]:
         raise ValueError(
-            f"the tensor {shortened(name)} does not lie behind the one before it, or is not as long as its shape says"
+            f"the tensor {quoted(name)} does not lie behind the one before it, or is not as long as its shape says"
         )
     return Announced(dtype, tuple(shape)), last

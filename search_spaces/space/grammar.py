@@ -6,8 +6,7 @@ from typing import Any
 
 from search_spaces.architecture import SLOTS, _freeze, _thaw
 from search_spaces.choices import PartChoice, Slot, StageSpace
-from search_spaces.errors import InputError, unknown
-from search_spaces.files.plain import shortened
+from search_spaces.errors import InputError, quoted, unknown
 from search_spaces.files.sizes import LARGEST_SIZE, MOST_BLOCKS, MOST_STAGES
 from search_spaces.space.sizes import MOST_CHOICES, MOST_PARTS, check_count
 
@@ -60,20 +59,18 @@ def _stage(raw: Any, here: str, defaults: Mapping[str, Any]) -> StageSpace:
 
 def _choice(data: Any, where: str) -> PartChoice:
     if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
-        raise InputError(
-            f"{where} has {shortened(data)}", 'tables with the key "part"', f'{where} = [{{ part = "..." }}]'
-        )
+        raise InputError(f"{where} has {quoted(data)}", 'tables with the key "part"', f'{where} = [{{ part = "..." }}]')
     options = []
     for key, value in sorted(data.items()):
         if key == "part":
             continue
         given = value if isinstance(value, list) else [value]
-        check_count(f"{shortened(f'{where}.{key}')[1:-1]}", len(given), "values", MOST_CHOICES)
+        check_count(f"{quoted(f'{where}.{key}')[1:-1]}", len(given), "values", MOST_CHOICES)
         values = tuple(_freeze(v, f"{where}.{key}") for v in given)
         if not values or len(set(values)) != len(values):
             once = ", ".join(json.dumps(_thaw(v)) for v in dict.fromkeys(values))
             raise InputError(
-                f"{where}.{key} is {shortened(value)}",
+                f"{where}.{key} is {quoted(value)}",
                 "at least one value, each once",
                 f"{key} = [{once}]" if once else f"leave {key} out, which takes its default",
             )
@@ -88,7 +85,7 @@ def _slot(data: Any, where: str) -> Slot:
     names = [choice.name for choice in choices]
     if not choices or len(set(names)) != len(names):
         raise InputError(
-            f"{where} offers {shortened(names)}",
+            f"{where} offers {quoted(names)}",
             "at least one part, each once",
             "give one part several values for its options",
         )
@@ -102,7 +99,7 @@ def _numbers(data: Any, where: str, least: int, most: int) -> tuple[int, ...]:
     if not values or len(whole) < len(values) or whole != sorted(set(whole)):
         usable = sorted(set(whole)) or ([16, 32] if least else [1, 2])
         raise InputError(
-            f"{where} is {shortened(data)}",
+            f"{where} is {quoted(data)}",
             f"ascending whole numbers from {least} to {most:,}",
             f"{where.split('.')[-1]} = {usable}",
         )
@@ -112,14 +109,14 @@ def _numbers(data: Any, where: str, least: int, most: int) -> tuple[int, ...]:
 def _number(data: Any, where: str) -> int:
     if type(data) is not int or not 1 <= data <= 10**9:
         raise InputError(
-            f"{where} is {shortened(data)}", f"one whole number from 1 to {10**9:,}", f"{where.split('.')[-1]} = 3"
+            f"{where} is {quoted(data)}", f"one whole number from 1 to {10**9:,}", f"{where.split('.')[-1]} = 3"
         )
     return data
 
 
 def _keys(data: Any, where: str, known: tuple[str, ...], required: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
-        raise InputError(f"{where} is {shortened(data)}", "a table", f"[{where}]")
+        raise InputError(f"{where} is {quoted(data)}", "a table", f"[{where}]")
     for key in data:
         if key not in known:
             raise unknown(f"key in {where}:", key, known, "{} = ...")
@@ -140,7 +137,7 @@ def _offered(blocks: tuple[Slot, ...]) -> dict[str, tuple[Any, ...]]:
 def _ties(data: Any, where: str, allowed: Mapping[str, Any]) -> tuple[str, ...]:
     key = where.rpartition(" ")[2].rpartition(".")[2]
     if not isinstance(data, list) or not all(isinstance(tie, str) for tie in data):
-        raise InputError(f"{where} is {shortened(data)}", "a list of names", f'{key} = ["ffn"]')
+        raise InputError(f"{where} is {quoted(data)}", "a list of names", f'{key} = ["ffn"]')
     for tie in data:
         if tie not in allowed:
             raise unknown(f"entry of {where}:", tie, allowed, f'{key} = ["{{}}"]')

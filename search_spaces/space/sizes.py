@@ -6,9 +6,8 @@ What a value may be is what it may be in an architecture (`search_spaces.files.s
 import math
 from typing import TYPE_CHECKING
 
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 from search_spaces.files import sizes
-from search_spaces.files.plain import shortened
 from search_spaces.files.sizes import (
     LARGEST_SIZE,
     MOST_BLOCKS,
@@ -58,7 +57,7 @@ def check_count(where: str, count: int, what: str, most: int) -> None:
         InputError: the space has more of something than it may.
     """
     if count > most:
-        raise refuse(where, f"{shortened(count)} {what}", most)
+        raise refuse(where, f"{quoted(count)} {what}", most)
 
 
 def check_space(space: "Description", where: str) -> None:

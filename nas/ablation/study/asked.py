@@ -5,12 +5,12 @@ import re
 from dataclasses import dataclass
 
 from nas.config import Config
-from nas.config.keys import key, short
+from nas.config.keys import key
 from nas.config.options import values_typed
 from nas.config.parsing import load_config, read_table, values_of
 from nas.goals.budget import Budget
 from search_spaces.costs import BUILT_IN
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError, quoted, unknown
 
 LATENCY = "latency_ms"
 
@@ -43,7 +43,7 @@ class Studied:
 
     def __post_init__(self) -> None:
         if not 1 <= self.winners <= MOST:
-            raise InputError(f"winners is {short(self.winners)}", f"1 to {MOST}", "winners=3")
+            raise InputError(f"winners is {quoted(self.winners)}", f"1 to {MOST}", "winners=3")
         if self.part not in ("test", "val"):
             raise unknown("part", self.part, ("test", "val"), "part={}")
         if not self.budgets:
