@@ -28,7 +28,7 @@ def quoted(value: object) -> str:
     if isinstance(value, list | tuple | dict) and len(value) > 20:
         return f"a {type(value).__name__} of {len(value):,} values"
     if isinstance(value, int) and abs(value) > LARGEST:
-        return "a number beyond 10^18"
+        return "a number of more than 18 digits"
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:60]}...{text[-20:]}"
 

@@ -362,7 +362,7 @@ def tiny(old: str, new: str) -> str:
         ("depth = [1, 2]", 'depth = "deep"', ["stage 0.depth is 'deep'"], "depth = [1, 2]", "depth = [1, 2]"),
         ("depth = [1, 2]", f"depth = [1, {10**30}]", ["stage 0.depth is [1, 1000000"], "depth = [1]", "depth = [1]"),
         ("width = [16, 32]", f"width = [16, {10**400}]", ["bad.toml is not TOML: it has a number above 10^300"], "fix bad.toml", "width = [16]"),
-        ("kernel_size = [3, 5]", f"kernel_size = [3, {10**30 + 1}]", ["'depthwise_conv' with 'kernel_size' = a number above 10^18"], "fewer or smaller choices", "kernel_size = 3"),
+        ("kernel_size = [3, 5]", f"kernel_size = [3, {10**30 + 1}]", ["'depthwise_conv' with 'kernel_size' = a number of more than 18 digits"], "fewer or smaller choices", "kernel_size = 3"),
         ("ratio = [1, 2]", f"ratio = [1, {10**400}]", ["bad.toml is not TOML: it has a number above 10^300"], "fix bad.toml", "ratio = 4.0"),
         ("ratio = [1, 2]", f"ratio = [1, 1{'0' * 5000}]", ["bad.toml is not TOML: Exceeds the limit"], "fix bad.toml", "ratio = 1"),
         ("depth = ", "dept = ", ["key in bad.toml: stage 0: 'dept'"], "depth = ...", "depth = "),
