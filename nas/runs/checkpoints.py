@@ -166,6 +166,8 @@ def _optimizer_fault(found: Any, like: Mapping[str, Any], optimisation: Optimisa
         known = [key for key in own if key in group]  # the others differ between versions of torch
         if wrong := _difference({key: group[key] for key in known}, {key: own[key] for key in known}, ""):
             return f"optimizer.param_groups.{wrong}"
+        if wrong := _range_fault(group):
+            return f"optimizer.param_groups.{wrong}"
     parameters = [parameter for group in optimisation.optimizer.param_groups for parameter in group["params"]]
     for index, values in states.items():
         if type(index) is not int or not 0 <= index < len(parameters) or not isinstance(values, Mapping):
@@ -173,6 +175,18 @@ def _optimizer_fault(found: Any, like: Mapping[str, Any], optimisation: Optimisa
         wrong = _state_fault(values, parameters[index], isinstance(optimisation.optimizer, torch.optim.AdamW))
         if wrong:
             return f"optimizer.state.{index}{wrong}"
+    return ""
+
+
+def _range_fault(group: Mapping[str, Any]) -> str:
+    """The first setting of a group of parameters that no optimiser takes: a negative one, or a decay of averages that is not below 1."""
+    for key in ("lr", "eps", "weight_decay", "betas"):
+        value = group.get(key)
+        numbers = [
+            one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, int | float)
+        ]
+        if any(one < 0 or (key == "betas" and one >= 1) for one in numbers):
+            return key
     return ""
 
 
@@ -184,7 +198,9 @@ def _state_fault(values: Mapping[Any, Any], parameter: Tensor, adamw: bool) -> s
         if isinstance(value, Tensor):
             right = value.numel() <= max(1, parameter.numel()) and not value.is_complex()
             if adamw:
-                right = value.shape == (torch.Size() if key == "step" else parameter.shape)
+                right = value.is_floating_point() and value.shape == (
+                    torch.Size() if key == "step" else parameter.shape
+                )
             if not right or (value.is_floating_point() and not bool(torch.isfinite(value).all())):
                 return f".{key}"
         elif not (value is None or isinstance(value, bool | int | float | str)) or adamw:

@@ -9,11 +9,16 @@ import struct
 import zipfile
 from pathlib import Path
 
+from search_spaces.errors import quoted
+
 MOST_DIRECTORY = 8 * 2**20
 """Bytes of an archive's directory: about 80,000 entries."""
 
-MOST_PICKLE = 64 * 2**20
+MOST_PICKLE = 16 * 2**20
 """Bytes of data.pkl, which has the names and shapes of the tensors, and no numbers of theirs."""
+
+MOST_BESIDE = 4096
+"""Bytes of an entry that is neither data.pkl nor the numbers of a tensor, such as the version. torch copies each of them several times."""
 
 _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 
@@ -56,6 +61,11 @@ def entries_of(path: Path) -> tuple[dict[str, int], bytes]:
                 raise ValueError("it has no data.pkl")
             if found["data.pkl"] > MOST_PICKLE:
                 raise ValueError(f"its data.pkl has {found['data.pkl']:,} bytes, and at most {MOST_PICKLE:,} are read")
+            for name, length in found.items():
+                if length > MOST_BESIDE and name != "data.pkl" and not name.startswith("data/"):
+                    raise ValueError(
+                        f"its entry {quoted(name)} has {length:,} bytes, and at most {MOST_BESIDE:,} are read"
+                    )
             return found, archive.read(f"{folder}data.pkl")
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error) as error:
         raise ValueError(f"it is no whole zip archive: {error}") from None

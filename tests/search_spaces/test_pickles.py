@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces.files.archives import MOST_PICKLE
 from search_spaces.files.pickles import check_pickled
 from tests.command_line import environment
 
@@ -132,6 +133,8 @@ def test_many_tensors_in_one_storage(tmp_path: Path) -> None:
         (lambda path: archive(path, ONE, zipfile.ZIP_DEFLATED), "compressed"),
         (lambda path: archive(path, tensor(10**6, (4, 4), (4, 1)), zipfile.ZIP_DEFLATED, **{"data/0": bytes(4 * 10**6)}), "compressed"),
         (lambda path: archive(path, ONE, **{"DATA.PKL": b""}), "two entries"),
+        (lambda path: archive(path, ONE, version=bytes(2**25)), "'version' has 33,554,432 bytes"),
+        (lambda path: archive(path, ONE + bytes(MOST_PICKLE)), "data.pkl has"),
         (lambda path: path.write_bytes(path.read_bytes() + b"x"), "does not end"),
         (lambda path: path.write_bytes(path.read_bytes()[:-2] + b"\x01\0x"), "does not end"),
         (lambda path: path.write_bytes(b"PK\x03\x04" + path.read_bytes()), "does not begin"),

@@ -99,12 +99,17 @@ WRONG = {
     "optimizer.param_groups": changed("optimizer", "param_groups", to=[]),
     "optimizer.param_groups of others": changed("optimizer", "param_groups", 0, "params", to=[7]),
     "optimizer.param_groups.betas": changed("optimizer", "param_groups", 0, "betas", to=(0.9, "a")),
+    "optimizer.param_groups.betas of which steps are complex": changed(
+        "optimizer", "param_groups", 0, "betas", to=(0.9, 2**63 - 1)
+    ),
+    "optimizer.param_groups.eps below 0": changed("optimizer", "param_groups", 0, "eps", to=-1.0),
     "optimizer.param_groups.lr": changed("optimizer", "param_groups", 0, "lr", to=math.nan),
     "optimizer.state": changed("optimizer", "state", to=[]),
     "optimizer.state of no parameter": changed("optimizer", "state", 99, to={}),
     "optimizer.state.0 without a key": without(*FIRST, "exp_avg"),
     "optimizer.state.0.exp_avg": changed(*FIRST, "exp_avg", to=torch.zeros(3)),
     "optimizer.state.0.exp_avg is not finite": changed(*FIRST, "exp_avg", to=NAN),
+    "optimizer.state.0.exp_avg of truths": changed(*FIRST, "exp_avg", to=torch.ones(4, 3, dtype=torch.bool)),
     "optimizer.state.0.step": changed(*FIRST, "step", to="3"),
     "more": changed("more", to=1),
 }
