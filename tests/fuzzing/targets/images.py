@@ -135,12 +135,16 @@ def _damaged(rng: random.Random, root: Path) -> None:
 _CHANGES = (_odd_name, _odd_class, _link, _link, _pipe, _deep, _damaged)
 
 
+PIXELS = 20_000_000
+"""Of an image. A pixel takes up to seven bytes until it is RGB; with the default of `data.most_pixels`, a small file may rightly take 700 MB."""
+
+
 def read(folder: Path) -> str | None:
     from nas.config import DataConfig
     from nas.data.picture import decode
     from nas.data.sources.folder import Folder
 
-    config = DataConfig(name="folder", root=str(folder / "data"), resolution=8)
+    config = DataConfig(name="folder", root=str(folder / "data"), resolution=8, most_pixels=PIXELS)
     if (folder / "data").exists():
         Folder(config).pools()
         return None
