@@ -13,7 +13,7 @@ from nas.runs.lines import is_sealed, line_of, record_of
 from search_spaces.textfiles import LONG, decode, open_ordinary, size_of
 
 LONGEST_LINE = 4 * 2**20
-"""Bytes of a line. That of a network of 4,096 blocks, the most that a space may have, has about 1 MB."""
+"""Bytes of a line. That of a network of 256 blocks, the most that a space may have, has about 90 kB."""
 
 
 def append_line(inside: Inside, name: str, record: Mapping[str, Any]) -> None:

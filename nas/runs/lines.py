@@ -18,7 +18,7 @@ _ONCE_A_SEAL = re.compile(rb',"...":"........"\}', re.DOTALL)
 """What a flipped bit leaves of the end of a line. No record of an earlier version ends so."""
 
 LINE = Limits(values=200_000, each=False)
-"""Of a line. That of a network has about 30 for each block, and a network at most 4,096 blocks."""
+"""Of a line. That of a network has about 30 for each block, and a network at most 256 blocks."""
 
 _LENGTH = len(',"crc":"00000000"}')
 

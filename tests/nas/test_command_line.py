@@ -159,12 +159,11 @@ def test_the_size_of_a_huge_space(depth: int, words: str, nas: Commands, place: 
 HUGE_RUN = ("config.toml", "space=huge.toml", "train.random_paths=0", "train.batch_size=1024")
 
 
-@pytest.mark.parametrize("depth", [256])
-def test_a_huge_space_is_trained(depth: int, nas: Commands, place: Path) -> None:
-    (place / "huge.toml").write_text(HUGE.format(depth=depth))
+def test_a_huge_space_is_trained(nas: Commands, place: Path) -> None:
+    (place / "huge.toml").write_text(HUGE.format(depth=256))
     printed = nas("train", *HUGE_RUN, cwd=place).ok().out
-    assert f"supernet of space huge ({worded(36**depth)} networks, " in printed
-    assert json.loads((place / "run" / "run.json").read_text())["space_size"] == decimal(36**depth)
+    assert f"supernet of space huge ({worded(36**256)} networks, " in printed
+    assert json.loads((place / "run" / "run.json").read_text())["space_size"] == decimal(36**256)
 
 
 BAD_ARGUMENTS = [
