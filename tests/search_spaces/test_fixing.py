@@ -8,7 +8,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.fixing import choices_by_path, fixed
 from search_spaces.named import load_space
-from tests.search_spaces.test_space import SMALL, enumerate_members
+from tests.search_spaces.small_spaces import SMALL, enumerate_members
 
 
 def values_at(arch: Architecture, path: str) -> set[object]:

@@ -19,7 +19,7 @@ from search_spaces.space import NO_BIAS, SearchSpace
 from search_spaces.testing import name_of, named_spaces
 from search_spaces.units import Unit, units
 from search_spaces.writing import to_toml
-from tests.search_spaces.test_space import SMALL, enumerate_members
+from tests.search_spaces.small_spaces import SMALL, enumerate_members
 
 TIED = {"slots", "options", "strides"}
 """Small spaces in which a bound may be below the truth, because blocks share choices."""
