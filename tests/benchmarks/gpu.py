@@ -82,7 +82,7 @@ def parts(arguments: argparse.Namespace, work: Path) -> list[Part]:
         f"out={work}/bench.csv", "error=0.02",
     )  # fmt: skip
     tests = (
-        "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-W", "default", "tests/nas/runtimes/test_cuda.py", "tests/nas/test_data.py",
+        "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-W", "default", "tests/nas/runtimes/test_cuda.py", "tests/nas/test_augmentation.py",
         "tests/search_spaces/test_inference.py", "-k", "gpu or another_device",
     )  # fmt: skip
     return [

@@ -8,6 +8,8 @@ import pytest
 
 from tests.command_line import Commands, Runs, make_images, prepare
 
+pytest.register_assert_rewrite("tests.nas.data_sets")  # helpers whose failures say what was found, as those of tests do
+
 
 @pytest.fixture(scope="session")
 def nas() -> Iterator[Commands]:
