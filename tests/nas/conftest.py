@@ -8,7 +8,8 @@ import pytest
 
 from tests.command_line import Commands, Runs, make_images, prepare
 
-pytest.register_assert_rewrite("tests.nas.data_sets")  # helpers whose failures say what was found, as those of tests do
+# Helpers whose failures say what was found, as those of tests do.
+pytest.register_assert_rewrite("tests.nas.data_sets", "tests.nas.places")
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from filelock import lock_descriptor
 from nas import load_network
 from nas.runs.store import RunStore
 from tests.command_line import SEARCH, Commands, Runs, contents, results
+from tests.nas.places import untouched
 from tests.nas.reporting.pages import OUTPUTS
-from tests.nas.test_command_line import untouched
 
 After = Callable[[str], Path]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="root is bound by permissions by a means of Linux")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import SEARCH, Commands, Runs, contents, environment
-from tests.nas.test_command_line import without_page
+from tests.nas.places import without_page
 
 After = Callable[[str], Path]
 CALLS = """\

@@ -16,7 +16,7 @@ from search_spaces.errors import InputError
 from search_spaces.named import read_space, space_file
 from search_spaces.textfiles import decode, expanded
 from tests.command_line import HEAVY, SEARCH, SPACE, Commands, Runs, cold, contents, results
-from tests.nas.test_command_line import untouched
+from tests.nas.places import untouched
 
 After = Callable[[str], Path]
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
