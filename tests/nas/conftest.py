@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import Commands, Runs, make_images, prepare
+from tests.command_line import Commands, Result, Runs, make_images, prepare
+from tests.nas.image_folders import FAST
 
 # Helpers whose failures say what was found, as those of tests do.
 pytest.register_assert_rewrite("tests.nas.data_sets", "tests.nas.places")
@@ -49,3 +50,9 @@ def after(runs: Runs, tmp_path: Path) -> Callable[[str], Path]:
         return Path(shutil.copytree(runs[verb], tmp_path / verb))
 
     return copy
+
+
+@pytest.fixture
+def train(nas: Commands, tmp_path: Path) -> Callable[..., Result]:
+    """The real command that trains on the images in the folder `d`, or another verb on them."""
+    return lambda *more, verb="train": nas(verb, "run=r", "data=folder", "data.root=d", *FAST, *more, cwd=tmp_path)
