@@ -1,5 +1,6 @@
-"""Small runs that are trained, searched and reported once, and copied for each test that damages or continues one."""
+"""Small runs that are trained, searched and reported once, and copied for each test that damages or continues one; and what else files share."""
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,3 +57,11 @@ def after(runs: Runs, tmp_path: Path) -> Callable[[str], Path]:
 def train(nas: Commands, tmp_path: Path) -> Callable[..., Result]:
     """The real command that trains on the images in the folder `d`, or another verb on them."""
     return lambda *more, verb="train": nas(verb, "run=r", "data=folder", "data.root=d", *FAST, *more, cwd=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """Simulated rounds take less time than the collection of garbage before them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "collect", lambda: 0)
+        yield
