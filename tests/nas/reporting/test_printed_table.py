@@ -3,6 +3,8 @@
 import random
 from pathlib import Path
 
+import pytest
+
 from nas.records import SAMPLER, Origin
 from nas.reporting import SearchView, collect, table
 from tests.nas.reporting.made_searches import architecture, evaluation, reported, run_of, search_view, with_evaluations
@@ -32,3 +34,32 @@ def test_table_of_a_wide_network(tmp_path: Path) -> None:
     lines = table(collect(run_of(), [view])).splitlines()
     assert max(map(len, lines)) <= 100
     assert any(line.endswith("..") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "budget"),
+    [
+        (("top1", "loss", "macs", "latency_ms"), "macs=3M,params=90K"),
+        (("loss", "latency_ms", "activations"), "macs=3M,params=90K"),
+        (("top1", "a_cost_with_a_very_long_name_indeed", "macs"), "another_cost_with_a_long_name=3"),
+    ],
+)
+def test_table_of_many_costs(objectives: tuple[str, ...], budget: str) -> None:
+    """Costs that the search does not depend on give way first."""
+    found = collect(run_of(), [search_view(objectives=objectives, budget=budget, seeds=1, given=1)])
+    lines = table(found).splitlines()
+    assert max(map(len, lines)) <= 100
+    for name in objectives:
+        assert {"macs": "MACs", "top1": "search-val"}.get(name, name)[:10] in lines[0]
+
+
+def test_table_of_three_searches(three: tuple[SearchView, ...]) -> None:
+    lines = table(collect(run_of(), three)).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert [line.split(":")[0] for line in lines if line.startswith("search ")] == [
+        "search small",
+        "search fast",
+        "search closed",
+    ]
+    assert any("closed by hand; budget 1.2M; objectives top-1, MACs" in line for line in lines)
+    assert any(line.split()[2:4] == ["MACs", "latency_ms"] for line in lines if line.startswith("network"))
