@@ -2,13 +2,10 @@
 
 import copy
 import dataclasses
-import os
 import random
 import sys
 import textwrap
 from collections.abc import Iterator
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.measuring.fingerprint import check_cores, fingerprint, gpu_versions, same_device, tf32
+from nas.measuring.fingerprint import fingerprint
 from nas.runtimes import ABOUT, NAMES, Runtime, Setting, keep_in, make_runtime, onnx, prepare_all
 from nas.runtimes.compiled import Compiled
 from nas.runtimes.eager import Eager
@@ -243,56 +240,6 @@ def test_other_outputs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         runtime.prepare(Two(4).eval(), (noise(1, 3, 4, 4),), runtime.settled(Setting("onnx")))
 
 
-# Settings
-
-
-@pytest.mark.parametrize(
-    ("wrong", "given", "instead"),
-    [
-        ({"runtime": "egaer"}, "unknown runtime 'egaer'", "runtime=eager"),
-        ({"threads": 0}, "threads is 0", "threads=1"),
-        ({"batch": 2**30}, "batch is", "batch=1"),
-        ({"dtype": "float"}, "unknown dtype 'float'", "dtype=float"),
-        ({"layout": "nhwc"}, "unknown layout 'nhwc'", "layout="),
-    ],
-)
-def test_settings_that_are_wrong(wrong: dict[str, Any], given: str, instead: str) -> None:
-    with pytest.raises(InputError) as error:
-        Setting(**wrong)
-    assert given in error.value.given
-    assert instead in error.value.instead
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")
-@pytest.mark.parametrize("name", NAMES)
-def test_a_device_that_is_not_there(name: str) -> None:
-    with pytest.raises(InputError, match="cuda") as error:
-        make_runtime(name).settled(Setting(name, device="cuda"))
-    assert "cpu" in error.value.allowed
-    assert "device=cpu" in error.value.instead
-    with pytest.raises(InputError, match="gpu7"):
-        make_runtime(name).settled(Setting(name, device="gpu7"))
-
-
-def test_onnx_takes_float32_in_its_own_layout() -> None:
-    assert Onnx().settled(Setting("onnx")).layout == "contiguous"
-    with pytest.raises(InputError, match="dtype bfloat16"):
-        Onnx().settled(Setting("onnx", dtype="bfloat16"))
-
-
-def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.runtimes.onnx.find_spec", lambda name: None if name == "onnxruntime" else find_spec(name))
-    with pytest.raises(InputError, match="onnxruntime, which is not installed") as error:
-        Onnx().settled(Setting("onnx"))
-    assert 'pip install "hybrid-mixer-nas[onnx]"' in error.value.instead
-
-
-def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(InputError, match=r"needs a C\+\+ compiler"):
-        Compiled().settled(Setting("compiled"))
-
-
 def test_threads_are_set() -> None:
     before = torch.get_num_threads()
     try:
@@ -353,60 +300,3 @@ def test_a_runtime_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert given in error.value.given
         assert instead in error.value.instead
     sys.modules.pop("foreign_runtimes")
-
-
-# Fingerprints
-
-
-def test_a_fingerprint_says_what_a_time_depends_on() -> None:
-    import json
-
-    one = fingerprint(Setting())
-    assert json.loads(json.dumps(one)) == one == fingerprint(Setting())
-    assert same_device(one, one) == []
-    assert one["versions"]["torch"] == torch.__version__
-    assert one["processor"]
-    assert same_device(one, fingerprint(Setting(batch=4))) == ["the batch is 1 and was 4"]
-    elsewhere = one | {
-        "processor": "Other", "flags": ["avx2"], "gpu": "Another", "versions": one["versions"] | {"torch": "2.0"},
-    }  # fmt: skip
-    words = same_device(one, elsewhere)
-    assert [word.split(" is ")[0] for word in words] == [
-        "the processor", "the instruction sets of the processor", "the GPU", "torch",
-    ]  # fmt: skip
-    assert words[-1] == f"torch is {torch.__version__} and was 2.0"
-    assert "the GPU is none and was Another" in words
-
-
-def test_a_fingerprint_is_of_the_machine_and_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = fingerprint(Setting())
-    assert one["cores"] == os.cpu_count()
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    assert fingerprint(Setting()) == one
-    check_cores(1)
-    with pytest.raises(InputError) as error:
-        check_cores(3)
-    assert "3 threads are to be measured, and this process may use 1 core only" in error.value.given
-    assert "threads=1" in error.value.instead
-    assert one["versions"]["hybrid-mixer-nas"] == version("hybrid-mixer-nas")
-    assert not {"driver", "cuDNN"} & one["versions"].keys()
-    assert one["tf32"] == ""
-
-
-def test_a_fingerprint_of_compiled_code_names_its_compiler() -> None:
-    named = fingerprint(Setting("compiled"))["versions"]["C++ compiler"]
-    assert any(character.isdecimal() for character in named)
-
-
-def test_a_fingerprint_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine that has one these are real; here torch is told so."""
-    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 90100)
-    found = gpu_versions("cuda:0")
-    assert found["cuDNN"] == "90100"
-    assert (found["driver"] == "") != Path("/proc/driver/nvidia/version").exists()
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = True
-    assert "convolutions" in tf32("cuda")
-    torch.backends.cudnn.allow_tf32 = False
-    assert "convolutions" not in tf32("cuda")
-    torch.backends.cudnn.allow_tf32 = before
