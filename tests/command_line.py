@@ -4,25 +4,22 @@
 milliseconds instead of seconds, and its exit code, output, files and limits are those of `nas` typed in a shell.
 `cold` starts a new interpreter and says what it imported.
 
-    python tests/command_line.py        the process that is forked from: one JSON line a command, one exit code back
+    python tests/command_line.py        the process that is forked from (forked_commands.py): one JSON line a command, one exit code back
 """
 
-import gc
 import hashlib
 import json
 import math
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = ("train", "search", "extract", "retrain", "report")
@@ -282,106 +279,9 @@ def make_images(root: Path, classes: int = 4, each: int = 16, seed: int = 0) -> 
     return root
 
 
-def _serve() -> None:
-    _import_all()
-    gc.freeze()  # or every child copies the pages of all these modules when it first collects
-    for line in sys.stdin:
-        job = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _become(job)
-        deadline = math.inf if job["kill"] is None else time.monotonic() + job["kill"]
-        while (ended := os.wait4(child, os.WNOHANG if deadline < math.inf else 0))[0] == 0:
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-                deadline = math.inf
-            time.sleep(0.002)
-        seconds = ended[2].ru_utime + ended[2].ru_stime
-        print(os.waitstatus_to_exitcode(ended[1]), seconds, flush=True)  # noqa: T201
-    os._exit(0)  # as the commands end
-
-
-def _import_all() -> None:
-    """Everything that commands import, some of it only while they work."""
-    import matplotlib.backends.backend_agg  # noqa: F401
-    import sklearn.datasets
-    import timm.data.transforms_factory  # noqa: F401
-    from optuna.storages import RDBStorage
-
-    import nas.commands.demo
-    import nas.commands.extract
-    import nas.commands.profile
-    import nas.commands.report
-    import nas.commands.retrain
-    import nas.commands.search
-    import nas.commands.spaces
-    import nas.commands.train  # noqa: F401
-    import search_spaces.checking
-    import search_spaces.costs
-    import search_spaces.named
-
-    RDBStorage("sqlite://").engine.dispose()
-    sklearn.datasets.load_digits()
-    search_spaces.checking.check_parts(
-        search_spaces.named.load_space("digits")
-    )  # torch imports a good deal when it first runs on meta tensors
-    search_spaces.costs.cost_named("activations")
-
-
-def _become(job: dict[str, Any]) -> NoReturn:
-    """Makes this process one that was started for a command, and runs it. It ends without taking torch apart, which is slow."""
-    import resource
-    import traceback
-
-    from nas.cli import main
-
-    for number, name, flags in (
-        (0, os.devnull, os.O_RDONLY),
-        (1, "out", os.O_WRONLY),
-        (2, "err", os.O_WRONLY),
-    ):
-        file = os.open(os.path.join(job["output"], name), flags)
-        os.dup2(file, number)
-        os.close(file)
-    os.chdir(job["cwd"])
-    os.environ.update(job["env"])
-    sys.path[:0] = filter(None, job["env"].get("PYTHONPATH", "").split(os.pathsep))
-    sys.argv = ["nas", *job["arguments"]]
-    if job["limit"] is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (job["limit"], job["limit"]))
-    if job["memory"] is not None:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        size = pages * resource.getpagesize() + job["memory"]
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    code = 1
-    try:
-        if job["obedient"]:
-            _obey_permissions()
-        code = main()
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _obey_permissions() -> None:
-    """Gives up what lets root read and write every file. Files of root stay its own, as those of a user do.
-
-    Linux only: `capget` and `capset` with their structures, version 3: effective, permitted, inheritable; low and high halves.
-    """
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    override, read_search = 1 << 1, 1 << 2
-    if libc.capget(header, sets):
-        raise OSError(ctypes.get_errno(), "capget")
-    sets[0] &= ~(override | read_search)
-    if libc.capset(header, sets):
-        raise OSError(ctypes.get_errno(), "capset")
-
-
 if __name__ == "__main__":
-    _serve()
+    if str(ROOT) not in sys.path:  # as it is where `Commands` starts this
+        sys.path.append(str(ROOT))
+    from tests.forked_commands import serve
+
+    serve()
