@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from search_spaces import registry
 from search_spaces.architecture import Part
-from tests.benchmarks import plain
+from tests.benchmarks import plain, plain_hat_net
 
 DIM, SIDE, BATCH = 96, 28, 8
 
@@ -86,9 +86,9 @@ class PlainDMixer(nn.Module):
 PLAIN: dict[str, Callable[[], nn.Module]] = {
     "d_mixer": PlainDMixer,
     "idconv": lambda: plain.IDConv(DIM, groups=2, kernel=7),
-    "h_mhsa": lambda: plain.HMHSA(DIM, head_dim=48, window=7, pool=4),
+    "h_mhsa": lambda: plain_hat_net.HMHSA(DIM, head_dim=48, window=7, pool=4),
     "ms_ffn": lambda: plain.MSFFN(DIM, 4 * DIM),
-    "inverted_residual": lambda: plain.HATMLP(DIM, 4 * DIM),
+    "inverted_residual": lambda: plain_hat_net.HATMLP(DIM, 4 * DIM),
 }
 """Plain modules of the size of ours."""
 
