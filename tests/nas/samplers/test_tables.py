@@ -10,18 +10,8 @@ import optuna
 import pytest
 
 from search_spaces.named import load_space
-from tests.benchmarks.tables import (
-    SAMPLERS,
-    Case,
-    Report,
-    curve,
-    hypervolume,
-    measured,
-    of_space,
-    reached,
-    read,
-    rival_lines,
-)
+from tests.benchmarks.evaluated_tables import of_space, read
+from tests.benchmarks.tables import SAMPLERS, Case, Report, curve, hypervolume, measured, reached, rival_lines
 
 SMALL = """
 name = "small"
