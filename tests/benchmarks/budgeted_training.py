@@ -95,6 +95,59 @@ def resident(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
+class Timed:
+    """The steps of a run's training, timed one by one, without its files.
+
+    Args:
+        config: of the run.
+        run: started.
+    """
+
+    def __init__(self, config: Any, run: Any) -> None:
+        from nas.training.strategies import strategy_of
+
+        self.config, self.run, self.settings, self.part = config, run, config.train, run.part("train")
+        self.per_epoch = len(self.part) // self.settings.batch_size
+        self.strategy = strategy_of(self.settings, run.space, config.seed)
+
+    def begin(self, total: int) -> tuple[Any, Any]:
+        """A fresh supernet, and its optimisation in so many steps."""
+        from supernet.optimisation import Optimisation, Schedule
+        from supernet.supernet import Supernet
+
+        settings = self.settings
+        supernet = Supernet(self.run.space, self.config.seed)
+        warmup = min(round(settings.warmup_epochs * self.per_epoch), total // 5)
+        schedule = Schedule(lr=settings.lr, warmup_steps=warmup, total_steps=total)
+        return supernet, Optimisation(
+            supernet, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
+        )
+
+    def steps(self, supernet: Any, optimisation: Any, total: int, until: float) -> list[float]:
+        """Seconds of each step; there are fewer than `total` where time is up before."""
+        import torch
+
+        from supernet.seeding import derive_seed
+        from supernet.steps import Moment
+
+        found: list[float] = []
+        while len(found) < total and time.monotonic() < until:
+            epoch = len(found) // self.per_epoch
+            batches = self.part.batches(
+                self.settings.batch_size, seed=derive_seed(self.config.seed, "batches"), epoch=epoch,
+                augment=self.config.data.augment, drop_last=True,
+            )  # fmt: skip
+            for images, labels in batches:
+                clock, step = time.monotonic(), len(found)
+                torch.manual_seed(derive_seed(self.config.seed, "step", step))
+                self.strategy.step(supernet.train(), images, labels, Moment(step, total, self.per_epoch))
+                optimisation.step()
+                found.append(time.monotonic() - clock)
+                if len(found) == total or time.monotonic() >= until:
+                    break
+        return found
+
+
 def train(options: argparse.Namespace, images: Path, budget: str, networks: list[str], place: Path) -> dict[str, Any]:
     """Trains in this process, once: its peak is that of the whole process."""
     import torch
@@ -103,52 +156,18 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
     from nas.machine.memory import need_of
     from nas.runs.run import start_run
     from nas.searching.evaluation import Evaluator
-    from nas.training.strategies import strategy_of
     from search_spaces.architecture import Architecture
     from search_spaces.counting import worded
     from search_spaces.registry import complete
-    from supernet.optimisation import Optimisation, Schedule
-    from supernet.seeding import derive_seed
-    from supernet.steps import Moment
-    from supernet.supernet import Supernet
 
     config = load_config(None, arguments_of(options, images, str(place / "run"), budget))
     run = start_run(config)
-    settings, part = config.train, run.part("train")
-    per_epoch = len(part) // settings.batch_size
-    strategy = strategy_of(settings, run.space, config.seed)
-
-    def begin(total: int) -> tuple[Supernet, Optimisation]:
-        supernet = Supernet(run.space, config.seed)
-        warmup = min(round(settings.warmup_epochs * per_epoch), total // 5)
-        schedule = Schedule(lr=settings.lr, warmup_steps=warmup, total_steps=total)
-        return supernet, Optimisation(
-            supernet, schedule, weight_decay=settings.weight_decay, clip=settings.clip, ema=settings.ema
-        )
-
-    def steps(supernet: Supernet, optimisation: Optimisation, total: int, until: float) -> list[float]:
-        """Seconds of each step."""
-        found: list[float] = []
-        while len(found) < total and time.monotonic() < until:
-            epoch = len(found) // per_epoch
-            batches = part.batches(
-                settings.batch_size, seed=derive_seed(config.seed, "batches"), epoch=epoch, augment=config.data.augment, drop_last=True
-            )  # fmt: skip
-            for images, labels in batches:
-                clock, step = time.monotonic(), len(found)
-                torch.manual_seed(derive_seed(config.seed, "step", step))
-                strategy.step(supernet.train(), images, labels, Moment(step, total, per_epoch))
-                optimisation.step()
-                found.append(time.monotonic() - clock)
-                if len(found) == total or time.monotonic() >= until:
-                    break
-        return found
-
+    timed = Timed(config, run)
     before = resident("VmRSS")
-    probe = steps(*begin(PROBED), PROBED, float("inf"))
+    probe = timed.steps(*timed.begin(PROBED), PROBED, float("inf"))
     total = max(PROBED, round(options.seconds / statistics.median(probe[1:])))
-    supernet, optimisation = begin(total)
-    taken = steps(supernet, optimisation, total, time.monotonic() + options.seconds)
+    supernet, optimisation = timed.begin(total)
+    taken = timed.steps(supernet, optimisation, total, time.monotonic() + options.seconds)
     peak = resident("VmHWM") - before
     optimisation.use_averaged()
     evaluator = Evaluator.of(config, run.split, supernet.eval(), torch.device("cpu"))
@@ -160,7 +179,7 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
         "shared_weights": sum(p.numel() for p in supernet.parameters()),
         "seconds_per_step": statistics.median(taken),
         "steps": len(taken),
-        "images_per_second": settings.batch_size / statistics.median(taken),
+        "images_per_second": config.train.batch_size / statistics.median(taken),
         "peak_gib": peak / 2**30,
         "predicted_gib": need_of(config, run.space, torch.device("cpu")).total / 2**30,
         "top1": [accuracy.top1 for accuracy in found],

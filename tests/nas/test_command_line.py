@@ -20,7 +20,6 @@ from search_spaces.named import space_names
 from tests.command_line import HEAVY, Commands, Runs, cold, environment, results, study
 from tests.nas.places import untouched, without_page
 
-
 # Arguments: refused before anything heavy is imported
 
 
