@@ -136,6 +136,12 @@ class Supernet(nn.Module):
             self._fill()
         self._bank: dict[str, Tensor] | None = None
 
+    @classmethod
+    def without_values(cls, space: SearchSpace) -> "Supernet":
+        """On the meta device and not initialised, for weights that `load_state_dict` assigns."""
+        with torch.device("meta"), registry.SkipInit():
+            return cls(space)
+
     # The bank
 
     def _fill(self) -> None:

@@ -100,7 +100,7 @@ class Run:
             InputError: it is not trained yet, or its file is damaged.
         """
         self.check_trained()
-        supernet = Supernet(self.space, self.config.seed)
+        supernet = Supernet.without_values(self.space)
         load_tensors(self.store, "supernet.safetensors", supernet)
         return supernet.to(self.device).eval()
 

@@ -215,8 +215,7 @@ class EvaluatorSetup:
     def __call__(self) -> Evaluator:
         import_plugins(self.config)
         device = machine.prepare(self.config.threads, self.config.device)
-        with torch.device("meta"):
-            supernet = Supernet(self.space)
+        supernet = Supernet.without_values(self.space)
         supernet.load_state_dict(self.weights, assign=True)
         return Evaluator.of(self.config, self.split, supernet.to(device).eval(), device, self._room(device))
 
