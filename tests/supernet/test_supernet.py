@@ -5,6 +5,7 @@ import dataclasses
 import io
 import random
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Part
 from search_spaces.named import load_space
+from search_spaces.network import decayed
 from search_spaces.space import SearchSpace
 from search_spaces.testing import (
     assert_same,
@@ -119,6 +121,24 @@ def test_loading_by_assignment_changes_the_bank() -> None:
     outputs(other, ARCHS)
     other.load_state_dict(supernet.state_dict(), assign=True)
     assert all_same(outputs(supernet, ARCHS), outputs(other, ARCHS))
+
+
+def test_one_without_values_takes_those_of_another() -> None:
+    supernet, other = supernet_of(DIGITS, seed=1).train(), Supernet.without_values(DIGITS)
+    assert all(tensor.is_meta for tensor in other.state_dict().values())
+    assert decayed(other) == decayed(supernet)
+    copies = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    other.load_state_dict(copies, assign=True)
+    x = images(DIGITS)
+    for one in (supernet, other):
+        for arch in ARCHS:
+            one(x, arch).square().sum().backward()  # statistics move too
+    assert list(supernet.state_dict()) == list(other.state_dict())
+    assert all_same(list(supernet.state_dict().values()), list(other.state_dict().values()))
+    for (name, parameter), (same, twin) in zip(supernet.named_parameters(), other.named_parameters(), strict=True):
+        assert name == same
+        assert (parameter.grad is None) == (twin.grad is None)
+        assert parameter.grad is None or torch.equal(parameter.grad, cast(Tensor, twin.grad))
 
 
 def test_dtypes() -> None:
