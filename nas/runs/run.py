@@ -100,7 +100,8 @@ class Run:
             InputError: it is not trained yet, or its file is damaged.
         """
         self.check_trained()
-        supernet = Supernet.without_values(self.space)
+        # Copied into memory of torch's own: the tensors of a file are aligned otherwise, and matrix products may round differently there.
+        supernet = Supernet.without_values(self.space).to_empty(device="cpu")
         load_tensors(self.store, "supernet.safetensors", supernet)
         return supernet.to(self.device).eval()
 

@@ -63,12 +63,11 @@ def save_tensors(store: RunStore, name: str, tensors: dict[str, Tensor], about: 
 
 
 def load_tensors(store: RunStore, name: str, module: torch.nn.Module) -> None:
-    """Loads a safetensors file into a module whose names, shapes and kinds of numbers it must have. A module on the meta device gets the
-    tensors themselves.
+    """Loads a safetensors file into a module whose names, shapes and kinds of numbers it must have.
 
     Raises:
         InputError: damaged, not finite, or made for another network; the first difference is named.
     """
     path = store.path(name)
     check_tensors(read_header(path), announced(module), str(path))
-    module.load_state_dict(read_tensors(path), assign=any(tensor.is_meta for tensor in module.state_dict().values()))
+    module.load_state_dict(read_tensors(path))

@@ -123,12 +123,15 @@ def test_loading_by_assignment_changes_the_bank() -> None:
     assert all_same(outputs(supernet, ARCHS), outputs(other, ARCHS))
 
 
-def test_one_without_values_takes_those_of_another() -> None:
+@pytest.mark.parametrize("assign", [True, False])
+def test_one_without_values_takes_those_of_another(assign: bool) -> None:
     supernet, other = supernet_of(DIGITS, seed=1).train(), Supernet.without_values(DIGITS)
     assert all(tensor.is_meta for tensor in other.state_dict().values())
     assert decayed(other) == decayed(supernet)
     copies = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    other.load_state_dict(copies, assign=True)
+    if not assign:
+        other.to_empty(device="cpu")
+    other.load_state_dict(copies, assign=assign)
     x = images(DIGITS)
     for one in (supernet, other):
         for arch in ARCHS:
