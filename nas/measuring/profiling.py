@@ -116,7 +116,7 @@ def measure_some(
         try:
             return measure(runs, seed=seed, error=error, seconds=seconds, warm=alone, level=level)
         except NoisyMachine as disturbed:
-            say(f"{disturbed.given}; measuring {len(runs)} things again in {wait} seconds", sys.stderr)
+            say(f"{disturbed.given}; measuring again in {wait} seconds", sys.stderr)
             time.sleep(wait)
     return measure(runs, seed=seed, error=error, seconds=seconds, noisy=noisy, warm=alone, level=level)
 

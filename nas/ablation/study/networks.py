@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from nas.ablation.study.asked import LATENCY
 from nas.goals.budget import Budget
 from nas.goals.objectives import Objective
 from nas.goals.roles import RANDOM
 from nas.log import say
+from nas.measuring.noise import NoisyMachine
 from nas.records import SAMPLER, Evaluation, eligible
 from nas.runs.searches import Search
 from nas.runs.store import RunStore
@@ -94,7 +96,8 @@ def hand_designed(
     images: tuple[int, int, int],
     timed: Callable[[Architecture], float],
 ) -> list[Compared]:
-    """The scaled families and the network of the fixed ratio. Those that are in the folder already are kept: times differ from day to day.
+    """The scaled families and the network of the fixed ratio, each written as soon as it is found. Those that are in the folder already are
+    kept: times differ from day to day.
 
     Args:
         place: of their files in the store.
@@ -114,7 +117,7 @@ def hand_designed(
     def counted(arch: Architecture) -> float:
         return costs_of(arch, [name])[name]
 
-    cost = timed if name == LATENCY else counted
+    cost = cache(timed if name == LATENCY else counted)  # a time that was measured again would be another one
     found = []
     for family in [*(families or FAMILIES), FIXED_RATIO]:
         kind, title = (FIXED, "fixed ratio 0.5") if family == FIXED_RATIO else (FAMILY, TITLES[family])
@@ -125,7 +128,15 @@ def hand_designed(
         try:
             arch = scaled(family, limit, *images, cost)
         except InputError as error:
-            raise InputError(f"{title}: {error.given}", error.allowed, error.instead) from None
+            instead = error.instead if isinstance(error, NoisyMachine) else _other(error.instead, family, families)
+            raise InputError(f"{title}: {error.given}", error.allowed, instead) from None
         say(f"{title} scaled to {budget}: {name} {cost(arch):,.4g}")
+        store.write_text(path, arch.to_json(indent=1) + "\n")
         found.append(Compared(title, kind, arch))
     return found
+
+
+def _other(instead: str, family: str, families: tuple[str, ...]) -> str:
+    """What to do where a family has no network within the budget: what the error says, or the same without this family."""
+    rest = [other for other in families or FAMILIES if other != family]
+    return f"{instead}, or families={','.join(rest)} without it" if family in FAMILIES and rest else instead

@@ -5,13 +5,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 import nas
 from nas import machine
 from nas.config import Config
 from nas.log import say
-from nas.measuring.noise import NoisyMachine, measure
+from nas.measuring.noise import NoisyMachine
+from nas.measuring.profiling import measure_some
 from nas.networks.asked import Timed
 from nas.runs.disk import damaged_file
 from nas.runs.store import RunStore
@@ -19,7 +18,6 @@ from nas.runs.tables import csv_rows
 from nas.runtimes import Setting, make_runtime
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
-from search_spaces.network import build
 
 ERROR, SECONDS = 0.02, 30.0
 """Of a candidate: half the width of the confidence interval as a share of the median, and the time limit. Stages are widened in steps of more."""
@@ -50,15 +48,11 @@ class Clock:
         """Milliseconds that a network with fresh weights takes for a batch.
 
         Raises:
-            NoisyMachine: something disturbs the machine.
+            NoisyMachine: something disturbs the machine, the fourth time too.
         """
-        runtime = make_runtime(self.runtime)
-        setting = runtime.settled(Setting(self.runtime, "cpu", self.threads, self.batch, "float32"))
+        setting = make_runtime(self.runtime).settled(Setting(self.runtime, "cpu", self.threads, self.batch, "float32"))
         machine.prepare(self.threads, "cpu")
-        size = self.batch, arch.in_channels, arch.resolution, arch.resolution
-        images = torch.randn(size, generator=torch.Generator().manual_seed(0))
-        run = runtime.prepare(build(arch, seed=0).eval(), (images,), setting)
-        return measure({arch: run}, seed=0, error=ERROR, seconds=SECONDS, noisy=self.noisy).timings[arch].ms
+        return measure_some([arch], setting, seed=0, error=ERROR, seconds=SECONDS, noisy=self.noisy).timings[0].ms
 
     def of_all(self, store: RunStore, files: Mapping[str, str], out: str, needed: bool) -> dict[str, float]:
         """Milliseconds of networks, measured side by side and kept in a file.

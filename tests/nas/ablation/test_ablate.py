@@ -20,7 +20,7 @@ from nas.config import DataConfig
 from nas.data import Split, load_part
 from nas.runs.store import RunStore
 from nas.searching.evaluation import evaluate
-from search_spaces.architecture import Part
+from search_spaces.architecture import Architecture, Part
 from search_spaces.costs import BUILT_IN, costs_of
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
@@ -28,7 +28,7 @@ from search_spaces.named import check
 from search_spaces.papers import paper_network
 from search_spaces.registry import complete
 from search_spaces.space import SearchSpace
-from tests.command_line import SPACE, Commands, cold, contents
+from tests.command_line import ROOT, SPACE, Commands, cold, contents
 
 TINY = complete(paper_network("transxnet_tiny").arch)
 
@@ -62,6 +62,25 @@ def test_what_is_named_changes_and_nothing_else() -> None:
             before.position_bias,
         )
     assert changed(TINY, {}) == TINY
+
+
+def test_the_rows_of_the_ablation_of_the_ratio_differ_in_nothing_else() -> None:
+    """The file that comes with the project."""
+    first, *others = parse([str(ROOT / "tests" / "benchmarks" / "ablations" / "ratio.toml")]).rows
+    base = Architecture.from_json((ROOT / first.network).read_text())
+    assert not first.changes
+    assert {block.mixer.values()["attention_ratio"] for stage in base.stages for block in stage.blocks} == {0.5}
+    assert len(others) == 7
+    for row in others:
+        arch = complete(changed(base, row.changes))
+        assert macs(arch) > 0  # it can be built
+        for stage, before in zip(arch.stages, base.stages, strict=True):
+            assert (stage.width, stage.embedding, len(stage.blocks)) == (before.width, before.embedding, 1)
+            [block], [old] = stage.blocks, before.blocks
+            assert (block.norm, block.position, block.scale) == (old.norm, old.position, old.scale)
+            ratio = {"attention_ratio": block.mixer.values()["attention_ratio"]}
+            assert block.mixer.values() == old.mixer.values() | ratio
+            assert (block.ffn == old.ffn) is ("scale 3" not in row.name)
 
 
 def test_components_are_replaced_whole() -> None:

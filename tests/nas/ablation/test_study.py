@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from nas.ablation.study.asked import Studied, parse, title_of
-from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER
+from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER, hand_designed
 from nas.ablation.study.table import Entry, best_of, verdicts
 from nas.goals.budget import Budget
+from nas.measuring.noise import NoisyMachine
 from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
@@ -108,6 +109,40 @@ def test_the_studies_that_come_with_the_project_can_be_read(file: Path) -> None:
     asked, config = parse([str(file)])
     assert asked.part == "test"
     space_file(str(ROOT / config.space) if config.space.endswith(".toml") else config.space)
+
+
+IMAGES = 3, 8, 32
+"""Channels, classes and resolution."""
+
+
+def test_families_that_were_scaled_stay_when_the_machine_gets_noisy(tmp_path: Path) -> None:
+    store, asked, noisy = RunStore(tmp_path), list[Architecture](), True
+
+    def last_mixer(arch: Architecture) -> str:
+        return arch.stages[-1].blocks[-1].mixer.name
+
+    def timed(arch: Architecture) -> float:
+        asked.append(arch)
+        if noisy and last_mixer(arch) != last_mixer(asked[0]):
+            raise NoisyMachine("the machine is too noisy", "a quiet one", "close other programs")
+        return macs(arch) / 1e6
+
+    budget, families = Budget.parse("latency_ms=4"), ("linglo", "hat_net")
+    with pytest.raises(InputError, match="HAT-Net: the machine is too noisy") as error:
+        hand_designed(store, "networks", families, budget, IMAGES, timed)
+    assert error.value.instead == "close other programs"
+    noisy, before = False, list(asked)
+    found = hand_designed(store, "networks", families, budget, IMAGES, timed)
+    assert [one.kind for one in found] == [FAMILY, FAMILY, FIXED]
+    assert all(3.5e6 < macs(one.arch) <= 4e6 for one in found)
+    assert len(before) == len(set(before))  # no network is measured twice
+    assert last_mixer(found[0].arch) not in map(last_mixer, asked[len(before) :])
+
+
+def test_a_family_without_a_network_within_the_budget_can_be_left_out(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="EMSNet: no network of family emsnet costs at most 10,000") as error:
+        hand_designed(RunStore(tmp_path), "networks", ("emsnet", "mat"), Budget.parse("macs=10K"), IMAGES, macs)
+    assert error.value.instead.endswith(", or families=mat without it")
 
 
 @pytest.mark.slow
