@@ -150,8 +150,8 @@ class _Compared:
         """The results with their conditions."""
         part = self.asked.part
         ablation = begin(self._ablated(part))
-        kinds = {one.name: one.kind for one in self.networks}
-        networks = [(row.name, kinds[row.name], row.identity, row.costs) for row in ablation.rows]
+        named = {one.name: one for one in self.networks}
+        networks = [(named[row.name], row.identity, row.costs) for row in ablation.rows]
         entries = entries_of(networks, ablation.results(), self.times, self.config.retrain.seeds)
         noisy = bool(self.times) and was_noisy(self.store, self._times)
         return Comparison(self.title, part, entries, noisy, self._conditions(ablation))

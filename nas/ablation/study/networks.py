@@ -45,11 +45,13 @@ class Compared:
     Args:
         name: in the table.
         kind: a key of `KINDS`.
+        inherited: top-1 on search-validation with the supernet's weights, in [0, 1]; None for a network that is not of the space.
     """
 
     name: str
     kind: str
     arch: Architecture
+    inherited: float | None = None
 
     @property
     def file(self) -> str:
@@ -66,7 +68,9 @@ def winners_of(search: Search, count: int) -> list[Compared]:
     """The best networks of a search, best first; of equal top-1 those of less loss, then the earliest."""
     found = eligible(search.evaluations(), search.budget, _accuracy(search), search.refuted())
     found.sort(key=lambda one: (-one.top1, one.loss, one.n))
-    return [Compared(f"winner {number}", WINNER, one.architecture) for number, one in enumerate(found[:count], 1)]
+    return [
+        Compared(f"winner {number}", WINNER, one.architecture, one.top1) for number, one in enumerate(found[:count], 1)
+    ]
 
 
 def drawn_of(search: Search, count: int) -> list[Compared]:
@@ -79,7 +83,7 @@ def drawn_of(search: Search, count: int) -> list[Compared]:
         if search.budget.allows(record.costs) and record.digest not in refuted:
             found.setdefault(record.digest, record)
     return [
-        Compared(f"random {number}", DRAWN, one.architecture)
+        Compared(f"random {number}", DRAWN, one.architecture, one.top1)
         for number, one in enumerate(list(found.values())[:count], 1)
     ]
 

@@ -4,9 +4,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER
+import numpy as np
+
+from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER, Compared
 from nas.ablation.table import Spread
 from nas.ablation.training import Result
+from nas.latency.accuracy import kendall_tau
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Entry:
         kind: a key of `nas.ablation.study.networks.KINDS`.
         ms: measured latency; None where it was not measured.
         validation, test: top-1 in [0, 1] by seed; test is empty while the test images are unread.
+        inherited: as of `nas.ablation.study.networks.Compared`.
     """
 
     name: str
@@ -26,6 +30,7 @@ class Entry:
     ms: float | None
     validation: Mapping[int, float]
     test: Mapping[int, float]
+    inherited: float | None = None
 
     def top1(self, part: str) -> Mapping[int, float]:
         """By seed, on the part "test" or "val"."""
@@ -61,7 +66,7 @@ class Verdict:
 
 
 def entries_of(
-    networks: Sequence[tuple[str, str, str, Mapping[str, float]]],
+    networks: Sequence[tuple[Compared, str, Mapping[str, float]]],
     results: Mapping[tuple[str, int], Result],
     times: Mapping[str, float],
     seeds: int,
@@ -69,18 +74,28 @@ def entries_of(
     """The networks with their results.
 
     Args:
-        networks: name, kind, digest and costs of each.
+        networks: each with its digest and its costs.
         results: by name and seed.
         times: milliseconds by digest.
         seeds: how many are compared.
     """
     found = []
-    for name, kind, digest, costs in networks:
-        own = {seed: results[name, seed] for seed in range(seeds) if (name, seed) in results}
+    for one, digest, costs in networks:
+        own = {seed: results[one.name, seed] for seed in range(seeds) if (one.name, seed) in results}
         validation = {seed: result.validation_top1 for seed, result in own.items()}
         test = {seed: result.test_top1 for seed, result in own.items() if result.test_top1 is not None}
-        found.append(Entry(name, kind, digest, costs, times.get(digest), validation, test))
+        found.append(Entry(one.name, one.kind, digest, costs, times.get(digest), validation, test, one.inherited))
     return found
+
+
+def ranking(entries: Sequence[Entry]) -> tuple[float, int]:
+    """Kendall's tau-b between top-1 with inherited weights and mean top-1 after retraining, both on search-validation, and of how many networks.
+
+    A search by inherited weights is of use as far as they rank networks as retraining does (Yu et al., "Evaluating the search phase of
+    neural architecture search", ICLR 2020).
+    """
+    known = [(one.inherited, statistics.fmean(one.validation.values())) for one in entries if one.inherited is not None]
+    return kendall_tau(np.array([inherited for inherited, _ in known]), np.array([own for _, own in known])), len(known)
 
 
 def best_of(entries: Sequence[Entry], kind: str) -> Entry:

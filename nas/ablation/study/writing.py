@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.ablation.study.networks import KINDS
-from nas.ablation.study.table import Entry, Verdict, verdicts
+from nas.ablation.study.table import Entry, ranking, verdicts
 from nas.ablation.table import Spread
 from nas.ablation.writing import cell
 from nas.runs.store import RunStore, as_bytes
@@ -14,10 +14,10 @@ from nas.runs.tables import csv_text
 
 FILES = ("study.csv", "study.md")
 
-HEADINGS = ("network", "kind", "params M", "MACs M", "ms", "val top-1 %", "test top-1 %", "seeds")
+HEADINGS = ("network", "kind", "params M", "MACs M", "ms", "inherited %", "val top-1 %", "test top-1 %", "seeds")
 
 LEGEND = (
-    "top-1: mean ± standard deviation (n - 1) over the seeds. ms: median latency as the conditions say. Differences: in percentage points of top-1, mean ± standard "
+    "top-1: mean ± standard deviation (n - 1) over the seeds. inherited: top-1 on search-validation with the supernet's weights. ms: median latency as the conditions say. Differences: in percentage points of top-1, mean ± standard "
     "deviation of the differences at equal seeds; beyond the spread means that the mean is larger than that deviation. The best winner, the best family "
     "and the best random network are chosen on search-validation after retraining."
 )
@@ -41,8 +41,14 @@ class Comparison:
     conditions: dict[str, str]
 
     @property
-    def verdicts(self) -> list[Verdict]:
-        return verdicts(self.entries, self.part)
+    def words(self) -> list[str]:
+        """What the comparison says, in lines: the verdicts, and how far the supernet is to be trusted."""
+        tau, count = ranking(self.entries)
+        ranks = (
+            f"Kendall's tau between inherited and retrained top-1 of the {count} networks of the space: {tau:.2f}, both on search-validation; "
+            "1 if the supernet ranked them as retraining does"
+        )
+        return [*(verdict.words() for verdict in verdicts(self.entries, self.part)), ranks]
 
 
 def text(comparison: Comparison) -> list[str]:
@@ -55,7 +61,7 @@ def text(comparison: Comparison) -> list[str]:
     ]  # fmt: skip
     return [
         f"\n{comparison.title}", lines[0].rstrip(), "-" * max(map(len, lines)), *(line.rstrip() for line in lines[1:]), "",
-        *(verdict.words() for verdict in comparison.verdicts),
+        *comparison.words,
     ]  # fmt: skip
 
 
@@ -63,8 +69,8 @@ def cells(entry: Entry) -> tuple[str, ...]:
     """A row as text, under `HEADINGS`."""
     return (
         entry.name, entry.kind, f"{entry.costs['params'] / 1e6:,.3f}", f"{entry.costs['macs'] / 1e6:,.2f}",
-        "" if entry.ms is None else f"{entry.ms:.2f}", _percent(entry.validation), _percent(entry.test),
-        str(len(entry.validation)),
+        "" if entry.ms is None else f"{entry.ms:.2f}", "" if entry.inherited is None else f"{100 * entry.inherited:.2f}",
+        _percent(entry.validation), _percent(entry.test), str(len(entry.validation)),
     )  # fmt: skip
 
 
@@ -91,7 +97,7 @@ def _row(comparison: Comparison, entry: Entry) -> dict[str, object]:
     return {
         "budget": comparison.title, "network": entry.name, "kind": entry.kind, "digest": entry.digest, **entry.costs,
         "latency_ms": entry.ms, "latency_noisy": "" if entry.ms is None else str(comparison.noisy).lower(),
-        **_columns("validation", entry.validation), **_columns("test", entry.test), **comparison.conditions,
+        "inherited_validation_top1": entry.inherited, **_columns("validation", entry.validation), **_columns("test", entry.test), **comparison.conditions,
     }  # fmt: skip
 
 
@@ -111,7 +117,7 @@ def _markdown(comparisons: Sequence[Comparison]) -> str:
         rule = tuple("---" if column < 2 else "---:" for column in range(len(HEADINGS)))
         found += [f"| {' | '.join(row)} |" for row in (HEADINGS, rule)]
         found += [f"| {' | '.join(map(cell, cells(entry)))} |" for entry in comparison.entries]
-        found += ["", *(f"- {cell(verdict.words())}" for verdict in comparison.verdicts), ""]
+        found += ["", *(f"- {cell(line)}" for line in comparison.words), ""]
         if comparison.noisy:
             found += ["The machine was noisy while latencies were measured, and they are not to be relied on.", ""]
         found += ["Conditions:", "", *(f"- {key}: {cell(value)}" for key, value in comparison.conditions.items()), ""]

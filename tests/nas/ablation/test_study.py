@@ -8,7 +8,8 @@ import pytest
 
 from nas.ablation.study.asked import Studied, parse, title_of
 from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER, hand_designed
-from nas.ablation.study.table import Entry, best_of, verdicts
+from nas.ablation.study.table import Entry, best_of, ranking, verdicts
+from nas.ablation.study.writing import Comparison, text
 from nas.goals.budget import Budget
 from nas.measuring.noise import NoisyMachine
 from nas.runs.store import RunStore
@@ -53,6 +54,17 @@ def test_verdicts_are_paired_differences_of_what_validation_chose() -> None:
     everything = found["the mean of all random networks"]
     assert everything.difference.mean == pytest.approx(0.855 - 0.85)
     assert len(found) == 6
+
+
+def test_the_ranking_is_of_the_networks_with_inherited_weights() -> None:
+    inherited = [0.60, 0.61, None, None, 0.50, None]
+    entries = [dataclasses.replace(one, inherited=score) for one, score in zip(ENTRIES, inherited, strict=True)]
+    assert ranking(entries) == (1.0, 3)  # 0.81, 0.83 and 0.70 after retraining
+    worst = [dataclasses.replace(entries[0], inherited=0.4), entries[1], entries[4]]
+    assert ranking(worst) == (pytest.approx(1 / 3), 3)  # one pair of three is the wrong way round
+    comparison = Comparison("macs=2M", "val", entries, False, {})
+    assert comparison.words[-1].startswith("Kendall's tau between inherited and retrained top-1 of the 3 networks")
+    assert "  60.00  " in text(comparison)[3]
 
 
 def test_one_seed_decides_nothing() -> None:
@@ -170,6 +182,8 @@ def test_a_whole_study_resumes_and_trains_nothing_twice(nas: Commands, tmp_path:
         assert len(row["test_top1_by_seed"].split()) == 2
         assert 1e6 <= float(row["macs"]) <= 2.4e6
         assert float(row["latency_ms"]) > 0
+        of_the_space = row["kind"] in ("winner", "random")
+        assert of_the_space == bool(row["inherited_validation_top1"])
         assert row["latency_noisy"] in ("true", "false")
         file = place / "networks" / f"{row['network'].replace(' ', '-').replace('.', '_').lower()}.json"
         arch = Architecture.from_json(file.read_text())
