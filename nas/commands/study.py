@@ -7,7 +7,7 @@ import nas
 from nas.ablation.asked import Ablated, Asked, RowText
 from nas.ablation.folder import Ablation, begin
 from nas.ablation.study.asked import LATENCY, Studied, title_of
-from nas.ablation.study.networks import WINNER, Compared, drawn_of, hand_designed, winners_of
+from nas.ablation.study.networks import WINNER, Compared, check_families, drawn_of, hand_designed, winners_of
 from nas.ablation.study.table import entries_of
 from nas.ablation.study.timing import Clock, was_noisy
 from nas.ablation.study.writing import LEGEND, Comparison, text, write
@@ -37,6 +37,7 @@ def study(asked: Studied, config: Config) -> list[Path]:
         NoisyMachine: a budget of latency is to be kept, and something disturbs the machine.
         FloatingPointError: a training diverged; nothing of it is kept.
     """
+    check_families(asked.families)
     store = RunStore(config.run)
     own = replace(config, run=str(store.path_to_write(SUPERNET)))
     say("study: supernet")

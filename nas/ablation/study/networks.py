@@ -111,9 +111,7 @@ def hand_designed(
     Raises:
         InputError: no such family, or one has no network within the budget.
     """
-    for family in families:
-        if family not in FAMILIES:
-            raise unknown("family", family, FAMILIES, "families={}")
+    check_families(families)
     [name] = budget.names
     limit = budget.limit(name)
     assert limit is not None  # `Studied` has checked it
@@ -138,6 +136,17 @@ def hand_designed(
         store.write_text(path, arch.to_json(indent=1) + "\n")
         found.append(Compared(title, kind, arch))
     return found
+
+
+def check_families(families: tuple[str, ...]) -> None:
+    """Checks names, before anything is trained.
+
+    Raises:
+        InputError: there is no such family.
+    """
+    for family in families:
+        if family not in FAMILIES:
+            raise unknown("family", family, FAMILIES, "families={}")
 
 
 def _other(instead: str, family: str, families: tuple[str, ...]) -> str:

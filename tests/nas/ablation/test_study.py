@@ -157,6 +157,13 @@ def test_a_family_without_a_network_within_the_budget_can_be_left_out(tmp_path: 
     assert error.value.instead.endswith(", or families=mat without it")
 
 
+def test_a_family_that_there_is_not_is_refused_before_anything_is_trained(nas: Commands, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    refused = nas("study", "study.toml", "run=run", "families=linglo,vit", cwd=tmp_path)
+    assert refused.refused("family", "vit")[2].startswith("families=")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_a_whole_study_resumes_and_trains_nothing_twice(nas: Commands, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
