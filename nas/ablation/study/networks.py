@@ -105,13 +105,13 @@ def hand_designed(
 
     Args:
         place: of their files in the store.
+        families: as `check_families` takes them.
         images: channels, classes and resolution.
         timed: measures the latency of a network in milliseconds, for a budget of latency.
 
     Raises:
-        InputError: no such family, or one has no network within the budget.
+        InputError: a family has no network within the budget.
     """
-    check_families(families)
     [name] = budget.names
     limit = budget.limit(name)
     assert limit is not None  # `Studied` has checked it

@@ -15,7 +15,7 @@ from nas.networks.asked import Timed
 from nas.runs.disk import damaged_file
 from nas.runs.store import RunStore
 from nas.runs.tables import csv_rows
-from nas.runtimes import Setting, make_runtime
+from nas.runtimes import Setting
 from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 
@@ -50,7 +50,7 @@ class Clock:
         Raises:
             NoisyMachine: something disturbs the machine, the fourth time too.
         """
-        setting = make_runtime(self.runtime).settled(Setting(self.runtime, "cpu", self.threads, self.batch, "float32"))
+        setting = Setting(self.runtime, "cpu", self.threads, self.batch, "float32")
         machine.prepare(self.threads, "cpu")
         return measure_some([arch], setting, seed=0, error=ERROR, seconds=SECONDS, noisy=self.noisy).timings[0].ms
 

@@ -9,6 +9,7 @@ import pytest
 from nas.ablation.study.asked import Studied, parse, title_of
 from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER, hand_designed
 from nas.ablation.study.table import Entry, best_of, ranking, verdicts
+from nas.ablation.study.timing import Clock
 from nas.ablation.study.writing import Comparison, text
 from nas.goals.budget import Budget
 from nas.measuring.noise import NoisyMachine
@@ -17,6 +18,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
 from search_spaces.named import read_space, space_file
+from search_spaces.scaling import candidates
 from tests.command_line import ROOT, Commands, contents
 
 STUDIES = ROOT / "tests" / "benchmarks" / "studies"
@@ -149,6 +151,13 @@ def test_families_that_were_scaled_stay_when_the_machine_gets_noisy(tmp_path: Pa
     assert all(3.5e6 < macs(one.arch) <= 4e6 for one in found)
     assert len(before) == len(set(before))  # no network is measured twice
     assert last_mixer(found[0].arch) not in map(last_mixer, asked[len(before) :])
+
+
+def test_a_candidate_is_measured_in_the_runtime_of_the_profile() -> None:
+    arch = candidates("linglo", *IMAGES)[0]
+    assert 0 < Clock("eager", batch=1, threads=1, noisy=True).of_candidate(arch) < 1e4
+    with pytest.raises(InputError, match="steam"):
+        Clock("steam", batch=1, threads=1, noisy=True).of_candidate(arch)
 
 
 def test_a_family_without_a_network_within_the_budget_can_be_left_out(tmp_path: Path) -> None:
