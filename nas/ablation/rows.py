@@ -77,7 +77,7 @@ def rows_of(asked: Asked, split: Split) -> list[Row]:
         given = f"two rows are called {twice!r}" if twice is not None else f"there are {len(names)} rows"
         raise InputError(given, f"at most {MOST_ROWS} rows, each with a name of its own", "sample=5")
     if asked.options.against and asked.options.against not in names:
-        raise unknown("row", asked.options.against, names, "against={}")
+        raise unknown("row", asked.options.against, names, 'against="{}"')
     return found
 
 
