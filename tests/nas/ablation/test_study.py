@@ -11,6 +11,7 @@ from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER, hand_desig
 from nas.ablation.study.table import Entry, best_of, ranking, verdicts
 from nas.ablation.study.timing import Clock
 from nas.ablation.study.writing import Comparison, text
+from nas.commands.study import study
 from nas.goals.budget import Budget
 from nas.measuring.noise import NoisyMachine
 from nas.runs.store import RunStore
@@ -166,10 +167,12 @@ def test_a_family_without_a_network_within_the_budget_can_be_left_out(tmp_path: 
     assert error.value.instead.endswith(", or families=mat without it")
 
 
-def test_a_family_that_there_is_not_is_refused_before_anything_is_trained(nas: Commands, tmp_path: Path) -> None:
+def test_a_family_that_there_is_not_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
-    refused = nas("study", "study.toml", "run=run", "families=linglo,vit", cwd=tmp_path)
-    assert refused.refused("family", "vit")[2].startswith("families=")
+    asked, config = parse([str(tmp_path / "study.toml"), f"run={tmp_path / 'run'}", "families=linglo,vit"])
+    with pytest.raises(InputError, match="unknown family 'vit'") as error:
+        study(asked, config)
+    assert error.value.instead.startswith("families=")
     assert not (tmp_path / "run").exists()
 
 
