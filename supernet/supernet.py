@@ -133,7 +133,8 @@ class Supernet(nn.Module):
         self.space = space
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._fill()
+            for group in bank_groups(space):
+                self._fill(group)
         self._bank: dict[str, Tensor] | None = None
 
     @classmethod
@@ -144,33 +145,26 @@ class Supernet(nn.Module):
 
     # The bank
 
-    def _fill(self) -> None:
-        """Makes every bank tensor, each initialised by the constructors of the parts that use it.
+    def _fill(self, group: Group) -> None:
+        """Makes the bank tensors of a group, each initialised by the constructors of the parts that use it.
 
         No part may use all of a shared tensor. So the parts that are the largest in some tensor are built, and their values are copied
-        in: every element that is used starts as a part would initialise it.
+        in: every element that is used starts as a part would initialise it. On the meta device there are no values to copy.
         """
-        for group in bank_groups(self.space):
-            module = registry.lookup(group.kind, group.name)
-            for where in group.places():
-                bank = {key: torch.zeros(shape) for key, shape in group.shapes.items()}
-                for part, dims in group.builders:
-                    for key, tensor, _ in tensors_of(registry.make(group.kind, part, *dims)):
-                        cut = registry.axes(module.centred, key), registry.axes(module.trailing, key)
-                        slice_like(bank[key], tensor.shape, *cut).copy_(tensor.detach())
-                for key, tensor in bank.items():
-                    self._put(".".join(filter(None, (where, group.name, key))), tensor, key in group.buffers)
-                self._keep_undecayed(f"{where}.{group.name}", group)
-
-    def _keep_undecayed(self, place: str, group: Group) -> None:
-        """Marks which tensors of a part get no weight decay, as the part and the parts inside it declare."""
-        for part, dims in group.builders:
-            with torch.device("meta"), registry.SkipInit():
-                made = registry.make(group.kind, part, *dims)
-            for inner, module in made.named_modules():
-                if isinstance(module, registry.PartModule) and module.undecayed:
-                    owner: nn.Module = self.get_submodule(f"{place}.{inner}".rstrip("."))
-                    owner.undecayed = module.undecayed  # type: ignore[assignment]
+        module, undecayed = registry.lookup(group.kind, group.name), _undecayed(group)
+        for where in group.places():
+            bank = {key: torch.zeros(shape) for key, shape in group.shapes.items()}
+            built = () if any(tensor.is_meta for tensor in bank.values()) else group.builders
+            for part, dims in built:
+                for key, tensor, _ in tensors_of(registry.make(group.kind, part, *dims)):
+                    cut = registry.axes(module.centred, key), registry.axes(module.trailing, key)
+                    slice_like(bank[key], tensor.shape, *cut).copy_(tensor.detach())
+            place = f"{where}.{group.name}"
+            for key, tensor in bank.items():
+                self._put(".".join(filter(None, (where, group.name, key))), tensor, key in group.buffers)
+            for inner, names in undecayed.items():
+                owner: nn.Module = self.get_submodule(f"{place}.{inner}".rstrip("."))
+                owner.undecayed = names  # type: ignore[assignment]
 
     def _put(self, name: str, tensor: Tensor, is_buffer: bool) -> None:
         *path, last = name.split(".")
@@ -281,6 +275,17 @@ class Supernet(nn.Module):
     def largest(self) -> Architecture:
         """The member of the space with the most MACs."""
         return _extreme(self.space, True)
+
+
+def _undecayed(group: Group) -> dict[str, tuple[str, ...]]:
+    """By module inside a part, which of its tensors get no weight decay, as the part and the parts inside it declare."""
+    found: dict[str, tuple[str, ...]] = {}
+    with torch.device("meta"), registry.SkipInit():
+        for part, dims in group.builders:
+            for inner, module in registry.make(group.kind, part, *dims).named_modules():
+                if isinstance(module, registry.PartModule) and module.undecayed:
+                    found[inner] = module.undecayed
+    return found
 
 
 def _cut(tensor: Tensor, entry: Entry) -> Tensor:

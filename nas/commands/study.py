@@ -87,13 +87,13 @@ class _Compared:
         """Searches, extracts the winners, scales the families, and measures all networks side by side."""
         say(f"study: {self.title}")
         search = self._search()
-        winners = winners_of(search, self.asked.winners)
+        winners = winners_of(search, self.asked.winners, self.asked.differ)
         drawn = drawn_of(search, self.asked.winners)
         if len(winners) < self.asked.winners or len(drawn) < self.asked.winners:
             raise InputError(
-                f"search {search.name} has {len(winners)} networks within the budget, {len(drawn)} of random search",
+                f"search {search.name} has {len(winners)} networks within the budget that differ by {self.asked.differ:g}, and {len(drawn)} of random search",
                 f"{self.asked.winners} of each, as winners asks",
-                f"a larger search.evaluations, or winners={max(1, min(len(winners), len(drawn)))}",
+                f"a larger search.evaluations, winners={max(1, min(len(winners), len(drawn)))}, or a smaller differ",
             )
         for winner in winners:
             nas.extract(replace(self.config, digest=winner.arch.digest, search=search.settings))

@@ -34,6 +34,11 @@ class Studied:
         "random networks and families at equal costs",
     )
     winners: int = key(3, "best networks of each search that are retrained, and random networks beside them")
+    differ: float = key(
+        0.25,
+        "share of a winner's parts in which it differs from every better winner, from 0 to 1: the best networks of a search are often "
+        "siblings, and three of them tell little more than one. 0 takes the best whatever they are",
+    )
     families: tuple[str, ...] = key((), "the papers' families that are scaled to each budget; empty for all six")
     part: str = key(
         "test",
@@ -44,6 +49,8 @@ class Studied:
     def __post_init__(self) -> None:
         if not 1 <= self.winners <= MOST:
             raise InputError(f"winners is {quoted(self.winners)}", f"1 to {MOST}", "winners=3")
+        if not 0 <= self.differ <= 1:
+            raise InputError(f"differ is {quoted(self.differ)}", "from 0 to 1", "differ=0.25")
         if self.part not in ("test", "val"):
             raise unknown("part", self.part, ("test", "val"), "part={}")
         if not self.budgets:

@@ -18,6 +18,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
 from search_spaces.errors import InputError, unknown
 from search_spaces.scaling import FAMILIES, FIXED_RATIO, scaled
+from search_spaces.units import units
 
 WINNER, FAMILY, DRAWN, FIXED = "winner", "family", "random", "fixed ratio"
 
@@ -64,13 +65,29 @@ def file_of(name: str) -> str:
     return f"{name.lower().replace(' ', '-').replace('.', '_')}.json"
 
 
-def winners_of(search: Search, count: int) -> list[Compared]:
-    """The best networks of a search, best first; of equal top-1 those of less loss, then the earliest."""
+def winners_of(search: Search, count: int, differ: float = 0.0) -> list[Compared]:
+    """The best networks of a search, best first; of equal top-1 those of less loss, then the earliest.
+
+    Args:
+        differ: the least `difference` of a winner from every better one. The best networks of a search are often siblings, and to train
+            siblings is to train one network with more seeds. There may be fewer than `count`.
+    """
     found = eligible(search.evaluations(), search.budget, _accuracy(search), search.refuted())
     found.sort(key=lambda one: (-one.top1, one.loss, one.n))
-    return [
-        Compared(f"winner {number}", WINNER, one.architecture, one.top1) for number, one in enumerate(found[:count], 1)
-    ]
+    kept: list[Evaluation] = []
+    for one in found:
+        if len(kept) < count and all(difference(one.architecture, other.architecture) >= differ for other in kept):
+            kept.append(one)
+    return [Compared(f"winner {number}", WINNER, one.architecture, one.top1) for number, one in enumerate(kept, 1)]
+
+
+def difference(one: Architecture, other: Architecture) -> float:
+    """The share of places that differ, in [0, 1]. A place is an embedding, a position encoding, a branch of a block or the head of either
+    network; it differs if only one of them has it, or if the unit there has another part, another option or another width.
+    """
+    ours, theirs = dict(units(one)), dict(units(other))
+    places = ours.keys() | theirs.keys()
+    return sum(ours.get(place) != theirs.get(place) for place in places) / len(places)
 
 
 def drawn_of(search: Search, count: int) -> list[Compared]:

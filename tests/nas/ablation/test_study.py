@@ -2,23 +2,27 @@
 
 import csv
 import dataclasses
+import random
 from pathlib import Path
 
 import pytest
 
 from nas.ablation.study.asked import Studied, parse, title_of
-from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER, hand_designed
+from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER, difference, hand_designed, winners_of
 from nas.ablation.study.table import Entry, best_of, ranking, verdicts
 from nas.ablation.study.timing import Clock
 from nas.ablation.study.writing import Comparison, text
 from nas.commands.study import study
+from nas.config.search import SearchConfig
 from nas.goals.budget import Budget
 from nas.measuring.noise import NoisyMachine
+from nas.records import SAMPLER, Evaluation, Origin
+from nas.runs.searches import RUNNING, Search
 from nas.runs.store import RunStore
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
-from search_spaces.named import read_space, space_file
+from search_spaces.named import load_space, read_space, space_file
 from search_spaces.scaling import candidates
 from tests.command_line import ROOT, Commands, contents
 
@@ -82,6 +86,7 @@ def test_one_seed_decides_nothing() -> None:
     [
         (("budgets = [", "budget = ["), "budget"),
         (("winners = 2", "winners = 0"), "winners is 0"),
+        (("winners = 2", "differ = 1.5"), "differ is 1.5"),
         (('budgets = ["macs=1M..2.4M"]', "budgets = []"), "no budget"),
         (("macs=1M..2.4M", "macs=2M,params=3K"), "macs=2M,params=3K"),
         (("macs=1M..2.4M", "macs=2M.."), "macs=2M.."),
@@ -124,6 +129,34 @@ def test_the_studies_that_come_with_the_project_can_be_read(file: Path) -> None:
     asked, config = parse([str(file)])
     assert asked.part == "test"
     space_file(str(ROOT / config.space) if config.space.endswith(".toml") else config.space)
+
+
+def searched(folder: Path, archs: list[Architecture]) -> Search:
+    """A search that evaluated these networks, each better than the next."""
+    search = Search(RunStore(folder), "made", 0, SearchConfig(objectives=("top1", "macs")), None, RUNNING, (), {})
+    for n, arch in enumerate(archs):
+        record = Evaluation(
+            n=n, origin=Origin(SAMPLER, "random"), trial=n, digest=arch.digest, architecture=arch, costs={"macs": macs(arch)},
+            top1=0.9 - n / 100, loss=1.0, images=100,
+        )  # fmt: skip
+        search.store.append(search.path("evaluations.jsonl"), record.to_dict())
+    return search
+
+
+def test_winners_are_no_siblings(tmp_path: Path) -> None:
+    space, rng = load_space("images32"), random.Random(3)
+    best, other = space.sample(rng), space.sample(rng)
+    sibling = space.mutate(best, rng, rate=0.0)
+    assert 0 < difference(best, sibling) == difference(sibling, best) < 0.25 < difference(best, other)
+    assert difference(best, best) == 0
+    search = searched(tmp_path, [best, sibling, other])
+
+    def digests(differ: float) -> list[str]:
+        return [one.arch.digest for one in winners_of(search, 2, differ)]
+
+    assert digests(0.25) == [best.digest, other.digest]
+    assert digests(0.0) == [best.digest, sibling.digest]
+    assert digests(1.0) == [best.digest]  # every network has a head in common with it
 
 
 IMAGES = 3, 8, 32
