@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,11 @@ from search_spaces.errors import InputError
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 """The variable that names the folder of the compiler's files."""
+
+ON_CPU = {"cpp_wrapper": True}
+"""Options of the compiler for a processor: kernels are called from C++. One image through a small network spends a tenth of its time in
+Python's calls of them otherwise (DECISIONS.md, 81).
+"""
 
 
 class Compiled:
@@ -64,7 +70,9 @@ class Compiled:
         """
         set_threads(setting)
         fast, images = placed(folded(module), setting), placed_inputs(inputs, setting)
-        compiled = torch.compile(_own_code(fast), dynamic=False, fullgraph=True)
+        on_cpu = torch.device(setting.device).type == "cpu"
+        options: dict[str, Any] | None = dict(ON_CPU) if on_cpu else None
+        compiled = torch.compile(_own_code(fast), dynamic=False, fullgraph=True, options=options)
 
         @torch.inference_mode()
         def run() -> object:
@@ -82,11 +90,11 @@ class Compiled:
                 "runtime=eager",
             ) from error
         check_outputs(y, outputs_of(module, inputs), setting)
-        return run if torch.device(setting.device).type == "cpu" else graphed(run, setting.device)
+        return run if on_cpu else graphed(run, setting.device)
 
     def versions(self) -> dict[str, str]:
-        """Of torch, and of the compiler of a processor's code."""
-        return {"torch": torch.__version__, "C++ compiler": _compiler_version()}
+        """Of torch and of the compiler of a processor's code, and its options, which change times, too."""
+        return {"torch": torch.__version__, "C++ compiler": _compiler_version(), "compiler options": ", ".join(ON_CPU)}
 
 
 def _cache_in(folder: Path | None) -> AbstractContextManager[None]:
