@@ -7,7 +7,15 @@ import nas
 from nas.ablation.asked import Ablated, Asked, RowText
 from nas.ablation.folder import Ablation, begin
 from nas.ablation.study.asked import LATENCY, Studied, title_of
-from nas.ablation.study.networks import WINNER, Compared, check_families, drawn_of, hand_designed, winners_of
+from nas.ablation.study.networks import (
+    WINNER,
+    Compared,
+    check_families,
+    check_same,
+    drawn_of,
+    hand_designed,
+    winners_of,
+)
 from nas.ablation.study.table import entries_of
 from nas.ablation.study.timing import Clock, was_noisy
 from nas.ablation.study.writing import LEGEND, Comparison, text, write
@@ -90,14 +98,18 @@ class _Compared:
         winners = winners_of(search, self.asked.winners, self.asked.differ)
         drawn = drawn_of(search, self.asked.winners)
         if len(winners) < self.asked.winners or len(drawn) < self.asked.winners:
+            alike = self.asked.differ > 0 and len(winners) < self.asked.winners
+            apart = f" that differ from the better ones in {self.asked.differ:g} of their parts" * alike
             raise InputError(
-                f"search {search.name} has {len(winners)} networks within the budget that differ by {self.asked.differ:g}, and {len(drawn)} of random search",
+                f"search {search.name} has {len(winners)} networks within the budget{apart}, and {len(drawn)} of random search",
                 f"{self.asked.winners} of each, as winners asks",
-                f"a larger search.evaluations, winners={max(1, min(len(winners), len(drawn)))}, or a smaller differ",
+                f"a larger search.evaluations, or winners={max(1, min(len(winners), len(drawn)))}"
+                + ", or differ=0" * alike,
             )
+        place = f"{self.title}/networks"
+        check_same(self.store, place, winners, self.asked.differ)
         for winner in winners:
             nas.extract(replace(self.config, digest=winner.arch.digest, search=search.settings))
-        place = f"{self.title}/networks"
         families = hand_designed(
             self.store, place, self.asked.families, self.budget, self._images, self.clock.of_candidate
         )
@@ -170,5 +182,6 @@ class _Compared:
             "space": f"{self.run.space.name} {self.run.space.digest}",
             "supernet": ", ".join(f"{key}={typed(value)}" for key, value in trained.items()),
             "search": ", ".join(f"{key}={typed(value)}" for key, value in search.items()),
+            "winners": f"{self.asked.winners}, differ={self.asked.differ:g}",
             **conditions(ablation, self.asked.part, self.config.retrain.seeds),
         }

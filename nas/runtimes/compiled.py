@@ -94,7 +94,8 @@ class Compiled:
 
     def versions(self) -> dict[str, str]:
         """Of torch and of the compiler of a processor's code, and its options, which change times, too."""
-        return {"torch": torch.__version__, "C++ compiler": _compiler_version(), "compiler options": ", ".join(ON_CPU)}
+        options = ", ".join(f"{name}={value}" for name, value in ON_CPU.items())
+        return {"torch": torch.__version__, "C++ compiler": _compiler_version(), "compiler options on a CPU": options}
 
 
 def _cache_in(folder: Path | None) -> AbstractContextManager[None]:

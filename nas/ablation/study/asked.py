@@ -37,7 +37,7 @@ class Studied:
     differ: float = key(
         0.25,
         "share of a winner's parts in which it differs from every better winner, from 0 to 1: the best networks of a search are often "
-        "siblings, and three of them tell little more than one. 0 takes the best whatever they are",
+        "nearly the same, and three of them tell little more than one. 0 takes the best, even if they are",
     )
     families: tuple[str, ...] = key((), "the papers' families that are scaled to each budget; empty for all six")
     part: str = key(

@@ -1,6 +1,6 @@
 """The networks that are compared under one budget."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,7 +23,7 @@ from search_spaces.units import units
 WINNER, FAMILY, DRAWN, FIXED = "winner", "family", "random", "fixed ratio"
 
 KINDS = {
-    WINNER: "the best of the search by search-validation top-1 with inherited weights",
+    WINNER: "the best of the search by search-validation top-1 with inherited weights, or the best that differs from every better winner in the share `differ` of its parts",
     FAMILY: "a paper's family, scaled to the budget by its own rule",
     DRAWN: "drawn uniformly from the networks of the space within the budget: the first that random search evaluated",
     FIXED: "TransXNet's block with the fixed ratio 0.5 in every block, scaled to the budget",
@@ -79,6 +79,26 @@ def winners_of(search: Search, count: int, differ: float = 0.0) -> list[Compared
         if len(kept) < count and all(difference(one.architecture, other.architecture) >= differ for other in kept):
             kept.append(one)
     return [Compared(f"winner {number}", WINNER, one.architecture, one.top1) for number, one in enumerate(kept, 1)]
+
+
+def check_same(store: RunStore, place: str, winners: Sequence[Compared], differ: float) -> None:
+    """Checks that the winners are those that the folder was begun with.
+
+    Args:
+        place: of the networks' files in the store.
+
+    Raises:
+        InputError: one of them is another network.
+    """
+    for one in winners:
+        path = f"{place}/{one.file}"
+        before = read_architecture(store.path(path)).digest if store.exists(path) else one.arch.digest
+        if before != one.arch.digest:
+            raise InputError(
+                f"{one.name} of {store.path(path)} is network {before}, and with differ={differ:g} it would be {one.arch.digest}",
+                "the settings that the folder was begun with; studies of earlier versions have differ=0",
+                "differ=0, or run=runs/new" if differ else "run=runs/new",
+            )
 
 
 def difference(one: Architecture, other: Architecture) -> float:

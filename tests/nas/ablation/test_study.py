@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.ablation.study.asked import Studied, parse, title_of
-from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER, difference, hand_designed, winners_of
+from nas.ablation.study.networks import DRAWN, FAMILY, FIXED, WINNER, check_same, difference, hand_designed, winners_of
 from nas.ablation.study.table import Entry, best_of, ranking, verdicts
 from nas.ablation.study.timing import Clock
 from nas.ablation.study.writing import Comparison, text
@@ -157,6 +157,14 @@ def test_winners_are_no_siblings(tmp_path: Path) -> None:
     assert digests(0.25) == [best.digest, other.digest]
     assert digests(0.0) == [best.digest, sibling.digest]
     assert digests(1.0) == [best.digest]  # every network has a head in common with it
+    store, was = RunStore(tmp_path / "study"), winners_of(search, 2, 0.0)
+    check_same(store, "networks", was, 0.0)  # nothing is there yet
+    for one in was:
+        store.write_text(f"networks/{one.file}", one.arch.to_json())
+    check_same(store, "networks", was, 0.0)
+    with pytest.raises(InputError, match=f"is network {sibling.digest}, .* would be {other.digest}") as error:
+        check_same(store, "networks", winners_of(search, 2, 0.25), 0.25)
+    assert error.value.instead == "differ=0, or run=runs/new"
 
 
 IMAGES = 3, 8, 32
