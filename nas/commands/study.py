@@ -7,15 +7,7 @@ import nas
 from nas.ablation.asked import Ablated, Asked, RowText
 from nas.ablation.folder import Ablation, begin
 from nas.ablation.study.asked import LATENCY, Studied, title_of
-from nas.ablation.study.networks import (
-    WINNER,
-    Compared,
-    check_families,
-    check_same,
-    drawn_of,
-    hand_designed,
-    winners_of,
-)
+from nas.ablation.study.networks import Compared, check_families, check_same, drawn_of, hand_designed, winners_of
 from nas.ablation.study.table import entries_of
 from nas.ablation.study.timing import Clock, was_noisy
 from nas.ablation.study.writing import LEGEND, Comparison, text, write
@@ -107,7 +99,7 @@ class _Compared:
                 + ", or differ=0" * alike,
             )
         place = f"{self.title}/networks"
-        check_same(self.store, place, winners, self.asked.differ)
+        check_same(self.store, place, [*winners, *drawn], self.asked.differ)
         for winner in winners:
             nas.extract(replace(self.config, digest=winner.arch.digest, search=search.settings))
         families = hand_designed(
@@ -115,7 +107,7 @@ class _Compared:
         )
         self.networks = [*winners, *families, *drawn]
         for one in self.networks:
-            if not self.store.exists(f"{place}/{one.file}") or one.kind == WINNER:
+            if not self.store.exists(f"{place}/{one.file}"):
                 self.store.write_text(f"{place}/{one.file}", one.arch.to_json(indent=1) + "\n")
         unique = {one.arch.digest: str(self.store.path(f"{place}/{one.file}")) for one in self.networks}
         self.times = self.clock.of_all(self.store, unique, self._times, self._limits_latency)

@@ -81,23 +81,24 @@ def winners_of(search: Search, count: int, differ: float = 0.0) -> list[Compared
     return [Compared(f"winner {number}", WINNER, one.architecture, one.top1) for number, one in enumerate(kept, 1)]
 
 
-def check_same(store: RunStore, place: str, winners: Sequence[Compared], differ: float) -> None:
-    """Checks that the winners are those that the folder was begun with.
+def check_same(store: RunStore, place: str, chosen: Sequence[Compared], differ: float) -> None:
+    """Checks that what was chosen of a search is what the folder was begun with.
 
     Args:
         place: of the networks' files in the store.
+        differ: that of `winners_of`.
 
     Raises:
         InputError: one of them is another network.
     """
-    for one in winners:
+    for one in chosen:
         path = f"{place}/{one.file}"
         before = read_architecture(store.path(path)).digest if store.exists(path) else one.arch.digest
         if before != one.arch.digest:
             raise InputError(
                 f"{one.name} of {store.path(path)} is network {before}, and with differ={differ:g} it would be {one.arch.digest}",
                 "the settings that the folder was begun with; studies of earlier versions have differ=0",
-                "differ=0, or run=runs/new" if differ else "run=runs/new",
+                "differ=0, or run=runs/new" if differ and one.kind == WINNER else "run=runs/new",
             )
 
 

@@ -48,8 +48,9 @@ def test_a_fingerprint_is_of_the_machine_and_the_versions(monkeypatch: pytest.Mo
 
 
 def test_a_fingerprint_of_compiled_code_names_its_compiler() -> None:
-    named = fingerprint(Setting("compiled"))["versions"]["C++ compiler"]
-    assert any(character.isdecimal() for character in named)
+    versions = fingerprint(Setting("compiled"))["versions"]
+    assert any(character.isdecimal() for character in versions["C++ compiler"])
+    assert versions["compiler options on a CPU"] == "cpp_wrapper=True"
 
 
 def test_a_fingerprint_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
