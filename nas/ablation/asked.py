@@ -109,7 +109,7 @@ def parse(arguments: list[str]) -> Asked:
     given = {name: table.pop(name) for name in [*own, "rows"] if name in table}
     rows = given.pop("rows", {})
     asked = Ablated(**(values_of(Ablated, given, "") | values_typed(Ablated, typed)))
-    config = load_config(table, others, section="retrain")
+    config = load_config(table, others, section="retrain", own=own)
     if "run" not in table and not any(word.startswith("run=") for word in others):
         raise InputError("nas ablate is given no folder", "run=FOLDER, which gets its results", "run=runs/ablation")
     if config.retrain.references:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +54,19 @@ def _convert(value: Any, annotation: Any, key: str, example: str) -> Any:
     return value
 
 
-def values_of(kind: Any, data: Any, prefix: str) -> dict[str, Any]:
-    """The fields of `kind` that `data` gives, each of its type; sections as such dicts."""
+def values_of(kind: Any, data: Any, prefix: str, own: Collection[str] = ()) -> dict[str, Any]:
+    """The fields of `kind` that `data` gives, each of its type; sections as such dicts.
+
+    Args:
+        own: see `load_config`.
+    """
     if not isinstance(data, Mapping):
         raise InputError(f"{prefix.rstrip('.')} is {quoted(data)}", "a table of keys", f"[{prefix.rstrip('.')}]")
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in hints:
-            names = [prefix + name for name in hints]
+            names = [*own, *(prefix + name for name in hints)]
             table = kind is Config and nearest(key, names) in SECTIONS
             raise unknown("key", prefix + key, names, "[{}]" if table else "{}=VALUE")
         if key in SECTIONS and kind is Config:
@@ -116,11 +120,12 @@ def recorded_config(identity: Mapping[str, Any], run: str) -> Config:
     return config_from({**config, "run": run})
 
 
-def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any]:
+def parse_override(text: str, section: str | None, own: Collection[str] = ()) -> tuple[tuple[str, ...], Any]:
     """One `key=value` of the command line as (path, value).
 
     Args:
         section: the verb's own section, in which a key without a dot is looked for first.
+        own: see `load_config`.
 
     Raises:
         InputError: no "=", or an unknown key.
@@ -131,8 +136,8 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
         raise InputError(f"argument {text!r}", "key=value, after at most one config file", instead)
     path = tuple(key.split("."))
     path = SHORT.get(key, path)
-    own = path[0] if len(path) == 2 else section
-    if own in SPELT and path[-1] in SPELLINGS:
+    looked_in = path[0] if len(path) == 2 else section
+    if looked_in in SPELT and path[-1] in SPELLINGS:
         path = (*path[:-1], SPELLINGS[path[-1]])
     if len(path) == 1 and section and path[0] in {f.name for f in dataclasses.fields(SECTIONS[section])}:
         path = (section, path[0])
@@ -141,7 +146,7 @@ def parse_override(text: str, section: str | None) -> tuple[tuple[str, ...], Any
     if ".".join(path) not in known:
         # A bare key of another section, or a misspelt one: offer the nearest full name, by its last part first.
         bare = [name for name in known if name.split(".")[-1] == key]
-        raise unknown("key", key, bare or known, "{}=" + raw)
+        raise unknown("key", key, bare or known.union(own), "{}=" + raw)
     kind = SECTIONS[path[0]] if len(path) == 2 else Config
     annotation = typing.get_type_hints(kind)[path[-1]]
     if annotation is str:
@@ -214,12 +219,14 @@ def load_config(
     *,
     section: str | None = None,
     base: Config | None = None,
+    own: Collection[str] = (),
 ) -> Config:
     """Defaults, or `base`, then the recipe that the file or the overrides name, then the file, then the overrides. A search has the budget of
     training unless it is given one.
 
     Args:
         file: a TOML file, or the table that was read from one.
+        own: keys of the verb that are none of the configuration, which the error of an unknown key offers, too.
 
     Raises:
         InputError: the file does not exist or is not TOML, or a key or value is wrong.
@@ -229,7 +236,7 @@ def load_config(
     if file is not None:
         table = file if isinstance(file, Mapping) else read_table(file)
         try:
-            given = values_of(Config, table, "")
+            given = values_of(Config, table, "", own)
         except InputError as error:
             where = "" if isinstance(file, Mapping) else f"config file {file}: "
             raise InputError(f"{where}{error.given}", error.allowed, error.instead) from None
@@ -238,7 +245,7 @@ def load_config(
                 layers += [((key, name), item) for name, item in value.items()]
             else:
                 layers.append(((key,), value))
-    layers = _with_recipe(layers + [parse_override(text, section) for text in overrides])
+    layers = _with_recipe(layers + [parse_override(text, section, own) for text in overrides])
     for path, value in layers:
         give(".".join(path), value)
         if base is not None and path == (PLUGINS,) and isinstance(value, list | tuple):

@@ -98,7 +98,7 @@ def parse(arguments: list[str]) -> tuple[Studied, Config]:
     mine = [word for word in words if word.partition("=")[0] in own]
     given = {name: table.pop(name) for name in own if name in table}
     asked = Studied(**(values_of(Studied, given, "") | values_typed(Studied, mine)))
-    config = load_config(table, [word for word in words if word not in mine])
+    config = load_config(table, [word for word in words if word not in mine], own=own)
     if "run" not in table and not any(word.startswith("run=") for word in words):
         raise InputError("nas study is given no folder", "run=FOLDER, which gets its results", "run=runs/study")
     typed = {word.partition("=")[0] for word in words}

@@ -216,6 +216,8 @@ def test_a_folder_keeps_to_its_rows_images_and_recipe(place: Path) -> None:
         with pytest.raises(InputError) as error:
             ablate(parse(words(place, *more)))
         assert said in error.value.given
+    with pytest.raises(InputError, match="instead: sample=3"):
+        parse(words(place, "sampel=3"))
     text = (place / "rows.toml").read_text()
     (place / "rows.toml").write_text(text.replace('"pooling"', '"none"'))
     with pytest.raises(InputError, match="and now it would be"):

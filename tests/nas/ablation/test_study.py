@@ -96,6 +96,7 @@ def test_one_seed_decides_nothing() -> None:
         (("evaluations = 3", 'name = "mine"'), "search.name"),
         (('run = "runs/study-tiny"', ""), "no folder"),
         (("jobs = 1\n", "jbos = 1\n"), "jbos"),
+        (("families = [", "familes = ["), "families=VALUE"),
     ],
 )
 def test_what_cannot_be_studied_is_refused(change: tuple[str, str], given: str, tmp_path: Path) -> None:
@@ -116,6 +117,8 @@ def test_a_study_is_read_from_a_file_and_words(tmp_path: Path) -> None:
     assert title_of(Budget.parse("macs=3.8M..4M")) == "macs=3.8Mto4M"
     with pytest.raises(InputError, match="no file"):
         parse(["run=there"])
+    with pytest.raises(InputError, match="instead: families=linglo"):
+        parse([str(file), "familes=linglo"])
     with pytest.raises(InputError, match=r"search\.name"):
         parse([str(file), "search=mine"])
     assert Studied(budgets=("4M",)).part == "test"
