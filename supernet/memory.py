@@ -86,6 +86,7 @@ class MemoryNeed:
             allocator's reserve.
         checkpoint: a checkpoint is made in memory before it is written. Freed activations do not make room for it, because it
             has to lie in one piece.
+        images: that are kept decoded in the same memory.
     """
 
     batch_size: int
@@ -96,12 +97,13 @@ class MemoryNeed:
     activations: int
     temporaries: int
     checkpoint: int
+    images: int = 0
 
     @property
     def total(self) -> int:
         """The sum of all."""
         kept = self.weights + self.gradients + self.moments + self.averaged
-        return kept + self.activations + self.temporaries + self.checkpoint
+        return kept + self.activations + self.temporaries + self.checkpoint + self.images
 
     def describe(self) -> str:
         """The total and its parts, as a phrase."""
@@ -112,12 +114,14 @@ class MemoryNeed:
             ("temporary copies", self.temporaries),
         ]
         names += [("the checkpoint that is written", self.checkpoint)] if self.checkpoint else []
+        names += [("decoded images", self.images)] if self.images else []
         return f"{in_words(self.total)} ({', '.join(f'{name} {in_words(size)}' for name, size in names)})"
 
 
 def training_need(
-    space: SearchSpace, batch_size: int, *, ema: bool, paths: int, on_cpu: bool = True, kept: Activations | None = None
-) -> MemoryNeed:
+    space: SearchSpace, batch_size: int, *, ema: bool, paths: int, on_cpu: bool = True, kept: Activations | None = None,
+    images: int = 0,
+) -> MemoryNeed:  # fmt: skip
     """What training the supernet of a space needs on its device.
 
     Args:
@@ -126,6 +130,7 @@ def training_need(
         paths: sampled sub-networks in a step.
         on_cpu: whether checkpoints are made in the same memory.
         kept: the activations, where they are not those of the widest and deepest sub-networks.
+        images: bytes of the images that are kept decoded; they lie in a processor's memory.
     """
     bank, kept = bank_elements(space, paths), kept or activations(space)
     weights, buffers, gradients = (FLOAT * n for n in (bank.parameters, bank.buffers, bank.touched))
@@ -143,4 +148,5 @@ def training_need(
         activations=saved,
         temporaries=operators + ALLOCATOR,
         checkpoint=3 * weights + averaged + 2 * buffers if on_cpu else 0,
+        images=images if on_cpu else 0,
     )

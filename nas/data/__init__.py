@@ -22,7 +22,7 @@ scikit-learn, torchvision and timm are imported by the functions that need them.
 """
 
 from nas.data.item import content_hash
-from nas.data.part import Part, check_part, load_part
+from nas.data.part import Part, check_part, kept_decoded, load_part
 from nas.data.sources.fashion_mnist import FASHION_CLASSES, FASHION_FOLDER
 from nas.data.split import PARTS, Split, make_split
 
@@ -34,6 +34,7 @@ __all__ = [
     "Split",
     "check_part",
     "content_hash",
+    "kept_decoded",
     "load_part",
     "make_split",
 ]

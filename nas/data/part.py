@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -213,6 +214,16 @@ def _fits(count: int, resolution: int, channels: int) -> bool:
     return count * resolution * resolution * channels <= MEMORY_LIMIT
 
 
+def kept_decoded(config: DataConfig, split: Split) -> int:
+    """Bytes of the images that each process of a training keeps decoded; 0 where they are decoded in every pass, see `load_part`."""
+    source, one = _members(config, split, "train", 1)
+    count, resolution, channels = len(split.parts["train"]), split.resolution, split.in_channels
+    files = source.decoder(one, "train", split.mean) is not None
+    if files and (config.augment == "timm" or not _fits(count, resolution, channels)):
+        return 0
+    return count * resolution * resolution * channels
+
+
 def load_part(
     config: DataConfig,
     split: Split,
@@ -306,4 +317,4 @@ def _members(config: DataConfig, split: Split, name: str, limit: int | None) -> 
             "restore split.json, or start a new run: run=runs/new",
         )
     members = zip(split.parts[name], split.labels[name], split.hashes[name], strict=True)
-    return source, [Item(*member) for member in members][:limit]
+    return source, [Item(*member) for member in islice(members, limit)]

@@ -13,6 +13,7 @@ from torch import nn
 
 from nas import machine
 from nas.config import Config
+from nas.data import Split, kept_decoded
 from nas.log import say
 from nas.machine.available import address_space_is_limited, available
 from nas.runs.store import RunStore
@@ -33,12 +34,16 @@ PROCESS = 320 * 2**20
 shares with no other process."""
 
 
-def need_of(config: Config, space: SearchSpace, device: torch.device) -> MemoryNeed:
-    """What each process of the training needs with the settings of a configuration, in a space that is bound to the data."""
+def need_of(config: Config, space: SearchSpace, device: torch.device, split: Split | None = None) -> MemoryNeed:
+    """What each process of the training needs with the settings of a configuration, in a space that is bound to the data.
+
+    Args:
+        split: the images, which each process loads for itself; None for what training needs beside them.
+    """
     train = config.train
     return training_need(
         space, _shard(train.batch_size, train.processes), ema=train.ema > 0, paths=strategy_of(train, space, config.seed).paths,
-        on_cpu=device.type == "cpu", kept=_within_budget(config, space),
+        on_cpu=device.type == "cpu", kept=_within_budget(config, space), images=kept_decoded(config.data, split) if split else 0,
     )  # fmt: skip
 
 
@@ -67,17 +72,18 @@ def _within_budget(config: Config, space: SearchSpace) -> Activations | None:
     return sampled_activations([strategy.draw(Moment(step, DRAWS, 1))[0] for step in range(DRAWS)])
 
 
-def check(config: Config, space: SearchSpace, device: torch.device, *, started: bool = False) -> None:
+def check(config: Config, space: SearchSpace, device: torch.device, split: Split, *, started: bool = False) -> None:
     """Prints what training needs and what the machine has. Nothing is allocated and nothing is written.
 
     Args:
         space: checked and bound to the data.
+        split: the images.
         started: whether the run exists, so that its settings are fixed.
 
     Raises:
         InputError: it does not fit; what fits is offered.
     """
-    need, processes = need_of(config, space, device), config.train.processes
+    need, processes = need_of(config, space, device, split), config.train.processes
     total = _in_all(need, processes, device.type == "cpu")
     words = need.describe() if processes <= 1 else f"{in_words(total)} in {processes} processes, each {need.describe()}"
     _load_what_is_loaded_late()
@@ -89,7 +95,7 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
     if total <= has.size:
         return
     given = f"training the supernet of space {space.name} needs about {words}, and {in_words(has.size)} are {has.bound}"
-    offers = fitting(config, space, device, int(SLACK * has.size))
+    offers = fitting(config, space, device, split, int(SLACK * has.size))
     more = f"a machine with {in_words(total)} of free memory"
     if started:
         other = f", or a new run with other settings: run=runs/new {offers[0]}" if offers else ""
@@ -100,7 +106,7 @@ def check(config: Config, space: SearchSpace, device: torch.device, *, started: 
     raise InputError(given, " or ".join([*offers, more]), offers[0] if offers else more)
 
 
-def with_processes_that_fit(config: Config, space: SearchSpace, device: torch.device) -> Config:
+def with_processes_that_fit(config: Config, space: SearchSpace, device: torch.device, split: Split) -> Config:
     """A configuration that chose its number of processes itself: with fewer where so many need more memory than there is."""
     if config.train.processes <= 1:
         return config
@@ -108,7 +114,7 @@ def with_processes_that_fit(config: Config, space: SearchSpace, device: torch.de
     has = available(device)
     for processes in range(config.train.processes, 1, -1):
         fewer = replace(config, train=replace(config.train, processes=processes))
-        needed = _in_all(need_of(fewer, space, device), processes, device.type == "cpu")
+        needed = _in_all(need_of(fewer, space, device, split), processes, device.type == "cpu")
         if has is None or needed <= SLACK * has.size:
             return fewer
     return replace(config, train=replace(config.train, processes=1))
@@ -131,18 +137,19 @@ def _load_what_is_loaded_late() -> None:
         nn.functional.scaled_dot_product_attention(query, query, query).sum().backward()
 
 
-def fitting(config: Config, space: SearchSpace, device: torch.device, room: int) -> list[str]:
+def fitting(config: Config, space: SearchSpace, device: torch.device, split: Split, room: int) -> list[str]:
     """Settings with which training fits into `room` bytes, the mildest change first; each is computed to fit.
 
     A smaller space is looked for only when nothing milder helps, because each takes a while to measure.
     """
     train = config.train
     on_cpu, kept = device.type == "cpu", _within_budget(config, space)
-    paths = strategy_of(train, space, config.seed).paths
+    paths, images = strategy_of(train, space, config.seed).paths, kept_decoded(config.data, split)
 
     def fits(bound: SearchSpace, batch_size: int, ema: bool, processes: int = train.processes) -> bool:
         shard = _shard(batch_size, processes)
-        need = training_need(bound, shard, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept)
+        resized = images * bound.resolution**2 // split.resolution**2
+        need = training_need(bound, shard, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept, images=resized)
         return _in_all(need, processes, on_cpu) <= room
 
     def largest_batch(bound: SearchSpace, ema: bool) -> int:
@@ -170,8 +177,8 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, room: int)
         offers += typed(space, False)
     if kept is not None:  # another space, or the same at another resolution, would have to be narrowed again
         return offers
-    need = need_of(config, space, device)
-    images_need_it = _in_all(need, train.processes, on_cpu) - need.activations - need.temporaries <= room
+    need = need_of(config, space, device, split)
+    images_need_it = _in_all(need, train.processes, on_cpu) - need.activations - need.temporaries - need.images <= room
     for resolution in sorted({config.data.resolution * share // 4 // 4 * 4 for share in (1, 2, 3)}, reverse=True):
         # Weights do not depend on the resolution: where they alone are too much, smaller images do not help.
         if images_need_it and resolution >= 4:

@@ -2,8 +2,8 @@
 
 A model of a device predicts times, and a search works with its predictions. At the end of the search every network with a role (the
 Pareto front, random search's best, the baselines and what the user gave: all that is extracted and retrained) and the Pareto front of
-each sampler, which the report shows, is measured whole. A network whose confidence interval is not within the budget may not win; the next ones take its place and are measured in turn,
-until the Pareto front has only networks that were measured and keep the budget.
+each sampler, which the report shows, is measured whole. A network whose confidence interval is not below the limit may not win; the next ones
+take its place and are measured in turn, until the Pareto front has only networks that were measured and keep the budget.
 
 Each measurement is a line of searches/NAME/measured.jsonl. A resumed command measures only what is missing.
 """
@@ -82,7 +82,7 @@ class Delivery:
 
     @property
     def refuted(self) -> frozenset[str]:
-        """Digests of the networks that were found outside of the budget."""
+        """Digests of the networks that were found over the budget."""
         return refuted(self.measurements, self.search.budget)
 
     def deliver(self, records: Sequence[Evaluation]) -> None:
@@ -141,14 +141,9 @@ class Delivery:
             raise NoisyMachine(error.given, error.allowed, f"{in_full(error.instead)}; {kept}") from None
 
     def _is_near(self, target: Target, timing: Timing) -> bool:
-        """Whether a time is within its limits, and so close to one that another measurement might say otherwise."""
-        budget = self.search.budget.over(target.costs)
-        for cost in target.costs:
-            inside = all(budget.over([cost]).allows({cost: end}) for end in (timing.low, timing.high))
-            moved = (timing.low / (1 + NEAR), timing.high * (1 + NEAR))
-            if inside and not all(budget.over([cost]).allows({cost: end}) for end in moved):
-                return True
-        return False
+        """Whether a time is within its limit, and so close to it that another measurement might say otherwise."""
+        limits = [limit for cost, limit in self.search.budget.limits if cost in target.costs]
+        return any(timing.high <= limit < timing.high * (1 + NEAR) for limit in limits)
 
     def _record(
         self, target: Target, network: Evaluation, timing: Timing | None, noisy: bool, speed: float | None = None
@@ -180,7 +175,7 @@ class Delivery:
         digests = {record.digest for record in tried}
         over = [m for m in latest(self.measurements).values() if m.digest in digests and not m.within(search.budget)]
         nearest = min(over, key=lambda m: search.budget.over([m.cost]).excess({m.cost: m.high or 0.0}))
-        raised = search.budget.widened({nearest.cost: nearest.high or 0.0}).widened({nearest.cost: nearest.low or 0.0})
+        raised = search.budget.widened({nearest.cost: nearest.high or 0.0})
         raise InputError(
             f"search {search.name}: none of {len(digests)} networks that were predicted to be within {search.budget} is so when it is "
             f"measured; the nearest takes {worded(nearest.cost, nearest.measured or 0.0)}, {nearest.low or 0.0:.4g} to {nearest.high or 0.0:.4g} "

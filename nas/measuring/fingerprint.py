@@ -61,7 +61,7 @@ def fingerprint(setting: Setting) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             PACKAGE: machine.versions()[PACKAGE],
-            **runtime.versions(),
+            **runtime.versions(setting),
             **gpu_versions(setting.device),
         },
     }

@@ -169,8 +169,8 @@ def start_run(config: Config) -> Run:
     config = ranks.settled(config, bound, device)
     with costs_of_training(config):
         if chosen:
-            config = memory.with_processes_that_fit(config, bound, device)
-        memory.check(config, bound, device)
+            config = memory.with_processes_that_fit(config, bound, device, split)
+        memory.check(config, bound, device, split)
     identity = _identity(config, space.name, whole, bound, split)
     if config.train.init:
         identity["init"] = read_initial(config.train.init, bound).record(bound)
@@ -187,7 +187,7 @@ def _resumed(config: Config) -> Run:
     if not run.store.exists("supernet.safetensors"):
         run.check_files()
         with costs_of_training(run.config):
-            memory.check(run.config, run.space, run.device, started=True)
+            memory.check(run.config, run.space, run.device, run.split, started=True)
     return run
 
 

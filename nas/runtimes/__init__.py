@@ -118,8 +118,12 @@ class Runtime(Protocol):
         """
         ...
 
-    def versions(self) -> dict[str, str]:
-        """Versions of the libraries that the time depends on, by name."""
+    def versions(self, setting: Setting) -> dict[str, str]:
+        """Versions and options of the libraries that the time depends on, by name.
+
+        Args:
+            setting: one that is settled. What changes nothing on its device is left out, since latencies are only compared if all is equal.
+        """
         ...
 
 

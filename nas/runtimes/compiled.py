@@ -92,10 +92,12 @@ class Compiled:
         check_outputs(y, outputs_of(module, inputs), setting)
         return run if on_cpu else graphed(run, setting.device)
 
-    def versions(self) -> dict[str, str]:
-        """Of torch and of the compiler of a processor's code, and its options, which change times, too."""
+    def versions(self, setting: Setting) -> dict[str, str]:
+        """Of torch; on a processor of the compiler of its code, and its options, which change times, too."""
+        if torch.device(setting.device).type != "cpu":
+            return {"torch": torch.__version__}
         options = ", ".join(f"{name}={value}" for name, value in ON_CPU.items())
-        return {"torch": torch.__version__, "C++ compiler": _compiler_version(), "compiler options on a CPU": options}
+        return {"torch": torch.__version__, "C++ compiler": _compiler_version(), "compiler options": options}
 
 
 def _cache_in(folder: Path | None) -> AbstractContextManager[None]:

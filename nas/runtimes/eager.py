@@ -35,6 +35,6 @@ class Eager:
 
         return run if torch.device(setting.device).type == "cpu" else graphed(run, setting.device)
 
-    def versions(self) -> dict[str, str]:
+    def versions(self, setting: Setting) -> dict[str, str]:
         """Of torch."""
         return {"torch": torch.__version__}

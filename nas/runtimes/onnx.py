@@ -44,7 +44,7 @@ class Onnx:
 
     def keep_in(self, folder: Path) -> None:
         """See `nas.runtimes.keep_in`. Exported files are kept."""
-        self._kept = Artefacts(folder, self.versions())
+        self._kept = Artefacts(folder, _versions())
 
     def settled(self, setting: Setting) -> Setting:
         """The setting with the layout of ONNX, contiguous.
@@ -110,13 +110,18 @@ class Onnx:
         except Exception:  # whatever ONNX Runtime finds in a damaged file
             return None
 
-    def versions(self) -> dict[str, str]:
+    def versions(self, setting: Setting) -> dict[str, str]:
         """Of ONNX Runtime, and of what makes its file."""
-        found = {}
-        for name in ("onnxruntime", "onnxscript", "onnx"):
-            with contextlib.suppress(PackageNotFoundError):
-                found[name] = version(name)
-        return {**found, "torch": torch.__version__, "opset": str(OPSET)}
+        return _versions()
+
+
+def _versions() -> dict[str, str]:
+    """Of ONNX Runtime, and of what makes its file."""
+    found = {}
+    for name in ("onnxruntime", "onnxscript", "onnx"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return {**found, "torch": torch.__version__, "opset": str(OPSET)}
 
 
 def _run(file: bytes, module: nn.Module, images: tuple[Tensor, ...], setting: Setting) -> Callable[[], object]:

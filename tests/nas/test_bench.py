@@ -186,7 +186,7 @@ class Failing:
 
         return run
 
-    def versions(self):
+    def versions(self, setting):
         return {}
 
 
@@ -266,7 +266,7 @@ class Slowing:
 
         return run
 
-    def versions(self):
+    def versions(self, setting):
         return {"slowing": "1"}
 """
 

@@ -3,12 +3,14 @@ out all the same is a sentence."""
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from nas.config.effective import configure
+from nas.data import kept_decoded, load_part, make_split
 from nas.machine import available, memory
 from search_spaces.named import load_space
 from tests.command_line import SEARCH, SPACE, Commands, Runs, cold, contents, make_images, results
@@ -80,6 +82,24 @@ def test_a_batch_that_is_too_large_for_digits(nas: Commands, place: Path) -> Non
 def need(space: Path, *settings: str) -> int:
     [config] = configure("train", ["run=unused", f"space={space}", "data.resolution=8", *settings])
     return memory.need_of(config, load_space(space).bind(1, 10, 8), CPU).total
+
+
+def test_every_process_keeps_the_decoded_images_of_training(tmp_path: Path) -> None:
+    """Those that are decoded in every pass are not kept, and those of a GPU's training lie elsewhere."""
+    (tmp_path / "tiny.toml").write_text(SPACE)
+    make_images(tmp_path / "images")
+    for words in (["data=digits"], ["data=folder", f"data.root={tmp_path / 'images'}"]):
+        [config] = configure("train", ["run=unused", f"space={tmp_path / 'tiny.toml'}", "data.resolution=8", *words])
+        split = make_split(config.data, config.seed)
+        space = load_space(tmp_path / "tiny.toml").bind(split.in_channels, len(split.classes), 8)
+        found, without = (memory.need_of(config, space, CPU, images) for images in (split, None))
+        kept = len(split.parts["train"]) * 8 * 8 * split.in_channels
+        pixels = load_part(config.data, split, "train")._pixels
+        assert pixels is not None
+        assert kept == pixels.numel() == found.images == found.total - without.total
+        assert "decoded images" in found.describe()
+        assert memory.need_of(config, space, torch.device("cuda"), split).images == 0
+    assert kept_decoded(replace(config.data, augment="timm"), split) == 0
 
 
 def test_averaged_weights_are_left_out_where_that_is_enough(nas: Commands, wide: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nas.measuring.fingerprint import check_cores, fingerprint, gpu_versions, same_device, tf32
-from nas.runtimes import Setting
+from nas.runtimes import Setting, make_runtime
 from search_spaces.errors import InputError
 
 
@@ -50,7 +50,12 @@ def test_a_fingerprint_is_of_the_machine_and_the_versions(monkeypatch: pytest.Mo
 def test_a_fingerprint_of_compiled_code_names_its_compiler() -> None:
     versions = fingerprint(Setting("compiled"))["versions"]
     assert any(character.isdecimal() for character in versions["C++ compiler"])
-    assert versions["compiler options on a CPU"] == "cpp_wrapper=True"
+    assert versions["compiler options"] == "cpp_wrapper=True"
+
+
+def test_a_gpu_profile_does_not_depend_on_what_compiles_for_a_processor() -> None:
+    """A profile is refused when anything of its fingerprint changes, and what changes nothing on the device would refuse it for nothing."""
+    assert make_runtime("compiled").versions(Setting("compiled", device="cuda")) == {"torch": torch.__version__}
 
 
 def test_a_fingerprint_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

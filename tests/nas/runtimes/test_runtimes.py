@@ -259,7 +259,7 @@ def test_names_are_files() -> None:
         assert isinstance(runtime, Runtime)
         assert runtime.name == name
         assert type(runtime).__module__ == f"nas.runtimes.{name}"
-        assert runtime.versions()["torch"] == torch.__version__
+        assert runtime.versions(Setting(name))["torch"] == torch.__version__
 
 
 def test_a_runtime_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +274,7 @@ def test_a_runtime_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 def prepare(self, module, inputs, setting):
                     return lambda: module(*inputs)
 
-                def versions(self):
+                def versions(self, setting):
                     return {"mine": "1"}
 
             class Half:
