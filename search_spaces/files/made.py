@@ -54,6 +54,25 @@ def check_made(made: Made, most: Made, what: str) -> None:
             )
 
 
+class _Counting:
+    """What modules call when they register tensors and modules. Its methods are made once, and not for each network that is built."""
+
+    def __init__(self, most: Made, what: str) -> None:
+        self.made, self.most, self.what = Made(), most, what
+
+    def tensor(self, module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        if tensor is not None:
+            self.made.tensors += 1
+            self.made.numbers += tensor.numel()
+            if self.made.numbers > self.most.numbers or self.made.tensors > self.most.tensors:
+                check_made(self.made, self.most, self.what)
+
+    def module(self, module: nn.Module, name: str, child: nn.Module | None) -> None:
+        self.made.modules += 1
+        if self.made.modules > self.most.modules:
+            check_made(self.made, self.most, self.what)
+
+
 @contextmanager
 def limited(
     numbers: int = MOST_NUMBERS,
@@ -68,27 +87,14 @@ def limited(
     Raises:
         InputError: inside it, more is made than may be.
     """
-    made, most = Made(), Made(numbers, tensors, modules)
-
-    def on_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        if tensor is not None:
-            made.tensors += 1
-            made.numbers += tensor.numel()
-            if made.numbers > numbers or made.tensors > tensors:
-                check_made(made, most, what)
-
-    def on_module(module: nn.Module, name: str, child: nn.Module | None) -> None:
-        made.modules += 1
-        if made.modules > modules:
-            check_made(made, most, what)
-
+    counting = _Counting(Made(numbers, tensors, modules), what)
     handles: list[Any] = [
-        register_module_parameter_registration_hook(on_tensor),
-        register_module_buffer_registration_hook(on_tensor),
-        register_module_module_registration_hook(on_module),
+        register_module_parameter_registration_hook(counting.tensor),
+        register_module_buffer_registration_hook(counting.tensor),
+        register_module_module_registration_hook(counting.module),
     ]
     try:
-        yield made
+        yield counting.made
     finally:
         for handle in handles:
             handle.remove()

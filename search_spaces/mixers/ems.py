@@ -52,14 +52,14 @@ def _size_of(share: float, dim: int) -> int:
     return math.floor(share * dim + 1e-6)
 
 
+def _roundest_share(share: float, dim: int) -> float:
+    size = _size_of(share, dim)
+    return roundest(share, lambda other: _size_of(other, dim) == size) if size else 0.0
+
+
 def _roundest_split(split: tuple[float, ...], dim: int) -> tuple[float, ...]:
     """The roundest shares that give the same channels."""
-
-    def rounded(share: float) -> float:
-        size = _size_of(share, dim)
-        return roundest(share, lambda other: _size_of(other, dim) == size) if size else 0.0
-
-    fine, coarse = rounded(split[0]), rounded(split[2])
+    fine, coarse = _roundest_share(split[0], dim), _roundest_share(split[2], dim)
     found = (fine, 1 - fine - coarse, coarse)
     is_same = found[1] >= 0 and _static_sizes(found, dim) == _static_sizes(split, dim)
     return split if (fine, coarse) == (split[0], split[2]) or not is_same else found

@@ -30,9 +30,10 @@ from search_spaces.testing import (
     noise,
     shared_out,
 )
+from tests.often import often
 
 
-@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+@pytest.mark.parametrize("space", often(named_spaces()), ids=name_of)
 class TestNamedSpaces(CostLaws):
     num_members = shared_out(30)
 

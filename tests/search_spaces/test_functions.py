@@ -18,6 +18,7 @@ from search_spaces.papers import paper_networks
 from search_spaces.registry import SkipInit, complete, complete_part, lookup
 from search_spaces.space import SearchSpace
 from search_spaces.testing import no_shape_checks, noise
+from tests.often import often
 
 NEIGHBOURS = 8
 """Random pairs of each named space that differ in one gene, of a run of all tests."""
@@ -102,7 +103,7 @@ def aliased(space: SearchSpace, count: int, seed: int = 0) -> list[str]:
         return sorted({name for name, one, other in neighbours(space, count, seed) if is_alias(one, other)})
 
 
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", often(space_names()))
 def test_neighbours_are_other_functions(name: str) -> None:
     space = load_space(name)
     assert aliased(space.bind(3, 10, min(64, space.resolution)), NEIGHBOURS) == []

@@ -181,7 +181,11 @@ def test_our_count_is_the_cost_of_the_network(every: bool) -> None:
         assert macs_by_rule(network.arch, "ours") == macs(complete(network.arch)), network.name
 
 
-@networks
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param(n, marks=pytest.mark.slow) if n.ablation else n for n in paper_networks(ablations=True)],
+    ids=lambda network: network.name,
+)
 def test_network_runs(network: PaperNetwork) -> None:
     arch = complete(network.arch)
     if network.ablation:  # each different block once

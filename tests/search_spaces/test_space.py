@@ -15,10 +15,11 @@ from search_spaces.named import check
 from search_spaces.space import SearchSpace
 from search_spaces.space.neighbours import Neighbours
 from search_spaces.testing import SEEDS, Excess, SpaceLaws, name_of, named_spaces
+from tests.often import often
 from tests.search_spaces.small_spaces import BASE, SMALL, enumerate_members
 
 
-@pytest.mark.parametrize("space", [*named_spaces(), *SMALL.values()], ids=name_of)
+@pytest.mark.parametrize("space", [*often(named_spaces()), *SMALL.values()], ids=name_of)
 class TestSpaces(SpaceLaws):
     pass
 

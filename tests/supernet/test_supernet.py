@@ -32,9 +32,10 @@ from supernet import supernet as supernet_module
 from supernet.calibration import calibrate
 from supernet.supernet import Supernet, network_skeleton
 from supernet.testing import SupernetLaws, images, repeated, state_of, supernet_of
+from tests.often import often
 
 
-@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
+@pytest.mark.parametrize("space", often(named_spaces()), ids=name_of)
 class TestNamedSpaces(SupernetLaws):
     num_members = shared_out(100)
 
