@@ -214,10 +214,14 @@ def _fits(count: int, resolution: int, channels: int) -> bool:
     return count * resolution * resolution * channels <= MEMORY_LIMIT
 
 
-def kept_decoded(config: DataConfig, split: Split) -> int:
-    """Bytes of the images that each process of a training keeps decoded; 0 where they are decoded in every pass, see `load_part`."""
+def kept_decoded(config: DataConfig, split: Split, resolution: int | None = None) -> int:
+    """Bytes of the images that each process of a training keeps decoded; 0 where they are decoded in every pass, see `load_part`.
+
+    Args:
+        resolution: of the images, where it is another one than the split's.
+    """
     source, one = _members(config, split, "train", 1)
-    count, resolution, channels = len(split.parts["train"]), split.resolution, split.in_channels
+    count, resolution, channels = len(split.parts["train"]), resolution or split.resolution, split.in_channels
     files = source.decoder(one, "train", split.mean) is not None
     if files and (config.augment == "timm" or not _fits(count, resolution, channels)):
         return 0

@@ -144,12 +144,12 @@ def fitting(config: Config, space: SearchSpace, device: torch.device, split: Spl
     """
     train = config.train
     on_cpu, kept = device.type == "cpu", _within_budget(config, space)
-    paths, images = strategy_of(train, space, config.seed).paths, kept_decoded(config.data, split)
+    paths = strategy_of(train, space, config.seed).paths
 
     def fits(bound: SearchSpace, batch_size: int, ema: bool, processes: int = train.processes) -> bool:
         shard = _shard(batch_size, processes)
-        resized = images * bound.resolution**2 // split.resolution**2
-        need = training_need(bound, shard, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept, images=resized)
+        images = kept_decoded(config.data, split, bound.resolution)
+        need = training_need(bound, shard, ema=ema, paths=paths, on_cpu=on_cpu, kept=kept, images=images)
         return _in_all(need, processes, on_cpu) <= room
 
     def largest_batch(bound: SearchSpace, ema: bool) -> int:

@@ -2,7 +2,7 @@
 
 A model of a device predicts times, and a search works with its predictions. At the end of the search every network with a role (the
 Pareto front, random search's best, the baselines and what the user gave: all that is extracted and retrained) and the Pareto front of
-each sampler, which the report shows, is measured whole. A network whose confidence interval is not below the limit may not win; the next ones
+each sampler, which the report shows, is measured whole. A network whose confidence interval is not at most the limit may not win; the next ones
 take its place and are measured in turn, until the Pareto front has only networks that were measured and keep the budget.
 
 Each measurement is a line of searches/NAME/measured.jsonl. A resumed command measures only what is missing.

@@ -243,7 +243,7 @@ def eligible(
     every objective has a value. Baselines and networks that the user gave are only shown beside the Pareto front.
 
     Args:
-        refuted: digests of networks that were outside of the budget when they were measured.
+        refuted: digests of networks that were over the budget when they were measured.
         estimates: include networks that lost a race, for statements about all networks of a sampler.
     """
     found: dict[str, Evaluation] = {}

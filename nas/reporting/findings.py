@@ -128,7 +128,7 @@ class SearchFindings:
     front: that of all of them, by rising principal cost; without a cost among the objectives, the best first.
     networks: the front, then baselines and the rest, by the order of `ROLES` and rising principal cost.
     measured: by digest and cost, the time of a network on a device.
-    refuted: digests of the networks that were found outside of the budget when they were measured.
+    refuted: digests of the networks that were found over the budget when they were measured.
     """
 
     view: SearchView

@@ -117,7 +117,7 @@ def _front(search: SearchFindings) -> list[object]:
 
 
 def _delivered(search: SearchFindings) -> str:
-    """Whether the Pareto front was measured on the device, and how many networks turned out to be outside of the budget."""
+    """Whether the Pareto front was measured on the device, and how many networks turned out to be over the budget."""
     measured = [m for m in search.measured.values() if m.measured is not None]
     if not measured:
         return ""
@@ -126,7 +126,7 @@ def _delivered(search: SearchFindings) -> str:
     text = "Each of them was" if known == front else f"Of them, {plural(len(known), 'network')} were"
     text += " measured whole on the device"
     if any(m.cost in search.budget.names for m in measured):
-        text += ", and the confidence interval of its time is within the budget"
+        text += ", and the confidence interval of its time is at most the limit"
         over = plural(len(search.overturned), "further network")
         text += f"; {over} that had been predicted to be within it took too long" if search.overturned else ""
     return f"{text}. "

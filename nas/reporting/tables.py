@@ -48,7 +48,7 @@ MEASURED_COLUMNS: dict[str, str] = {
     "measured": "time measured on the device whose time this cost predicts, in the unit of the cost; empty where it was not measured",
     "measured_low": "lower end of the 95 % confidence interval of that measurement",
     "measured_high": "upper end of the 95 % confidence interval of that measurement",
-    "delivered": "within, over or predicted: whether the whole interval is within the budget, or nothing was measured, so that within_budget "
+    "delivered": "within, over or predicted: whether the whole interval is at most the limit, or nothing was measured, so that within_budget "
     "rests on a prediction; empty where the cost is not of a device of the search",
 }
 """Columns for each cost that was measured, with the cost's name behind: measured_latency_ms@laptop."""

@@ -57,7 +57,7 @@ def _networks(search: SearchFindings) -> list[str]:
         lines.append("No evaluated network may win: none is within the budget, with every objective known.")
     if search.overturned:
         count = plural(len(search.overturned), "network")
-        lines.append(f"Predicted to be within the budget, but outside of it when measured on the device: {count}.")
+        lines.append(f"Predicted to be within the budget, but over it when measured on the device: {count}.")
     return lines
 
 

@@ -143,7 +143,7 @@ class Search:
         return self._records(MEASURED, DeviceTime.from_dict)
 
     def refuted(self) -> frozenset[str]:
-        """Digests of the networks that were found outside of the budget when they were measured."""
+        """Digests of the networks that were found over the budget when they were measured."""
         return refuted(self.measurements(), self.budget)
 
     def _records(self, name: str, read: Callable[[Any, dict[str, Architecture]], Record]) -> list[Record]:

@@ -126,7 +126,7 @@ def _limit_of(search: SearchFindings, name: str) -> str:
 
 
 def _over_when_measured(network: Network, search: SearchFindings) -> list[Html]:
-    """A badge where a measurement is outside of the budget."""
+    """A badge where a measurement is over the budget."""
     if network.digest not in search.refuted:
         return []
     own = [m for (digest, _), m in search.measured.items() if digest == network.digest and not m.within(search.budget)]

@@ -79,7 +79,7 @@ def test_what_was_measured_over_the_budget_is_not_on_the_front(slow: SearchView,
     page = check_page(store)
     text = page.text
     tail = f"{len(over & predicted)} further networks that had been predicted to be within it took too long."
-    kept = "Each of them was measured whole on the device, and the confidence interval of its time is within the budget"
+    kept = "Each of them was measured whole on the device, and the confidence interval of its time is at most the limit"
     assert f"{kept}; {tail}" in text
     shown_over = [network.digest for network in found.networks if network.digest in over]
     assert page.words.count(OVER) >= len(shown_over) > 0
