@@ -1,5 +1,5 @@
-"""Which of the named spaces are tried in every run of the tests. `unified` has every part of the papers' own spaces, which are tried by
-`make test-all`.
+"""Laws that take seconds for each named space: `make test` tries them on digits, images32 and unified, which has every part of the papers'
+own spaces, and `make test-all` on those, too.
 """
 
 from collections.abc import Iterable

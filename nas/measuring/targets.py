@@ -107,7 +107,7 @@ def check_races(settings: SearchConfig, begun: bool) -> None:
         begun: whether the run has a search of this name.
 
     Raises:
-        InputError: candidates are raced under a limit that is measured on this machine. A rival that is then found outside of the
+        InputError: candidates are raced under a limit that is measured on this machine. A rival that is then found over the
             budget has dropped candidates, some of which would win without it.
     """
     if settings.evaluation != "fast":

@@ -35,9 +35,7 @@ ABOUT = {
 }
 """What each of `NAMES` is."""
 
-_CONTRACT = (
-    "a class with name, settled(setting), prepare(module, inputs, setting) and versions(), made without arguments"
-)
+_CONTRACT = "a class with name, settled(setting), prepare(module, inputs, setting) and versions(setting), made without arguments"
 
 DTYPES = ("float32", "bfloat16", "float16")
 LAYOUTS = ("channels_last", "contiguous")

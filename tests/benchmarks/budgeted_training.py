@@ -181,7 +181,7 @@ def train(options: argparse.Namespace, images: Path, budget: str, networks: list
         "steps": len(taken),
         "images_per_second": config.train.batch_size / statistics.median(taken),
         "peak_gib": peak / 2**30,
-        "predicted_gib": need_of(config, run.space, torch.device("cpu")).total / 2**30,
+        "predicted_gib": need_of(config, run.space, torch.device("cpu"), run.split).total / 2**30,
         "top1": [accuracy.top1 for accuracy in found],
         "loss": [accuracy.loss for accuracy in found],
         "validation_images": found[0].images,

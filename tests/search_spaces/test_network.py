@@ -12,7 +12,6 @@ from search_spaces.errors import InputError
 from search_spaces.network import DropPath, Network, ResidualBlock, build, pieces
 from search_spaces.registry import complete
 from search_spaces.testing import assert_same, members, name_of, named_spaces, noise, randomise
-from tests.often import often
 
 
 def block(mixer: str = "depthwise_conv", **options: Any) -> Block:
@@ -108,7 +107,7 @@ def test_a_network_is_of_its_complete_architecture() -> None:
     assert build(ARCH).arch == complete(ARCH) != ARCH
 
 
-@pytest.mark.parametrize("space", often(named_spaces()), ids=name_of)
+@pytest.mark.parametrize("space", named_spaces(), ids=name_of)
 def test_fresh_networks_have_outputs_of_ordinary_size(space: Any) -> None:
     for seed, arch in enumerate(members(space, 5)):
         x = noise(8, arch.in_channels, arch.resolution, arch.resolution, seed=seed)

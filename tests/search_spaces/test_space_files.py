@@ -12,7 +12,6 @@ from search_spaces.completing import completed
 from search_spaces.errors import InputError
 from search_spaces.named import check, load_space, read_space, space_file, space_names
 from search_spaces.space import SearchSpace
-from tests.often import often
 from tests.search_spaces.small_spaces import BASE, SMALL, text_of
 
 ONE_DIGEST = "dff5a3f9d41c"
@@ -43,7 +42,7 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert SearchSpace.from_toml(turned).digest == SearchSpace.from_toml(text_of("one")).digest
 
 
-@pytest.mark.parametrize("name", often(space_names()))
+@pytest.mark.parametrize("name", space_names())
 def test_named_spaces_say_what_they_are(name: str) -> None:
     space = load_space(name)
     assert space.name == name

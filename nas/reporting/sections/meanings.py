@@ -97,7 +97,7 @@ def _words(found: Findings) -> dict[str, str]:
         items["predicted, measured"] = (
             "A predicted time adds up the times of a network's parts, which were measured once on the device. A measured time is the median "
             "over rounds in which the whole network ran on the device, in turn with others. A network that the search would call feasible is "
-            "measured first: it may win only when the 95 % confidence interval of its time is at most the limit."
+            "measured first: it may win only when the 95 % confidence interval of its time is at most the limit. One that turns out to be faster than a range may win."
         )
     if any(len(search.objectives) > 1 for search in found.searches):
         box = "MACs by top-1, in which each point has at least the MACs and at most the top-1" if two else (

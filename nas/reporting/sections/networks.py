@@ -130,7 +130,9 @@ def _over_when_measured(network: Network, search: SearchFindings) -> list[Html]:
     if network.digest not in search.refuted:
         return []
     own = [m for (digest, _), m in search.measured.items() if digest == network.digest and not m.within(search.budget)]
-    title = "\n".join(f"{m.cost}: {_interval(m)}; {_limit_of(search, m.cost)}" for m in own)
+    title = "\n".join(
+        f"{m.cost}: {_interval(m)}; the limit is {exactly(search.budget.limit(m.cost) or 0.0)}" for m in own
+    )
     return [h("span", OVER, class_="badge", title=title)]
 
 
