@@ -8,6 +8,8 @@ Each verb of the command line is the function of the same name; torch and optuna
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nas.importing import importing
+
 if TYPE_CHECKING:
     from nas.commands.ablate import ablate as ablate
     from nas.commands.bench import bench as bench
@@ -60,4 +62,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    with importing():
+        return getattr(importlib.import_module(_WHERE[name]), name)

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from nas.ablation.asked import parse as parse_ablation
 from nas.ablation.study.asked import parse as parse_study
@@ -15,6 +16,7 @@ from nas.config.helping import help_of, help_of_ablate, help_of_evaluate, help_o
 from nas.config.parsing import load_config
 from nas.downstream.asked import parse as parse_dense
 from nas.export.asked import Exported
+from nas.importing import everything_stays, importing
 from nas.log import say
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
@@ -88,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         _forget_present_folder()
+        everything_stays()
     try:
         with only_given(own_plugins):
             code = run(given)
@@ -162,12 +165,12 @@ def run(arguments: list[str]) -> int:
     if verb == "models":
         return models(rest)
     if verb == "recipes":
-        importlib.import_module("nas.commands.recipes").recipes(*rest)
+        _module("recipes").recipes(*rest)
         return 0
     if verb == "convert":
         return convert(rest)
     if verb == "profile":
-        importlib.import_module("nas.commands.profile").profile(profile_config(rest))
+        _module("profile").profile(profile_config(rest))
         return 0
     if verb in ABOUT_NETWORKS:
         return about_networks(verb, rest)
@@ -175,18 +178,23 @@ def run(arguments: list[str]) -> int:
         return evaluate(rest)
     if verb == "dense":
         names, dense = parse_dense(rest)
-        importlib.import_module("nas.commands.dense").dense(*names, asked=dense)
+        _module("dense").dense(*names, asked=dense)
         return 0
     if verb == "ablate":
         asked = parse_ablation(rest)
-        importlib.import_module("nas.commands.ablate").ablate(asked)
+        _module("ablate").ablate(asked)
         return 0
     if verb == "study":
-        importlib.import_module("nas.commands.study").study(*parse_study(rest))
+        _module("study").study(*parse_study(rest))
         return 0
     for config in importlib.import_module("nas.config.effective").configure(verb, rest):
         getattr(importlib.import_module("nas"), verb)(config)
     return 0
+
+
+def _module(verb: str) -> ModuleType:
+    with importing():
+        return importlib.import_module(f"nas.commands.{verb}")
 
 
 def profile_config(arguments: list[str]) -> Config:
@@ -214,7 +222,7 @@ def spaces(arguments: list[str]) -> int:
         read_space(path)  # what the file alone tells is said without importing torch
         config = load_config(None, options, section="train")
         resolution = config.data.resolution if "data.resolution" in given else 0
-        importlib.import_module("nas.commands.spaces").show(path, config, resolution)
+        _module("spaces").show(path, config, resolution)
         return 0
     # Without the parts, which take seconds to import, nobody knows which choices make the same function.
     for title, found in (("at most", space_names()), ("for one claim of a paper each", claim_names())):
@@ -229,21 +237,21 @@ def models(arguments: list[str]) -> int:
     """The papers' networks, or one of them."""
     if len(arguments) > 1:
         raise InputError(f"arguments {arguments}", "at most one network", f"nas models {arguments[0]}")
-    importlib.import_module("nas.commands.models").models(*arguments)
+    _module("models").models(*arguments)
     return 0
 
 
 def about_networks(verb: str, arguments: list[str]) -> int:
     """What networks cost, or how long they take."""
     names, asked = parse_networks(arguments, verb, ABOUT_NETWORKS[verb])
-    getattr(importlib.import_module(f"nas.commands.{verb}"), verb)(*names, asked=asked)
+    getattr(_module(verb), verb)(*names, asked=asked)
     return 0
 
 
 def evaluate(arguments: list[str]) -> int:
     """Scores of trained networks."""
     asked, data, names = parse_scored(arguments)
-    importlib.import_module("nas.commands.evaluate").evaluate(*names, asked=asked, data=data)
+    _module("evaluate").evaluate(*names, asked=asked, data=data)
     return 0
 
 
@@ -267,7 +275,7 @@ def convert(arguments: list[str]) -> int:
             "one file and the name of a network (`nas models` lists them)",
             f"nas convert {files[0] if files else 'FILE'} --model transxnet_tiny",
         )
-    importlib.import_module("nas.commands.convert").convert(files[0], **options)
+    _module("convert").convert(files[0], **options)
     return 0
 
 

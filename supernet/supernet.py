@@ -139,7 +139,7 @@ class Supernet(nn.Module):
 
     @classmethod
     def without_values(cls, space: SearchSpace) -> "Supernet":
-        """On the meta device and not initialised, for weights that `load_state_dict` assigns, or copies after `to_empty`."""
+        """On the meta device and not initialised, for weights that `load_state_dict` assigns, or copies after `allocate`."""
         with torch.device("meta"), registry.SkipInit():
             return cls(space)
 

@@ -2,6 +2,7 @@
 
 import atexit
 import dataclasses
+import gc
 import importlib
 import inspect
 import os
@@ -16,8 +17,7 @@ from types import FunctionType, ModuleType
 # Before numpy is imported. The matrices are small, and a second thread of OpenBLAS would only wait, at full load.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import jaxtyping
-import torch
+import pytest
 
 CHECKER = 'beartype.beartype(conf=__import__("beartype").BeartypeConf(is_pep484_tower=True))'
 """An int is a float, as in every type checker; beartype has to be told."""
@@ -73,12 +73,28 @@ cache = tempfile.mkdtemp(prefix="hybrid-mixer-nas-")
 atexit.register(shutil.rmtree, cache, ignore_errors=True)
 os.environ["HYBRID_MIXER_NAS_CACHE"] = cache
 
-# Before anything of the project is imported; the value types need no check (and typing.Self cannot be checked by method).
-early = [name for name in sys.modules if name.startswith(("search_spaces.", "supernet."))]
-if early:
-    raise RuntimeError(f"{early[0]} is imported before its shape checks are installed")
-jaxtyping.install_import_hook(checked_modules(), CHECKER)
-for checked in checked_modules():
-    for part in with_submodules(checked):
-        leave_out_what_has_no_shapes(part)
-torch.set_num_threads(1)  # the networks are small, and bitwise laws hold for any one number of threads
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Installs the checks, but for the process that only hands out tests to others (`-n`): it would take seconds there, with nobody at work."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    # While a million objects are imported and collected, none of which is garbage, the search for garbage would take a tenth of the time.
+    gc.disable()
+    # Before anything of the project is imported; the value types need no check (and typing.Self cannot be checked by method).
+    early = [name for name in sys.modules if name.startswith(("search_spaces.", "supernet."))]
+    if early:
+        raise RuntimeError(f"{early[0]} is imported before its shape checks are installed")
+    import jaxtyping
+    import torch
+
+    jaxtyping.install_import_hook(checked_modules(), CHECKER)
+    for checked in checked_modules():
+        for part in with_submodules(checked):
+            leave_out_what_has_no_shapes(part)
+    torch.set_num_threads(1)  # the networks are small, and bitwise laws hold for any one number of threads
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.unfreeze)  # or extension modules complain of objects that were left

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas.importing import importing
 from nas.runs.weights import load_network
 from search_spaces.errors import InputError
 from search_spaces.inference import inference_form
@@ -163,7 +164,8 @@ def forms(place: Path, device: torch.device, network: Network | None = None) -> 
     Args:
         network: by `load_network`, if it is there already.
     """
-    import timm
+    with importing():
+        import timm
 
     network = load_network(place).to(device) if network is None else network
     by_timm = timm.create_model(f"local-dir:{place}", pretrained=True).eval()

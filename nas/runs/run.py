@@ -33,6 +33,7 @@ from search_spaces.costs import BUILT_IN, temporary_costs
 from search_spaces.counting import decimal
 from search_spaces.errors import InputError
 from search_spaces.named import check, read_space, space_file
+from search_spaces.registry import allocate
 from search_spaces.space import SearchSpace
 from search_spaces.textfiles import expanded, read_text
 from search_spaces.writing import to_toml
@@ -101,7 +102,8 @@ class Run:
         """
         self.check_trained()
         # Copied into memory of torch's own: the tensors of a file are aligned otherwise, and matrix products may round differently there.
-        supernet = Supernet.without_values(self.space).to_empty(device="cpu")
+        supernet = Supernet.without_values(self.space)
+        allocate(supernet)
         load_tensors(self.store, "supernet.safetensors", supernet)
         return supernet.to(self.device).eval()
 

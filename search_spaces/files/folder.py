@@ -18,6 +18,7 @@ from search_spaces.files.plain import read_json
 from search_spaces.files.tensors import read_header
 from search_spaces.files.values import check_values
 from search_spaces.network import Network, build
+from search_spaces.registry import allocate
 from search_spaces.textfiles import open_ordinary, size_of
 from search_spaces.timm_configs import checked_config
 
@@ -91,7 +92,7 @@ def load(path: Path, arch: Architecture) -> Network:
     """
     network = check_fits(read_header(path), arch, str(path))
     if _is_in_its_state(network):  # then nothing need be drawn that is replaced at once
-        network.to_empty(device="cpu")
+        allocate(network)
     else:
         network = build(network.arch)
     network.load_state_dict(read_tensors(path))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture, Part
 from search_spaces.named import load_space
 from search_spaces.network import decayed
+from search_spaces.registry import allocate
 from search_spaces.space import SearchSpace
 from search_spaces.testing import (
     assert_same,
@@ -131,7 +132,7 @@ def test_one_without_values_takes_those_of_another(assign: bool) -> None:
     assert decayed(other) == decayed(supernet)
     copies = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     if not assign:
-        other.to_empty(device="cpu")
+        allocate(other)
     other.load_state_dict(copies, assign=assign)
     x = images(DIGITS)
     for one in (supernet, other):
