@@ -8,7 +8,7 @@ Each verb of the command line is the function of the same name; torch and optuna
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nas.importing import importing
+from nas.machine.importing import importing
 
 if TYPE_CHECKING:
     from nas.commands.ablate import ablate as ablate

@@ -16,8 +16,8 @@ from nas.config.helping import help_of, help_of_ablate, help_of_evaluate, help_o
 from nas.config.parsing import load_config
 from nas.downstream.asked import parse as parse_dense
 from nas.export.asked import Exported
-from nas.importing import everything_stays, importing
 from nas.log import say
+from nas.machine.importing import everything_stays, importing
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
 from nas.plugins.given import only_given

@@ -11,9 +11,10 @@ from typing import Any
 
 from search_spaces import registry
 from search_spaces.architecture import SLOTS, Architecture
+from search_spaces.completing import completed
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
-from search_spaces.named import check, load_space, space_names
+from search_spaces.named import check, read_space, space_names
 from search_spaces.space import PartChoice, SearchSpace, StageSpace
 
 WIDTHS = (16, 32)
@@ -54,8 +55,10 @@ def _fewer(choice: PartChoice) -> PartChoice:
 
 @cache
 def named_spaces() -> list[SearchSpace]:
-    """The spaces that come with the package, for small images."""
-    return [small(load_space(name)) for name in space_names()]
+    """The spaces that come with the package, for small images. They are complete, and not checked again: `search_spaces.checking` builds parts
+    of every kind, which takes seconds for all spaces.
+    """
+    return [small(completed(read_space(name))) for name in space_names()]
 
 
 def shared_out(total: int) -> int:

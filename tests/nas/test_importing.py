@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nas.importing import importing
+from nas.machine.importing import importing
 
 
 def test_collection_stops_inside_and_goes_on_behind() -> None:
@@ -29,7 +29,7 @@ def test_collection_goes_on_behind_an_import_that_fails() -> None:
 def test_a_process_of_one_command_never_looks_through_what_it_imported() -> None:
     code = (
         "import atexit, gc\n"
-        "from nas.importing import everything_stays, importing\n"
+        "from nas.machine.importing import everything_stays, importing\n"
         "atexit.register(lambda: print(gc.get_freeze_count()))\n"  # runs last
         "everything_stays()\n"
         "with importing(): import json\n"
