@@ -8,8 +8,6 @@ STAMP := $(VENV)/installed
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Written where an image of a container forbids it, too: some hundred processes of the tests would compile this package again.
-export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-all fuzz check bench format clean
 

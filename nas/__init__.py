@@ -8,8 +8,6 @@ Each verb of the command line is the function of the same name; torch and optuna
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nas.machine.importing import importing
-
 if TYPE_CHECKING:
     from nas.commands.ablate import ablate as ablate
     from nas.commands.bench import bench as bench
@@ -62,5 +60,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nas.machine.importing import importing  # here, as `import nas` alone imports next to nothing
+
     with importing():
         return getattr(importlib.import_module(_WHERE[name]), name)

@@ -75,11 +75,13 @@ os.environ["HYBRID_MIXER_NAS_CACHE"] = cache
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Installs the checks, but for the process that only hands out tests to others (`-n`): it would take seconds there, with nobody at work."""
-    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+    """Installs the checks, but for the process of pytest-xdist that only hands out tests: it would take seconds, and the others wait for it."""
+    hands_out = config.getoption("tx", None) and not config.option.collectonly and not hasattr(config, "workerinput")
+    if hands_out:
         return
-    # While a million objects are imported and collected, none of which is garbage, the search for garbage would take a tenth of the time.
+    # Nearly all of the 600,000 objects that are made by imports and collection stay, and looking for garbage among them takes a tenth of the time.
     gc.disable()
+    config.add_cleanup(gc.enable)
     # Before anything of the project is imported; the value types need no check (and typing.Self cannot be checked by method).
     early = [name for name in sys.modules if name.startswith(("search_spaces.", "supernet."))]
     if early:
@@ -95,6 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
+    """Garbage is collected again while tests run, but not among what is there before the first."""
     gc.freeze()
     gc.enable()
-    atexit.register(gc.unfreeze)  # or extension modules complain of objects that were left
+    atexit.register(gc.unfreeze)  # or triton complains at the end of objects that were left

@@ -9,7 +9,7 @@ import pytest
 from nas.machine.importing import importing
 
 
-def test_collection_stops_inside_and_goes_on_behind() -> None:
+def test_collection_stops_inside_and_goes_on_afterwards() -> None:
     frozen = gc.get_freeze_count()
     with importing():
         assert not gc.isenabled()
@@ -20,20 +20,24 @@ def test_collection_stops_inside_and_goes_on_behind() -> None:
     assert gc.get_freeze_count() == frozen, "whoever imports this package has garbage of their own"
 
 
-def test_collection_goes_on_behind_an_import_that_fails() -> None:
+def test_collection_goes_on_afterwards_an_import_that_fails() -> None:
     with pytest.raises(ImportError), importing():
         raise ImportError("no such package")
     assert gc.isenabled()
 
 
-def test_a_process_of_one_command_never_looks_through_what_it_imported() -> None:
+def test_a_process_of_one_command_passes_what_it_imported_by() -> None:
     code = (
-        "import atexit, gc\n"
-        "from nas.machine.importing import everything_stays, importing\n"
+        "import atexit, gc, weakref\n"
+        "from nas.machine.importing import one_command, importing\n"
         "atexit.register(lambda: print(gc.get_freeze_count()))\n"  # runs last
-        "everything_stays()\n"
+        "one_command()\n"
         "with importing(): import json\n"
-        "print(gc.get_freeze_count())"
+        "print(gc.get_freeze_count())\n"
+        "class Own: pass\n"
+        "own = Own(); own.own = own; left = weakref.ref(own)\n"
+        "with importing(): import json\n"
+        "del own; gc.collect(); assert left() is None, 'frozen by an import of nothing'\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert int(found[0]) > 1000

@@ -92,13 +92,6 @@ def test_a_fresh_process_that_imports_search_spaces_alone(place: Path, tmp_path:
         assert torch.equal(torch.load(out), load_network(folder)(torch.ones(1, 3, 8, 8)))
 
 
-@pytest.mark.slow
-def test_loading_a_network_imports_little_beside_torch(place: Path) -> None:
-    code = "import sys; from nas import load_network; load_network(sys.argv[1]); print({'sympy', 'timm', 'optuna'} & set(sys.modules))"
-    command = [sys.executable, "-c", code, str(folders(place)[0])]
-    assert subprocess.run(command, capture_output=True, text=True, check=True, env=environment()).stdout == "set()\n"
-
-
 def test_the_hub_s_cache_is_read_as_the_folder_is(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a download, of which timm's own functions read the rest."""
     import huggingface_hub.constants

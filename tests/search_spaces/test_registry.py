@@ -2,6 +2,8 @@
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -130,3 +132,22 @@ def test_cut_axes_name_tensors_that_exist(kind: str) -> None:
             for pattern, axes in rule.items():
                 matched = [key for key in tensors if registry.axes({pattern: axes}, key)]
                 assert matched, f"{pattern} of {name} names no tensor"
+
+
+def test_memory_is_made_without_importing_sympy() -> None:
+    code = """
+import sys, torch
+from search_spaces.registry import allocate
+with torch.device("meta"):
+    module = torch.nn.BatchNorm2d(4)
+    module.register_buffer("same", torch.zeros(1).expand(5))
+    module.scale = torch.nn.Parameter(torch.ones(()), requires_grad=False)
+allocate(module)
+for name, tensor in module.state_dict().items():
+    assert tensor.device.type == "cpu" and tensor.is_contiguous(), name
+    tensor.copy_(torch.zeros(tensor.shape))
+assert module.num_batches_tracked.dtype == torch.int64 and not module.scale.requires_grad and module.weight.requires_grad
+print("sympy" in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
