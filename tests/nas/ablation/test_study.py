@@ -126,7 +126,7 @@ def test_a_study_is_read_from_a_file_and_words(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda file: file.stem)
 def test_the_studies_that_come_with_the_project_can_be_read(file: Path) -> None:
-    if file.stem == "hybrids32":
+    if file.stem.startswith("hybrids32"):
         assert read_space(file).size > 10**15
         return
     asked, config = parse([str(file)])
