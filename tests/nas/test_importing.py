@@ -20,7 +20,7 @@ def test_collection_stops_inside_and_goes_on_afterwards() -> None:
     assert gc.get_freeze_count() == frozen, "whoever imports this package has garbage of their own"
 
 
-def test_collection_goes_on_afterwards_an_import_that_fails() -> None:
+def test_collection_goes_on_after_an_import_that_fails() -> None:
     with pytest.raises(ImportError), importing():
         raise ImportError("no such package")
     assert gc.isenabled()
