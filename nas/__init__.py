@@ -60,7 +60,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nas.machine.importing import importing  # here, as `import nas` alone imports next to nothing
+    from nas.machine.garbage import importing  # here, as `import nas` alone imports next to nothing
 
     with importing():
         return getattr(importlib.import_module(_WHERE[name]), name)

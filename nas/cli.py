@@ -17,7 +17,7 @@ from nas.config.parsing import load_config
 from nas.downstream.asked import parse as parse_dense
 from nas.export.asked import Exported
 from nas.log import say
-from nas.machine.importing import importing, one_command
+from nas.machine.garbage import importing, runs_one_command
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
 from nas.plugins.given import only_given
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         _forget_present_folder()
-        one_command()
+        runs_one_command()
     try:
         with only_given(own_plugins):
             code = run(given)

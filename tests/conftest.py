@@ -82,6 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Nearly all of the 600,000 objects that are made by imports and collection stay, and looking for garbage among them takes a tenth of the time.
     gc.disable()
     config.add_cleanup(gc.enable)
+    config.add_cleanup(gc.unfreeze)  # or triton complains at the end of objects that were left
     # Before anything of the project is imported; the value types need no check (and typing.Self cannot be checked by method).
     early = [name for name in sys.modules if name.startswith(("search_spaces.", "supernet."))]
     if early:
@@ -100,4 +101,3 @@ def pytest_collection_finish() -> None:
     """Garbage is collected again while tests run, but not among what is there before the first."""
     gc.freeze()
     gc.enable()
-    atexit.register(gc.unfreeze)  # or triton complains at the end of objects that were left

@@ -17,13 +17,13 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from nas.log import Progress
+from nas.machine.garbage import no_garbage_collection
 from search_spaces.errors import InputError
 
 K = TypeVar("K", bound=Hashable)
@@ -188,19 +188,6 @@ class Rounds(Generic[K]):
         return max(0.0, 1 - self.cpu / self.wall) if self.wall else 0.0
 
 
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Collects garbage before and not inside, where it would be counted as time of the run that it interrupts."""
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def time_interleaved(
     runs: Mapping[K, Callable[[], object]],
     *,
@@ -257,6 +244,7 @@ def take_rounds(
         return False
     crowd = len(keys) - len(always)
     open_ones: list[float] = []
+    gc.collect()  # before, and not inside, where it would be counted as time of the run that it interrupts
     with no_garbage_collection():
         start, done, needed = clock(), 0, rounds
         taken.warm_up()

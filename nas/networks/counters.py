@@ -19,6 +19,7 @@ from search_spaces.costs.activations import held
 from search_spaces.costs.memory import state_bytes
 from search_spaces.costs.operators import COUNTED, Counter, is_free, meta
 from search_spaces.errors import InputError
+from search_spaces.registry import allocate
 
 CONVOLUTION, PRODUCT, ATTENTION = "convolutions", "linear layers and matrix products", "fused attention"
 NORM, POOLING, SAMPLING, OTHER = "norms", "average pooling", "sampling", "other operators"
@@ -173,7 +174,7 @@ def fvcore_count(module: nn.Module, x: Tensor) -> Count | None:
             from fvcore.nn import FlopCountAnalysis
     except ImportError:
         return None
-    module.to_empty(device="cpu")
+    allocate(module)
     log = logging.getLogger("fvcore.nn.jit_analysis")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.machine.importing import importing
+from nas.machine.garbage import importing
 from nas.runs.weights import load_network
 from search_spaces.errors import InputError
 from search_spaces.inference import inference_form

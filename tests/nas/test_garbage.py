@@ -1,4 +1,4 @@
-"""Garbage is not looked for while packages are imported."""
+"""Garbage is not collected while packages are imported."""
 
 import gc
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nas.machine.importing import importing
+from nas.machine.garbage import importing
 
 
 def test_collection_stops_inside_and_goes_on_afterwards() -> None:
@@ -26,12 +26,12 @@ def test_collection_goes_on_after_an_import_that_fails() -> None:
     assert gc.isenabled()
 
 
-def test_a_process_of_one_command_passes_what_it_imported_by() -> None:
+def test_a_process_of_one_command_freezes_what_it_imports() -> None:
     code = (
         "import atexit, gc, weakref\n"
-        "from nas.machine.importing import one_command, importing\n"
+        "from nas.machine.garbage import importing, runs_one_command\n"
         "atexit.register(lambda: print(gc.get_freeze_count()))\n"  # runs last
-        "one_command()\n"
+        "runs_one_command()\n"
         "with importing(): import json\n"
         "print(gc.get_freeze_count())\n"
         "class Own: pass\n"
