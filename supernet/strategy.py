@@ -72,7 +72,10 @@ class Strategy(abc.ABC):
     def step(
         self, supernet: Supernet, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"], moment: Moment
     ) -> dict[str, Tensor]:
-        """Runs the sub-networks of a step and leaves the gradients of a mean over these images: see `supernet.steps.Step`."""
+        """Runs the sub-networks of a step and leaves the gradients of a mean over these images: see `supernet.steps.Step`.
+
+        The first of the losses that it returns is a cross-entropy with the labels: a training that ends at that of guessing says so.
+        """
 
 
 def options_of(strategy: type[Strategy], values: Mapping[str, object], key: str = "option") -> Any:
