@@ -74,7 +74,7 @@ class Strategy(abc.ABC):
     ) -> dict[str, Tensor]:
         """Runs the sub-networks of a step and leaves the gradients of a mean over these images: see `supernet.steps.Step`.
 
-        The first of the losses that it returns is a cross-entropy with the labels: a training that ends at that of guessing says so.
+        What it returns are losses, means over sub-networks and not sums: a training that ends with all of them at the loss of guessing says so.
         """
 
 

@@ -1,6 +1,7 @@
 """Training of supernets and of networks alone.
 
 supernet.py    a run's supernet, on every process that takes part
+losses.py      the log of that training, and whether anything was learned
 retraining.py  networks alone, one after the other or at once
 network.py     the training of one network
 steps.py       its step by a recipe

@@ -1,22 +1,21 @@
 """The training of a run's supernet: what is shown and written of it, and the same for every process that takes part."""
 
 import math
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 from nas.config import Config
 from nas.goals.limiting import costs_of_training
 from nas.log import Progress, say
-from nas.records.shapes import ANY_NUMBER, Maybe, Table, Whole
+from nas.records.shapes import ANY_NUMBER
 from nas.runs.checkpoints import load_checkpoint, save_checkpoint
 from nas.runs.disk import damaged_file
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars
 from nas.runs.weights import save_tensors
 from nas.training.initial import read_initial, start_from
+from nas.training.losses import LINE, at_chance
 from nas.training.strategies import strategy_of
 from search_spaces.counting import worded
 from supernet.loop import Batches, Report, Watcher, fit
@@ -27,16 +26,8 @@ from supernet.supernet import Supernet
 
 CHECKPOINT = "work/train.pt"
 
-_LINE = Table(
-    {"step": Whole(), "epoch": Whole(), "skipped": Whole(), **dict.fromkeys(("lr", "grad_norm"), Maybe(ANY_NUMBER))}
-)
-"""Of train.jsonl; every strategy has losses of its own beside them."""
-
 LOGGED = 50
 """Steps between two lines of train.jsonl."""
-
-RECENT, LEARNED = 100, 0.03
-"""Steps at the end of a training, at most a fourth of it, whose median loss is compared with that of guessing; and the least share of it to be learned."""
 
 
 def train_supernet(run: Run, ranks: Ranks) -> None:
@@ -108,11 +99,10 @@ class Recorder:
     def begin(self, optimisation: Optimisation, total: int) -> None:
         load_checkpoint(self.store, CHECKPOINT, optimisation)
         config, space, first = self.run.config, self.run.space, optimisation.step_count
-        self.last_losses: deque[float] = deque(maxlen=max(1, min(RECENT, total // 4)))
         self.total, self.progress = total, Progress("train supernet", total, first)
         self.scalars = Scalars(config.tensorboard, self.store, "train")
         for number, line in enumerate(self.store.each_record("train.jsonl"), 1):
-            if wrong := _LINE.fault(line, ""):
+            if wrong := LINE.fault(line, ""):
                 raise damaged_file(self.store.path("train.jsonl"), f"line {number}, at {wrong}")
             self.scalars.add(line["step"], _scalars_of(line))
         weights = sum(parameter.numel() for parameter in optimisation.parameters.values())
@@ -126,8 +116,6 @@ class Recorder:
 
     def report(self, report: Report) -> None:
         main, *others = report.losses.items()
-        if math.isfinite(main[1]):
-            self.last_losses.append(main[1])
         shown = {"loss": main[1], **{name.removeprefix("loss_"): value for name, value in others}}
         self.progress.update(report.step, report.images, **shown, skipped=report.skipped)
         if report.step % LOGGED and report.step < self.total:
@@ -151,22 +139,8 @@ class Recorder:
         self.store.remove(CHECKPOINT)
         if optimisation.skipped:
             say(f"{optimisation.skipped} of {self.total} steps were skipped: their gradients were not finite")
-        if self.last_losses and (said := _at_chance(median(self.last_losses), len(self.run.split.classes))):
-            say(f"{self.run.config.run}: {said}")
-
-
-def _at_chance(loss: float, classes: int) -> str:
-    """What to say of a supernet whose cross-entropy at the end is that of guessing; empty if it has learned something.
-
-    Whoever guesses has the logarithm of the number of classes, with any label smoothing.
-    """
-    guess = math.log(classes)
-    if loss < (1 - LEARNED) * guess:
-        return ""
-    return (
-        f"the loss of the last steps is {loss:.2f}, that of guessing among {worded(classes)} classes is {guess:.2f}: this supernet has learned next "
-        "to nothing, and a search would choose by chance. In another run, train for more epochs, at another rate, or from a trained network: init=FOLDER"
-    )
+        if said := at_chance(self.run):
+            say(said)
 
 
 def _scalars_of(line: Mapping[str, Any]) -> dict[str, float | None]:

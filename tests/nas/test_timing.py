@@ -142,8 +142,9 @@ def test_time_is_limited_but_the_fewest_rounds_are_taken() -> None:
         assert abs(found["a"].rounds - rounds) <= 3, found
 
 
-def test_no_garbage_is_collected_inside() -> None:
-    machine, seen = Machine(), []
+def test_no_garbage_is_collected_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, seen, collected = Machine(), [], []
+    monkeypatch.setattr(gc, "collect", lambda: collected.append(len(seen)))
 
     def run() -> None:
         seen.append(gc.isenabled())
@@ -152,6 +153,7 @@ def test_no_garbage_is_collected_inside() -> None:
     assert gc.isenabled()
     time_interleaved({"a": run}, seed=0, clock=machine.clock)
     assert not any(seen)
+    assert collected == [0]  # once, before the first run
     assert gc.isenabled()
 
     def fail() -> None:
