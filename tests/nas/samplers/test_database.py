@@ -48,7 +48,7 @@ def space() -> SearchSpace:
 
 
 def studies(path: Path) -> list[str]:
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
         return [name for (name,) in database.execute("SELECT study_name FROM studies")]
 
 
@@ -116,7 +116,7 @@ def test_a_journal_of_a_killed_process_is_rolled_back(path: Path, space: SearchS
 def test_a_file_with_other_tables_than_optunas_is_removed(path: Path, statement: str) -> None:
     settle(path)
     assert studies(path) == ["of the user"]
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute(statement)
     settle(path)
     assert not path.exists()
@@ -196,7 +196,7 @@ def test_a_file_that_the_records_made_stays(path: Path, space: SearchSpace) -> N
 def test_a_view_that_never_ends(path: Path, space: SearchSpace) -> None:
     """In the place of a table that Optuna reads first."""
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n)"
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("DROP TABLE version_info")
         database.execute(f"CREATE VIEW version_info AS {endless} SELECT i AS version_info_id FROM n WHERE i = 2")
     start = time.monotonic()

@@ -159,6 +159,7 @@ def test_a_model_that_cannot_compute_its_blocks_again_is_refused() -> None:
         forward_of(network(), RetrainConfig(grad_checkpointing=True))
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 def test_a_compiled_network_gives_the_same() -> None:
     """The weights are those of the network itself."""
     one, other = network(), network()
