@@ -18,7 +18,7 @@ from nas.runs.scalars import check_scalars
 from nas.runs.searches import CLOSED, Search
 from nas.runs.settings import absolute
 from nas.searching.conduct import conduct
-from nas.training.losses import at_chance
+from nas.training.losses import say_at_chance
 
 PATIENCE = 12.0
 """Seconds of evaluation in this process before others start. Two of them need about six seconds to start on a quiet machine."""
@@ -35,8 +35,7 @@ def search(config: Config) -> Search:
     check_scalars(config)
     run = open_run(replace(config, search=absolute(config.search)))
     run.check_trained()
-    if said := at_chance(run):
-        say(said)
+    say_at_chance(run)
     gpus = run.device.type != "cpu"
     workers = workers_of(config.executor, run.config.search.jobs, cores=machine.cores(), gpus=gpus)
     words = Words(doing="evaluate networks", single="search.jobs=1")

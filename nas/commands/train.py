@@ -12,7 +12,7 @@ from nas.machine.memory import explained
 from nas.runs.run import Run, open_run, start_run
 from nas.runs.scalars import check_scalars
 from nas.training.initial import lines as lines_of_initial
-from nas.training.losses import at_chance
+from nas.training.losses import say_at_chance
 from nas.training.ranks import Launched, launched, launched_group, started_group
 from nas.training.supernet import follow, train_supernet
 from search_spaces.counting import worded
@@ -83,8 +83,7 @@ def _is_trained(run: Run) -> bool:
     trained = run.store.exists("supernet.safetensors")
     if trained:
         say(f"{run.config.run}: the supernet is trained")
-        if said := at_chance(run):
-            say(said)
+        say_at_chance(run)
     return trained
 
 

@@ -2,9 +2,11 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
+from nas.log import say
 from nas.records.shapes import ANY_NUMBER, Maybe, Table, Whole
 from nas.runs.run import Run
 from search_spaces.counting import worded
@@ -39,31 +41,32 @@ def guessing(counts: Sequence[int], smoothing: float) -> float:
     return -sum(share * math.log(share) for share in shares if share)
 
 
-def at_chance(run: Run) -> str:
-    """What to say of a trained supernet all of whose losses are those of guessing in the last fourth of its training; empty otherwise.
+def numbers_of(line: Mapping[str, Any]) -> dict[str, float]:
+    """What a line of train.jsonl has beside its step, but for what is not known, or no number."""
+    return {key: value for key, value in line.items() if key != "step" and not ANY_NUMBER.fault(value, "value")}
 
-    It is also empty where train.jsonl cannot be read, since nothing depends on it.
+
+def say_at_chance(run: Run) -> None:
+    """Prints that a trained supernet has learned next to nothing, if all its losses in the last fourth of its training are those of guessing.
+
+    It prints nothing where train.jsonl cannot be read, since nothing depends on it.
     """
     try:
         lines = run.store.records("train.jsonl")
     except InputError:
-        return ""
+        return
     if not lines or any(LINE.fault(line, "") for line in lines):
-        return ""
-    last = [line for line in lines if line["step"] > 0.75 * lines[-1]["step"]]
-    ends = [_median([line[name] for line in last]) for name in lines[-1] if name not in _ALWAYS]
+        return
+    last = [numbers_of(line) for line in lines if line["step"] > 0.75 * lines[-1]["step"]]
+    losses = [[line[name] for line in last if name in line] for name in lines[-1] if name not in _ALWAYS]
+    if not losses or not all(losses):
+        return
+    ends = [median(values) for values in losses]
     labels = Counter(run.split.labels["train"])
     guess = guessing([labels[label] for label in range(len(run.split.classes))], run.config.train.label_smoothing)
-    if not ends or not all((1 - LEARNED) * guess <= end <= NO_MEAN * guess for end in ends):
-        return ""
-    return (
-        f"{run.config.run}: the supernet has learned next to nothing, and a search would choose by chance: its loss at the end of training is {ends[0]:.2f}, "
-        f"and guessing among {worded(len(run.split.classes))} classes has {guess:.2f}. Train another run for more epochs, at another rate, by another "
-        "strategy, or from a trained network (init=FOLDER)"
-    )
-
-
-def _median(values: Sequence[object]) -> float:
-    """Of the numbers among them; not a number if there is none."""
-    numbers = [float(value) for value in values if isinstance(value, int | float) and not ANY_NUMBER.fault(value, "")]
-    return median(numbers) if numbers else math.nan
+    if all((1 - LEARNED) * guess <= end <= NO_MEAN * guess for end in ends):
+        say(
+            f"{run.config.run}: the supernet has learned next to nothing, and a search would choose by chance: its loss at the end of training is "
+            f"{ends[0]:.2f}, and guessing among {worded(len(run.split.classes))} classes has {guess:.2f}. Train another run for more epochs, at another "
+            "rate, by another strategy, or from a trained network (init=FOLDER)"
+        )

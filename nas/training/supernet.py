@@ -1,21 +1,18 @@
 """The training of a run's supernet: what is shown and written of it, and the same for every process that takes part."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from nas.config import Config
 from nas.goals.limiting import costs_of_training
 from nas.log import Progress, say
-from nas.records.shapes import ANY_NUMBER
 from nas.runs.checkpoints import load_checkpoint, save_checkpoint
 from nas.runs.disk import damaged_file
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars
 from nas.runs.weights import save_tensors
 from nas.training.initial import read_initial, start_from
-from nas.training.losses import LINE, at_chance
+from nas.training.losses import LINE, numbers_of, say_at_chance
 from nas.training.strategies import strategy_of
 from search_spaces.counting import worded
 from supernet.loop import Batches, Report, Watcher, fit
@@ -104,7 +101,7 @@ class Recorder:
         for number, line in enumerate(self.store.each_record("train.jsonl"), 1):
             if wrong := LINE.fault(line, ""):
                 raise damaged_file(self.store.path("train.jsonl"), f"line {number}, at {wrong}")
-            self.scalars.add(line["step"], _scalars_of(line))
+            self.scalars.add(line["step"], numbers_of(line))
         weights = sum(parameter.numel() for parameter in optimisation.parameters.values())
         processes = config.train.processes
         say(
@@ -126,7 +123,7 @@ class Recorder:
         known = {key: round(value, 6) if math.isfinite(value) else None for key, value in numbers.items()}
         line = {"step": report.step, "epoch": report.epoch, **known, "skipped": report.skipped}
         self.store.append("train.jsonl", line)
-        self.scalars.add(report.step, _scalars_of(line))
+        self.scalars.add(report.step, numbers_of(line))
 
     def save(self, optimisation: Optimisation) -> None:
         save_checkpoint(self.store, CHECKPOINT, optimisation.state_dict())
@@ -139,10 +136,4 @@ class Recorder:
         self.store.remove(CHECKPOINT)
         if optimisation.skipped:
             say(f"{optimisation.skipped} of {self.total} steps were skipped: their gradients were not finite")
-        if said := at_chance(self.run):
-            say(said)
-
-
-def _scalars_of(line: Mapping[str, Any]) -> dict[str, float | None]:
-    """What TensorBoard shows of a line of train.jsonl."""
-    return {key: value for key, value in line.items() if key != "step" and not ANY_NUMBER.fault(value, "value")}
+        say_at_chance(self.run)

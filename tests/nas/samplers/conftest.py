@@ -1,23 +1,15 @@
-"""Studies that tests load from a database by its URL."""
+"""What the tests of samplers share."""
 
 from collections.abc import Iterator
-from typing import Any
 
-import optuna
 import pytest
+
+from tests.nas.samplers.databases import opened
 
 
 @pytest.fixture(autouse=True)
-def closed_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Closes what they leave open: Python 3.13 warns of it. Optuna offers no way that is closed by itself."""
-    opened: list[optuna.storages.RDBStorage] = []
-    first = optuna.storages.RDBStorage.__init__
-
-    def init(storage: optuna.storages.RDBStorage, *args: Any, **keys: Any) -> None:
-        first(storage, *args, **keys)
-        opened.append(storage)
-
-    monkeypatch.setattr(optuna.storages.RDBStorage, "__init__", init)
+def closed() -> Iterator[None]:
+    """Closes the databases that a test has opened."""
     yield
-    for storage in opened:
-        storage.engine.dispose()
+    while opened:
+        opened.pop().engine.dispose()

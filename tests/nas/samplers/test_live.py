@@ -20,6 +20,7 @@ from nas.samplers import storage
 from nas.samplers.live import EVERY, LiveStudies
 from search_spaces.named import load_space
 from search_spaces.space import SearchSpace
+from tests.nas.samplers.databases import database
 from tests.nas.samplers.test_storage import check, evaluations_of, load, search_of
 
 
@@ -154,7 +155,7 @@ def test_a_locked_file_is_left_for_later(
     if begun:
         assert tick(clock, live, records[:begun])
     else:
-        optuna.create_study(study_name="of the user", storage=f"sqlite:///{live.path}")
+        optuna.create_study(study_name="of the user", storage=database(live.path))
     other = sqlite3.connect(live.path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     for _ in range(2):
@@ -201,17 +202,14 @@ def answer_of(storage: optuna.storages.BaseStorage, path: str) -> Any:
 def test_the_dashboard_follows_it(records: list[Evaluation], live: LiveStudies, clock: Clock) -> None:
     """Opened once, it sees what is appended later."""
     assert tick(clock, live, records[:4])
-    opened = optuna.storages.RDBStorage(f"sqlite:///{live.path}")
-    try:
-        studies = answer_of(opened, "/api/studies")["study_summaries"]
-        numbers = {study["study_name"]: study["study_id"] for study in studies}
-        assert set(numbers) == {"small/nsga2", "small/random"}
-        path = f"/api/studies/{numbers['small/nsga2']}"
-        assert len(answer_of(opened, path)["trials"]) == 2
-        assert tick(clock, live, records)
-        shown = answer_of(opened, path)["trials"]
-        own = [record for record in records if record.origin.name == "nsga2" and record.origin.kind != BASELINE]
-        assert [trial["values"][0] for trial in shown] == [record.top1 for record in own]
-        assert all(trial["state"] == "Complete" for trial in shown)
-    finally:
-        opened.engine.dispose()
+    opened = database(live.path)
+    studies = answer_of(opened, "/api/studies")["study_summaries"]
+    numbers = {study["study_name"]: study["study_id"] for study in studies}
+    assert set(numbers) == {"small/nsga2", "small/random"}
+    path = f"/api/studies/{numbers['small/nsga2']}"
+    assert len(answer_of(opened, path)["trials"]) == 2
+    assert tick(clock, live, records)
+    shown = answer_of(opened, path)["trials"]
+    own = [record for record in records if record.origin.name == "nsga2" and record.origin.kind != BASELINE]
+    assert [trial["values"][0] for trial in shown] == [record.top1 for record in own]
+    assert all(trial["state"] == "Complete" for trial in shown)

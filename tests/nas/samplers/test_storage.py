@@ -19,6 +19,7 @@ from nas.samplers.proposer import labels_of
 from nas.samplers.storage import Search, write_studies
 from search_spaces.named import load_space
 from search_spaces.space import SearchSpace
+from tests.nas.samplers.databases import database
 
 BUDGET = Budget((("macs", 5e11), ("params", 5e11)))
 OBJECTIVES = (Objective("top1"), Objective("macs"))
@@ -53,11 +54,11 @@ def search_of(evaluations: list[Evaluation], name: str = "small", **changes: Any
 
 
 def load(path: Path, name: str) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=f"sqlite:///{path}")
+    return optuna.load_study(study_name=name, storage=database(path))
 
 
 def names_in(path: Path) -> list[str]:
-    return sorted(optuna.get_all_study_names(f"sqlite:///{path}"))
+    return sorted(optuna.get_all_study_names(database(path)))
 
 
 def check(path: Path, space: SearchSpace, search: Search, sampler: str) -> optuna.Study:
@@ -133,7 +134,7 @@ def test_missing_trials_are_appended_and_others_stay(space: SearchSpace, tmp_pat
     records = evaluations_of(space, "nsga2", 9)
     write_studies(path, space, [search_of(records[:4])])
     first = load(path, "small/nsga2").get_trials()
-    user = optuna.create_study(study_name="of the user", storage=f"sqlite:///{path}")
+    user = optuna.create_study(study_name="of the user", storage=database(path))
     user.tell(user.ask(), 1.0)
     write_studies(path, space, [search_of(records)])
     write_studies(path, space, [search_of(records)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nas.config.parsing import load_config
 from nas.runs.run import open_run
-from nas.training.losses import at_chance, guessing
+from nas.training.losses import guessing, say_at_chance
 
 GUESS = math.log(10)  # the digits of the run, which are spread evenly
 
@@ -55,7 +55,11 @@ def test_guessing_knows_how_frequent_classes_are() -> None:
     ],
 )
 def test_the_end_of_training(
-    after: Callable[[str], Path], losses: list[dict[str, object]], said: bool, monkeypatch: pytest.MonkeyPatch
+    after: Callable[[str], Path],
+    losses: list[dict[str, object]],
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(after("train"))
     run = open_run(load_config("config.toml", ["run=run"]))
@@ -64,15 +68,17 @@ def test_the_end_of_training(
         run.store.append(
             "train.jsonl", {"step": 50 * number, "epoch": 0, **line, "lr": 0.1, "grad_norm": None, "skipped": 0}
         )
-    assert bool(at_chance(run)) == said
+    say_at_chance(run)
+    assert ("learned next to nothing" in capsys.readouterr().out) == said
 
 
 @pytest.mark.parametrize("text", ["{", '{"step": "all"}\n', '{"loss": 2.3}\n'])
 def test_a_log_that_cannot_be_read_says_nothing(
-    after: Callable[[str], Path], text: str, monkeypatch: pytest.MonkeyPatch
+    after: Callable[[str], Path], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No search depends on it."""
     monkeypatch.chdir(after("train"))
     run = open_run(load_config("config.toml", ["run=run"]))
     run.store.path("train.jsonl").write_text(text)
-    assert at_chance(run) == ""
+    say_at_chance(run)
+    assert capsys.readouterr().out == ""
