@@ -1,6 +1,7 @@
 """The configuration from a TOML file and `key=value` overrides, each key and type checked. Standard library only."""
 
 import dataclasses
+import difflib
 import math
 import re
 import typing
@@ -144,9 +145,7 @@ def parse_override(text: str, section: str | None, own: Collection[str] = ()) ->
     top = {f.name for f in dataclasses.fields(Config)} - set(SECTIONS)
     known = top | {f"{name}.{f.name}" for name, kind in SECTIONS.items() for f in dataclasses.fields(kind)}
     if ".".join(path) not in known:
-        # A bare key of another section, or a misspelt one: offer the nearest full name, by its last part first.
-        bare = [name for name in known if name.split(".")[-1] == key]
-        raise unknown("key", key, bare or known.union(own), "{}=" + raw)
+        raise _unknown_key(key, raw, section, known, own)
     kind = SECTIONS[path[0]] if len(path) == 2 else Config
     annotation = typing.get_type_hints(kind)[path[-1]]
     if annotation is str:
@@ -155,6 +154,31 @@ def parse_override(text: str, section: str | None, own: Collection[str] = ()) ->
         items = [item for part in raw.strip("[] ").split(",") if (item := part.strip(" \"'"))]
         return path, [_number(item) for item in items] if typing.get_args(annotation)[0] is float else items
     return path, value_or_text(raw)
+
+
+def _unknown_key(key: str, raw: str, section: str | None, known: Collection[str], own: Collection[str]) -> InputError:
+    """The error for a key that is not known. It offers the nearest one that the verb reads: by its last part, and first among those that can
+    be typed without a section.
+
+    Args:
+        raw: the value that was typed.
+        section: the verb's own section.
+        known: all keys of the configuration, with their sections.
+        own: see `load_config`.
+    """
+    if "." in key:
+        within = [name for name in known if name.startswith(key.partition(".")[0] + ".")]
+        return unknown("key", key, within or known, "{}=" + raw)
+    if others := [name for name in known if name.split(".")[-1] == key]:
+        return unknown("key", key, others, "{}=" + raw)
+    short = {name for name in known if "." not in name}.union(own)
+    short.update(name.removeprefix(f"{section}.") for name in known if section and name.startswith(f"{section}."))
+    if difflib.get_close_matches(key[:200], short):
+        return unknown("key", key, short, "{}=" + raw)
+    last: dict[str, str] = {}  # of the sections that have a key of one name, the first in the order of the steps
+    for name in sorted(known, key=lambda name: [*SECTIONS].index(name.split(".")[0]) if "." in name else -1):
+        last.setdefault(name.split(".")[-1], name)
+    return unknown("key", key, known, f"{last[nearest(key, last)]}={raw}")
 
 
 def read_table(file: str | Path) -> dict[str, Any]:

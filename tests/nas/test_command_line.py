@@ -93,7 +93,11 @@ BAD_ARGUMENTS = [
     ("train", "sed=3", "unknown key 'sed'", "seed=3"),
     ("train", "tran.epochs=3", "unknown key 'tran.epochs'", "train.epochs=3"),
     ("train", "train.epoch=3", "unknown key 'train.epoch'", "train.epochs=3"),
-    ("train", "epoch=3", "unknown key 'epoch'", "train.epochs=3"),
+    ("train", "epoch=3", "unknown key 'epoch'", "instead: epochs=3"),
+    ("search", "budgt=2M", "unknown key 'budgt'", "instead: budget=2M"),  # and not train.budget, which a search does not read
+    ("search", "search.budgt=2M", "unknown key 'search.budgt'", "instead: search.budget=2M"),
+    ("train", "objctives=top1,macs", "unknown key 'objctives'", "instead: search.objectives=top1,macs"),
+    ("demo", "rot=3", "unknown key 'rot'", "instead: data.root=3"),
     ("train", "evaluations=3", "unknown key 'evaluations'", "search.evaluations=3"),
     ("retrain", "budget=3M", "unknown key 'budget'", "train.budget=3M"),
     ("train", "budget=5X", "train.budget is '5X'", "train.budget=3M"),
@@ -176,7 +180,7 @@ def test_bad_arguments(good: str, bad: str, names: str, offers: str, place: Path
     _, _, instead = result.refused(names)
     assert not result.imported & set(HEAVY)
     assert result.out == ""
-    assert offers in instead
+    assert offers in f"instead: {instead}"
     if re.fullmatch(r"[\w.]+=[\w.,/\"\[\]]+", instead) and verb != "spaces" and "VALUE" not in instead:
         # What is offered is accepted, for another verb of the same arguments (this one may need a run).
         kept = [bad] if bad == "data=folder" else []
