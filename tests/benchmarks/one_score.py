@@ -1,9 +1,12 @@
 """One score all the way: random networks of `unified` and all papers' networks, from the supernet to exported files, on the same images.
 
     python tests/benchmarks/one_score.py --out results/export/one_score.csv [--sample 100] [--papers hat_net_tiny,...] [--resolution 64]
+    python tests/benchmarks/one_score.py --out results/export/one_score_initial.csv --weights initial
 
-A supernet has random weights and norm statistics, so that a missing copy shows: that of `unified` for the random networks, and that of
-its family's space for each paper's network. For each network the logits of the supernet on 4 images are compared with those of
+The supernet is that of `unified` for the random networks, and that of its family's space for each paper's network. Its weights are
+`hostile` unless --weights says `initial`: all of them random, scales and biases too, so that a missing copy shows, and large enough to
+magnify rounding from block to block; or those that training starts from. In both cases each network has statistics of its own, computed
+on 8 random images. For each network the logits of the supernet on 4 images are compared with those of
 
     extracted    the network with its own copy of the weights
     loaded       written as safetensors and read by `load_network`
@@ -87,10 +90,12 @@ def wanted(sample: int, papers: str, resolution: int) -> Iterator[Wanted]:
 
 
 @functools.lru_cache(maxsize=1)
-def supernet_of(space: str, resolution: int) -> Supernet:
-    """A supernet with random weights and statistics, in evaluation mode; only the last is kept in memory."""
-    supernet = Supernet(load_space(space).bind(3, CLASSES, resolution))
-    tame(supernet).eval()
+def supernet_of(space: str, resolution: int, weights: str) -> Supernet:
+    """A supernet in evaluation mode; only the last is kept in memory."""
+    supernet = Supernet(load_space(space).bind(3, CLASSES, resolution), 0).eval()
+    if weights == "initial":
+        return supernet
+    tame(supernet)
     with torch.no_grad():
         for parameter in supernet.parameters():
             if parameter.dim() > 1:
@@ -147,9 +152,9 @@ def steps(network: Network, folder: Path) -> Iterator[tuple[str, Callable[[], Fo
 
 
 @torch.no_grad()
-def row(one: Wanted, resolution: int) -> dict[str, str]:
+def row(one: Wanted, resolution: int, weights: str) -> dict[str, str]:
     """The largest difference from the supernet at each step."""
-    supernet = supernet_of(one.space, resolution)
+    supernet = supernet_of(one.space, resolution, weights)
     images = noise(IMAGES, 3, resolution, resolution, seed=1)
     buffers = calibrate(supernet, one.arch, [noise(8, 3, resolution, resolution, seed=11)])
     expected = supernet(images, one.arch, buffers)
@@ -191,6 +196,9 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=100, help="random networks of unified")
     parser.add_argument("--papers", default="all", help="all, or names, or nothing")
     parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument(
+        "--weights", choices=("hostile", "initial"), default="hostile", help="of the supernet; a file has one kind"
+    )
     given = parser.parse_args()
     found = known(given.out)
     there = {(one["network"], one["resolution"]) for one in found}
@@ -203,7 +211,7 @@ def main() -> None:
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for one in todo:
         with no_shape_checks():
-            found.append(row(one, given.resolution))
+            found.append(row(one, given.resolution, given.weights))
         new = not given.out.exists()
         with given.out.open("a", newline="") as stream:
             writer = csv.DictWriter(stream, list(found[-1]), lineterminator="\n")
