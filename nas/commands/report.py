@@ -10,6 +10,7 @@ from nas.runs.disk import offering
 from nas.runs.searches import CLOSED, Search, chosen_searches
 from nas.runs.settings import kept
 from nas.runs.store import RunStore
+from nas.training.losses import at_chance
 
 
 def report(config: Config) -> Path:
@@ -24,11 +25,15 @@ def report(config: Config) -> Path:
     store, out = RunStore.open(config.run), config.report.out
     searches = chosen_searches(store, config.search, every=not config.search.name)
     costs = {cost["name"]: cost for search in searches for cost in search.costs}
-    found = collect({**store.identity(), "costs": list(costs.values())}, list(map(view, searches)))
+    warning = at_chance(store)
+    run = {**store.identity(), "costs": list(costs.values())}
+    found = collect(run, list(map(view, searches)), warnings=[warning] * bool(warning))
     with offering("out=PATH of such a folder" if out else f"nas report run={shlex.quote(config.run)} out=DIR"):
         path = write_report(found, RunStore(out) if out else store, store.folder, config.report.sections)
     say(table(found))
     say()
+    if warning:
+        say(f"{config.run}: {warning}")
     say(f"report: {path}")
     return path
 

@@ -35,7 +35,7 @@ def search(config: Config) -> Search:
     check_scalars(config)
     run = open_run(replace(config, search=absolute(config.search)))
     run.check_trained()
-    say_at_chance(run)
+    say_at_chance(run.store, run.config.run)
     gpus = run.device.type != "cpu"
     workers = workers_of(config.executor, run.config.search.jobs, cores=machine.cores(), gpus=gpus)
     words = Words(doing="evaluate networks", single="search.jobs=1")

@@ -83,7 +83,7 @@ def _is_trained(run: Run) -> bool:
     trained = run.store.exists("supernet.safetensors")
     if trained:
         say(f"{run.config.run}: the supernet is trained")
-        say_at_chance(run)
+        say_at_chance(run.store, run.config.run)
     return trained
 
 

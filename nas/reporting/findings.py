@@ -226,12 +226,13 @@ class SearchFindings:
 class Findings:
     """What the searches of a run found.
 
-    run: run.json. costs: every cost of the run, in the order of run.json.
+    run: run.json. costs: every cost of the run, in the order of run.json. warnings: what speaks against believing the results.
     """
 
     run: Mapping[str, Any]
     costs: tuple[CostInfo, ...]
     searches: tuple[SearchFindings, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def several(self) -> bool:
@@ -248,13 +249,14 @@ class Findings:
         return list({network.digest: network.architecture for network in known}.values())
 
 
-def collect(run: Mapping[str, Any], searches: Sequence[SearchView]) -> Findings:
+def collect(run: Mapping[str, Any], searches: Sequence[SearchView], warnings: Sequence[str] = ()) -> Findings:
     """What is reported of a run and of the given searches of it; they may have evaluated anything or nothing yet.
 
     Of several retrainings of one network with one init and seed, the last counts.
 
     Args:
         run: run.json as a mapping. "costs" lists the costs of the run as {"name", "unit", "about"}.
+        warnings: what speaks against believing the results; sentences that begin in small letters and have no full stop.
     """
     costs = {entry["name"]: CostInfo(entry["name"], entry["unit"], entry["about"]) for entry in run.get("costs", ())}
     seen = {name for view in searches for known in (*view.evaluations, *view.retrainings) for name in known.costs}
@@ -263,7 +265,7 @@ def collect(run: Mapping[str, Any], searches: Sequence[SearchView]) -> Findings:
     for name in sorted((seen | limited | wanted) - costs.keys()):
         costs[name] = CostInfo(name)
     found = tuple(_search(view, costs) for view in searches)
-    return Findings(run=run, costs=tuple(costs.values()), searches=found)
+    return Findings(run=run, costs=tuple(costs.values()), searches=found, warnings=tuple(warnings))
 
 
 def _search(view: SearchView, costs: Mapping[str, CostInfo]) -> SearchFindings:

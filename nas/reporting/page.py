@@ -58,6 +58,7 @@ def page_html(found: Findings, folder: str, more: Sequence[str] = ()) -> str:
         top = [all_lead(found), all_tiles(found)]
     else:
         top = [lead(places[0]), tiles(places[0])]
+    top[1:1] = [h("p", h("b", "Warning: "), f"{warning}.", class_="warning") for warning in found.warnings]
     of_searches = [section for section in every if isinstance(section, SearchSection)]
     of_run = [section for section in every if isinstance(section, RunSection)]
     searches = [_SearchShown(place, join([lead(place), tiles(place)]), _shown(of_searches, place)) for place in places]

@@ -1,14 +1,14 @@
 """The log of a supernet's training, and whether it has learned anything: the losses at its end beside the loss of guessing."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from nas.config.parsing import recorded_config
 from nas.log import say
 from nas.records.shapes import ANY_NUMBER, Maybe, Table, Whole
-from nas.runs.run import Run
+from nas.runs.store import RunStore
 from search_spaces.counting import worded
 from search_spaces.errors import InputError
 
@@ -46,27 +46,46 @@ def numbers_of(line: Mapping[str, Any]) -> dict[str, float]:
     return {key: value for key, value in line.items() if key != "step" and not ANY_NUMBER.fault(value, "value")}
 
 
-def say_at_chance(run: Run) -> None:
-    """Prints that a trained supernet has learned next to nothing, if all its losses in the last fourth of its training are those of guessing.
+def at_chance(store: RunStore) -> str:
+    """That a run's supernet has learned next to nothing, in a sentence, if all its losses in the last fourth of its training are those of
+    guessing; else nothing.
 
-    It prints nothing where train.jsonl cannot be read, since nothing depends on it.
+    Also nothing where train.jsonl cannot be read, or where run.json does not say how many images each class has: no result depends on it.
+
+    Raises:
+        InputError: run.json cannot be read.
     """
+    identity = store.identity()
     try:
-        lines = run.store.records("train.jsonl")
+        lines, smoothing = (
+            store.records("train.jsonl"),
+            recorded_config(identity, str(store.folder)).train.label_smoothing,
+        )
     except InputError:
-        return
-    if not lines or any(LINE.fault(line, "") for line in lines):
-        return
+        return ""
+    counts = identity["images"]["counts"]["train"] if identity.get("images") else []
+    if not lines or not any(counts) or any(LINE.fault(line, "") for line in lines):
+        return ""
     last = [numbers_of(line) for line in lines if line["step"] > 0.75 * lines[-1]["step"]]
     losses = [[line[name] for line in last if name in line] for name in lines[-1] if name not in _ALWAYS]
     if not losses or not all(losses):
-        return
+        return ""
     ends = [median(values) for values in losses]
-    labels = Counter(run.split.labels["train"])
-    guess = guessing([labels[label] for label in range(len(run.split.classes))], run.config.train.label_smoothing)
-    if all((1 - LEARNED) * guess <= end <= NO_MEAN * guess for end in ends):
-        say(
-            f"{run.config.run}: the supernet has learned next to nothing, and a search would choose by chance: its loss at the end of training is "
-            f"{ends[0]:.2f}, and guessing among {worded(len(run.split.classes))} classes has {guess:.2f}. Train another run for more epochs, at another "
-            "rate, by another strategy, or from a trained network (init=FOLDER)"
-        )
+    guess = guessing(counts, smoothing)
+    if not all((1 - LEARNED) * guess <= end <= NO_MEAN * guess for end in ends):
+        return ""
+    return (
+        f"the supernet has learned next to nothing, and a search chooses by chance: its loss at the end of training is {ends[0]:.2f}, and guessing "
+        f"among {worded(len(counts))} classes has {guess:.2f}. Train another run for more epochs, at another rate, by another strategy, or from a "
+        "trained network (init=FOLDER)"
+    )
+
+
+def say_at_chance(store: RunStore, run: str) -> None:
+    """Prints what `at_chance` finds.
+
+    Args:
+        run: the run's folder as it was typed.
+    """
+    if said := at_chance(store):
+        say(f"{run}: {said}")

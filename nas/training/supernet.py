@@ -136,4 +136,4 @@ class Recorder:
         self.store.remove(CHECKPOINT)
         if optimisation.skipped:
             say(f"{optimisation.skipped} of {self.total} steps were skipped: their gradients were not finite")
-        say_at_chance(self.run)
+        say_at_chance(self.store, self.run.config.run)

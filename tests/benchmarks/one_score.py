@@ -76,8 +76,12 @@ class Wanted:
     arch: Architecture
 
 
-def wanted(sample: int, papers: str, resolution: int) -> Iterator[Wanted]:
-    """The papers' networks, a family after the other, then random members of `unified`."""
+def wanted(sample: int, papers: str, resolution: int, numbers: frozenset[int] = frozenset()) -> Iterator[Wanted]:
+    """The papers' networks, a family after the other, then random members of `unified`.
+
+    Args:
+        numbers: of the random members, those alone; all where there are none.
+    """
     names = [network.name for network in paper_networks()] if papers == "all" else [n for n in papers.split(",") if n]
     for name in names:
         network = paper_network(name)
@@ -86,7 +90,9 @@ def wanted(sample: int, papers: str, resolution: int) -> Iterator[Wanted]:
         yield Wanted(name, network.family, arch)
     rng, space = random.Random(0), load_space("unified").bind(3, CLASSES, resolution)
     for number in range(sample):
-        yield Wanted(f"unified {number}", "unified", space.sample(rng))
+        arch = space.sample(rng)
+        if not numbers or number in numbers:
+            yield Wanted(f"unified {number}", "unified", arch)
 
 
 @functools.lru_cache(maxsize=1)
@@ -194,6 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a .csv file; it is continued where it exists")
     parser.add_argument("--sample", type=int, default=100, help="random networks of unified")
+    parser.add_argument("--numbers", type=int, nargs="*", default=[], help="of the random networks, those alone")
     parser.add_argument("--papers", default="all", help="all, or names, or nothing")
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument(
@@ -204,7 +211,7 @@ def main() -> None:
     there = {(one["network"], one["resolution"]) for one in found}
     todo = [
         one
-        for one in wanted(given.sample, given.papers, given.resolution)
+        for one in wanted(given.sample, given.papers, given.resolution, frozenset(given.numbers))
         if (one.name, str(given.resolution)) not in there
     ]
     progress = Progress("networks", len(todo) + len(found), len(found))

@@ -120,13 +120,20 @@ def test_runs_by_other_strategies(nas: Commands, place: Path) -> None:
 
 @pytest.mark.parametrize(("rate", "epochs", "learned"), [("1e-9", 1, False), ("0.02", 3, True)])
 def test_a_supernet_that_learned_nothing(nas: Commands, place: Path, rate: str, epochs: int, learned: bool) -> None:
-    """The user is told at the end of training, and whenever a search would choose by chance."""
+    """The user is told at the end of training, whenever a search would choose by chance, and in the report."""
     args = (f"train.epochs={epochs}", "train.batch_size=32", "train.warmup_epochs=0", f"train.lr={rate}")
-    for command in (("train", "config.toml", *args), ("train",), ("search", "evaluations=2", "population=2")):
+    for command in (
+        ("train", "config.toml", *args),
+        ("train",),
+        ("search", "evaluations=2", "population=2"),
+        ("report",),
+    ):
         verb, *more = command
-        said = nas(verb, *more, "run=one", cwd=place).ok().out
+        said = [nas(verb, *more, "run=one", cwd=place).ok().out]
+        if verb == "report":
+            said.append((place / "one/report.html").read_text())
         for words in ("learned next to nothing", "guessing among 10 classes has 2.30", "init=FOLDER"):
-            assert (words in said) == (not learned), said
+            assert all((words in text) == (not learned) for text in said), said
 
 
 def test_both_sections_have_the_recipe() -> None:

@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.config.parsing import load_config
-from nas.runs.run import open_run
-from nas.training.losses import guessing, say_at_chance
+from nas.runs.store import RunStore
+from nas.training.losses import at_chance, guessing
 
 GUESS = math.log(10)  # the digits of the run, which are spread evenly
 
@@ -58,27 +57,19 @@ def test_the_end_of_training(
     after: Callable[[str], Path],
     losses: list[dict[str, object]],
     said: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(after("train"))
-    run = open_run(load_config("config.toml", ["run=run"]))
-    run.store.path("train.jsonl").unlink()
+    store = RunStore(after("train") / "run")
+    store.path("train.jsonl").unlink()
     for number, line in enumerate(losses, 1):
-        run.store.append(
+        store.append(
             "train.jsonl", {"step": 50 * number, "epoch": 0, **line, "lr": 0.1, "grad_norm": None, "skipped": 0}
         )
-    say_at_chance(run)
-    assert ("learned next to nothing" in capsys.readouterr().out) == said
+    assert ("learned next to nothing" in at_chance(store)) == said
 
 
 @pytest.mark.parametrize("text", ["{", '{"step": "all"}\n', '{"loss": 2.3}\n'])
-def test_a_log_that_cannot_be_read_says_nothing(
-    after: Callable[[str], Path], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_log_that_cannot_be_read_says_nothing(after: Callable[[str], Path], text: str) -> None:
     """No search depends on it."""
-    monkeypatch.chdir(after("train"))
-    run = open_run(load_config("config.toml", ["run=run"]))
-    run.store.path("train.jsonl").write_text(text)
-    say_at_chance(run)
-    assert capsys.readouterr().out == ""
+    store = RunStore(after("train") / "run")
+    store.path("train.jsonl").write_text(text)
+    assert at_chance(store) == ""
