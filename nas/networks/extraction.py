@@ -5,6 +5,7 @@ What a network's folder has is in `nas.networks.folder`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -16,10 +17,10 @@ from nas.networks.folder import copy_weights, write_card, write_description
 from nas.networks.steps import LOADED, RETRAINED, SUPERNET, Comparison, Forward, check_top1, compare, forms
 from nas.records import Evaluation
 from nas.runs.run import Run
-from nas.runs.searches import EVALUATED_BY, Search
+from nas.runs.searches import EVALUATED_BY, Search, of_one_supernet
 from nas.runs.store import RunStore
 from nas.runs.weights import CONFIG, MODEL, WEIGHTS, load_network, save_tensors
-from nas.searching.evaluation import Evaluator
+from nas.searching.evaluation import Batches, calibration_of, validation_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs import BUILT_IN, costs_of
 from search_spaces.errors import InputError
@@ -27,23 +28,48 @@ from search_spaces.network import Network
 from search_spaces.reparameterisation import reparameterise, reparameterised
 from search_spaces.textfiles import resolved
 from supernet.calibration import calibrate
+from supernet.supernet import Supernet
 
 SOME = 1000
-"""Images of search-validation on which a network is compared in all of its forms. On the others, one form scores what was recorded."""
+"""Images of search-validation on which a network is compared in all of its forms. On the others, one form scores what was recorded, but for
+records of the weights that are there: then logits that are the supernet's have its accuracy, too."""
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """Extracts networks of a run's supernet, as searches with these settings evaluated them."""
+    """Extracts networks of a run's supernet, as searches with these settings evaluated them.
+
+    Args:
+        supernet: of the run.
+        calibration: images that networks get statistics from.
+        same_weights: all that searches of the run recorded is of the supernet that is there now, by its digest.
+    """
 
     run: Run
     search: Search
-    evaluator: Evaluator
+    supernet: Supernet
+    calibration: list[Tensor]
+    same_weights: bool
 
     @classmethod
     def of(cls, run: Run, search: Search) -> "Extraction":
-        config = replace(run.config, search=search.settings)
-        return cls(run, search, Evaluator.of(config, run.split, run.supernet(), run.device))
+        calibration = calibration_of(replace(run.config, search=search.settings), run.split, run.device)
+        return cls(run, search, run.supernet(), calibration, of_one_supernet(run.store))
+
+    @cached_property
+    def validation(self) -> Batches:
+        """All images of search-validation."""
+        return self._validation(None)
+
+    @cached_property
+    def some_validation(self) -> Batches:
+        """The batches of them that have the first `SOME` images. The others are not even opened."""
+        size = self.search.settings.batch_size
+        return self._validation(-(-SOME // size) * size)
+
+    def _validation(self, limit: int | None) -> Batches:
+        config = replace(self.run.config, search=self.search.settings)
+        return validation_of(config, self.run.split, self.run.device, limit)
 
     def serves(self, search: Search) -> bool:
         """Whether another search evaluated with the same images and batches."""
@@ -51,7 +77,7 @@ class Extraction:
 
     def statistics(self, arch: Architecture) -> dict[str, Tensor]:
         """The normalisation statistics that a network was evaluated with."""
-        return calibrate(self.evaluator.supernet, arch, self.evaluator.calibration)
+        return calibrate(self.supernet, arch, self.calibration)
 
     def of_search(self, search: Search, store: RunStore, *, merge: bool, license: str) -> "Folders":
         """What writes and checks the folders of a search's networks.
@@ -93,7 +119,7 @@ class Folders:
         """
         run, arch = self._run, entry.arch
         chosen = self._chosen(entry)
-        supernet, statistics = self.extraction.evaluator.supernet, self.extraction.statistics(arch)
+        supernet, statistics = self.extraction.supernet, self.extraction.statistics(arch)
         about = {"digest": arch.digest, "split": run.split.digest}
         if self._within(folder):
             save_tensors(self.store, f"{folder}/{WEIGHTS}", supernet.extract(arch, statistics).state_dict(), about)
@@ -115,13 +141,13 @@ class Folders:
         return chosen if chosen.retraining is None or self._run.store.exists(path) else Chosen()
 
     def check(self, folder: str, entry: Selected, again: str, shown: Sequence[str], *, write: bool) -> str:
-        """Compares the network in a folder with the supernet step by step, and on all images of search-validation with its recorded
-        accuracy.
+        """Compares the network in a folder with the supernet step by step, and with its recorded accuracy on all images of search-validation.
+        Where the record is of the weights that are there, the accuracy follows from logits that are equal to the supernet's.
 
         Args:
             again: the command that writes the folder again, for messages.
             shown: names of the costs that are said.
-            write: writes the card, with what was found. Without it, the steps are compared on all images, not on `SOME`.
+            write: writes the card, with what was found. Without it, everything is compared on all images, not on `SOME`.
 
         Returns:
             What was found, in one line.
@@ -131,7 +157,7 @@ class Folders:
         """
         chosen, place = self._chosen(entry), self.store.path(folder)
         found = {
-            file: compare(steps, self.extraction.evaluator.validation, LOADED, SOME if write else None)
+            file: self._compared(steps, SOME if write else None)
             for file, steps in self._steps(folder, entry, chosen, again).items()
         }
         for file, comparison in found.items():
@@ -142,6 +168,17 @@ class Folders:
                 checked = {WEIGHTS: checked[WEIGHTS][:2], MODEL: checked[WEIGHTS]}
             write_card(self.store, folder, whole_card(self._run, self.search, entry, chosen, checked, self.license))
         return self._said(place, found, entry.record, chosen, shown)
+
+    def _compared(self, steps: Mapping[str, Forward], some: int | None) -> Comparison:
+        """
+        Args:
+            some: images on which all steps are compared. The recorded accuracy needs the others, too, unless nothing but the weights can have
+                changed it.
+        """
+        extraction = self.extraction
+        if some is not None and extraction.same_weights and SUPERNET in steps:
+            return compare(steps, extraction.some_validation, some=some)
+        return compare(steps, extraction.validation, LOADED, some)
 
     def _steps(self, folder: str, entry: Selected, chosen: Chosen, again: str) -> dict[str, dict[str, Forward]]:
         """By file of weights, the steps that are to do the same. Folders of earlier versions have nothing for timm."""
@@ -169,7 +206,7 @@ class Folders:
 
     def _supernet(self, arch: Architecture) -> Forward:
         """The sub-network as it was evaluated."""
-        supernet, buffers = self.extraction.evaluator.supernet, self.extraction.statistics(arch)
+        supernet, buffers = self.extraction.supernet, self.extraction.statistics(arch)
         return lambda x: supernet(x, arch, buffers)
 
     def _load(self, place: Path, weights: str, entry: Selected, again: str) -> Network:
@@ -200,7 +237,8 @@ class Folders:
         # Bitwise on the CPU. The accuracy may be from another device or number of threads, which round differently.
         exact = device == "cpu" and self._expected(record.architecture) == record.digest
         comparison.check(device, str(place), again, (LOADED,) if exact else ())
-        check_top1(comparison.of(LOADED), recorded, str(place / file), again)
+        if _saw_all(comparison, record):
+            check_top1(comparison.of(LOADED), recorded, str(place / file), again)
 
     def _said(
         self, place: Path, found: Mapping[str, Comparison], record: Evaluation, chosen: Chosen, shown: Sequence[str]
@@ -215,11 +253,18 @@ class Folders:
             made = chosen.retraining
             if made is not None and first.name != SUPERNET:
                 said.append(f"{made.init} {made.seed}: top-1 {loaded.top1:.4f} (retrained {made.validation_top1:.4f})")
-            else:
+            elif _saw_all(comparison, record):
                 said.append(f"top-1 {loaded.top1:.4f} (evaluated {record.top1:.4f})")
+            else:
+                said.append(f"top-1 {record.top1:.4f} on {record.images:,} images")
             others = [step for step in comparison.steps if step.name not in (first.name, LOADED)]
             said += [f"{step.name} differs by {step.difference:.2g}" for step in others]
             if first.name != LOADED:
                 images = f"on {first.images} images: {loaded.difference:g}"
                 said.append(f"largest difference from the {first.name} {images}")
         return f"{place}  {words}  {'  '.join(said)}"
+
+
+def _saw_all(comparison: Comparison, record: Evaluation) -> bool:
+    """Whether the loaded network saw all images behind the recorded accuracy."""
+    return comparison.whole is not None or comparison.of(LOADED).images >= record.images

@@ -8,7 +8,7 @@ from nas import machine
 from nas.config import Config, RetrainConfig
 from nas.config.keys import typed
 from nas.config.search import SearchConfig
-from nas.runs.inputs import check_unchanged, digests_of
+from nas.runs.inputs import check_supernet, check_unchanged, digests_of, supernet_digest
 from nas.runs.searches import EVALUATIONS, FOLDER, RUNNING, Search, number_of, read_search, search_names
 from nas.runs.settings import FREE, RETRAIN_FREE, different, kept
 from nas.runs.store import RunStore
@@ -19,18 +19,19 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
     """The search that a configuration names, made if the run does not have it.
 
     Raises:
-        InputError: it has results with other settings.
+        InputError: it has results with other settings, or with another supernet.
     """
     settings = config.search
     name = settings.title
     files = {} if settings.close else digests_of(settings)  # a search that is closed reads none
+    supernet = supernet_digest(store)
     if not store.exists(f"{FOLDER}/{name}/search.json"):
         store.renew()
         number = max((number_of(store, other) + 1 for other in search_names(store)), default=0)
         conditions = {
             "plugins": list(config.plugins),
             "versions": machine.versions(), "machine": machine.describe(config.threads), "commit": machine.commit(), "command": machine.command(),
-            "files": files,
+            "files": files, "supernet": supernet,
         }  # fmt: skip
         search = Search(store, name, number, replace(settings, name=name), None, RUNNING, costs, conditions)
         return search.write()
@@ -39,11 +40,11 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
     if key and store.exists(search.path(EVALUATIONS)):
         raise otherwise(search, key, settings)
     if store.exists(search.path(EVALUATIONS)):
-        check_unchanged(
-            search.conditions.get("files"), files, f"search {name} of {store.folder}", _ended_or_another(name)
-        )
+        who = f"search {name} of {store.folder}"
+        check_unchanged(search.conditions.get("files"), files, who, _ended_or_another(name))
+        check_supernet(search.conditions.get("supernet"), supernet, store, who)
     elif not settings.close:
-        search = replace(search, conditions={**search.conditions, "files": files})
+        search = replace(search, conditions={**search.conditions, "files": files, "supernet": supernet})
     if key:  # nothing has come out yet that depends on them
         search = replace(search, settings=replace(settings, name=name), costs=costs)
     known = {cost["name"] for cost in search.costs}

@@ -1,4 +1,4 @@
-"""Files of costs that a search or a training used, as they were: what comes out depends on their content, not only on their paths.
+"""Files that a search or a training used, as they were: what comes out depends on their content, not only on their paths.
 
 Standard library only.
 """
@@ -6,13 +6,17 @@ Standard library only.
 import hashlib
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nas.config.search import SearchConfig
+from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 from search_spaces.textfiles import expanded, open_ordinary
 
 DIGITS = 12
+
+SUPERNET = "supernet.safetensors"
 
 
 def digests_of(settings: SearchConfig) -> dict[str, str]:
@@ -25,10 +29,41 @@ def digests_of(settings: SearchConfig) -> dict[str, str]:
     return {path: _digest(path) for path in paths}
 
 
+def supernet_digest(store: RunStore) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of a run's supernet.safetensors; "" where there is none, or none that can be read."""
+    try:
+        return _digest_of(store.path(SUPERNET))
+    except OSError:
+        return ""
+
+
+def check_supernet(recorded: object, now: str, store: RunStore, who: str) -> None:
+    """
+    Args:
+        recorded: the digest that a search wrote down; anything else than text, as of an older version, allows every supernet.
+        now: as `supernet_digest` gives it.
+        who: the search.
+
+    Raises:
+        InputError: the supernet is not the one that the search has results of.
+    """
+    if isinstance(recorded, str) and recorded != now:
+        raise InputError(
+            f"{who} used another supernet (SHA-256 {recorded}..., {store.path(SUPERNET)} has {now or 'none'}...): accuracies with inherited "
+            "weights of two supernets cannot be compared",
+            f"{SUPERNET} as it was, because what has been found depends on it",
+            f"restore {shlex.quote(str(store.path(SUPERNET)))}, or search.name=another",
+        )
+
+
+def _digest_of(path: Path) -> str:
+    with open_ordinary(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+
+
 def _digest(path: str) -> str:
     try:
-        with open_ordinary(expanded(path)) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+        return _digest_of(expanded(path))
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror or error})",

@@ -27,6 +27,7 @@ from nas.records.device_times import DeviceTime, refuted
 from nas.records.shapes import ANY_NUMBER, MOST, Entries, Items, Maybe, Named, OneOf, Plain, Table, Text, Whole
 from nas.runs.disk import DamagedLine
 from nas.runs.identity import CONDITIONS, FILES
+from nas.runs.inputs import supernet_digest
 from nas.runs.settings import RETRAIN_FREE, kept
 from nas.runs.store import OLDER_FOLDER, RunStore
 from search_spaces.architecture import Architecture
@@ -270,7 +271,7 @@ _SHAPE = Table({
     "number": Whole(), "state": OneOf((RUNNING, FINISHED, CLOSED)), "search": Entries(Plain()), "retrain": Maybe(Entries(Plain())),
     "costs": Items(Table({"name": Named(is_cost_name), "unit": Text(200), "about": Text()})), **CONDITIONS,
 }, {
-    "files": FILES, "plugins": Items(Text(200)),
+    "files": FILES, "plugins": Items(Text(200)), "supernet": Text(12),
     "starts": Items(Table({"source": Text(), "architecture": Entries(Plain())})),
     "devices": Entries(Table({}, {
         "device": Text(200), "held_out": Entries(Maybe(ANY_NUMBER)), "fingerprint": Entries(Plain()),
@@ -307,18 +308,32 @@ def chosen_searches(store: RunStore, settings: SearchConfig, every: bool = False
 
 
 def evaluated_before(store: RunStore, settings: SearchConfig) -> dict[str, Evaluation]:
-    """By digest, what the searches of a run have evaluated with equal settings of evaluation; nothing of those that race candidates.
+    """By digest, what the searches of a run have evaluated with equal settings of evaluation; nothing of those that race candidates, or that
+    had another supernet.
 
     A search with evaluation=plain takes over nothing that was evaluated with shared maps, so that a comparison of the two is one.
     """
     found: dict[str, Evaluation] = {}
+    now = supernet_digest(store)
     for search, evaluations in sound_searches(store):
-        if search.settings.evaluation in TAKEN_FROM[settings.evaluation] and all(
-            getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY
+        if (
+            search.conditions.get("supernet", now) == now
+            and search.settings.evaluation in TAKEN_FROM[settings.evaluation]
+            and all(getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY)
         ):
             for evaluation in evaluations:
                 found.setdefault(evaluation.digest, evaluation)
     return found
+
+
+def of_one_supernet(store: RunStore) -> bool:
+    """Whether all searches of a run wrote down the digest of the supernet that is there now. Then each of their records is of its weights."""
+    now = supernet_digest(store)
+    try:
+        searches = [read_search(store, name) for name in search_names(store)]
+    except InputError:  # of a damaged one, which may be another than the one that is asked for
+        return False
+    return bool(now) and all(search.conditions.get("supernet") == now for search in searches)
 
 
 def sound_searches(store: RunStore) -> list[tuple[Search, list[Evaluation]]]:

@@ -94,6 +94,24 @@ class _Validation:
         return self._ordered[1]
 
 
+def calibration_of(config: Config, split: Split, device: torch.device) -> list[Tensor]:
+    """The images of supernet-train that networks get statistics of their own from, in batches."""
+    settings = config.search
+    train = load_part(config.data, split, "train", settings.calibration_images)
+    size = min(settings.batch_size, len(train))
+    return [x for x, _ in train.batches(size, drop_last=True, device=str(device))]
+
+
+def validation_of(config: Config, split: Split, device: torch.device, limit: int | None = None) -> Batches:
+    """The images of search-validation with their labels, in batches; they can be had any number of times.
+
+    Args:
+        limit: only the first so many; None for all.
+    """
+    part = load_part(config.data, split, "validation", limit)
+    return _Validation(part, config.search.batch_size, str(device))
+
+
 @dataclass(frozen=True, eq=False)
 class Raced:
     """The result of a candidate that was raced.
@@ -133,13 +151,9 @@ class Evaluator:
         Args:
             reuse: bytes for the feature maps that networks share; 0 for none.
         """
-        settings = config.search
-        train = load_part(config.data, split, "train", settings.calibration_images)
-        size = min(settings.batch_size, len(train))
-        whole = [x for x, _ in train.batches(size, drop_last=True, device=str(device))]
-        validation = _Validation(load_part(config.data, split, "validation"), settings.batch_size, str(device))
-        cache = PrefixCache(supernet.eval(), whole, reuse) if reuse else None
-        return cls(supernet, whole, validation, cache)
+        calibration, validation = calibration_of(config, split, device), validation_of(config, split, device)
+        cache = PrefixCache(supernet.eval(), calibration, reuse) if reuse else None
+        return cls(supernet, calibration, validation, cache)
 
     def __call__(self, arch: Architecture) -> Accuracy:
         """

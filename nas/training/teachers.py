@@ -111,7 +111,7 @@ def write_teacher(run: Run, search: Search) -> None:
     if run.config.retrain.kd_model_name != SUPERNET or run.store.exists(f"{folder}/{ARCH}"):
         return
     largest, extraction = run.space.largest(macs), Extraction.of(run, search)
-    network = extraction.evaluator.supernet.extract(largest, extraction.statistics(largest))
+    network = extraction.supernet.extract(largest, extraction.statistics(largest))
     about = {"digest": largest.digest, "split": run.split.digest}
     save_tensors(run.store, f"{folder}/{WEIGHTS}", network.state_dict(), about)
     run.store.write_text(f"{folder}/{ARCH}", largest.to_json(indent=1) + "\n")

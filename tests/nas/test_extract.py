@@ -1,6 +1,8 @@
 """What is extracted is what was evaluated, and a file that is not is noticed."""
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,12 +11,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from nas import load_network
+from nas import extract, load_network
 from nas.config.effective import configure
 from nas.goals.selection import selected
+from nas.networks import extraction
+from nas.networks.steps import LOADED
 from nas.runs.run import open_run
 from nas.runs.searches import chosen_searches
 from nas.runs.weights import MODEL, WEIGHTS
+from nas.searching import evaluation
 from nas.searching.evaluation import Evaluator, evaluate
 from search_spaces.architecture import Architecture
 from search_spaces.costs.macs import macs
@@ -201,3 +206,95 @@ def test_damaged_files_are_not_verified(damage, file: str, says: str, nas: Comma
     nas("extract", "run=run", f"digest={folder.name}", cwd=extracted).ok()
     assert contents(folder) == good
     nas("extract", "run=run", "verify=true", cwd=extracted).ok()
+
+
+@pytest.fixture
+def searched(nas: Commands, image_runs: Runs, tmp_path: Path) -> Path:
+    """Batches of four images, of which there are twelve."""
+    place = Path(shutil.copytree(image_runs.before("search"), tmp_path / "searched"))
+    nas("search", "config.toml", "search.batch_size=4", cwd=place).ok()
+    return place
+
+
+def search_json(place: Path) -> Path:
+    return place / "run" / SEARCH / "search.json"
+
+
+def scored(place: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> set[int]:
+    """Extracts networks, whose forms are compared on four images. Returns how many the loaded ones were scored on."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(extraction, "SOME", 4)
+    seen: list[int] = []
+    compared = extraction.compare
+
+    def counting(steps, batches, whole="", some=None):  # type: ignore[no-untyped-def]
+        found = compared(steps, batches, whole, some)
+        seen.append(found.of(LOADED).images)
+        return found
+
+    monkeypatch.setattr(extraction, "compare", counting)
+    [config] = configure("extract", ["run=run", *arguments])
+    extract(config)
+    return set(seen)
+
+
+def test_the_weights_of_the_search_need_no_second_score(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal logits of the weights that were evaluated have the recorded accuracy. All images are seen where that is asked for, or not known."""
+    weights = (searched / "run" / "supernet.safetensors").read_bytes()
+    assert json.loads(search_json(searched).read_text())["supernet"] == digest_of(weights)
+    opened: list[tuple[str, int | None]] = []
+    load = evaluation.load_part
+
+    def noting(data, split, name, limit=None):  # type: ignore[no-untyped-def]
+        opened.append((name, limit))
+        return load(data, split, name, limit)
+
+    monkeypatch.setattr(evaluation, "load_part", noting)
+    assert scored(searched, monkeypatch) == {4}
+    assert [limit for name, limit in opened if name == "validation"] == [4]  # the other images are not even opened
+    assert scored(searched, monkeypatch, "verify=true") == {12}
+    about = json.loads(search_json(searched).read_text())
+    search_json(searched).write_text(json.dumps({key: value for key, value in about.items() if key != "supernet"}))
+    assert scored(searched, monkeypatch) == {12}  # a search of an earlier version
+
+
+def test_what_is_said_of_the_score(
+    searched: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scored(searched, monkeypatch)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "largest difference" in line]
+    assert lines
+    assert all(
+        re.search(r"top-1 [01]\.\d{4} on 12 images .* from the supernet on 4 images: 0$", line) for line in lines
+    ), lines
+
+
+def test_another_supernet_in_the_run(nas: Commands, searched: Path) -> None:
+    """Its searches do not take it for their own, and another search evaluates everything anew."""
+    path = searched / "run" / "supernet.safetensors"
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    name = next(name for name in sorted(tensors) if name.startswith("head") and name.endswith("bias"))
+    good = path.read_bytes()
+    save_file({**tensors, name: tensors[name] + torch.arange(len(tensors[name])) * 10.0}, path, about)
+    before = contents(searched)
+    again = ("search", "config.toml", "search.batch_size=4")
+    nas(*again, "evaluations=9", cwd=searched).refused(
+        f"search small of run used another supernet (SHA-256 {digest_of(good)}..."
+    )
+    assert contents(searched) == before
+    nas("extract", "run=run", cwd=searched).refused("does not do what was evaluated: its top-1 is")
+    nas(*again, "search.name=other", cwd=searched).ok()
+    first, second = (
+        {line["digest"]: line["top1"] for line in map(json.loads, (searched / f"run/searches/{name}/evaluations.jsonl").read_text().splitlines())}
+        for name in ("small", "other")
+    )  # fmt: skip
+    assert any(first[digest] != second[digest] for digest in first.keys() & second.keys())
+    path.write_bytes(good)
+    nas(*again, "evaluations=9", cwd=searched).ok()
+    nas("extract", "run=run", "search=small", cwd=searched).ok()
+
+
+def digest_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
