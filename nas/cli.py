@@ -39,7 +39,7 @@ VERBS = {
     "evaluate": "top-1, top-5 and loss of trained networks on a part of the images: nas evaluate NETWORK... run=RUN part=val",
     "train": "train the weight-sharing supernet of a run",
     "search": "search the trained supernet under a budget; a run has any number of searches",
-    "extract": "write networks of the Pareto front as folders that load_network and timm load",
+    "extract": "write networks of the Pareto front, and the baselines, as folders that load_network and timm load",
     "retrain": "train the winners and the baselines as stand-alone networks",
     "ablate": "train named networks by one recipe with several seeds, without a search, and print the table",
     "study": "searched winners against scaled families, random networks and the fixed ratio: nas study STUDY.toml",
@@ -218,7 +218,7 @@ def spaces(arguments: list[str]) -> int:
         if key not in SPACE_OPTIONS:
             raise unknown("key", key, SPACE_OPTIONS, f"{{}}={word.partition('=')[2]}")
     if names:
-        path = space_file(names[0])
+        path = space_file(names[0], "nas spaces {}")
         read_space(path)  # what the file alone tells is said without importing torch
         config = load_config(None, options, section="train")
         resolution = config.data.resolution if "data.resolution" in given else 0

@@ -20,8 +20,11 @@ def claim_names() -> list[str]:
     return sorted(path.stem for path in (FOLDER / "claims").glob("*.toml"))
 
 
-def space_file(name: str | Path) -> Path:
+def space_file(name: str | Path, type_instead: str = "space={}") -> Path:
     """The file of a named space, or `name` itself when it is the path of a TOML file. Imports nothing heavy.
+
+    Args:
+        type_instead: how a name is typed, for messages; `{}` stands for it.
 
     Raises:
         InputError: neither; the nearest name is offered.
@@ -32,13 +35,13 @@ def space_file(name: str | Path) -> Path:
             raise InputError(
                 f"space file {path} does not exist",
                 f"a TOML file, or one of {', '.join(space_names())}",
-                f"space={space_names()[0]}",
+                type_instead.replace("{}", space_names()[0]),
             )
         return path
     if str(name) in claim_names():
         return FOLDER / "claims" / f"{name}.toml"
     if str(name) not in space_names():
-        raise unknown("space", str(name), [*space_names(), *claim_names()], "space={}")
+        raise unknown("space", str(name), [*space_names(), *claim_names()], type_instead)
     return FOLDER / f"{name}.toml"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nas.config import Config
 from nas.goals.picking import Picks
-from nas.goals.selection import selected
+from nas.goals.selection import asked, selected
 from nas.log import say
 from nas.machine.memory import explained
 from nas.networks.extraction import Extraction
@@ -44,18 +44,18 @@ def extract(config: Config) -> dict[str, Path]:
     elsewhere = "out=PATH of such a folder" if out else f"nas extract run={shlex.quote(config.run)}{chosen_one} out=DIR"
     with offering(elsewhere):
         run = open_run(config, writes=within and not config.extract.verify)
-    searches = chosen_searches(run.store, config.search)
-    picks = Picks.parse(config.extract.pick)
-    chosen = {
-        search.name: selected(search, config.retrain.points, config.digest, config.run, picks) for search in searches
-    }
+    every, picks = chosen_searches(run.store, config.search), Picks.parse(config.extract.pick)
+    chosen = [
+        (search, selected(search, config.retrain.points, config.digest, config.run, own))
+        for search, own in asked(every, config.digest, picks)
+    ]
     folders: dict[str, Path] = {}
     extraction = None
-    for search in searches:
+    for search, entries in chosen:
         if extraction is None or not extraction.serves(search):
             extraction = Extraction.of(run, search)
         made = extraction.of_search(search, store, merge=config.extract.merge, license=config.extract.license)
-        for digest, entry in chosen[search.name].items():
+        for digest, entry in entries.items():
             folder = digest if out else search.path(f"networks/{digest}")
             again = f"nas extract run={config.run} search={search.name} digest={digest}"
             again += f" out={out}" * bool(out) + " merge=true" * config.extract.merge

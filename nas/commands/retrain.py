@@ -9,7 +9,7 @@ from nas.config.recipes import check_fits
 from nas.data.transforms import Transforms
 from nas.executors import Executor, Words, make_executor, workers_of
 from nas.goals.budget import worded
-from nas.goals.selection import selected
+from nas.goals.selection import asked, selected
 from nas.log import say
 from nas.machine.memory import explained
 from nas.measuring.targets import targets_of
@@ -60,9 +60,9 @@ def retrain(config: Config) -> Run:
         )  # fmt: skip
     run = open_run(config)
     references = _references(run)
-    searches = chosen_searches(run.store, config.search)
-    for search in searches:
+    for search in chosen_searches(run.store, config.search):
         search.set_damage_aside("retrain")
+    searches = _searches(run)
     work = [_waiting(run, search) for search in searches]
     check_recipe(run, work)
     # References are measured before anything is trained: the machine is quiet, and if it is not, that shows now.
@@ -90,11 +90,16 @@ def retrain(config: Config) -> Run:
     return run
 
 
+def _searches(run: Run) -> list[Search]:
+    """Those whose networks are trained: of a digest, those that evaluated it."""
+    return [search for search, _ in asked(chosen_searches(run.store, run.config.search), run.config.digest)]
+
+
 def _estimate(config: Config) -> Run:
     """Prints how long retraining takes. Nothing is trained and nothing settled."""
     run = open_run(config)
     references = _references(run)
-    for search in chosen_searches(run.store, config.search):
+    for search in _searches(run):
         write_teacher(run, search)
         chosen = selected(search, config.retrain.points, config.digest, config.run)
         jobs: list[Job | ReferenceJob] = [
@@ -117,10 +122,10 @@ def _retrain_launched(config: Config, one: Launched) -> Run:
         if ranks.rank:
             ranks.wait()
         run = open_run(own, writes=not ranks.rank)
-        searches = chosen_searches(run.store, own.search)
         if not ranks.rank:
-            for search in searches:
+            for search in chosen_searches(run.store, own.search):
                 search.set_damage_aside("retrain")
+        searches = _searches(run)
         references = _references(run)
         work = [_waiting(run, search) for search in searches]
         trained = {search.name: _reference_jobs(run, search, references, measured=not ranks.rank) for search, _ in work}

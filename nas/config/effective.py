@@ -3,13 +3,15 @@
 Standard library only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from nas.config import SECTIONS, Config
 from nas.config.parsing import load_config, recorded_config
 from nas.config.recipes import check_fits
+from nas.goals.picking import Picks
+from nas.goals.selection import asked
 from nas.log import say
 from nas.plugins.remembered import check_given
 from nas.runs.beginning import otherwise
@@ -106,7 +108,30 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
         # A report of one search is asked for by its name alone: without it the page shows all searches of the run.
         named = name if verb != "report" else config.search.name
         found.append(replace(settled, search=replace(settled.search, name=named)))
+    if len(found) > 1 and (config.digest or config.extract.pick):
+        found = _that_know(store, found)
     return found or [config]
+
+
+def _that_know(store: RunStore, configs: list[Config]) -> list[Config]:
+    """Those whose searches evaluated a network that is asked for by its digest; each picks only digests that its search knows."""
+    picks = Picks.parse(configs[0].extract.pick)
+    own = {
+        search.name: of
+        for search, of in asked([read_search(store, c.search.name) for c in configs], configs[0].digest, picks)
+    }
+    return [
+        replace(
+            config, extract=replace(config.extract, pick=_without(config.extract.pick, picks, own[config.search.name]))
+        )
+        for config in configs
+        if config.search.name in own
+    ]
+
+
+def _without(items: Sequence[str], picks: Picks, own: Picks) -> tuple[str, ...]:
+    """Items of `extract.pick` but for the digests that are not among the own ones."""
+    return tuple(item for item in items if item not in picks.digests or item in own.digests)
 
 
 def _finished(store: RunStore, names: list[str]) -> list[str]:

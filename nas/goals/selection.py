@@ -1,7 +1,7 @@
 """Which networks of a search are extracted and retrained, and why."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from nas.goals.picking import Picks, picked
 from nas.goals.roles import front_of, roles_of, spread
@@ -57,6 +57,38 @@ def selected(search: Search, points: int, digest: str, run: str, picks: Picks = 
         if known in chosen or names != ("front",):
             entries[known] = Selected(names, by_digest[known])
     return entries
+
+
+def asked(searches: Sequence[Search], digest: str, picks: Picks = NOTHING_PICKED) -> list[tuple[Search, Picks]]:
+    """The searches that networks are asked of, and what is picked of each: a digest is asked only of those that evaluated such a network.
+
+    Where none did, it is asked of all, so that `selected` says so; so it is where a search cannot be read.
+
+    Args:
+        digest: as of `selected`.
+    """
+    wanted = [digest] if digest else list(picks.digests)
+    if not wanted or len(searches) < 2:
+        return [(search, picks) for search in searches]
+    known = {search.name: _evaluated(search) for search in searches}
+    of = {
+        one: [name for name, found in known.items() if any(known_one.startswith(one) for known_one in found)]
+        for one in wanted
+    }
+    chosen = []
+    for search in searches:
+        own = tuple(one for one in wanted if search.name in of[one] or not of[one])
+        if own or picks.names or picks.within:
+            chosen.append((search, picks if digest else replace(picks, digests=own)))
+    return chosen
+
+
+def _evaluated(search: Search) -> set[str]:
+    """Digests of the networks that a search evaluated in full; none where that cannot be read."""
+    try:
+        return {evaluation.digest for evaluation in search.evaluations() if not evaluation.is_estimate}
+    except InputError:
+        return set()
 
 
 def _named(digest: str, known: Collection[str], front: list[str], search: Search, key: str) -> str:

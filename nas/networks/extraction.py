@@ -167,7 +167,7 @@ class Folders:
             if chosen.retraining is None and WEIGHTS in checked:  # model.safetensors is a copy of it
                 checked = {WEIGHTS: checked[WEIGHTS][:2], MODEL: checked[WEIGHTS]}
             write_card(self.store, folder, whole_card(self._run, self.search, entry, chosen, checked, self.license))
-        return self._said(place, found, entry.record, chosen, shown)
+        return self._said(place, found, entry, chosen, shown)
 
     def _compared(self, steps: Mapping[str, Forward], some: int | None) -> Comparison:
         """
@@ -241,8 +241,9 @@ class Folders:
             check_top1(comparison.of(LOADED), recorded, str(place / file), again)
 
     def _said(
-        self, place: Path, found: Mapping[str, Comparison], record: Evaluation, chosen: Chosen, shown: Sequence[str]
+        self, place: Path, found: Mapping[str, Comparison], entry: Selected, chosen: Chosen, shown: Sequence[str]
     ) -> str:
+        record = entry.record
         # What was measured or registered is of the network as it was evaluated; merged, it is counted again.
         merged = self._expected(record.architecture) != record.digest
         costs = costs_of(reparameterised(record.architecture), BUILT_IN) if merged else record.costs
@@ -262,7 +263,7 @@ class Folders:
             if first.name != LOADED:
                 images = f"on {first.images} images: {loaded.difference:g}"
                 said.append(f"largest difference from the {first.name} {images}")
-        return f"{place}  {words}  {'  '.join(said)}"
+        return f"{place}  {', '.join(entry.roles)}  {words}  {'  '.join(said)}"
 
 
 def _saw_all(comparison: Comparison, record: Evaluation) -> bool:

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from nas.goals.budget import Budget
 from nas.goals.objectives import parse_objectives
+from nas.goals.roles import RANDOM
 from nas.runs.run import Run
-from nas.samplers import make_sampler
+from nas.samplers import NAMES, make_sampler
 from nas.samplers.proposer import Proposer
 from nas.searching.engine import Space
 from nas.searching.exact import Exact
 from nas.searching.sources import Listed
 from nas.searching.starting import space_of
-from search_spaces.errors import unknown
+from search_spaces.errors import InputError, unknown
 from search_spaces.files.toml import value_or_text
 from supernet.seeding import derive_seed
 
@@ -50,6 +51,13 @@ def options_of(options: Sequence[str], samplers: Sequence[str]) -> dict[str, dic
         key, _, text = option.partition("=")
         name, _, argument = key.rpartition(".")
         if name not in found:
+            if name in NAMES:  # it would not help to give the option to another sampler
+                both = ",".join((*(one for one in samplers if one != RANDOM), name))
+                raise InputError(
+                    f"search.options has {option!r}, and {name} is no sampler of this search",
+                    ", ".join(samplers),
+                    f"samplers={both}",
+                )
             raise unknown("sampler in search.options:", name, samplers, f"search.options={{}}.{argument}={text}")
         found[name][argument] = value_or_text(text)
     return found

@@ -165,6 +165,7 @@ BAD_ARGUMENTS = [
     ("spaces", "image32", "unknown space 'image32'", "space=images32"),
     ("spaces digits", "images32", "arguments ['digits', 'images32']", "nas spaces digits"),
     ("spaces", "budget=3M", "arguments ['budget=3M']", "nas spaces digits"),
+    ("spaces", "digts", "unknown space 'digts'", "nas spaces digits"),
     ("spaces digits", "budgt=3M", "unknown key 'budgt'", "budget=3M"),
     ("spaces digits", "budget=5X", "train.budget is '5X'", "train.budget=3M"),
 ]  # fmt: skip

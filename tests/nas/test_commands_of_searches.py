@@ -51,6 +51,41 @@ def test_commands_name_a_search_or_mean_all(nas: Commands, after: After) -> None
     nas("search", "run=run", "search=none", "close=true", cwd=place).refused("unknown search")
 
 
+def test_a_digest_is_asked_of_the_searches_that_know_it(nas: Commands, after: After) -> None:
+    """Without search=, wherever it was evaluated; a digest of no search is refused before anything is written."""
+    place = after("search")
+    nas("search", "run=run", "name=other", "search.seed=5", "evaluations=3", cwd=place).ok()
+    store = RunStore(place / "run")
+    first, second = ([e.digest for e in read_search(store, name).evaluations()] for name in ("small", "other"))
+    alone = {"small": next(d for d in first if d not in second), "other": next(d for d in second if d not in first)}
+    both = next(d for d in first if d in second)
+    for name, digest in alone.items():
+        for key in ("digest", "pick"):
+            said = nas("extract", "run=run", f"{key}={digest}", f"out={key}{name}", cwd=place).ok().out
+            assert [path.name for path in (place / f"{key}{name}").iterdir()] == [digest]
+            assert said.count("largest difference") == 1
+    assert nas("extract", "run=run", f"digest={both}", "out=both", cwd=place).ok().out.count("largest difference") == 2
+    nas("extract", "run=run", f"pick={','.join(alone.values())}", "out=two", cwd=place).ok()
+    assert {path.name for path in (place / "two").iterdir()} == set(alone.values())
+    nas("extract", "run=run", f"pick={alone['small']},ffffffffffff", "out=none", cwd=place).refused(
+        "pick 'ffffffffffff' names 0 networks"
+    )
+    assert not (place / "none").exists()
+    nas("extract", "run=run", f"digest={alone['other']}", cwd=place).ok()
+    said = nas("retrain", "run=run", f"digest={alone['other']}", "epochs=1", "seeds=1", cwd=place).ok().out
+    assert alone["other"] in said
+    assert read_search(store, "other").retrainings()
+    assert not read_search(store, "small").retrainings()
+
+
+def test_roles_are_said(nas: Commands, after: After) -> None:
+    """The smallest and the largest network and the hand-designed one are written, too, and are no winners."""
+    place = after("search")
+    lines = nas("extract", "run=run", cwd=place).ok().out.splitlines()
+    for role in ("front", "smallest", "largest", "hand_designed"):
+        assert any(f"  {role}" in line or f", {role}" in line for line in lines), lines
+
+
 def test_all_searches_are_meant_whatever_they_are_called(nas: Commands, after: After) -> None:
     """Also where one has the name that plain settings give; one that has not finished is left out, with a line."""
     place = after("search")
