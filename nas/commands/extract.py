@@ -20,7 +20,7 @@ from search_spaces.textfiles import resolved
 
 @explained
 def extract(config: Config) -> dict[str, Path]:
-    """Writes the selected networks of a search, or of all searches of the run, each compared with the supernet on a batch and with
+    """Writes the selected networks of a search, or of all searches of the run, each compared with the supernet and, as `Folders.check` says, with
     its recorded accuracy.
 
     Returns:

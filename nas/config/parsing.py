@@ -157,8 +157,7 @@ def parse_override(text: str, section: str | None, own: Collection[str] = ()) ->
 
 
 def _unknown_key(key: str, raw: str, section: str | None, known: Collection[str], own: Collection[str]) -> InputError:
-    """The error for a key that is not known. It offers the nearest one that the verb reads: by its last part, and first among those that can
-    be typed without a section.
+    """The error for a key that is not known. It offers the nearest one by its last part; of those equally near, one that the verb has itself.
 
     Args:
         raw: the value that was typed.
@@ -173,12 +172,17 @@ def _unknown_key(key: str, raw: str, section: str | None, known: Collection[str]
         return unknown("key", key, others, "{}=" + raw)
     short = {name for name in known if "." not in name}.union(own)
     short.update(name.removeprefix(f"{section}.") for name in known if section and name.startswith(f"{section}."))
-    if difflib.get_close_matches(key[:200], short):
-        return unknown("key", key, short, "{}=" + raw)
     last: dict[str, str] = {}  # of the sections that have a key of one name, the first in the order of the steps
     for name in sorted(known, key=lambda name: [*SECTIONS].index(name.split(".")[0]) if "." in name else -1):
         last.setdefault(name.split(".")[-1], name)
-    return unknown("key", key, known, f"{last[nearest(key, last)]}={raw}")
+    one, other = nearest(key, short), nearest(key, last)
+    if _likeness(key, one) >= _likeness(key, other):
+        return unknown("key", key, short, f"{one}={raw}")
+    return unknown("key", key, known, f"{last[other]}={raw}")
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, other, one[:200]).ratio()
 
 
 def read_table(file: str | Path) -> dict[str, Any]:

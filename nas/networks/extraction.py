@@ -16,8 +16,9 @@ from nas.networks.cards import Chosen, best_weights, whole_card
 from nas.networks.folder import copy_weights, write_card, write_description
 from nas.networks.steps import LOADED, RETRAINED, SUPERNET, Comparison, Forward, check_top1, compare, forms
 from nas.records import Evaluation
+from nas.runs.inputs import supernet_digest
 from nas.runs.run import Run
-from nas.runs.searches import EVALUATED_BY, Search, of_one_supernet
+from nas.runs.searches import EVALUATED_BY, Search, read_search, search_names
 from nas.runs.store import RunStore
 from nas.runs.weights import CONFIG, MODEL, WEIGHTS, load_network, save_tensors
 from nas.searching.evaluation import Batches, calibration_of, validation_of
@@ -31,8 +32,8 @@ from supernet.calibration import calibrate
 from supernet.supernet import Supernet
 
 SOME = 1000
-"""Images of search-validation on which a network is compared in all of its forms. On the others, one form scores what was recorded, but for
-records of the weights that are there: then logits that are the supernet's have its accuracy, too."""
+"""Images of search-validation on which a network is compared in all of its forms. On the others, one form scores what was recorded. Where the
+record is of the weights that are there, and logits are equal bit for bit, that is not needed."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Extraction:
     @classmethod
     def of(cls, run: Run, search: Search) -> "Extraction":
         calibration = calibration_of(replace(run.config, search=search.settings), run.split, run.device)
-        return cls(run, search, run.supernet(), calibration, of_one_supernet(run.store))
+        return cls(run, search, run.supernet(), calibration, _of_one_supernet(run.store))
 
     @cached_property
     def validation(self) -> Batches:
@@ -157,7 +158,7 @@ class Folders:
         """
         chosen, place = self._chosen(entry), self.store.path(folder)
         found = {
-            file: self._compared(steps, SOME if write else None)
+            file: self._compared(steps, SOME if write else None, self._is_exact(entry.record))
             for file, steps in self._steps(folder, entry, chosen, again).items()
         }
         for file, comparison in found.items():
@@ -169,14 +170,15 @@ class Folders:
             write_card(self.store, folder, whole_card(self._run, self.search, entry, chosen, checked, self.license))
         return self._said(place, found, entry, chosen, shown)
 
-    def _compared(self, steps: Mapping[str, Forward], some: int | None) -> Comparison:
+    def _compared(self, steps: Mapping[str, Forward], some: int | None, exact: bool) -> Comparison:
         """
         Args:
-            some: images on which all steps are compared. The recorded accuracy needs the others, too, unless nothing but the weights can have
-                changed it.
+            some: images on which all steps are compared. The recorded accuracy is counted again on all images, unless the loaded network is to
+                have the supernet's logits bit for bit, and the record is of this supernet.
+            exact: see `_is_exact`.
         """
         extraction = self.extraction
-        if some is not None and extraction.same_weights and SUPERNET in steps:
+        if some is not None and exact and extraction.same_weights and SUPERNET in steps:
             return compare(steps, extraction.some_validation, some=some)
         return compare(steps, extraction.validation, LOADED, some)
 
@@ -234,11 +236,14 @@ class Folders:
         recorded = record.top1
         if chosen.retraining is not None and first.name != SUPERNET:
             recorded = chosen.retraining.validation_top1
-        # Bitwise on the CPU. The accuracy may be from another device or number of threads, which round differently.
-        exact = device == "cpu" and self._expected(record.architecture) == record.digest
-        comparison.check(device, str(place), again, (LOADED,) if exact else ())
+        # The accuracy may be from another device or number of threads, which round differently.
+        comparison.check(device, str(place), again, (LOADED,) if self._is_exact(record) else ())
         if _saw_all(comparison, record):
             check_top1(comparison.of(LOADED), recorded, str(place / file), again)
+
+    def _is_exact(self, record: Evaluation) -> bool:
+        """Whether the loaded network has the supernet's logits bit for bit: on the CPU, unless branches were merged."""
+        return self._run.device.type == "cpu" and self._expected(record.architecture) == record.digest
 
     def _said(
         self, place: Path, found: Mapping[str, Comparison], entry: Selected, chosen: Chosen, shown: Sequence[str]
@@ -257,7 +262,7 @@ class Folders:
             elif _saw_all(comparison, record):
                 said.append(f"top-1 {loaded.top1:.4f} (evaluated {record.top1:.4f})")
             else:
-                said.append(f"top-1 {record.top1:.4f} on {record.images:,} images")
+                said.append(f"top-1 {record.top1:.4f} as evaluated on {record.images:,} images")
             others = [step for step in comparison.steps if step.name not in (first.name, LOADED)]
             said += [f"{step.name} differs by {step.difference:.2g}" for step in others]
             if first.name != LOADED:
@@ -269,3 +274,13 @@ class Folders:
 def _saw_all(comparison: Comparison, record: Evaluation) -> bool:
     """Whether the loaded network saw all images behind the recorded accuracy."""
     return comparison.whole is not None or comparison.of(LOADED).images >= record.images
+
+
+def _of_one_supernet(store: RunStore) -> bool:
+    """Whether all searches of a run wrote down the digest of the supernet that is there now. Then each of their records is of its weights."""
+    now = supernet_digest(store)
+    try:
+        searches = [read_search(store, name) for name in search_names(store)]
+    except InputError:  # of a damaged one, which may be another than the one that is asked for
+        return False
+    return bool(now) and all(search.conditions.get("supernet") == now for search in searches)

@@ -226,7 +226,7 @@ class SearchFindings:
 class Findings:
     """What the searches of a run found.
 
-    run: run.json. costs: every cost of the run, in the order of run.json. warnings: what speaks against believing the results.
+    run: run.json. costs: every cost of the run, in the order of run.json. warnings: reasons to doubt the results.
     """
 
     run: Mapping[str, Any]
@@ -256,7 +256,7 @@ def collect(run: Mapping[str, Any], searches: Sequence[SearchView], warnings: Se
 
     Args:
         run: run.json as a mapping. "costs" lists the costs of the run as {"name", "unit", "about"}.
-        warnings: what speaks against believing the results; sentences that begin in small letters and have no full stop.
+        warnings: reasons to doubt the results; sentences that begin in small letters and have no full stop.
     """
     costs = {entry["name"]: CostInfo(entry["name"], entry["unit"], entry["about"]) for entry in run.get("costs", ())}
     seen = {name for view in searches for known in (*view.evaluations, *view.retrainings) for name in known.costs}

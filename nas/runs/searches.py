@@ -11,6 +11,7 @@
 All searches of a run share its supernet. What one has evaluated, another with equal settings of evaluation takes over.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -271,7 +272,7 @@ _SHAPE = Table({
     "number": Whole(), "state": OneOf((RUNNING, FINISHED, CLOSED)), "search": Entries(Plain()), "retrain": Maybe(Entries(Plain())),
     "costs": Items(Table({"name": Named(is_cost_name), "unit": Text(200), "about": Text()})), **CONDITIONS,
 }, {
-    "files": FILES, "plugins": Items(Text(200)), "supernet": Text(12),
+    "files": FILES, "plugins": Items(Text(200)), "supernet": Text(12, re.compile("([0-9a-f]{12})?")),
     "starts": Items(Table({"source": Text(), "architecture": Entries(Plain())})),
     "devices": Entries(Table({}, {
         "device": Text(200), "held_out": Entries(Maybe(ANY_NUMBER)), "fingerprint": Entries(Plain()),
@@ -307,33 +308,26 @@ def chosen_searches(store: RunStore, settings: SearchConfig, every: bool = False
     return [read_search(store, name) for name in names]
 
 
-def evaluated_before(store: RunStore, settings: SearchConfig) -> dict[str, Evaluation]:
-    """By digest, what the searches of a run have evaluated with equal settings of evaluation; nothing of those that race candidates, or that
-    had another supernet.
+def evaluated_before(store: RunStore, settings: SearchConfig, any_supernet: bool = False) -> dict[str, Evaluation]:
+    """By digest, what the searches of a run have evaluated with equal settings of evaluation; nothing of those that race candidates, or of
+    which it is not known that they had the supernet that is there now.
 
     A search with evaluation=plain takes over nothing that was evaluated with shared maps, so that a comparison of the two is one.
+
+    Args:
+        any_supernet: also of others; for those who want the architectures alone.
     """
     found: dict[str, Evaluation] = {}
     now = supernet_digest(store)
     for search, evaluations in sound_searches(store):
         if (
-            search.conditions.get("supernet", now) == now
+            (any_supernet or search.conditions.get("supernet") == now)
             and search.settings.evaluation in TAKEN_FROM[settings.evaluation]
             and all(getattr(search.settings, key) == getattr(settings, key) for key in EVALUATED_BY)
         ):
             for evaluation in evaluations:
                 found.setdefault(evaluation.digest, evaluation)
     return found
-
-
-def of_one_supernet(store: RunStore) -> bool:
-    """Whether all searches of a run wrote down the digest of the supernet that is there now. Then each of their records is of its weights."""
-    now = supernet_digest(store)
-    try:
-        searches = [read_search(store, name) for name in search_names(store)]
-    except InputError:  # of a damaged one, which may be another than the one that is asked for
-        return False
-    return bool(now) and all(search.conditions.get("supernet") == now for search in searches)
 
 
 def sound_searches(store: RunStore) -> list[tuple[Search, list[Evaluation]]]:

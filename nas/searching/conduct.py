@@ -90,8 +90,8 @@ def _conduct(run: Run, executor: Executor) -> Search:
     violations, source = violations_of(budget, sparse), space
     check_feasible(space, budget)
     if set(sparse) & measured_costs(settings):
-        # Only architectures are reused here, which do not depend on the way of evaluation.
-        others = evaluated_before(store, replace(settings, evaluation="exact"))
+        # Only architectures are reused here, which depend neither on the way of evaluation nor on the supernet.
+        others = evaluated_before(store, replace(settings, evaluation="exact"), any_supernet=True)
         known = (evaluation.architecture for evaluation in others.values())
         source = Listed(space, [*listed, *known], excess_of(violations))
         if not source.feasible:

@@ -97,6 +97,9 @@ BAD_ARGUMENTS = [
     ("search", "budgt=2M", "unknown key 'budgt'", "instead: budget=2M"),  # and not train.budget, which a search does not read
     ("search", "search.budgt=2M", "unknown key 'search.budgt'", "instead: search.budget=2M"),
     ("train", "objctives=top1,macs", "unknown key 'objctives'", "instead: search.objectives=top1,macs"),
+    ("search", "resolutio=64", "unknown key 'resolutio'", "instead: data.resolution=64"),
+    ("search", "workrs=2", "unknown key 'workrs'", "instead: data.workers=2"),
+    ("retrain", "bugdet=3M", "unknown key 'bugdet'", "instead: train.budget=3M"),
     ("demo", "rot=3", "unknown key 'rot'", "instead: data.root=3"),
     ("train", "evaluations=3", "unknown key 'evaluations'", "search.evaluations=3"),
     ("retrain", "budget=3M", "unknown key 'budget'", "train.budget=3M"),
@@ -162,10 +165,9 @@ BAD_ARGUMENTS = [
     ("retrain", "epochs=0", "retrain.epochs is 0", "retrain.epochs=1"),
     ("extract", "verify=1", "extract.verify is 1", "extract.verify=false"),
     ("demo", "search.budget=5X", "search.budget is '5X'", "search.budget=3M"),
-    ("spaces", "image32", "unknown space 'image32'", "space=images32"),
+    ("spaces", "image32", "unknown space 'image32'", "nas spaces images32"),
     ("spaces digits", "images32", "arguments ['digits', 'images32']", "nas spaces digits"),
     ("spaces", "budget=3M", "arguments ['budget=3M']", "nas spaces digits"),
-    ("spaces", "digts", "unknown space 'digts'", "nas spaces digits"),
     ("spaces digits", "budgt=3M", "unknown key 'budgt'", "budget=3M"),
     ("spaces digits", "budget=5X", "train.budget is '5X'", "train.budget=3M"),
 ]  # fmt: skip
