@@ -9,6 +9,7 @@ from nas.goals.limiting import costs_of_training
 from nas.images import lines
 from nas.log import say
 from nas.machine.memory import explained
+from nas.runs.inputs import SUPERNET
 from nas.runs.run import Run, open_run, start_run
 from nas.runs.scalars import check_scalars
 from nas.training.initial import lines as lines_of_initial
@@ -80,7 +81,7 @@ def _is_trained(run: Run) -> bool:
     say_images(run)
     say_narrowing(run)
     say_initial(run)
-    trained = run.store.exists("supernet.safetensors")
+    trained = run.store.exists(SUPERNET)
     if trained:
         say(f"{run.config.run}: the supernet is trained")
         say_at_chance(run.store, run.config.run)
@@ -98,7 +99,7 @@ def _train_launched(config: Config, one: Launched) -> Run:
         if ranks.rank:
             ranks.wait()
             run = open_run(own, writes=False)
-            trained = run.store.exists("supernet.safetensors")
+            trained = run.store.exists(SUPERNET)
         else:
             run = start_run(own)
             trained = _is_trained(run)

@@ -43,19 +43,22 @@ class Extraction:
     Args:
         supernet: of the run.
         calibration: images that networks get statistics from.
-        same_weights: all that searches of the run recorded is of the supernet that is there now, by its digest.
     """
 
     run: Run
     search: Search
     supernet: Supernet
     calibration: list[Tensor]
-    same_weights: bool
 
     @classmethod
     def of(cls, run: Run, search: Search) -> "Extraction":
         calibration = calibration_of(replace(run.config, search=search.settings), run.split, run.device)
-        return cls(run, search, run.supernet(), calibration, _of_one_supernet(run.store))
+        return cls(run, search, run.supernet(), calibration)
+
+    @cached_property
+    def same_weights(self) -> bool:
+        """Whether all that searches of the run recorded is of the supernet that is there now, by its digest."""
+        return _of_one_supernet(self.run.store)
 
     @cached_property
     def validation(self) -> Batches:

@@ -37,22 +37,22 @@ def supernet_digest(store: RunStore) -> str:
         return ""
 
 
-def check_supernet(recorded: object, now: str, store: RunStore, who: str) -> None:
+def check_supernet(recorded: str | None, now: str, store: RunStore, who: str) -> None:
     """
     Args:
-        recorded: the digest that a search wrote down; anything else than text, as of an older version, allows every supernet.
+        recorded: the digest that a search wrote down; None, as of an older version, allows every supernet.
         now: as `supernet_digest` gives it.
         who: the search.
 
     Raises:
         InputError: the supernet is not the one that the search has results of.
     """
-    if isinstance(recorded, str) and recorded != now:
+    if recorded is not None and recorded != now:
         raise InputError(
-            f"{who} used another supernet (SHA-256 {recorded}..., {store.path(SUPERNET)} has {now or 'none'}...): accuracies with inherited "
+            f"{who} used another supernet (SHA-256 {recorded}..., {store.path(SUPERNET)} has {f'{now}...' if now else 'none'}): accuracies with inherited "
             "weights of two supernets cannot be compared",
             f"{SUPERNET} as it was, because what has been found depends on it",
-            f"restore {shlex.quote(str(store.path(SUPERNET)))}, or search.name=another",
+            f"restore {shlex.quote(str(store.path(SUPERNET)))}, or search.name=another, without close=true",
         )
 
 

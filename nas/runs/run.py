@@ -21,7 +21,7 @@ from nas.goals.objectives import parse_objectives
 from nas.latency.profiles import check_covered
 from nas.machine import memory
 from nas.plugins import import_plugins
-from nas.runs.inputs import check_unchanged, digests_of
+from nas.runs.inputs import SUPERNET, check_unchanged, digests_of
 from nas.runs.settings import absolute
 from nas.runs.splits import read_split
 from nas.runs.store import RunStore
@@ -77,7 +77,7 @@ class Run:
         Raises:
             InputError: the supernet is not trained yet.
         """
-        if not self.store.exists("supernet.safetensors"):
+        if not self.store.exists(SUPERNET):
             raise InputError(
                 f"{self.store.folder} holds no trained supernet",
                 "a run whose training has ended",
@@ -104,7 +104,7 @@ class Run:
         # Copied into memory of torch's own: the tensors of a file are aligned otherwise, and matrix products may round differently there.
         supernet = Supernet.without_values(self.space)
         allocate(supernet)
-        load_tensors(self.store, "supernet.safetensors", supernet)
+        load_tensors(self.store, SUPERNET, supernet)
         return supernet.to(self.device).eval()
 
 
@@ -186,7 +186,7 @@ def start_run(config: Config) -> Run:
 def _resumed(config: Config) -> Run:
     """A run that exists. What is left of its training is checked as that of a new one is."""
     run = open_run(config)
-    if not run.store.exists("supernet.safetensors"):
+    if not run.store.exists(SUPERNET):
         run.check_files()
         with costs_of_training(run.config):
             memory.check(run.config, run.space, run.device, run.split, started=True)

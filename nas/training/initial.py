@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nas.config.parsing import recorded_config
+from nas.runs.inputs import SUPERNET
 from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import load_network
@@ -38,7 +39,6 @@ ALLOWED = (
 
 INSTEAD = f"{KEY}=RUN/searches/NAME/networks/DIGEST"
 
-SUPERNET = "supernet.safetensors"
 
 DIGITS = 12
 

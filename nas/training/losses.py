@@ -57,10 +57,8 @@ def at_chance(store: RunStore) -> str:
     """
     identity = store.identity()
     try:
-        lines, smoothing = (
-            store.records("train.jsonl"),
-            recorded_config(identity, str(store.folder)).train.label_smoothing,
-        )
+        lines = store.records("train.jsonl")
+        smoothing = recorded_config(identity, str(store.folder)).train.label_smoothing
     except InputError:
         return ""
     counts = identity["images"]["counts"]["train"] if identity.get("images") else []

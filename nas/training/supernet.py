@@ -8,6 +8,7 @@ from nas.goals.limiting import costs_of_training
 from nas.log import Progress, say
 from nas.runs.checkpoints import load_checkpoint, save_checkpoint
 from nas.runs.disk import damaged_file
+from nas.runs.inputs import SUPERNET
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars
 from nas.runs.weights import save_tensors
@@ -132,7 +133,7 @@ class Recorder:
         """Writes the trained supernet, and removes the checkpoint."""
         self.scalars.close()
         about = {"space": self.run.space.digest, "steps": str(self.total)}
-        save_tensors(self.store, "supernet.safetensors", supernet.state_dict(), about)
+        save_tensors(self.store, SUPERNET, supernet.state_dict(), about)
         self.store.remove(CHECKPOINT)
         if optimisation.skipped:
             say(f"{optimisation.skipped} of {self.total} steps were skipped: their gradients were not finite")

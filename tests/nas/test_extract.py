@@ -61,7 +61,7 @@ def test_a_loaded_network_is_what_the_supernet_computed(extracted: Path, monkeyp
         assert evaluate(network, evaluator.validation).top1 == entry.record.top1
 
 
-def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path) -> None:
+def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = prepare(tmp_path / "place")
     text = (place / "tiny.toml").read_text()
     ffn = 'ffn = [{ part = "rp_cpe_ffn", ratio = [1, 2], num_branches = [2, 4] }]'
@@ -87,6 +87,7 @@ def test_parallel_branches_are_merged(nas: Commands, tmp_path: Path) -> None:
             merged += 1
             assert sum(p.numel() for p in fewer.parameters()) < sum(p.numel() for p in whole.parameters())
     assert merged
+    assert 287 in scored(place, monkeypatch, "out=again", "merge=true")  # on all images: rounding may change an answer
 
 
 def test_extraction_to_another_folder(nas: Commands, extracted: Path) -> None:
