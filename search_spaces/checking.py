@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import astuple, fields
 from functools import lru_cache
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import SLOTS, Part
 from search_spaces.costs.operators import UnknownOperatorError
 from search_spaces.costs.pieces import part_cost
+from search_spaces.costs.remembered import recall
 from search_spaces.errors import InputError
 from search_spaces.files.made import MOST_IN_A_PART, Made, limited
 from search_spaces.registry import WORDS, SkipInit, TokenMixer, lookup, make
@@ -119,6 +121,14 @@ class _ContractError(InputError):
 
 @lru_cache(maxsize=100_000)
 def _try(kind: str, part: Part, dims: tuple[int, ...], size: Size, channels: int) -> Size:
+    """`try_part`, whose success is remembered, for parts of this package also on disk (`search_spaces.costs.remembered`)."""
+    height, width = recall(
+        kind, part, dims, "tried", size, channels, lengths=(2,), count=lambda: _tried(kind, part, dims, size, channels)
+    )
+    return height, width
+
+
+def _tried(kind: str, part: Part, dims: tuple[int, ...], size: Size, channels: int) -> Size:
     # Two images, because some parts cannot train on one; and another number where nothing may depend on it.
     after = _run(kind, part, dims, (2, dims[0] if dims else channels, *size), training=True)
     _run(kind, part, dims, (3, dims[0] if dims else channels, *size), training=False)
@@ -253,9 +263,8 @@ _BUILT: dict[tuple[type[nn.Module], Part, tuple[int, ...]], Made] = {}
 
 
 def check_build(kind: str, part: Part, dims: tuple[int, ...]) -> Made:
-    """Builds a part, unless its class was built of the same options and sizes before in this process.
-
-    A large space has thousands of them, and it is loaded more than once.
+    """Builds a part, unless its class was built of the same options and sizes before: by this process, or, for parts of this package,
+    by an earlier one (`search_spaces.costs.remembered`). A large space has thousands of them, and every command loads it.
 
     Returns:
         What it consists of.
@@ -265,5 +274,8 @@ def check_build(kind: str, part: Part, dims: tuple[int, ...]) -> Made:
     """
     key = (lookup(kind, part.name), part, dims)
     if key not in _BUILT:
-        _BUILT[key] = build(kind, part, dims)[1]
+        found = recall(
+            kind, part, dims, "built", lengths=(len(fields(Made)),), count=lambda: astuple(build(kind, part, dims)[1])
+        )
+        _BUILT[key] = Made(*found)
     return _BUILT[key]

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from search_spaces.architecture import Architecture, Block, Part
 from search_spaces.costs import register_cost
 from search_spaces.costs.operators import meta
-from search_spaces.costs.remembered import key_of, memory_for
+from search_spaces.costs.remembered import recall
 from search_spaces.network import DropPath, Network, PieceSpec, ResidualBlock, children, pieces
 from search_spaces.registry import SkipInit, TokenMixer, lookup, make
 
@@ -175,22 +175,19 @@ def part_need(
         dims: as for `registry.make`.
         bias: of the stage's position bias, where the part is given one.
     """
-    memory = memory_for(kind, part)
-    key = key_of(kind, part, dims, "need", layouts, bias)
-    known = None if memory is None else memory.get(key)
-    if known is not None and len(known) > _PLAIN and len(known) % 2 == 0:
-        return _need_of(known)
-    with torch.device("meta"), SkipInit():
-        module = make(kind, part, *dims).eval()
-    extra = {} if bias is None else {"position_bias": _empty(bias)}
-    found = _need(module, [*module.parameters(), *module.buffers()], [_empty(layout) for layout in layouts], extra)
-    if memory is not None:
-        memory.put(key, (found.peak, found.source, found.nbytes, found.offset, *found.layout[0], *found.layout[1]))
-    return found
+
+    def count() -> tuple[int, ...]:
+        with torch.device("meta"), SkipInit():
+            module = make(kind, part, *dims).eval()
+        extra = {} if bias is None else {"position_bias": _empty(bias)}
+        found = _need(module, [*module.parameters(), *module.buffers()], [_empty(layout) for layout in layouts], extra)
+        return found.peak, found.source, found.nbytes, found.offset, *found.layout[0], *found.layout[1]
+
+    return _need_of(recall(kind, part, dims, "need", layouts, bias, lengths=_LENGTHS, count=count))
 
 
-_PLAIN = 4
-"""Numbers of a remembered need before the sizes and strides of its result."""
+_LENGTHS = range(6, 24, 2)
+"""Of a remembered need: four numbers, and a size and a stride for each of one to nine axes of its result."""
 
 
 def _need_of(counts: tuple[int, ...]) -> Need:

@@ -12,7 +12,7 @@ from torch import nn
 from search_spaces.architecture import Architecture, Part
 from search_spaces.costs import register_cost
 from search_spaces.costs.activations import activations
-from search_spaces.costs.remembered import key_of, memory_for
+from search_spaces.costs.remembered import recall
 from search_spaces.network import PieceSpec, pieces
 from search_spaces.registry import SkipInit, make
 
@@ -30,16 +30,12 @@ def part_bytes(kind: str, part: Part, dims: tuple[int, ...]) -> int:
     Args:
         dims: as for `registry.make`.
     """
-    memory = memory_for(kind, part)
-    key = key_of(kind, part, dims, "bytes")
-    known = None if memory is None else memory.get(key, 1)
-    if known is not None:
-        return known[0]
-    with torch.device("meta"), SkipInit():
-        found = state_bytes(make(kind, part, *dims))
-    if memory is not None:
-        memory.put(key, (found,))
-    return found
+
+    def count() -> tuple[int]:
+        with torch.device("meta"), SkipInit():
+            return (state_bytes(make(kind, part, *dims)),)
+
+    return recall(kind, part, dims, "bytes", lengths=(1,), count=count)[0]
 
 
 @lru_cache(maxsize=100_000)

@@ -11,7 +11,7 @@ from torch import nn
 
 from search_spaces.architecture import Architecture, Part
 from search_spaces.costs.operators import Counter, meta, operators_of
-from search_spaces.costs.remembered import key_of, memory_for
+from search_spaces.costs.remembered import recall
 from search_spaces.network import Network, PieceSpec, pieces
 from search_spaces.registry import SkipInit, TokenMixer, make
 
@@ -64,18 +64,14 @@ def part_cost(kind: str, part: Part, dims: tuple[int, ...], height: int, width: 
     Raises:
         NotImplementedError: the part has an operator whose cost is not known.
     """
-    memory = memory_for(kind, part)
-    key = key_of(kind, part, dims, height, width)
-    known = None if memory is None else memory.get(key, len(PieceCost._fields))
-    if known is not None:
-        return PieceCost(*known)
-    with torch.device("meta"), SkipInit():
-        module = make(kind, part, *dims).eval()
-    inputs = 2 if isinstance(module, TokenMixer) and module.needs_residual else 1
-    found = _count(module, inputs, dims[0] if dims else 1, height, width)
-    if memory is not None:
-        memory.put(key, found)
-    return found
+
+    def count() -> PieceCost:
+        with torch.device("meta"), SkipInit():
+            module = make(kind, part, *dims).eval()
+        inputs = 2 if isinstance(module, TokenMixer) and module.needs_residual else 1
+        return _count(module, inputs, dims[0] if dims else 1, height, width)
+
+    return PieceCost(*recall(kind, part, dims, height, width, lengths=(len(PieceCost._fields),), count=count))
 
 
 _BRANCHES = {"mixer": ("norm", "mixer", "scale"), "ffn": ("norm", "ffn", "scale")}

@@ -1,4 +1,4 @@
-"""Counts of parts on disk: what one process counts, the next one reads.
+"""What is found of parts, on disk: what one process counts or checks, the next one reads.
 
 A count belongs to the source code that made it. Its file is named by a hash of this package's source and of torch's version, so a part
 that is changed is counted again. Parts of other packages, and parts that are made of them, are counted by every process: what their
@@ -20,7 +20,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,10 @@ class Memory:
         self.path, self.counts, self.new = path, _read(path), dict[str, Counts]()
         self.lock = threading.Lock()
 
-    def get(self, key: str, length: int | None = None) -> Counts | None:
-        """What is remembered by a key; None where that is nothing of this length, or of any where none is given."""
+    def get(self, key: str, lengths: Container[int]) -> Counts | None:
+        """What is remembered by a key; None where that is nothing of these lengths."""
         found = self.counts.get(key)
-        return found if found is not None and length in (None, len(found)) else None
+        return found if found is not None and len(found) in lengths else None
 
     def put(self, key: str, counts: Counts) -> None:
         with self.lock:
@@ -206,4 +206,25 @@ def key_of(kind: str, part: Part, dims: tuple[int, ...], *more: Any) -> str:
     return json.dumps([kind, part.to_dict(), dims, *more])
 
 
-__all__ = ["VARIABLE", "Memory", "folder", "key_of", "memory_for", "source_of"]
+def recall(
+    kind: str, part: Part, dims: tuple[int, ...], *more: Any, lengths: Container[int], count: Callable[[], Counts]
+) -> Counts:
+    """What `count` returns, which is called where it is not remembered yet.
+
+    Args:
+        dims: as for `registry.make`.
+        more: see `key_of`.
+        lengths: that the result may have; of another it is counted again.
+    """
+    memory = memory_for(kind, part)
+    if memory is None:
+        return count()
+    key = key_of(kind, part, dims, *more)
+    known = memory.get(key, lengths)
+    if known is None:
+        known = count()
+        memory.put(key, known)
+    return known
+
+
+__all__ = ["VARIABLE", "Memory", "folder", "key_of", "memory_for", "recall", "source_of"]

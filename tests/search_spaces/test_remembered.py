@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from search_spaces import checking
 from search_spaces.architecture import Part
 from search_spaces.costs import activations, memory, pieces, remembered
 from search_spaces.costs.remembered import VARIABLE, Memory, folder, key_of, memory_for
+from search_spaces.errors import InputError
+from search_spaces.files.made import Made
 from search_spaces.registry import Norm
 from tests.command_line import environment
 
@@ -133,10 +136,10 @@ def test_a_count_is_known_by_all_that_it_depends_on(place: Path) -> None:
     }  # fmt: skip
     assert len(keys) == 24
     found = pieces.part_cost("ffn", PART, (8,), 4, 4)
-    assert memory.get(key_of("ffn", PART, (8,), 4, 4), 4) == found
+    assert memory.get(key_of("ffn", PART, (8,), 4, 4), (4,)) == found
     memory.write()
-    assert Memory(memory.path).get(key_of("ffn", PART, (8,), 4, 4), 4) == found
-    assert Memory(memory.path).get(key_of("ffn", PART, (8,), 4, 4), 3) is None
+    assert Memory(memory.path).get(key_of("ffn", PART, (8,), 4, 4), (4,)) == found
+    assert Memory(memory.path).get(key_of("ffn", PART, (8,), 4, 4), (3,)) is None
 
 
 def test_several_processes_add_to_one_file(place: Path) -> None:
@@ -164,7 +167,7 @@ def test_a_place_that_cannot_be_written_is_no_matter(place: Path) -> None:
     memory = Memory(place / "file" / "counts-a.json")
     memory.put("a", (1,))
     memory.write()
-    assert memory.get("a", 1) == (1,)
+    assert memory.get("a", (1,)) == (1,)
 
 
 def test_files_of_older_source_do_not_pile_up(place: Path) -> None:
@@ -216,3 +219,24 @@ def test_feature_maps_and_bytes_are_remembered(tmp_path: Path, monkeypatch: pyte
             patched.setattr(module, "make", None)  # nothing may be made again
         assert found() == first
     assert first[1] == 4 * (8 * 16 + 16 + 16 * 8 + 8)
+
+
+def test_what_has_been_checked_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A space whose parts one process has built and run is checked by the next one without building any; a part of ours that failed is
+    tried again.
+    """
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+
+    def checked() -> tuple[tuple[int, int], Made]:
+        checking._try.cache_clear()
+        monkeypatch.setattr(checking, "_BUILT", {})
+        return checking.try_part("ffn", PART, (8,), (4, 4), ""), checking.check_build("ffn", PART, (8,))
+
+    for _ in range(2):
+        with pytest.raises(InputError, match="cannot be built"):
+            checking.try_part("ffn", PART, (10**15,), (4, 4), "")
+    first = checked()
+    assert first == ((4, 4), Made(8 * 16 + 16 + 16 * 8 + 8, 4, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(checking, "make", None)  # nothing may be made again
+        assert checked() == first

@@ -19,17 +19,19 @@ from search_spaces.registry import complete
 from search_spaces.testing import noise, tame
 from search_spaces.units import UnitModule, make_unit, output_size, unit_for_inference, unit_inputs, units
 
+SPACES = ("digits", "images32", "unified")
+PAPERS = ("emsnet_xxtiny", "hat_net_tiny", "linglo_b0", "mat_1", "partialformer_b0", "transxnet_tiny")
+NAMES = (*(f"{space}-{seed}" for space in SPACES for seed in range(3)), *PAPERS)
 
-def members() -> list[Any]:
-    found = []
-    for name in ("digits", "images32", "unified"):
-        space = load_space(name)
-        space = space.bind(3, 10, 64 if name == "unified" else space.resolution)
-        found += [pytest.param(space.sample(random.Random(seed)), id=f"{name}-{seed}") for seed in range(3)]
-    for name in ("emsnet_xxtiny", "hat_net_tiny", "linglo_b0", "mat_1", "partialformer_b0", "transxnet_tiny"):
-        arch = complete(dataclasses.replace(paper_network(name).arch, num_classes=10, resolution=64))
-        found.append(pytest.param(arch, id=name))
-    return found
+
+@pytest.fixture(scope="module", params=NAMES)
+def arch(request: pytest.FixtureRequest) -> Architecture:
+    """Members of spaces and papers' networks, made when they are needed: loading all spaces would delay every collection of tests."""
+    if request.param in PAPERS:
+        return complete(dataclasses.replace(paper_network(request.param).arch, num_classes=10, resolution=64))
+    name, _, seed = request.param.partition("-")
+    space = load_space(name)
+    return space.bind(3, 10, 64 if name == "unified" else space.resolution).sample(random.Random(int(seed)))
 
 
 def with_weights_of(network: torch.nn.Module, name: str, unit: UnitModule) -> UnitModule:
@@ -61,7 +63,6 @@ def chained(network: torch.nn.Module, arch: Architecture, x: Tensor, form: Calla
     return x
 
 
-@pytest.mark.parametrize("arch", members())
 @torch.no_grad()
 def test_units_one_after_the_other_are_the_network(arch: Architecture) -> None:
     network = build(arch).eval()
@@ -72,7 +73,6 @@ def test_units_one_after_the_other_are_the_network(arch: Architecture) -> None:
     assert torch.equal(chained(network, arch, x, unit_for_inference), inference_form(network)(x))
 
 
-@pytest.mark.parametrize("arch", members())
 @pytest.mark.parametrize("name", ["params", "macs"])
 def test_costs_add_up_over_units(arch: Architecture, name: str) -> None:
     cost = cost_named(name)
