@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.config import Config
+from nas.config import SECTIONS, Config
 from nas.config.keys import at_least, key
 from nas.config.options import values_typed
 from nas.config.parsing import load_config, read_table, values_of
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError, quoted, unknown
 from search_spaces.named import space_file
 from search_spaces.textfiles import expanded
 
@@ -109,6 +109,7 @@ def parse(arguments: list[str]) -> Asked:
     given = {name: table.pop(name) for name in [*own, "rows"] if name in table}
     rows = given.pop("rows", {})
     asked = Ablated(**(values_of(Ablated, given, "") | values_typed(Ablated, typed)))
+    _check_tables(table)
     config = load_config(table, others, section="retrain", own=own)
     if "run" not in table and not any(word.startswith("run=") for word in others):
         raise InputError("nas ablate is given no folder", "run=FOLDER, which gets its results", "run=runs/ablation")
@@ -121,6 +122,20 @@ def parse(arguments: list[str]) -> Asked:
         )
     _check_names([row.name for row in found])
     return Asked(tuple(found), asked, config)
+
+
+def _check_tables(table: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        InputError: a file has a table, such as [[row]], that is neither of rows nor a section of the configuration.
+    """
+    for name, value in table.items():
+        if name not in SECTIONS and isinstance(value, Mapping | list):
+            raise InputError(
+                f"{quoted(name)} is no table of nas ablate",
+                f"[rows.NAME] for each row, and {', '.join(f'[{section}]' for section in SECTIONS)}",
+                '[rows."ratio 0.25"], with network = "NETWORK" and the choices that differ from it',
+            )
 
 
 def _rows(rows: Any, base: str) -> list[RowText]:

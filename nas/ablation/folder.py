@@ -1,6 +1,5 @@
 """The folder of an ablation: run.json says what it is, split.json which images, and ablation.jsonl has a line for each trained network."""
 
-import json
 import os
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,13 +11,12 @@ from nas.ablation.asked import Asked
 from nas.ablation.rows import Row, rows_of
 from nas.ablation.training import Result, folder_of
 from nas.config import Config
-from nas.config.keys import typed
 from nas.config.parsing import recorded_config
 from nas.data import Split, check_part, make_split
 from nas.executors import check_guarded
 from nas.plugins import import_plugins
 from nas.runs.run import FREE
-from nas.runs.settings import RETRAIN_FREE, different, kept
+from nas.runs.settings import RETRAIN_FREE, different, kept, told
 from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import ARCH
@@ -131,16 +129,15 @@ def _check_same(config: Config, was: Config) -> None:
     settled = {"seed": (was.seed, config.seed)}
     one, other = was.to_dict()["data"], config.to_dict()["data"]
     settled |= {f"data.{key}": (one[key], other[key]) for key in one if f"data.{key}" not in FREE}
-    key = different(was.retrain, config.retrain, RETRAIN_FREE)
-    if key:
-        settled[f"retrain.{key}"] = (kept(was.retrain)[key], kept(config.retrain)[key])
-    for name, (before, now) in settled.items():
-        if before != now:
-            raise InputError(
-                f"{config.run} was made with {name}={json.dumps(before)}, not {json.dumps(now)}",
-                "the same settings, to resume the ablation, or a new folder",
-                f"{name}={typed(before)} or run=runs/new",
-            )
+    differing = {name: pair for name, pair in settled.items() if pair[0] != pair[1]}
+    differing |= {f"retrain.{key}": pair for key, pair in different(was.retrain, config.retrain, RETRAIN_FREE).items()}
+    if differing:
+        words, instead = told(differing)
+        raise InputError(
+            f"{config.run} was made with {words}",
+            "the same settings, to resume the ablation, or a new folder",
+            f"{instead} or run=runs/new",
+        )
 
 
 def _with_rows(store: RunStore, about: dict[str, Any], rows: list[Row]) -> dict[str, Any]:

@@ -102,9 +102,8 @@ def layered(store: RunStore, verb: str, run: str, load: Callable[[Config], Confi
         search = read_search(store, name)
         settled = load(search.over(base))
         settled = replace(settled, search=absolute(settled.search))
-        key = different(search.settings, settled.search, FREE)
-        if key:
-            raise otherwise(search, key, settled.search)
+        if differing := different(search.settings, settled.search, FREE):
+            raise otherwise(search, differing)
         # A report of one search is asked for by its name alone: without it the page shows all searches of the run.
         named = name if verb != "report" else config.search.name
         found.append(replace(settled, search=replace(settled.search, name=named)))

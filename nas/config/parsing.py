@@ -67,7 +67,7 @@ def values_of(kind: Any, data: Any, prefix: str, own: Collection[str] = ()) -> d
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in hints:
-            names = [*own, *(prefix + name for name in hints)]
+            names = {*own, *(prefix + name for name in hints)}
             table = kind is Config and nearest(key, names) in SECTIONS
             raise unknown("key", prefix + key, names, "[{}]" if table else "{}=VALUE")
         if key in SECTIONS and kind is Config:

@@ -46,6 +46,13 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
 
 LATENCY = "latency_ms"
 
+CALLED = {
+    **dict.fromkeys(("flops", "gflops", "mflops", "madds", "mac", "multadds"), "macs"),
+    **dict.fromkeys(("latency", "lat", "ms", "time", "milliseconds"), LATENCY),
+    **dict.fromkeys(("parameters", "weights", "size"), "params"),
+}
+"""What else costs are called, for messages: spelling alone takes `flops` for `params`."""
+
 _WITH_A_PROFILE = "{} search.profiles=FILE, where FILE is from: nas profile space=SPACE out=FILE"
 
 
@@ -73,13 +80,16 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
         named = {item.partition("=")[0] for item in among}
         free = [known for known in cost_names() if known not in named]  # a second limit of one cost would be refused
         others = [item for item in among if item != typed]
-        fixed = [typed.replace(name, nearest(name, free), 1)] if free else []
+        called, at, device = name.partition("@")
+        meant = CALLED.get(called.lower(), called)
+        if meant != LATENCY and (at or meant not in free):
+            meant = nearest(name, free) if free else ""
+        fixed = [typed.replace(name, meant + at + device if meant == LATENCY else meant, 1)] if meant else []
+        instead = f"{key}={','.join([*others, *fixed])}"
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
             f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured or search.learned, or the device of search.profiles",
-            f"{key}={','.join([*others, *fixed])}"
-            if name.partition("@")[0] != LATENCY
-            else _WITH_A_PROFILE.format(f"{key}={','.join(among)}"),
+            _WITH_A_PROFILE.format(instead) if meant == LATENCY else instead,
         ) from None
 
 

@@ -1,16 +1,13 @@
 """A search that is begun or resumed, and its retraining: what is asked for now agrees with what there are results of."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 
 from nas import machine
 from nas.config import Config, RetrainConfig
-from nas.config.keys import typed
-from nas.config.search import SearchConfig
 from nas.runs.inputs import check_supernet, check_unchanged, digests_of, supernet_digest
 from nas.runs.searches import EVALUATIONS, FOLDER, RUNNING, Search, number_of, read_search, search_names
-from nas.runs.settings import FREE, RETRAIN_FREE, different, kept
+from nas.runs.settings import FREE, RETRAIN_FREE, Differing, different, told
 from nas.runs.store import RunStore
 from search_spaces.errors import InputError
 
@@ -36,16 +33,16 @@ def start_search(store: RunStore, config: Config, costs: tuple[Mapping[str, str]
         search = Search(store, name, number, replace(settings, name=name), None, RUNNING, costs, conditions)
         return search.write()
     search = read_search(store, name)
-    key = different(search.settings, settings, FREE)
-    if key and store.exists(search.path(EVALUATIONS)):
-        raise otherwise(search, key, settings)
+    differing = different(search.settings, settings, FREE)
+    if differing and store.exists(search.path(EVALUATIONS)):
+        raise otherwise(search, differing)
     if store.exists(search.path(EVALUATIONS)):
         who = f"search {name} of {store.folder}"
         check_unchanged(search.conditions.get("files"), files, who, _ended_or_another(name))
         check_supernet(search.conditions.get("supernet"), supernet, store, who)
     elif not settings.close:
         search = replace(search, conditions={**search.conditions, "files": files, "supernet": supernet})
-    if key:  # nothing has come out yet that depends on them
+    if differing:  # nothing has come out yet that depends on them
         search = replace(search, settings=replace(settings, name=name), costs=costs)
     known = {cost["name"] for cost in search.costs}
     more = tuple(cost for cost in costs if cost["name"] not in known)
@@ -59,13 +56,13 @@ def _ended_or_another(name: str) -> str:
     return f"the same command with close=true, which ends search {name} with what it has, or with search.name=another"
 
 
-def otherwise(search: Search, key: str, settings: SearchConfig) -> InputError:
+def otherwise(search: Search, differing: Differing) -> InputError:
     """The error of settings that are not those that a search has results with."""
-    was, now = kept(search.settings)[key], kept(settings)[key]
+    words, instead = told(differing, "search.")
     return InputError(
-        f"search {search.name} of {search.store.folder} has search.{key}={json.dumps(was)}, not {json.dumps(now)}",
+        f"search {search.name} of {search.store.folder} has {words}",
         "the same settings, to resume it, or another search of the same supernet",
-        f"search.{key}={typed(was)}, or search.name=another",
+        f"{instead}, or search.name=another",
     )
 
 
@@ -78,13 +75,11 @@ def settle_retraining(search: Search, recipe: RetrainConfig, started: bool) -> S
     Raises:
         InputError: another recipe than retraining started with.
     """
-    key = different(search.retraining, recipe, RETRAIN_FREE) if started and search.retraining else None
-    if key and search.retraining:
-        was, now = kept(search.retraining)[key], kept(recipe)[key]
+    if started and search.retraining and (differing := different(search.retraining, recipe, RETRAIN_FREE)):
+        words, instead = told(differing, "retrain.")
         raise InputError(
-            f"search {search.name} of {search.store.folder} has networks retrained with retrain.{key}={json.dumps(was)}, not "
-            f"{json.dumps(now)}",
+            f"search {search.name} of {search.store.folder} has networks retrained with {words}",
             "the same recipe, to resume it, or another search",
-            f"retrain.{key}={typed(was)}",
+            instead,
         )
     return search.write(retraining=recipe)

@@ -1,6 +1,5 @@
 """A run as the verbs see it: its folder, its configuration, its space and its data."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ import torch
 
 from nas import machine
 from nas.config import Config
-from nas.config.keys import typed
 from nas.config.parsing import OF_A_COMMAND, recorded_config
 from nas.data import Part, Split, check_part, load_part, make_split
 from nas.executors import check_guarded
@@ -22,7 +20,7 @@ from nas.latency.profiles import check_covered
 from nas.machine import memory
 from nas.plugins import import_plugins
 from nas.runs.inputs import SUPERNET, check_unchanged, digests_of
-from nas.runs.settings import absolute
+from nas.runs.settings import absolute, told
 from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import load_tensors
@@ -287,7 +285,7 @@ def open_run(config: Config, *, writes: bool = True) -> Run:
     recorded = recorded_config(identity, config.run)
     if not config.train.processes:  # as many as the run was begun with
         config = replace(config, train=replace(config.train, processes=recorded.train.processes))
-    before = kept(recorded)
+    before, differing = kept(recorded), dict[str, tuple[Any, Any]]()
     for key in ("space", "seed", "data", "train"):
         was, now = (_bound(key, settings[key]) for settings in (before, kept(config)))
         if (
@@ -297,16 +295,17 @@ def open_run(config: Config, *, writes: bool = True) -> Run:
             == SearchSpace.from_toml(store.read_text(_given_space(identity)), _given_space(identity))
         ):
             continue  # another path to the same space
-        if was != now:
-            if isinstance(now, dict):
-                key, was, now = next(
-                    (f"{key}.{name}", was.get(name), now[name]) for name in now if was.get(name) != now[name]
-                )
-            raise InputError(
-                f"{config.run} was made with {key}={json.dumps(was)}, not {json.dumps(now)}",
-                "the same settings, to resume the run, or a new folder",
-                f"{key}={typed(was)} or run=runs/new",
-            )
+        if was != now and isinstance(now, dict):
+            differing |= {f"{key}.{name}": (was.get(name), now[name]) for name in now if was.get(name) != now[name]}
+        elif was != now:
+            differing[key] = was, now
+    if differing:
+        words, instead = told(differing)
+        raise InputError(
+            f"{config.run} was made with {words}",
+            "the same settings, to resume the run, or a new folder",
+            f"{instead} or run=runs/new",
+        )
     split = read_split(store)
     space = check(SearchSpace.from_toml(store.read_text("space.toml"), "space.toml"))
     space = space.bind(split.in_channels, len(split.classes), config.data.resolution)

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from nas.config import RetrainConfig
+from nas.config.keys import typed
 from nas.config.search import FRONT, PAPERS, SearchConfig
 from nas.goals.budget import Budget
 from search_spaces.textfiles import expanded
@@ -32,10 +33,24 @@ def kept(settings: SearchConfig | RetrainConfig) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
-def different(was: SearchConfig | RetrainConfig, now: SearchConfig | RetrainConfig, free: frozenset[str]) -> str | None:
-    """The first setting that differs as a value (2000K is 2M) and may not, or None."""
+Differing = dict[str, tuple[Any, Any]]
+"""Settings that differ: by key, what was recorded and what is given now."""
+
+
+def different(was: SearchConfig | RetrainConfig, now: SearchConfig | RetrainConfig, free: frozenset[str]) -> Differing:
+    """The settings that differ as values (2000K is 2M) and may not, by their keys without the section."""
     one, other = kept(was), kept(now)
-    return next((key for key in one if key not in free and one[key] != other[key]), None)
+    return {key: (one[key], other[key]) for key in one if key not in free and one[key] != other[key]}
+
+
+def told(differing: Differing, section: str = "") -> tuple[str, str]:
+    """What differs, for a message, and what to type to have it as it was.
+
+    Args:
+        section: with its dot, put before every key.
+    """
+    words = [f"{section}{key}={json.dumps(was)}, not {json.dumps(now)}" for key, (was, now) in differing.items()]
+    return "; ".join(words), " ".join(f"{section}{key}={typed(was)}" for key, (was, _) in differing.items())
 
 
 def absolute(settings: SearchConfig) -> SearchConfig:

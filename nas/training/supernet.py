@@ -104,11 +104,13 @@ class Recorder:
                 raise damaged_file(self.store.path("train.jsonl"), f"line {number}, at {wrong}")
             self.scalars.add(line["step"], numbers_of(line))
         weights = sum(parameter.numel() for parameter in optimisation.parameters.values())
-        processes = config.train.processes
+        processes, images = config.train.processes, len(self.run.split.parts["train"])
+        left = images % config.train.batch_size
         say(
             f"{config.run}: supernet of space {space.name} ({worded(space.size)} networks, {weights:,} shared weights), "
             f"{total} steps of {config.train.batch_size} images"
             + (f" in {processes} processes" if processes > 1 else "")
+            + (f", which leave out {left} of the {images:,} in each pass, others every time" if left else "")
             + (f", resuming from step {first}" if first else "")
         )
 

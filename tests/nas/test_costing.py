@@ -27,17 +27,19 @@ IMAGES32 = load_space("images32")
 def test_latency_asks_for_a_profile() -> None:
     with pytest.raises(InputError, match="no known cost") as error:
         prepare_costs(SearchConfig(budget="macs=2M,latency_ms=8"))
-    assert error.value.instead.startswith("search.budget=latency_ms=8,macs=2M search.profiles=FILE")
+    assert error.value.instead.startswith("search.budget=macs=2M,latency_ms=8 search.profiles=FILE")
     assert "nas profile" in error.value.instead
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        SearchConfig(budget="macs=2M,latency=8"),  # nearest in spelling is macs, which has a limit already
+        SearchConfig(budget="macs=2M,maks=8"),  # nearest in spelling is macs, which has a limit already
         SearchConfig(budget="maks=2M"),
-        SearchConfig(budget="latency=8,macs=2M,params=1M"),
-        SearchConfig(objectives=("top1", "macs", "latency")),
+        SearchConfig(budget="flops=2M"),
+        SearchConfig(budget="macs=2M,FLOPs=2M"),
+        SearchConfig(budget="memry=8,macs=2M,params=1M"),
+        SearchConfig(objectives=("top1", "macs", "parms")),
         SearchConfig(objectives=("top1", "activation")),
     ],
     ids=lambda settings: f"{settings.budget} {','.join(settings.objectives)}",
@@ -50,6 +52,22 @@ def test_what_is_offered_for_an_unknown_cost_is_accepted(settings: SearchConfig)
     prepare_costs(
         SearchConfig(budget=value) if key == "search.budget" else SearchConfig(objectives=tuple(value.split(",")))
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("flops=4M", "search.budget=macs=4M"),
+        ("parameters=4M", "search.budget=params=4M"),
+        ("lat=8", "search.budget=latency_ms=8 search.profiles=FILE"),
+        ("macs=2M,latency=3..8", "search.budget=macs=2M,latency_ms=3..8 search.profiles=FILE"),
+        ("ms@pi5=8", "search.budget=latency_ms@pi5=8 search.profiles=FILE"),
+    ],
+)
+def test_costs_under_other_names_are_understood(typed: str, offered: str) -> None:
+    with pytest.raises(InputError, match="no known cost") as error:
+        prepare_costs(SearchConfig(budget=typed))
+    assert error.value.instead.startswith(offered)
 
 
 def test_a_narrow_range_that_networks_keep_is_accepted() -> None:

@@ -39,7 +39,9 @@ OTHER_SETTINGS = [
     ("train", "data.resolution=16", "data.resolution=8, not 16", "data.resolution=8 or run=runs/new"),
     ("train", "data=fashion_mnist", 'data.name="digits", not "fashion_mnist"', "data.name=digits or run=runs/new"),
     ("train", "train.epochs=2", "train.epochs=1, not 2", "train.epochs=1 or run=runs/new"),
+    ("train", "epochs=2 seed=1", "seed=0, not 1; train.epochs=1, not 2", "seed=0 train.epochs=1 or run=runs/new"),
     ("search", "seed=1", "search.seed=0, not 1", "search.seed=0, or search.name=another"),
+    ("search", "seed=1 population=9", "search.population=2, not 9; search.seed=0, not 1", "search.population=2 search.seed=0, or search.name=another"),
     ("search", "train.lr=0.1", "train.lr=0.002, not 0.1", "train.lr=0.002 or run=runs/new"),
     ("search", "population=9", "search.population=2, not 9", "search.population=2, or search.name=another"),
     ("search", "budget=900K", 'search.budget="none", not "900K"', "search.budget=none, or search.name=another"),
@@ -59,10 +61,10 @@ def test_other_settings_are_another_run(
 ) -> None:
     place = runs["report"]
     with untouched(place):
-        _, _, instead = nas(verb, "config.toml", other, cwd=place).refused("run ", names)
+        _, _, instead = nas(verb, "config.toml", *other.split(), cwd=place).refused("run ", names)
         assert instead == offers
         if verb in ("train", "search"):  # there is nothing left to do, and it is accepted
-            nas(verb, "config.toml", re.split(" or |, or ", offers)[0], cwd=place).ok()
+            nas(verb, "config.toml", *re.split(", or | or ", offers)[0].split(), cwd=place).ok()
 
 
 def test_another_path_to_the_same_space_is_the_same_run(nas: Commands, after: After) -> None:

@@ -228,6 +228,14 @@ def test_a_folder_keeps_to_its_rows_images_and_recipe(place: Path) -> None:
     assert contents(place / "run") == before
 
 
+@pytest.mark.parametrize("text", ["[[row]]\nnetwork = 'mat_1'", "[ROWS.one]\nnetwork = 'mat_1'"])
+def test_a_file_of_rows_in_another_form_is_told_the_form(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.toml").write_text(text)
+    with pytest.raises(InputError, match="is no table of nas ablate") as error:
+        parse([str(tmp_path / "rows.toml"), f"run={tmp_path / 'run'}"])
+    assert error.value.instead.startswith('[rows."ratio 0.25"]')
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
