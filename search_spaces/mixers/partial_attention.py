@@ -106,6 +106,10 @@ class PartialAttention(TokenMixer):
     The round(foreground_ratio * n) tokens of the highest score (1 at least) are the foreground; ties go to the earlier token.
     The ratio owns no weights. Without background (ratio 1) SQA is idle. Which tokens are chosen is not differentiable.
 
+    Tokens are scored by the mean over the channels of the block's input. Where that comes straight from a layer norm, as behind
+    `patch_embedding` with `norm = "layer_norm"` and no position encoding, the norm's initial scale and bias make all scores equal but for
+    rounding. Two forms of such a network may then choose other tokens, until training has changed the norm.
+
     Options:
         foreground_ratio: above 0, up to 1 (1/64, 1/8, 0.3, 3/4 by stage; the text has no figures but "N_F << N_B").
         head_dim: channels of a head, or the next divisor of the width (12 in B0, else 16).
