@@ -76,16 +76,25 @@ def test_every_part_has_a_row() -> None:
                 assert f"`{name}`" in rows[kind], (kind, name)
 
 
+def written(folder: Path) -> dict[str, str]:
+    """Writes the example of search_spaces/README.md as it stands: the file, its use, and the laws. Returns the environment to run it in."""
+    for name, text in zip(
+        ("my_mixers", "use", "test_my_mixers"), blocks_of(ROOT / "search_spaces" / "README.md"), strict=True
+    ):
+        (folder / f"{name}.py").write_text(text)
+    return os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"}
+
+
 def test_adding_a_part_is_one_file(tmp_path: Path) -> None:
-    """The example of search_spaces/README.md as it stands: the file, its use, and the laws run on it."""
-    part, use, laws = blocks_of(ROOT / "search_spaces" / "README.md")
-    (tmp_path / "my_mixers.py").write_text(part)
-    (tmp_path / "use.py").write_text(use)
-    (tmp_path / "test_my_mixers.py").write_text(laws)
-    env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "OMP_NUM_THREADS": "1"}
+    env = written(tmp_path)
     result = subprocess.run([sys.executable, "use.py"], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "'macs': " in result.stdout
+
+
+@pytest.mark.slow
+def test_the_laws_run_on_a_part_that_was_added(tmp_path: Path) -> None:
+    env = written(tmp_path)
     command = [
         sys.executable,
         "-m",

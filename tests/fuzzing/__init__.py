@@ -8,7 +8,7 @@ in bounded time and memory.
     python -m tests.fuzzing images 1 --first 512 --keep FOLDER    also leaves it in a folder, to be looked at
     python -m tests.fuzzing images 1 --first 512 --known          keeps it among those that `make test` tries
 
-Input number n of a target depends on n alone, for one version of the code. `make test` runs a few hundred of each
+Input number n of a target depends on n alone, for one version of the code. `make test` runs 80 to 300 of each
 (tests/test_fuzzing.py), and those of `tests/fuzzing/known.py`, which found faults once and are kept as files.
 
     mutation.py    changes of values, texts and bytes

@@ -161,6 +161,7 @@ class MeanMixer(TokenMixer):
 '''
 
 
+@pytest.mark.slow  # tests/nas/test_outside.py has a mixer among its seven plugins
 def test_a_mixer_of_ones_own(nas: Commands, place: Path) -> None:
     """From one file and a line in a space, through all verbs."""
     (place / "plugins").mkdir()

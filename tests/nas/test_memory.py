@@ -54,7 +54,9 @@ FEW = ("data=folder", "data.root=images", "train.random_paths=0")
     ("size", "settings", "offers"),
     [
         (600, ["data.resolution=64", "train.batch_size=32"], r"train\.batch_size=\d+"),
-        (400, ["data.resolution=128", "train.batch_size=2"], r"data\.resolution=\d+"),
+        pytest.param(
+            400, ["data.resolution=128", "train.batch_size=2"], r"data\.resolution=\d+", marks=pytest.mark.slow
+        ),
     ],
     ids=["batch", "resolution"],
 )

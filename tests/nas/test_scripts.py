@@ -78,6 +78,7 @@ def test_a_script_without_the_guard(arguments: list[str], script: str, after: Af
     assert done.stderr.endswith("or retrain.jobs=1, which starts no processes\n")
 
 
+@pytest.mark.slow
 def test_a_guarded_script_that_fails_in_other_processes(after: After) -> None:
     """It is not said to lack the guard that it has."""
     place = after("extract")

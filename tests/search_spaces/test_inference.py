@@ -64,6 +64,7 @@ def test_large_maps_in_pieces_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> N
     assert pieces == [5, 2, 2, 1, 1, 1, 1, 1, 1]
 
 
+@pytest.mark.slow  # the parts' forms are exported for any batch by the laws of parts
 @pytest.mark.parametrize("name", ["hat_net_tiny", "transxnet_tiny"])
 def test_exported_for_any_batch(name: str) -> None:
     arch = dataclasses.replace(paper_network(name).arch, num_classes=10, resolution=64)

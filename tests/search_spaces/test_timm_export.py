@@ -82,7 +82,10 @@ def test_ranges_start_where_the_readme_says(name: str) -> None:
         check_program(small(name), dynamic, [(2, side + 33, side + 65), (2, side, side)])
 
 
-@pytest.mark.parametrize("form", ["reparameterised", "inference", "height", "features"])
+@pytest.mark.parametrize(
+    "form",
+    ["inference", *(pytest.param(form, marks=pytest.mark.slow) for form in ("reparameterised", "height", "features"))],
+)
 def test_export_of_other_forms_for_any_size(form: str) -> None:
     """Merged forms, the map before the head, and a dynamic height beside a static width."""
     model = small("linglo_b0", **({"num_classes": 0, "global_pool": ""} if form == "features" else {}))

@@ -102,7 +102,7 @@ def test_empty_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALLEST)
-@pytest.mark.parametrize("num_classes", [7, 0])
+@pytest.mark.parametrize("num_classes", [7, pytest.param(0, marks=pytest.mark.slow)])
 def test_merged_and_fast_forms_stay_timm_models(name: str, num_classes: int) -> None:
     network = randomise(timm.create_model(name, num_classes=num_classes)).eval()
     x = noise(2, 3, SIZE, SIZE)

@@ -164,4 +164,4 @@ def ready_extract() -> None:
 
 REPORT = Target("report", make_report, report, share=12_000, few=200, ready=ready_report)
 
-EXTRACT = Target("extract", make_extract, extract, share=4_000, few=200, ready=ready_extract)
+EXTRACT = Target("extract", make_extract, extract, share=4_000, few=80, ready=ready_extract)

@@ -49,4 +49,4 @@ def ready() -> None:
         run(["spaces", str(path)])
 
 
-TARGET = Target("spaces", make, read, share=12_000, few=200, ready=ready)
+TARGET = Target("spaces", make, read, share=12_000, few=100, ready=ready)
