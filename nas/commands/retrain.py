@@ -5,29 +5,22 @@ from dataclasses import replace
 
 from nas import machine
 from nas.config import Config
-from nas.config.recipes import check_fits
-from nas.data.transforms import Transforms
 from nas.executors import Executor, Words, make_executor, workers_of
-from nas.goals.budget import worded
 from nas.goals.selection import asked, selected
 from nas.log import say
 from nas.machine.memory import explained
 from nas.measuring.targets import targets_of
 from nas.networks.references import reference_costs, reference_latencies, reference_model
 from nas.networks.renewing import renew
-from nas.records import Reference, Retraining
-from nas.runs.beginning import settle_retraining
 from nas.runs.run import Run, open_run
 from nas.runs.scalars import Scalars, check_scalars
-from nas.runs.searches import REFERENCES, RETRAINED, Search, chosen_searches
-from nas.runs.weights import WEIGHTS
+from nas.runs.searches import Search, chosen_searches
 from nas.training.estimate import estimates, say_estimates
 from nas.training.jobs import Job, ReferenceJob
-from nas.training.pieces import check_optimizer
+from nas.training.planning import check_recipe, keep, waiting
 from nas.training.ranks import Launched, launched, launched_group
 from nas.training.retraining import references_elsewhere, retrained_elsewhere, run_jobs
-from nas.training.steps import check_backend
-from nas.training.teachers import settled, teacher_of, write_teacher
+from nas.training.teachers import settled, write_teacher
 from nas.training.together import agreed, check_number, run_job_together
 from search_spaces.errors import InputError
 from supernet.ranks import Ranks
@@ -63,7 +56,7 @@ def retrain(config: Config) -> Run:
     for search in chosen_searches(run.store, config.search):
         search.set_damage_aside("retrain")
     searches = _searches(run)
-    work = [_waiting(run, search) for search in searches]
+    work = [waiting(run, search) for search in searches]
     check_recipe(run, work)
     # References are measured before anything is trained: the machine is quiet, and if it is not, that shows now.
     trained = {search.name: _reference_jobs(run, search, references) for search, _ in work}
@@ -127,7 +120,7 @@ def _retrain_launched(config: Config, one: Launched) -> Run:
                 search.set_damage_aside("retrain")
         searches = _searches(run)
         references = _references(run)
-        work = [_waiting(run, search) for search in searches]
+        work = [waiting(run, search) for search in searches]
         trained = {search.name: _reference_jobs(run, search, references, measured=not ranks.rank) for search, _ in work}
         if not ranks.rank:
             check_recipe(run, work)
@@ -147,31 +140,13 @@ def _together(run: Run, search: Search, jobs: list[Job], references: list[Refere
     todo: list[Job | ReferenceJob] = [*jobs, *references]
     if ranks.rank == 0:
         for job, record in retrained_elsewhere(search, jobs):
-            _keep(run, search, job, record, "taken over from another search")
+            keep(run, search, job, record, "taken over from another search")
         for job, record in references_elsewhere(search, references):
-            _keep(run, search, job, record, "taken over from another search")
+            keep(run, search, job, record, "taken over from another search")
     for job in agreed(todo, [*jobs, *references], run.device):
         record = run_job_together(job, run.store, run.device, ranks)
         if record is not None:
-            _keep(run, search, job, record, "reference" if isinstance(job, ReferenceJob) else ", ".join(job.roles))
-
-
-def check_recipe(run: Run, work: list[tuple[Search, list[Job]]]) -> None:
-    """Makes the parts of the recipe once, so that what is wrong with them shows before a process is started; and writes the teacher.
-
-    Raises:
-        InputError: it is not made for the images; or see `nas.training.pieces`, `nas.training.steps` and `nas.training.teachers`.
-    """
-    recipe = run.config.retrain
-    check_fits(recipe.recipe, run.config.data.resolution)
-    check_optimizer(recipe)
-    check_backend(recipe)
-    if recipe.augment == "timm":
-        Transforms.of(recipe)
-    for search, jobs in work:
-        if jobs or recipe.references:
-            write_teacher(run, search)
-            teacher_of(run.config, run.store, search.name, run.split, run.device)
+            keep(run, search, job, record, "reference" if isinstance(job, ReferenceJob) else ", ".join(job.roles))
 
 
 def _write_scalars(run: Run, search: Search) -> None:
@@ -216,40 +191,18 @@ def _reference_jobs(
 
 def _train_references(run: Run, search: Search, jobs: list[ReferenceJob], executor: Executor) -> None:
     for job, record in references_elsewhere(search, jobs):
-        _keep(run, search, job, record, "taken over from another search")
+        keep(run, search, job, record, "taken over from another search")
     for job, record in run_jobs(executor, jobs):
-        _keep(run, search, job, record, "reference")
-
-
-def _waiting(run: Run, search: Search) -> tuple[Search, list[Job]]:
-    """A search with its recipe settled, and its jobs that are not done."""
-    config = run.config
-    done = {(r.digest, r.init, r.seed) for r in search.retrainings()}
-    chosen = selected(search, config.retrain.points, config.digest, config.run)
-    missing = [digest for digest in chosen if not run.store.exists(search.path(f"networks/{digest}/{WEIGHTS}"))]
-    if missing:
-        raise InputError(
-            f"search {search.name} of {run.store.folder} has not extracted network {missing[0]}", "extracted networks",
-            f"nas extract run={config.run} search={search.name}" + (f" digest={config.digest}" if config.digest else ""),
-        )  # fmt: skip
-    started = bool(done) or any(run.store.path(f"work/retrain/{search.name}").glob("*"))
-    search = settle_retraining(search, config.retrain, started)
-    return search, [
-        Job(config, search.name, digest, entry.roles, entry.arch, dict(entry.record.costs), init, seed)
-        for seed in range(config.retrain.seeds)
-        for init in config.retrain.inits
-        for digest, entry in chosen.items()
-        if (digest, init, seed) not in done
-    ]  # fmt: skip
+        keep(run, search, job, record, "reference")
 
 
 def _retrain(run: Run, search: Search, jobs: list[Job], executor: Executor) -> None:
     for job, record in retrained_elsewhere(search, jobs):
-        _keep(run, search, job, record, f"taken over from another search: {', '.join(job.roles)}")
+        keep(run, search, job, record, f"taken over from another search: {', '.join(job.roles)}")
     if not jobs:
         say(f"{run.config.run}: the selected networks of search {search.name} are retrained")
     for job, record in run_jobs(executor, jobs):
-        _keep(run, search, job, record, ", ".join(job.roles))
+        keep(run, search, job, record, ", ".join(job.roles))
 
 
 def _times(run: Run, search: Search, models: list[str]) -> dict[str, dict[str, dict[str, float | bool]]]:
@@ -270,10 +223,3 @@ def _times(run: Run, search: Search, models: list[str]) -> dict[str, dict[str, d
                 }
                 found[model] |= dict.fromkeys(target.costs, time)
     return found
-
-
-def _keep(run: Run, search: Search, job: Job | ReferenceJob, record: Retraining | Reference, how: str) -> None:
-    file = REFERENCES if isinstance(record, Reference) else RETRAINED
-    run.store.append(search.path(file), record.to_dict())
-    words = ", ".join(worded(name, record.costs[name]) for name in search.shown if name in record.costs)
-    say(f"{job.name:30}  {words}  test top-1 {record.test_top1:.4f}  validation {record.validation_top1:.4f}  ({how})")

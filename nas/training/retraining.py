@@ -6,7 +6,7 @@ Each job has one thread, so results do not depend on how many run at once, or wh
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, overload
 
@@ -35,6 +35,11 @@ from search_spaces.errors import InputError
 from supernet.loop import Report
 from supernet.optimisation import Optimisation
 from supernet.ranks import ALONE, Ranks
+
+AfterPass = Callable[[nn.Module, int], None]
+"""Called with the network, and the number of passes over the images that are behind it, after each but the last. It may leave the network
+in evaluation mode, and changes nothing else of it.
+"""
 
 LOGGED = 10
 """Steps between two scalars of the loss."""
@@ -107,8 +112,11 @@ def nothing() -> None:
     """What a job needs that it does not bring itself."""
 
 
-def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
+def run_job(_: None, job: Job | ReferenceJob, after_pass: AfterPass | None = None) -> Retraining | Reference:
     """Trains one network, resuming from its checkpoint, and evaluates it on search-validation and, once, on test.
+
+    Args:
+        after_pass: may end the training by an exception; its checkpoint stays.
 
     Raises:
         FloatingPointError: it diverged; nothing of it is kept.
@@ -125,7 +133,7 @@ def run_job(_: None, job: Job | ReferenceJob) -> Retraining | Reference:
     if store.exists(job.work("json")):
         return finished(job, store)
     import_plugins(config)
-    return train_and_test(job, store, machine.prepare(1, config.device))
+    return train_and_test(job, store, machine.prepare(1, config.device), after_pass=after_pass)
 
 
 def finished(job: Job | ReferenceJob, store: RunStore) -> Retraining | Reference:
@@ -142,7 +150,11 @@ def finished(job: Job | ReferenceJob, store: RunStore) -> Retraining | Reference
 
 
 def train_and_test(
-    job: Job | ReferenceJob, store: RunStore, device: torch.device, ranks: Ranks = ALONE
+    job: Job | ReferenceJob,
+    store: RunStore,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    after_pass: AfterPass | None = None,
 ) -> Retraining | Reference:
     """As `run_job`, in the process that writes.
 
@@ -155,7 +167,7 @@ def train_and_test(
         network = job.trained(store).to(device)
         skipped = store.read_json(trained, shape=Table({"skipped_steps": Whole()}))["skipped_steps"]
     else:
-        network, skipped = _train(job, store, split, device, ranks)
+        network, skipped = _train(job, store, split, device, ranks, after_pass)
         # Stored before they are tested: whatever has become of the test images, the training is kept.
         about = {"digest": job.digest, "split": split.digest}
         save_tensors(store, f"{job.folder}/{job.weights}", network.state_dict(), about)
@@ -183,7 +195,12 @@ def follow_job(job: Job | ReferenceJob, store: RunStore, device: torch.device, r
 
 
 def _train(
-    job: Job | ReferenceJob, store: RunStore, split: Split, device: torch.device, ranks: Ranks
+    job: Job | ReferenceJob,
+    store: RunStore,
+    split: Split,
+    device: torch.device,
+    ranks: Ranks,
+    after_pass: AfterPass | None,
 ) -> tuple[nn.Module, int]:
     """Trains the network of a job, resuming from its checkpoint.
 
@@ -191,7 +208,7 @@ def _train(
         The network, and how many steps were skipped.
     """
     training = Training.of(job, store, split, device, ranks)
-    watcher = _Watcher(job, store)
+    watcher = _Watcher(job, store, training, after_pass)
     optimisation = training.fit(watcher)
     watcher.scalars.close()
     training.recompute_statistics()
@@ -217,8 +234,11 @@ class Follower:
 class _Watcher:
     """Shows the training of a job, and writes its checkpoints and the scalars of its loss."""
 
-    def __init__(self, job: Job | ReferenceJob, store: RunStore) -> None:
-        self.job, self.store = job, store
+    def __init__(
+        self, job: Job | ReferenceJob, store: RunStore, training: Training, after_pass: AfterPass | None
+    ) -> None:
+        self.job, self.store, self.network, self.after_pass = job, store, training.network, after_pass
+        self.per_pass = training.batches().per_epoch
 
     def begin(self, optimisation: Optimisation, total: int) -> None:
         load_checkpoint(self.store, self.job.work("pt"), optimisation)
@@ -232,6 +252,8 @@ class _Watcher:
         self.progress.update(report.step, report.images, **report.losses)
         if report.step % LOGGED == 0 or report.step == self.total:
             self.scalars.add(report.step, report.losses)
+        if self.after_pass and report.step % self.per_pass == 0 and report.step < self.total:
+            self.after_pass(self.network, report.step // self.per_pass)
 
     def save(self, optimisation: Optimisation) -> None:
         self.scalars.flush()

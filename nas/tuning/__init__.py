@@ -1,4 +1,4 @@
-"""A search of a run inside Ray Tune, for those whose experiments live there.
+"""Searches and retraining of a run inside Ray Tune, for those whose experiments live there.
 
     from ray import tune
     from nas.tuning import TunedSearch
@@ -13,10 +13,25 @@ evaluate networks, each of them in full: `evaluation=fast` is refused. `nas extr
 either way. No network over the budget becomes a trial.
 
 With `num_samples=-1` the search ends when it has all its evaluations; with another number Tune may stop it earlier.
+
+Networks that were extracted are retrained by `TunedRetraining`, a trial for each. A scheduler such as ASHA stops those that fall behind,
+and gives the time to the others:
+
+    from ray.tune.schedulers import ASHAScheduler
+    from nas.tuning import TunedRetraining
+
+    with TunedRetraining("runs/demo", "points=6", "epochs=30") as retraining:
+        asha = ASHAScheduler(time_attr="epoch", metric="top1", mode="max", max_t=retraining.epochs, grace_period=5)
+        config = tune.TuneConfig(scheduler=asha)
+        tune.Tuner(retraining.trainable, param_space=retraining.param_space, tune_config=config).fit()
+
+Those that reach their end have the results that `nas retrain run=runs/demo points=6 epochs=30` gives, and are recorded in the run. Those that were
+stopped have not read the test images. `nas retrain` would train them to their end.
 """
 
 import os
 
+from nas.tuning.retrained import TunedRetraining as TunedRetraining
 from nas.tuning.tuned import TunedSearch as TunedSearch
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it starts; nothing is sent anywhere

@@ -1,8 +1,11 @@
-"""The trainable of a run: a trial of Ray Tune evaluates one sub-network with inherited weights on the search-validation images."""
+"""The trainables of a run. A trial of Ray Tune evaluates one sub-network with inherited weights on the search-validation images, or trains
+one network.
+"""
 
 import os
 import socket
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray import tune
@@ -11,10 +14,14 @@ from nas.executors.actor import difference, identity
 from nas.executors.cluster import cloudpickle
 from nas.executors.shared import array_of, pack, unpack, wrapped
 from nas.searching.evaluation import Accuracy, EvaluatorSetup, score
+from nas.training.jobs import Job
 from nas.tuning.searcher import arch_of
 from search_spaces.architecture import Architecture
 from search_spaces.costs import costs_of
 from search_spaces.errors import InputError
+
+Report = Callable[[dict[str, Any]], None]
+"""Takes the metrics of a trial."""
 
 
 class Evaluation(tune.Trainable):
@@ -102,4 +109,23 @@ def trainable_of(setup: EvaluatorSetup, *, gpus: bool, kind: type[Evaluation] = 
     packed = pack(setup, pickler=cloudpickle.CloudPickler, new=torch.UntypedStorage)
     array = None if packed.block is None else array_of(packed.block)
     trainable = tune.with_parameters(kind, packed=(packed.pickled, array), wanted=identity())
-    return tune.with_resources(trainable, {"cpu": 1, "gpu": 1} if gpus else {"cpu": 1})
+    return tune.with_resources(trainable, _resources(gpus))
+
+
+def _resources(gpus: bool) -> dict[str, float]:
+    return {"cpu": 1, "gpu": 1} if gpus else {"cpu": 1}
+
+
+def trainable_of_jobs(train: Callable[[Job, Report], None], jobs: Mapping[str, Job], *, gpus: bool) -> Any:
+    """A trainable of which each trial does the job that `config["job"]` names.
+
+    Args:
+        train: does a job and reports, the last time when it is done.
+        gpus: whether each trial needs a GPU; else it needs one processor.
+    """
+
+    def trial(config: dict[str, Any], jobs: Mapping[str, Job], wanted: dict[str, str]) -> None:
+        check_identity(wanted)
+        train(jobs[config["job"]], tune.report)
+
+    return tune.with_resources(tune.with_parameters(trial, jobs=dict(jobs), wanted=identity()), _resources(gpus))

@@ -157,3 +157,113 @@ def test_an_experiment_that_was_stopped(nas: Commands, runs: Runs, tmp_path: Pat
     assert records(place) == expected
     tuned(again, "-1")
     assert records(again) == expected
+
+
+class Stopped(Exception):
+    """What a scheduler that stops a trial is to it."""
+
+
+def retrained(place: Path) -> dict[tuple[str, str, int], str]:
+    """The lines of the retrained networks of a run, by what tells them apart."""
+    lines = (place / RETRAINED).read_text().splitlines() if (place / RETRAINED).exists() else []
+    found = [(json.loads(line), line) for line in lines]
+    return {(one["digest"], one["init"], one["seed"]): line for one, line in found}
+
+
+RETRAINED = "run/searches/small/retrained.jsonl"
+LONGER = ("epochs=2", "checkpoint_steps=5")
+
+
+def test_retraining_by_hand(nas: Commands, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that is stopped is not recorded; the others are, and `nas retrain` ends as if there had been no trials."""
+    from nas.tuning import TunedRetraining
+    from nas.tuning.retrained import train
+
+    place, plain = (Path(shutil.copytree(runs["extract"], tmp_path / name)) for name in ("tuned", "plain"))
+    monkeypatch.chdir(place)
+    with TunedRetraining("run", *LONGER) as retraining:
+        names = retraining.param_space["job"]["grid_search"]
+        assert len(names) == len(set(names)) > 2
+        told: dict[str, list[tuple[int, float]]] = {}
+        assert retraining._open
+        for job in retraining._open[2]:
+
+            def report(metrics: dict[str, float], name: str = job.name) -> None:
+                told.setdefault(name, []).append((int(metrics["epoch"]), metrics["top1"]))
+                if name == names[1] and metrics["epoch"] == 1:
+                    raise Stopped
+
+            if job.name == names[1]:
+                with pytest.raises(Stopped):
+                    train(job, report)
+            else:
+                train(job, report)
+            assert 0 <= min(top1 for _, top1 in told[job.name]) <= max(top1 for _, top1 in told[job.name]) <= 1
+        assert [epoch for epoch, _ in told[names[0]]] == [1, 2]
+        assert [epoch for epoch, _ in told[names[1]]] == [1]
+        assert retraining.epochs == 2
+        assert not retrained(place)
+    first = retrained(place)
+    assert len(first) == len(names) - 1
+    assert {"-".join(map(str, key)) for key in first} == {*names} - {names[1]}
+    for key, line in first.items():
+        assert told["-".join(map(str, key))][-1][1] == json.loads(line)["validation_top1"]
+    nas("retrain", "config.toml", *LONGER, cwd=place).ok()
+    nas("retrain", "config.toml", *LONGER, cwd=plain).ok()
+    assert retrained(place) == retrained(plain)
+    with pytest.raises(InputError, match="are retrained"):
+        TunedRetraining("run", *LONGER)
+
+
+def test_what_tuned_retraining_refuses(after: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from nas.tuning import TunedRetraining
+
+    place = after("extract")
+    monkeypatch.chdir(place)
+    with pytest.raises(InputError, match="holds no run"):
+        TunedRetraining("elsewhere")
+    with pytest.raises(InputError, match=r"retrain\.references beside") as caught:
+        TunedRetraining("run", "references=timm/resnet18")
+    assert "nas retrain run=run references=timm/resnet18" in caught.value.instead
+
+
+RETRAINING = """\
+import logging, sys
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from nas.tuning import TunedRetraining
+
+
+class Stopping(FIFOScheduler):
+    def on_trial_result(self, controller, trial, result):
+        return TrialScheduler.STOP if trial.config["job"] == names[1] else TrialScheduler.CONTINUE
+
+
+ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)
+with TunedRetraining("run", *sys.argv[1:]) as retraining:
+    names = retraining.param_space["job"]["grid_search"]
+    tuner = tune.Tuner(
+        retraining.trainable, param_space=retraining.param_space, tune_config=tune.TuneConfig(scheduler=Stopping()),
+        run_config=tune.RunConfig(name="small", storage_path="tune", verbose=0),
+    )
+    grid = tuner.fit()
+    assert not grid.errors, grid.errors
+    print("stopped", names[1])
+"""
+
+
+@pytest.mark.slow
+def test_retraining_in_ray_tune(nas: Commands, runs: Runs, tmp_path: Path) -> None:
+    """A scheduler stops one network after its first pass. What is recorded is what `nas retrain` finds."""
+    place, plain = (Path(shutil.copytree(runs["extract"], tmp_path / name)) for name in ("tuned", "plain"))
+    (place / "script.py").write_text(RETRAINING.replace('"tune"', f'"{place}/tune"'))
+    done = subprocess.run(
+        [sys.executable, "script.py", *LONGER], cwd=place, env=environment(), capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    [stopped] = [line.removeprefix("stopped ") for line in done.stdout.splitlines() if line.startswith("stopped ")]
+    nas("retrain", "config.toml", *LONGER, cwd=plain).ok()
+    expected = {key: line for key, line in retrained(plain).items() if "-".join(map(str, key)) != stopped}
+    assert len(expected) == len(retrained(plain)) - 1
+    assert retrained(place) == expected
