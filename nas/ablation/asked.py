@@ -130,7 +130,7 @@ def _check_tables(table: Mapping[str, Any]) -> None:
         InputError: a file has a table, such as [[row]], that is neither of rows nor a section of the configuration.
     """
     for name, value in table.items():
-        if name not in SECTIONS and isinstance(value, Mapping | list):
+        if name not in Config.__dataclass_fields__ and isinstance(value, Mapping | list):
             raise InputError(
                 f"{quoted(name)} is no table of nas ablate",
                 f"[rows.NAME] for each row, and {', '.join(f'[{section}]' for section in SECTIONS)}",

@@ -13,16 +13,15 @@ from nas.measuring.targets import targets_of
 from nas.networks.references import reference_costs, reference_latencies, reference_model
 from nas.networks.renewing import renew
 from nas.runs.run import Run, open_run
-from nas.runs.scalars import Scalars, check_scalars
+from nas.runs.scalars import check_scalars
 from nas.runs.searches import Search, chosen_searches
 from nas.training.estimate import estimates, say_estimates
 from nas.training.jobs import Job, ReferenceJob
-from nas.training.planning import check_recipe, keep, waiting
+from nas.training.planning import check_one_process, check_recipe, keep, take_over, waiting, write_scalars
 from nas.training.ranks import Launched, launched, launched_group
-from nas.training.retraining import references_elsewhere, retrained_elsewhere, run_jobs
+from nas.training.retraining import references_elsewhere, run_jobs
 from nas.training.teachers import settled, write_teacher
 from nas.training.together import agreed, check_number, run_job_together
-from search_spaces.errors import InputError
 from supernet.ranks import Ranks
 
 
@@ -45,12 +44,7 @@ def retrain(config: Config) -> Run:
     one = launched()
     if one is not None and one.size > 1:
         return _retrain_launched(config, one)
-    if config.retrain.processes > 1:
-        number = config.retrain.processes
-        raise InputError(
-            f"retrain.processes is {number}, and this process was started alone", "processes that torchrun starts",
-            f"torchrun --nproc-per-node={number} -m nas.cli retrain run={config.run}, or retrain.processes=1",
-        )  # fmt: skip
+    check_one_process(config)
     run = open_run(config)
     references = _references(run)
     for search in chosen_searches(run.store, config.search):
@@ -79,7 +73,7 @@ def retrain(config: Config) -> Run:
             _retrain(run, search, jobs, executor)
             _train_references(run, search, trained[search.name], executor)
             renew(run, search)
-            _write_scalars(run, search)
+            write_scalars(run, search)
     return run
 
 
@@ -130,7 +124,7 @@ def _retrain_launched(config: Config, one: Launched) -> Run:
             _together(run, search, jobs, trained[search.name], ranks)
             if not ranks.rank:
                 renew(run, search)
-                _write_scalars(run, search)
+                write_scalars(run, search)
         ranks.wait()
     return run
 
@@ -139,24 +133,13 @@ def _together(run: Run, search: Search, jobs: list[Job], references: list[Refere
     """Trains the jobs of a search one after the other, each in all processes."""
     todo: list[Job | ReferenceJob] = [*jobs, *references]
     if ranks.rank == 0:
-        for job, record in retrained_elsewhere(search, jobs):
-            keep(run, search, job, record, "taken over from another search")
+        take_over(run, search, jobs)
         for job, record in references_elsewhere(search, references):
             keep(run, search, job, record, "taken over from another search")
     for job in agreed(todo, [*jobs, *references], run.device):
         record = run_job_together(job, run.store, run.device, ranks)
         if record is not None:
             keep(run, search, job, record, "reference" if isinstance(job, ReferenceJob) else ", ".join(job.roles))
-
-
-def _write_scalars(run: Run, search: Search) -> None:
-    """The results of retraining for TensorBoard, if it is asked for."""
-    if run.config.tensorboard and (retrained := search.retrainings()):
-        scalars = Scalars(True, run.store, f"retrain/{search.name}/results")
-        for step, record in enumerate(retrained):
-            for key in ("validation_top1", "test_top1", "test_loss"):
-                scalars.add(step, {f"{record.init}/{key}": getattr(record, key)})
-        scalars.close()
 
 
 def _references(run: Run) -> dict[str, dict[str, float]]:
@@ -197,8 +180,7 @@ def _train_references(run: Run, search: Search, jobs: list[ReferenceJob], execut
 
 
 def _retrain(run: Run, search: Search, jobs: list[Job], executor: Executor) -> None:
-    for job, record in retrained_elsewhere(search, jobs):
-        keep(run, search, job, record, f"taken over from another search: {', '.join(job.roles)}")
+    take_over(run, search, jobs)
     if not jobs:
         say(f"{run.config.run}: the selected networks of search {search.name} are retrained")
     for job, record in run_jobs(executor, jobs):

@@ -47,11 +47,11 @@ def prepare_costs(settings: SearchConfig) -> list[Architecture]:
 LATENCY = "latency_ms"
 
 CALLED = {
-    **dict.fromkeys(("flops", "gflops", "mflops", "madds", "mac", "multadds"), "macs"),
+    **dict.fromkeys(("flops", "madds", "mac", "multadds"), "macs"),
     **dict.fromkeys(("latency", "lat", "ms", "time", "milliseconds"), LATENCY),
     **dict.fromkeys(("parameters", "weights", "size"), "params"),
 }
-"""What else costs are called, for messages: spelling alone takes `flops` for `params`."""
+"""What else costs are called, for messages: spelling alone takes `flops` for `params`. Not gflops, whose numbers have another unit."""
 
 _WITH_A_PROFILE = "{} search.profiles=FILE, where FILE is from: nas profile space=SPACE out=FILE"
 
@@ -82,14 +82,16 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
         others = [item for item in among if item != typed]
         called, at, device = name.partition("@")
         meant = CALLED.get(called.lower(), called)
-        if meant != LATENCY and (at or meant not in free):
+        if meant == LATENCY:
+            meant += at + device
+        elif meant not in cost_names():
             meant = nearest(name, free) if free else ""
-        fixed = [typed.replace(name, meant + at + device if meant == LATENCY else meant, 1)] if meant else []
+        fixed = [typed.replace(name, meant, 1)] if meant and (meant == name or meant not in named) else []
         instead = f"{key}={','.join([*others, *fixed])}"
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
             f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured or search.learned, or the device of search.profiles",
-            _WITH_A_PROFILE.format(instead) if meant == LATENCY else instead,
+            _WITH_A_PROFILE.format(instead) if meant.partition("@")[0] == LATENCY else instead,
         ) from None
 
 

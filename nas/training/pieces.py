@@ -41,6 +41,11 @@ def pieces_of(network: nn.Module, recipe: TimmRecipe, per_epoch: int) -> Pieces 
     )
 
 
+def passes_of(recipe: TimmRecipe) -> int:
+    """Passes over the images of a whole training: the recipe's epochs, and those that timm's schedule adds to warm up or to cool down."""
+    return _rates(recipe, 1)[1]
+
+
 def check_optimizer(recipe: TimmRecipe) -> None:
     """
     Raises:

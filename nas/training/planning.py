@@ -1,5 +1,6 @@
-"""What retraining does before the first network and behind each: which networks are waiting, whether the recipe works, and records."""
+"""What comes before and after the training of networks: which ones are to be trained, whether the recipe works, and what is recorded."""
 
+from nas.config import Config
 from nas.config.recipes import check_fits
 from nas.data.transforms import Transforms
 from nas.goals.budget import worded
@@ -8,10 +9,12 @@ from nas.log import say
 from nas.records import Reference, Retraining
 from nas.runs.beginning import settle_retraining
 from nas.runs.run import Run
+from nas.runs.scalars import Scalars
 from nas.runs.searches import REFERENCES, RETRAINED, Search
 from nas.runs.weights import WEIGHTS
 from nas.training.jobs import Job, ReferenceJob
 from nas.training.pieces import check_optimizer
+from nas.training.retraining import retrained_elsewhere
 from nas.training.steps import check_backend
 from nas.training.teachers import teacher_of, write_teacher
 from search_spaces.errors import InputError
@@ -71,3 +74,32 @@ def keep(run: Run, search: Search, job: Job | ReferenceJob, record: Retraining |
     run.store.append(search.path(file), record.to_dict())
     words = ", ".join(worded(name, record.costs[name]) for name in search.shown if name in record.costs)
     say(f"{job.name:30}  {words}  test top-1 {record.test_top1:.4f}  validation {record.validation_top1:.4f}  ({how})")
+
+
+def take_over(run: Run, search: Search, jobs: list[Job]) -> None:
+    """Records what another search of the run has trained by the same recipe, and takes it out of `jobs`."""
+    for job, record in retrained_elsewhere(search, jobs):
+        keep(run, search, job, record, f"taken over from another search: {', '.join(job.roles)}")
+
+
+def check_one_process(config: Config) -> None:
+    """
+    Raises:
+        InputError: the recipe trains each network in several processes, and torchrun has not started them.
+    """
+    if config.retrain.processes > 1:
+        number = config.retrain.processes
+        raise InputError(
+            f"retrain.processes is {number}, and this process was started alone", "processes that torchrun starts",
+            f"torchrun --nproc-per-node={number} -m nas.cli retrain run={config.run}, or retrain.processes=1",
+        )  # fmt: skip
+
+
+def write_scalars(run: Run, search: Search) -> None:
+    """The results of retraining for TensorBoard, if it is asked for."""
+    if run.config.tensorboard and (retrained := search.retrainings()):
+        scalars = Scalars(True, run.store, f"retrain/{search.name}/results")
+        for step, record in enumerate(retrained):
+            for key in ("validation_top1", "test_top1", "test_loss"):
+                scalars.add(step, {f"{record.init}/{key}": getattr(record, key)})
+        scalars.close()

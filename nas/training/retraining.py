@@ -242,7 +242,7 @@ class _Watcher:
 
     def begin(self, optimisation: Optimisation, total: int) -> None:
         load_checkpoint(self.store, self.job.work("pt"), optimisation)
-        done = optimisation.step_count
+        self.optimisation, done = optimisation, optimisation.step_count
         folder = f"retrain/{self.job.search}/{self.job.name}".replace(":", "_")
         self.total = total
         self.progress = Progress(f"retrain {self.job.name}", total, done, every=30)
@@ -253,6 +253,7 @@ class _Watcher:
         if report.step % LOGGED == 0 or report.step == self.total:
             self.scalars.add(report.step, report.losses)
         if self.after_pass and report.step % self.per_pass == 0 and report.step < self.total:
+            self.save(self.optimisation)  # it may end the training
             self.after_pass(self.network, report.step // self.per_pass)
 
     def save(self, optimisation: Optimisation) -> None:

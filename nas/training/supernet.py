@@ -110,7 +110,7 @@ class Recorder:
             f"{config.run}: supernet of space {space.name} ({worded(space.size)} networks, {weights:,} shared weights), "
             f"{total} steps of {config.train.batch_size} images"
             + (f" in {processes} processes" if processes > 1 else "")
-            + (f", which leave out {left} of the {images:,} in each pass, others every time" if left else "")
+            + (f"; each pass leaves out {left} of the {images:,} images, different ones each time" if left else "")
             + (f", resuming from step {first}" if first else "")
         )
 

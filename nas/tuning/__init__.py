@@ -25,8 +25,9 @@ and gives the time to the others:
         config = tune.TuneConfig(scheduler=asha)
         tune.Tuner(retraining.trainable, param_space=retraining.param_space, tune_config=config).fit()
 
-Those that reach their end have the results that `nas retrain run=runs/demo points=6 epochs=30` gives, and are recorded in the run. Those that were
-stopped have not read the test images. `nas retrain` would train them to their end.
+Six points have to be extracted before. Networks that reach their end have the results that `nas retrain run=runs/demo points=6 epochs=30`
+gives, and are recorded in the run. Those that were stopped have not been tested; `nas retrain` would train them to their end. Each
+network is one trial: `num_samples` stays 1, since two trials of a network would write the same files.
 """
 
 import os

@@ -124,8 +124,11 @@ def trainable_of_jobs(train: Callable[[Job, Report], None], jobs: Mapping[str, J
         gpus: whether each trial needs a GPU; else it needs one processor.
     """
 
-    def trial(config: dict[str, Any], jobs: Mapping[str, Job], wanted: dict[str, str]) -> None:
+    def trial(config: dict[str, Any], jobs: Mapping[str, Job], wanted: dict[str, str], path: tuple[str, ...]) -> None:
+        # Plugins are looked for where the caller finds them.
+        sys.path[:] = dict.fromkeys([*filter(os.path.exists, path), *sys.path])
         check_identity(wanted)
         train(jobs[config["job"]], tune.report)
 
-    return tune.with_resources(tune.with_parameters(trial, jobs=dict(jobs), wanted=identity()), _resources(gpus))
+    found = tune.with_parameters(trial, jobs=dict(jobs), wanted=identity(), path=tuple(map(os.path.abspath, sys.path)))
+    return tune.with_resources(found, _resources(gpus))

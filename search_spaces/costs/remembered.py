@@ -31,7 +31,7 @@ from search_spaces.architecture import Part, Value
 from search_spaces.registry import PartModule, lookup, registered
 
 VARIABLE = "HYBRID_MIXER_NAS_CACHE"
-"""Environment variable: a folder for the counts, or "off"."""
+"""Environment variable: a folder for what is remembered, or "off"."""
 
 PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -108,7 +108,7 @@ class PartialAttention(TokenMixer):
 
     Tokens are scored by the mean over the channels of the block's input. Where that comes straight from a layer norm, as behind
     `patch_embedding` with `norm = "layer_norm"` and no position encoding, the norm's initial scale and bias make all scores equal but for
-    rounding. Two forms of such a network may then choose other tokens, until training has changed the norm.
+    rounding. Two forms of such a network may then choose different tokens, until training has changed the norm.
 
     Options:
         foreground_ratio: above 0, up to 1 (1/64, 1/8, 0.3, 3/4 by stage; the text has no figures but "N_F << N_B").

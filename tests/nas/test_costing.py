@@ -58,6 +58,9 @@ def test_what_is_offered_for_an_unknown_cost_is_accepted(settings: SearchConfig)
     ("typed", "offered"),
     [
         ("flops=4M", "search.budget=macs=4M"),
+        ("macs=2M,FLOPs=3M", "search.budget=macs=2M"),
+        ("FLOPs@gpu=3M", "search.budget=macs=3M"),
+        ("latency_ms=8,lat=9", "search.budget=latency_ms=8 search.profiles=FILE"),
         ("parameters=4M", "search.budget=params=4M"),
         ("lat=8", "search.budget=latency_ms=8 search.profiles=FILE"),
         ("macs=2M,latency=3..8", "search.budget=macs=2M,latency_ms=3..8 search.profiles=FILE"),

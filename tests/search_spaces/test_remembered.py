@@ -237,6 +237,11 @@ def test_what_has_been_checked_is_remembered(tmp_path: Path, monkeypatch: pytest
             checking.try_part("ffn", PART, (10**15,), (4, 4), "")
     first = checked()
     assert first == ((4, 4), Made(8 * 16 + 16 + 16 * 8 + 8, 4, 2))
+    kept = memory_for("ffn", PART)
+    assert kept is not None
+    kept.write()
+    remembered._memory.cache_clear()  # as another process, which reads the file
     with monkeypatch.context() as patched:
         patched.setattr(checking, "make", None)  # nothing may be made again
         assert checked() == first
+    remembered._memory.cache_clear()

@@ -236,6 +236,15 @@ def test_a_file_of_rows_in_another_form_is_told_the_form(text: str, tmp_path: Pa
     assert error.value.instead.startswith('[rows."ratio 0.25"]')
 
 
+def test_a_file_of_rows_may_name_plugins(tmp_path: Path) -> None:
+    (tmp_path / "rows.toml").write_text(
+        "plugins = ['json']\nagainst = 'one'\n[rows.one]\nnetwork = 'mat_1'\n[data]\nname = 'digits'"
+    )
+    asked = parse([str(tmp_path / "rows.toml"), f"run={tmp_path / 'run'}"])
+    assert asked.config.plugins == ("json",)
+    assert [row.name for row in asked.rows] == ["one"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -171,7 +171,7 @@ def retrained(place: Path) -> dict[tuple[str, str, int], str]:
 
 
 RETRAINED = "run/searches/small/retrained.jsonl"
-LONGER = ("epochs=2", "checkpoint_steps=5")
+LONGER = ("epochs=2",)
 
 
 def test_retraining_by_hand(nas: Commands, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +203,7 @@ def test_retraining_by_hand(nas: Commands, runs: Runs, tmp_path: Path, monkeypat
         assert [epoch for epoch, _ in told[names[1]]] == [1]
         assert retraining.epochs == 2
         assert not retrained(place)
+        assert (place / f"run/work/retrain/small/{names[1]}.pt").exists()
     first = retrained(place)
     assert len(first) == len(names) - 1
     assert {"-".join(map(str, key)) for key in first} == {*names} - {names[1]}
@@ -222,9 +223,15 @@ def test_what_tuned_retraining_refuses(after: Callable[[str], Path], monkeypatch
     monkeypatch.chdir(place)
     with pytest.raises(InputError, match="holds no run"):
         TunedRetraining("elsewhere")
-    with pytest.raises(InputError, match=r"retrain\.references beside") as caught:
+    with pytest.raises(InputError, match=r"retrain\.references is set") as caught:
         TunedRetraining("run", "references=timm/resnet18")
-    assert "nas retrain run=run references=timm/resnet18" in caught.value.instead
+    assert caught.value.instead == 'TunedRetraining("run", "references=timm/resnet18", "references=")'
+    with pytest.raises(InputError, match=r"retrain\.processes is 2"):
+        TunedRetraining("run", "processes=2")
+    with pytest.raises(InputError, match=r"retrain\.estimate is set"):
+        TunedRetraining("run", "estimate=true")
+    with TunedRetraining("run", "sched=cosine", "epochs=3", "cooldown_epochs=2") as retraining:
+        assert retraining.epochs == 5
 
 
 RETRAINING = """\
