@@ -1,5 +1,6 @@
 """The process that commands of the tests are forked from, see command_line.py."""
 
+import dataclasses
 import gc
 import json
 import math
@@ -49,12 +50,16 @@ def _import_all() -> None:
     import search_spaces.checking
     import search_spaces.costs
     import search_spaces.named
+    from search_spaces.space import SearchSpace
+    from tests.command_line import SPACE
 
     RDBStorage("sqlite://").engine.dispose()
     sklearn.datasets.load_digits()
-    search_spaces.checking.check_parts(
-        search_spaces.named.load_space("digits")
-    )  # torch imports a good deal when it first runs on meta tensors
+    # What these find of parts is known to every child: torch imports a good deal when it first runs on meta tensors, and the parts of the
+    # space that most commands are given would be tried again and again.
+    own = search_spaces.named.check(SearchSpace.from_toml(SPACE, "tiny.toml"))
+    for space in (search_spaces.named.load_space("digits"), dataclasses.replace(own, resolution=8), own.bind(1, 10, 8)):
+        search_spaces.checking.check_parts(space)
     search_spaces.costs.cost_named("activations")
 
 

@@ -111,7 +111,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def _write(path: Path, studies: Mapping[str, _Study]) -> None:
-    storage = RDBStorage(_url(path))
+    storage = RDBStorage(_url(path), skip_compatibility_check=not path.exists())  # a new file is of this version
     try:
         storage.remove_session()
         event.listen(storage.engine, "connect", _hurry)

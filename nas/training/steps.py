@@ -42,8 +42,10 @@ def check_backend(recipe: TimmRecipe) -> None:
     Raises:
         InputError: no such backend of torch.compile.
     """
+    if not recipe.torchcompile:
+        return  # listing them imports the compiler, which takes most of a second
     backends = sorted({*torch.compiler.list_backends(()), "eager", "aot_eager"})
-    if recipe.torchcompile and recipe.torchcompile not in backends:
+    if recipe.torchcompile not in backends:
         raise InputError(
             f"retrain.torchcompile is {recipe.torchcompile!r}", f"a backend of torch.compile: {', '.join(backends)}",
             "retrain.torchcompile=inductor",
