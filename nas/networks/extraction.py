@@ -4,7 +4,7 @@ What a network's folder has is in `nas.networks.folder`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from search_spaces.textfiles import resolved
 from supernet.calibration import calibrate
 from supernet.supernet import Supernet
 
-SOME = 1000
+SOME = 500
 """Images of search-validation on which a network is compared in all of its forms. On the others, one form scores what was recorded. Where the
 record is of the weights that are there, and logits are equal bit for bit, that is not needed."""
 
@@ -49,6 +49,8 @@ class Extraction:
     search: Search
     supernet: Supernet
     calibration: list[Tensor]
+    _last: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
+    """The statistics of the network that was asked for last, by its digest: it is written, and then compared."""
 
     @classmethod
     def of(cls, run: Run, search: Search) -> "Extraction":
@@ -81,7 +83,10 @@ class Extraction:
 
     def statistics(self, arch: Architecture) -> dict[str, Tensor]:
         """The normalisation statistics that a network was evaluated with."""
-        return calibrate(self.supernet, arch, self.calibration)
+        if arch.digest not in self._last:
+            self._last.clear()
+            self._last[arch.digest] = calibrate(self.supernet, arch, self.calibration)
+        return self._last[arch.digest]
 
     def of_search(self, search: Search, store: RunStore, *, merge: bool, license: str) -> "Folders":
         """What writes and checks the folders of a search's networks.

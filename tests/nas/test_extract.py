@@ -259,6 +259,23 @@ def test_the_weights_of_the_search_need_no_second_score(searched: Path, monkeypa
     assert scored(searched, monkeypatch) == {12}  # a search of an earlier version
 
 
+def test_each_network_is_calibrated_once(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is compared with the statistics that it was written with."""
+    seen: list[str] = []
+    calibrate = extraction.calibrate
+
+    def noting(supernet, arch, batches):  # type: ignore[no-untyped-def]
+        seen.append(arch.digest)
+        return calibrate(supernet, arch, batches)
+
+    monkeypatch.setattr(extraction, "calibrate", noting)
+    monkeypatch.chdir(searched)
+    [config] = configure("extract", ["run=run", "pick=all"])
+    folders = extract(config)
+    assert len(folders) > 1
+    assert sorted(seen) == sorted(folders)
+
+
 def test_what_is_said_of_the_score(
     searched: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

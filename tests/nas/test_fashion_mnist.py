@@ -9,6 +9,7 @@ import torch
 
 from nas.config import DataConfig
 from nas.data import FASHION_FOLDER, PARTS, content_hash, load_part, make_split
+from nas.data.sources import fashion_mnist
 from search_spaces.errors import InputError
 from tests.nas.data_sets import check_split, make_fashion, raw
 
@@ -32,6 +33,22 @@ def test_fashion_is_padded_in_the_middle(tmp_path: Path, packed: bool):
     shrunk = raw(load_part(small, small_split, "train"), small_split)
     assert shrunk.shape == (50, 1, 14, 14)
     assert shrunk.float().mean().item() == pytest.approx(inside.mean(), rel=0.05)
+
+
+def test_the_files_of_fashion_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Training and validation are cut from the same files. Those that have changed are read again."""
+    config = make_fashion(tmp_path, packed=True)
+    split = make_split(config, 0)
+    opened: list[str] = []
+    unpacked = gzip.open
+    monkeypatch.setattr(gzip, "open", lambda path: (opened.append(path.name), unpacked(path))[1])
+    fashion_mnist._values.cache_clear()
+    for part in ("train", "validation", "train"):
+        load_part(config, split, part)
+    assert opened == ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+    make_fashion(tmp_path, per_class=1, packed=True)
+    with pytest.raises(InputError, match="is gone"):
+        load_part(config, split, "train")
 
 
 @pytest.mark.parametrize("end", ["garbage", "gone"])

@@ -3,6 +3,7 @@
 import gzip
 import math
 import zlib
+from functools import lru_cache
 from io import BufferedIOBase
 from pathlib import Path
 
@@ -65,19 +66,32 @@ def _read_idx(folder: Path, name: str, shape: tuple[int, ...]) -> tuple[Path, np
             "the four files of Fashion-MNIST, plain or .gz",
             "apt-get install dataset-fashion-mnist, or data.root=PATH of a folder with the files",
         )
-    axes = 1 + len(shape)
     try:
-        if path.suffix == ".gz" and path.stat().st_size > MOST_PACKED:
+        found = path.stat()
+        if path.suffix == ".gz" and found.st_size > MOST_PACKED:
             raise InputError(
-                f"{path} has {path.stat().st_size:,} bytes", f"at most {MOST_PACKED:,} with .gz", f"gunzip {path.name}"
+                f"{path} has {found.st_size:,} bytes", f"at most {MOST_PACKED:,} with .gz", f"gunzip {path.name}"
             )
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            start = file.read(4 * (1 + axes))
-            sizes = _announced(path, start, shape)
-            body = _body(path, file, math.prod(sizes))
+        return path, _values(path, shape, (found.st_mtime_ns, found.st_size, found.st_ino))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error})", "a whole idx file", _FASHION_AGAIN) from None
-    return path, np.frombuffer(body, dtype=np.uint8).reshape(sizes)
+
+
+@lru_cache(
+    maxsize=2
+)  # training and validation are parts of the same two files, and unpacking takes a fourth of a second
+def _values(path: Path, shape: tuple[int, ...], state: tuple[int, ...]) -> np.ndarray:
+    """The items of a file, as an array that cannot be written to.
+
+    Args:
+        state: of the file, when it was modified and its size; one that has changed is read again.
+    """
+    axes = 1 + len(shape)
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        start = file.read(4 * (1 + axes))
+        sizes = _announced(path, start, shape)
+        body = _body(path, file, math.prod(sizes))
+    return np.frombuffer(body, dtype=np.uint8).reshape(sizes)
 
 
 def _announced(path: Path, start: bytes, shape: tuple[int, ...]) -> tuple[int, ...]:
