@@ -2,10 +2,13 @@
 
     python tests/benchmarks/one_score.py --out results/export/one_score.csv [--sample 100] [--papers hat_net_tiny,...] [--resolution 64]
     python tests/benchmarks/one_score.py --out results/export/one_score_initial.csv --weights initial
+    python tests/benchmarks/one_score.py --out results/export/one_score_moved.csv --weights moved
 
 The supernet is that of `unified` for the random networks, and that of its family's space for each paper's network. Its weights are
-`hostile` unless --weights says `initial`: all of them random, scales and biases too, so that a missing copy shows, and large enough to
-magnify rounding from block to block; or those that training starts from. In both cases each network has statistics of its own, computed
+`hostile` unless --weights says otherwise: all of them random, scales and biases too, so that a missing copy shows, and large enough to
+magnify rounding from block to block. `initial` are those that training starts from, among which tokens may have equal scores, so that
+rounding chooses among them; `moved` are these with a normal number times .01 added to each, about what ten steps of AdamW at a rate of
+1e-3 move a weight by, so that no two scores are equal. In all cases each network has statistics of its own, computed
 on 8 random images. For each network the logits of the supernet on 4 images are compared with those of
 
     extracted    the network with its own copy of the weights
@@ -64,6 +67,9 @@ CLASSES, IMAGES = 10, 4
 QUIET = 0.2
 """Factor of random matrices: a member may have no norm at all, and products of features in each of its blocks."""
 
+MOVED = 0.01
+"""Standard deviation of what is added to each initial weight."""
+
 Forward = Callable[[Tensor], Tensor]
 
 
@@ -99,7 +105,12 @@ def wanted(sample: int, papers: str, resolution: int, numbers: frozenset[int] = 
 def supernet_of(space: str, resolution: int, weights: str) -> Supernet:
     """A supernet in evaluation mode; only the last is kept in memory."""
     supernet = Supernet(load_space(space).bind(3, CLASSES, resolution), 0).eval()
-    if weights == "initial":
+    if weights == "moved":
+        generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            for parameter in supernet.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=MOVED)
+    if weights != "hostile":
         return supernet
     tame(supernet)
     with torch.no_grad():
@@ -204,7 +215,7 @@ def main() -> None:
     parser.add_argument("--papers", default="all", help="all, or names, or nothing")
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument(
-        "--weights", choices=("hostile", "initial"), default="hostile", help="of the supernet; a file has one kind"
+        "--weights", choices=("hostile", "initial", "moved"), default="hostile", help="of the supernet; a file has one kind"
     )
     given = parser.parse_args()
     found = known(given.out)
