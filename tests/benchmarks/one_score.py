@@ -215,7 +215,10 @@ def main() -> None:
     parser.add_argument("--papers", default="all", help="all, or names, or nothing")
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument(
-        "--weights", choices=("hostile", "initial", "moved"), default="hostile", help="of the supernet; a file has one kind"
+        "--weights",
+        choices=("hostile", "initial", "moved"),
+        default="hostile",
+        help="of the supernet; a file has one kind",
     )
     given = parser.parse_args()
     found = known(given.out)
