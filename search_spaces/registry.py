@@ -215,10 +215,10 @@ def make(kind: str, part: Part, *dims: int) -> PartModule:
 
 
 class SkipInit(TorchFunctionMode):
-    """Makes torch.nn.init do nothing, for modules of which only names and shapes are wanted."""
+    """Makes torch.nn.init, and what `search_spaces.layers` has beside it, do nothing, for modules of which only names and shapes are wanted."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":
+        if getattr(func, "__module__", None) in ("torch.nn.init", "search_spaces.layers"):
             return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
         return func(*args, **(kwargs or {}))
 
