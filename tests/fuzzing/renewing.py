@@ -1,6 +1,6 @@
 """Makes the run of the corpus anew, with the files that this version writes. Inputs of equal numbers are then other ones.
 
-python -m tests.fuzzing.corpus_of_runs
+python -m tests.fuzzing.renewing run       # or networks, or images
 """
 
 import json

@@ -124,11 +124,12 @@ def test_shared_maps_are_of_one_order_of_the_images(trained: Path) -> None:
 
 
 def test_a_race_is_recorded_and_an_estimate_never_wins(hasty: None, capsys: pytest.CaptureFixture[str]) -> None:
-    search, found = searched("fast", "search.evaluation=fast")
+    search, found = searched("fast", "search.evaluation=fast", "search.seed=1")
     assert any(record.is_estimate for record in found)
     count = sum(record.is_estimate for record in found)
     assert f"{count} of {len(found)} evaluations are estimates of dropped candidates" in "".join(capsys.readouterr())
     full = {(record.origin, record.digest): record for record in found if not record.is_estimate}
+    assert {record.digest for record in found} > {digest for _, digest in full}
     for record in found:
         assert record.against is not None
         if not record.is_estimate:
@@ -139,8 +140,9 @@ def test_a_race_is_recorded_and_an_estimate_never_wins(hasty: None, capsys: pyte
         assert rival.n < record.n
         assert rival.costs["macs"] <= record.costs["macs"]
         assert Evaluation.from_dict(json.loads(json.dumps(record.to_dict()))) == record
-        with pytest.raises(InputError, match="evaluated in full"):
-            selected(search, 5, record.digest, "run")
+        if record.digest not in {digest for _, digest in full}:  # another sampler's evaluation of it may be whole
+            with pytest.raises(InputError, match="evaluated in full"):
+                selected(search, 5, record.digest, "run")
     winners = eligible(found, search.budget, search.objectives)
     assert winners
     assert not any(record.is_estimate for record in winners)
@@ -152,13 +154,15 @@ def test_a_race_is_recorded_and_an_estimate_never_wins(hasty: None, capsys: pyte
         accuracy = evaluator(record.architecture)
         assert abs(accuracy.top1 - record.top1) * WHOLE <= 1
         assert accuracy.loss == pytest.approx(record.loss, rel=1e-5)
-    # As little evidence as here is right more often than not about who is worse, and says more than one guess for all networks would.
+    # As little evidence as here is right two times in three about who is worse (with all of seeds 0 to 4), and says more than one guess for all
+    # networks, the median of those that were not dropped, would (with four of them).
     dropped = [record for record in found if record.is_estimate]
     truth = [evaluator(record.architecture).top1 for record in dropped]
     rivals = [full[record.origin, str(record.against)].top1 for record in dropped]
-    assert sum(map(operator.lt, truth, rivals)) > len(dropped) / 2
+    assert sum(map(operator.lt, truth, rivals)) > len(dropped) * 2 / 3
     errors = [abs(record.top1 - true) for record, true in zip(dropped, truth, strict=True)]
-    assert statistics.mean(errors) < statistics.mean(abs(true - statistics.median(truth)) for true in truth)
+    guess = statistics.median(record.top1 for record in full.values())
+    assert statistics.mean(errors) < statistics.mean(abs(true - guess) for true in truth)
     assert evaluated_before(run.store, run.config.search) == {}
 
 
