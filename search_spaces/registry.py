@@ -215,10 +215,11 @@ def make(kind: str, part: Part, *dims: int) -> PartModule:
 
 
 class SkipInit(TorchFunctionMode):
-    """Makes torch.nn.init, and what `search_spaces.layers` has beside it, do nothing, for modules of which only names and shapes are wanted."""
+    """Makes torch.nn.init and `search_spaces.layers.fill_trunc_normal` do nothing, for modules of which only names and shapes are wanted."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if getattr(func, "__module__", None) in ("torch.nn.init", "search_spaces.layers"):
+        module, name = getattr(func, "__module__", ""), getattr(func, "__name__", "")
+        if module == "torch.nn.init" or (module, name) == ("search_spaces.layers", "fill_trunc_normal"):
             return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
         return func(*args, **(kwargs or {}))
 

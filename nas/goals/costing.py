@@ -88,10 +88,12 @@ def _check(name: str, key: str, typed: str, among: Sequence[str]) -> None:
             meant = nearest(name, free) if free else ""
         fixed = [typed.replace(name, meant, 1)] if meant and (meant == name or meant not in named) else []
         instead = f"{key}={','.join([*others, *fixed])}"
-        counted = " (macs counts a multiplication and its addition as one: halve FLOPs that count them as two)"
+        allowed = f"{', '.join(cost_names())}, a cost of a plugin, a column of a file in search.measured or search.learned, or the device of search.profiles"
+        if called.lower() == "flops" and "=" in typed:
+            allowed += "; macs counts a multiplication and its addition as one operation: halve a number of FLOPs that counts them as two"
         raise InputError(
             f"{key} names {name!r}, which is no known cost",
-            f"{', '.join(cost_names())}{counted * (called.lower() == 'flops')}, a cost of a plugin, a column of a file in search.measured or search.learned, or the device of search.profiles",
+            allowed,
             _WITH_A_PROFILE.format(instead) if meant.partition("@")[0] == LATENCY else instead,
         ) from None
 

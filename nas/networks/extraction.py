@@ -32,7 +32,7 @@ from supernet.calibration import calibrate
 from supernet.supernet import Supernet
 
 SOME = 500
-"""Images of search-validation on which a network is compared in all of its forms. On the others, one form scores what was recorded. Where the
+"""Images of search-validation on which a network is compared in all of its forms, exported ones too. On the others, one form scores what was recorded. Where the
 record is of the weights that are there, and logits are equal bit for bit, that is not needed."""
 
 
@@ -49,7 +49,7 @@ class Extraction:
     search: Search
     supernet: Supernet
     calibration: list[Tensor]
-    _last: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
+    _last: dict[str, dict[str, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The statistics of the network that was asked for last, by its digest: it is written, and then compared."""
 
     @classmethod
@@ -82,11 +82,11 @@ class Extraction:
         return all(getattr(self.search.settings, key) == getattr(search.settings, key) for key in EVALUATED_BY)
 
     def statistics(self, arch: Architecture) -> dict[str, Tensor]:
-        """The normalisation statistics that a network was evaluated with."""
+        """The normalisation statistics that a network was evaluated with; the tensors are not to be written to."""
         if arch.digest not in self._last:
             self._last.clear()
             self._last[arch.digest] = calibrate(self.supernet, arch, self.calibration)
-        return self._last[arch.digest]
+        return dict(self._last[arch.digest])
 
     def of_search(self, search: Search, store: RunStore, *, merge: bool, license: str) -> "Folders":
         """What writes and checks the folders of a search's networks.

@@ -8,7 +8,7 @@ The supernet is that of `unified` for the random networks, and that of its famil
 `hostile` unless --weights says otherwise: all of them random, scales and biases too, so that a missing copy shows, and large enough to
 magnify rounding from block to block. `initial` are those that training starts from, among which tokens may have equal scores, so that
 rounding chooses among them; `moved` are these with a normal number times .01 added to each, about what ten steps of AdamW at a rate of
-1e-3 move a weight by, so that no two scores are equal. In all cases each network has statistics of its own, computed
+1e-3 move a weight by, so that ties are unlikely. In all cases each network has statistics of its own, computed
 on 8 random images. For each network the logits of the supernet on 4 images are compared with those of
 
     extracted    the network with its own copy of the weights
@@ -178,7 +178,7 @@ def row(one: Wanted, resolution: int, weights: str) -> dict[str, str]:
     network = supernet.extract(one.arch, buffers)
     largest, params = expected.abs().max().item(), sum(p.numel() for p in network.parameters())
     found = {
-        "network": one.name, "digest": one.arch.digest, "resolution": str(resolution), "params": str(params),
+        "network": one.name, "digest": one.arch.digest, "resolution": str(resolution), "weights": weights, "params": str(params),
         "largest_logit": f"{largest:.4g}", "rounding": f"{_rounding(network, images, expected):.3g}",
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -196,7 +196,7 @@ def _rounding(network: Network, images: Tensor, expected: Tensor) -> float:
     return (copy.deepcopy(network).double()(images.double()) - expected).abs().max().item()
 
 
-def known(file: Path) -> list[dict[str, str]]:
+def known(file: Path, weights: str) -> list[dict[str, str]]:
     """Rows that an earlier command wrote."""
     if not file.exists():
         return []
@@ -204,6 +204,9 @@ def known(file: Path) -> list[dict[str, str]]:
         found = list(csv.DictReader(stream))
     if found and not {"rounding", *STEPS} <= found[0].keys():
         raise SystemExit(f"{file} has other columns; give another --out")
+    others = sorted({one.get("weights", "") for one in found} - {"", weights})  # earlier files do not say
+    if others:
+        raise SystemExit(f"{file} has networks with {others[0]} weights; give another --out")
     return found
 
 
@@ -221,7 +224,7 @@ def main() -> None:
         help="of the supernet; a file has one kind",
     )
     given = parser.parse_args()
-    found = known(given.out)
+    found = known(given.out, given.weights)
     there = {(one["network"], one["resolution"]) for one in found}
     todo = [
         one
@@ -235,7 +238,7 @@ def main() -> None:
             found.append(row(one, given.resolution, given.weights))
         new = not given.out.exists()
         with given.out.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(found[-1]), lineterminator="\n")
+            writer = csv.DictWriter(stream, list(found[0]), lineterminator="\n", extrasaction="ignore")
             if new:
                 writer.writeheader()
             writer.writerow(found[-1])

@@ -1,4 +1,4 @@
-"""Makes the run of the corpus anew, with the files that this version writes. Inputs of equal numbers are then other ones.
+"""Makes the run, the networks or the images of the corpus anew, with the files that this version writes. Inputs of equal numbers are then other ones.
 
 python -m tests.fuzzing.renewing run       # or networks, or images
 """

@@ -71,7 +71,10 @@ def test_costs_under_other_names_are_understood(typed: str, offered: str) -> Non
     with pytest.raises(InputError, match="no known cost") as error:
         prepare_costs(SearchConfig(budget=typed))
     assert error.value.instead.startswith(offered)
-    assert ("halve FLOPs that count them as two" in str(error.value)) == ("flops" in typed.lower())
+    assert ("halve a number of FLOPs" in str(error.value)) == ("flops" in typed.lower())
+    with pytest.raises(InputError, match="no known cost") as error:
+        prepare_costs(SearchConfig(objectives=("top1", "flops")))
+    assert "halve" not in str(error.value)  # there is no number
 
 
 def test_a_narrow_range_that_networks_keep_is_accepted() -> None:

@@ -1,6 +1,7 @@
 """Fashion-MNIST: its files, packed or not, and what is wrong with them."""
 
 import gzip
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -8,8 +9,7 @@ import pytest
 import torch
 
 from nas.config import DataConfig
-from nas.data import FASHION_FOLDER, PARTS, content_hash, load_part, make_split
-from nas.data.sources import fashion_mnist
+from nas.data import FASHION_FOLDER, PARTS, content_hash, kept_decoded, load_part, make_split
 from search_spaces.errors import InputError
 from tests.nas.data_sets import check_split, make_fashion, raw
 
@@ -38,17 +38,35 @@ def test_fashion_is_padded_in_the_middle(tmp_path: Path, packed: bool):
 def test_the_files_of_fashion_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Training and validation are cut from the same files. Those that have changed are read again."""
     config = make_fashion(tmp_path, packed=True)
-    split = make_split(config, 0)
     opened: list[str] = []
     unpacked = gzip.open
     monkeypatch.setattr(gzip, "open", lambda path: (opened.append(path.name), unpacked(path))[1])
-    fashion_mnist._values.cache_clear()
-    for part in ("train", "validation", "train"):
+    split = make_split(config, 0)
+    for part in ("train", "validation", "test", "train"):
         load_part(config, split, part)
-    assert opened == ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+    assert sorted(opened) == sorted(path.name for path in tmp_path.glob("*.gz"))
     make_fashion(tmp_path, per_class=1, packed=True)
     with pytest.raises(InputError, match="is gone"):
         load_part(config, split, "train")
+
+
+def test_a_changed_image_is_noticed_under_the_same_date_and_size(tmp_path: Path):
+    config = make_fashion(tmp_path)
+    split = make_split(config, 0)
+    load_part(config, split, "train")
+    path = tmp_path / "train-images-idx3-ubyte"
+    before = path.stat()
+    path.write_bytes(path.read_bytes()[:16] + bytes(60 * 784))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(InputError, match="has changed since"):
+        load_part(config, split, "train")
+
+
+def test_what_stays_in_memory_is_counted(tmp_path: Path):
+    config = make_fashion(tmp_path)
+    split = make_split(config, 0)
+    decoded = len(split.parts["train"]) * split.resolution**2
+    assert kept_decoded(config, split) == decoded + 60 * 784 + 60
 
 
 @pytest.mark.parametrize("end", ["garbage", "gone"])

@@ -154,8 +154,8 @@ def test_a_race_is_recorded_and_an_estimate_never_wins(hasty: None, capsys: pyte
         accuracy = evaluator(record.architecture)
         assert abs(accuracy.top1 - record.top1) * WHOLE <= 1
         assert accuracy.loss == pytest.approx(record.loss, rel=1e-5)
-    # As little evidence as here is right two times in three about who is worse (with all of seeds 0 to 4), and says more than one guess for all
-    # networks, the median of those that were not dropped, would (with four of them).
+    # As little evidence as here is right two times in three about who is worse, with each of seeds 0 to 4. With seeds 1 to 4, but not with 0, it
+    # also says more than one guess for all networks would, the median of those that were not dropped.
     dropped = [record for record in found if record.is_estimate]
     truth = [evaluator(record.architecture).top1 for record in dropped]
     rivals = [full[record.origin, str(record.against)].top1 for record in dropped]

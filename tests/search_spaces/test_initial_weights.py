@@ -40,4 +40,6 @@ def test_nothing_is_drawn_where_there_are_no_values() -> None:
         assert torch.equal(fill_trunc_normal(torch.full((3,), 7.0), 4), torch.full((3,), 7.0))
     with torch.device("meta"):
         assert Conv(3, 4).weight.is_meta
+        with pytest.raises(ZeroDivisionError), SkipInit():  # a part without inputs is found before it has weights
+            fill_trunc_normal(torch.empty(3), 0)
     assert torch.equal(torch.get_rng_state(), state)

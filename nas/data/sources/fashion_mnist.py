@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 import zlib
 from functools import lru_cache
 from io import BufferedIOBase
@@ -31,6 +32,7 @@ class FashionMnist(Arrays):
 
     names = FASHION_CLASSES
     pads = True
+    keeps = True
 
     def read(self, part: str) -> tuple[np.ndarray, np.ndarray] | None:
         if part == "validation":
@@ -72,19 +74,18 @@ def _read_idx(folder: Path, name: str, shape: tuple[int, ...]) -> tuple[Path, np
             raise InputError(
                 f"{path} has {found.st_size:,} bytes", f"at most {MOST_PACKED:,} with .gz", f"gunzip {path.name}"
             )
-        return path, _values(path, shape, (found.st_mtime_ns, found.st_size, found.st_ino))
+        return path, _values(path, shape, _state(found))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error})", "a whole idx file", _FASHION_AGAIN) from None
 
 
-@lru_cache(
-    maxsize=2
-)  # training and validation are parts of the same two files, and unpacking takes a fourth of a second
+@lru_cache(maxsize=4)
 def _values(path: Path, shape: tuple[int, ...], state: tuple[int, ...]) -> np.ndarray:
-    """The items of a file, as an array that cannot be written to.
+    """The items of one of the four files, as an array that cannot be written to. Kept, since training and search-validation are parts of the
+    same file, and unpacking it takes a fourth of a second.
 
     Args:
-        state: of the file, when it was modified and its size; one that has changed is read again.
+        state: of the file: when it was modified, its size and place. One that has changed is read again.
     """
     axes = 1 + len(shape)
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -92,6 +93,10 @@ def _values(path: Path, shape: tuple[int, ...], state: tuple[int, ...]) -> np.nd
         sizes = _announced(path, start, shape)
         body = _body(path, file, math.prod(sizes))
     return np.frombuffer(body, dtype=np.uint8).reshape(sizes)
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_dev, found.st_ino
 
 
 def _announced(path: Path, start: bytes, shape: tuple[int, ...]) -> tuple[int, ...]:
