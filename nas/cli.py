@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from nas.ablation.asked import parse as parse_ablation
 from nas.ablation.study.asked import parse as parse_study
@@ -17,6 +18,7 @@ from nas.config.parsing import load_config
 from nas.downstream.asked import parse as parse_dense
 from nas.export.asked import Exported
 from nas.log import say
+from nas.machine.ending import end
 from nas.machine.garbage import importing, runs_one_command
 from nas.networks.asked import Asked, Networks, Timed
 from nas.networks.asked import parse as parse_networks
@@ -78,6 +80,11 @@ examples:
   nas retrain run=runs/mine
   nas report run=runs/mine
   nas profile space=images32 out=laptop.json      then nas search search.profiles=laptop.json budget=latency_ms=8"""
+
+
+def command() -> NoReturn:
+    """`nas` in a shell: runs the command that was typed, and ends the process."""
+    end(main())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -280,4 +287,4 @@ def convert(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -62,7 +62,7 @@ def test_help_explains_the_keys_of_its_verb_only(verb: str, place: Path) -> None
 def test_help_is_fast(place: Path) -> None:
     """Prints the time; a bound would fail on a busy machine."""
     (script,) = metadata.entry_points(group="console_scripts", name="nas")
-    assert script.value == "nas.cli:main"
+    assert script.value == "nas.cli:command"
     seconds = []
     for _ in range(3):
         clock = time.monotonic()
