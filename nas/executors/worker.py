@@ -15,18 +15,19 @@ import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
 
 from nas.executors.guard import VARIABLE
 from nas.executors.shared import Block, unpack
+from nas.machine.ending import end
 from search_spaces.errors import InputError
 
 IMPORTED, READY, RESULT, ERROR = "imported", "ready", "result", "error"
 END = b""
 
 
-def serve(connection: Connection, parent: int, block: Block | None) -> None:
-    """The life of a worker, which ends when the pool closes the pipe.
+def serve(connection: Connection, parent: int, block: Block | None) -> NoReturn:
+    """The life of a worker, whose process ends when the pool closes the pipe.
 
     Args:
         connection: to the pool.
@@ -66,7 +67,8 @@ def serve(connection: Connection, parent: int, block: Block | None) -> None:
 
             connection.send_bytes(attempt(do, RESULT))
     except (EOFError, OSError):  # the pool is gone
-        return
+        pass
+    end(0)
 
 
 def _dumps(value: Any) -> bytes:
