@@ -22,13 +22,11 @@ class Arrays(Source):
 
     names: of the classes, by label.
     pads: zero-pads images around the middle where the resolution is no smaller; else they are resized bilinearly.
-    keeps: `read` keeps what it has read for the other parts of a run, which are cut from the same pool.
     """
 
     in_channels = 1
     names: ClassVar[tuple[str, ...]]
     pads: ClassVar[bool] = False
-    keeps: ClassVar[bool] = False
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)
@@ -49,9 +47,6 @@ class Arrays(Source):
         if part not in self._pools:
             self._pools[part] = self.read(part)
         return self._pools[part]
-
-    def held(self) -> int:
-        return sum(array.nbytes for array in self._arrays("train") or ()) if self.keeps else 0
 
     def pools(self) -> dict[str, list[Item] | None]:
         return {part: self._pool(part) for part in PART_NAMES}

@@ -215,8 +215,7 @@ def _fits(count: int, resolution: int, channels: int) -> bool:
 
 
 def kept_decoded(config: DataConfig, split: Split, resolution: int | None = None) -> int:
-    """Bytes of the images that each process of a training keeps decoded, and of what reading them keeps; 0 where they are decoded in every
-    pass, see `load_part`.
+    """Bytes of the images that each process of a training keeps decoded; 0 where they are decoded in every pass, see `load_part`.
 
     Args:
         resolution: of the images, where it is another one than the split's.
@@ -226,7 +225,7 @@ def kept_decoded(config: DataConfig, split: Split, resolution: int | None = None
     files = source.decoder(one, "train", split.mean) is not None
     if files and (config.augment == "timm" or not _fits(count, resolution, channels)):
         return 0
-    return count * resolution * resolution * channels + source.held()
+    return count * resolution * resolution * channels
 
 
 def load_part(

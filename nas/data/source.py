@@ -56,10 +56,6 @@ class Source(abc.ABC):
         """Reads these images from files one by one; None where they are no files."""
         return None
 
-    def held(self) -> int:
-        """Bytes that reading the images keeps in memory for as long as the process lives, beside what is returned."""
-        return 0
-
 
 def no_files(config: DataConfig) -> InputError:
     return InputError(

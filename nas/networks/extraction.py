@@ -32,7 +32,7 @@ from supernet.calibration import calibrate
 from supernet.supernet import Supernet
 
 SOME = 500
-"""Images of search-validation on which a network is compared in all of its forms, exported ones too. On the others, one form scores what was recorded. Where the
+"""Images of search-validation on which a network is compared in all of its forms; `nas export` compares its files on as many. On the others, one form scores what was recorded. Where the
 record is of the weights that are there, and logits are equal bit for bit, that is not needed."""
 
 

@@ -202,9 +202,9 @@ def known(file: Path, weights: str) -> list[dict[str, str]]:
         return []
     with file.open(newline="") as stream:
         found = list(csv.DictReader(stream))
-    if found and not {"rounding", *STEPS} <= found[0].keys():
+    if found and not {"weights", "rounding", *STEPS} <= found[0].keys():
         raise SystemExit(f"{file} has other columns; give another --out")
-    others = sorted({one.get("weights", "") for one in found} - {"", weights})  # earlier files do not say
+    others = sorted({one["weights"] for one in found} - {weights})
     if others:
         raise SystemExit(f"{file} has networks with {others[0]} weights; give another --out")
     return found
@@ -238,7 +238,7 @@ def main() -> None:
             found.append(row(one, given.resolution, given.weights))
         new = not given.out.exists()
         with given.out.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(found[0]), lineterminator="\n", extrasaction="ignore")
+            writer = csv.DictWriter(stream, list(found[0]), lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow(found[-1])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nas.config import DataConfig
-from nas.data import FASHION_FOLDER, PARTS, content_hash, kept_decoded, load_part, make_split
+from nas.data import FASHION_FOLDER, PARTS, content_hash, load_part, make_split
 from search_spaces.errors import InputError
 from tests.nas.data_sets import check_split, make_fashion, raw
 
@@ -60,13 +60,6 @@ def test_a_changed_image_is_noticed_under_the_same_date_and_size(tmp_path: Path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(InputError, match="has changed since"):
         load_part(config, split, "train")
-
-
-def test_what_stays_in_memory_is_counted(tmp_path: Path):
-    config = make_fashion(tmp_path)
-    split = make_split(config, 0)
-    decoded = len(split.parts["train"]) * split.resolution**2
-    assert kept_decoded(config, split) == decoded + 60 * 784 + 60
 
 
 @pytest.mark.parametrize("end", ["garbage", "gone"])

@@ -32,7 +32,6 @@ class FashionMnist(Arrays):
 
     names = FASHION_CLASSES
     pads = True
-    keeps = True
 
     def read(self, part: str) -> tuple[np.ndarray, np.ndarray] | None:
         if part == "validation":

@@ -57,7 +57,6 @@ class Relations(Arrays):
 
     in_channels = 3
     names = tuple(f"{texture} {relation}" for texture in TEXTURES for relation in RELATIONS)
-    keeps = True
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)
