@@ -154,15 +154,14 @@ def test_a_race_is_recorded_and_an_estimate_never_wins(hasty: None, capsys: pyte
         accuracy = evaluator(record.architecture)
         assert abs(accuracy.top1 - record.top1) * WHOLE <= 1
         assert accuracy.loss == pytest.approx(record.loss, rel=1e-5)
-    # As little evidence as here is right two times in three about who is worse, with each of seeds 0 to 4. With seeds 1 to 4, but not with 0, it
-    # also says more than one guess for all networks would, the median of those that were not dropped.
+    # As little evidence as here is right two times in three about who is worse, with each of seeds 0 to 4. With seeds 1, 3 and 4, but not with 0
+    # and 2, it also says more than one guess for all of these networks would, even the best one, which nobody knows.
     dropped = [record for record in found if record.is_estimate]
     truth = [evaluator(record.architecture).top1 for record in dropped]
     rivals = [full[record.origin, str(record.against)].top1 for record in dropped]
     assert sum(map(operator.lt, truth, rivals)) > len(dropped) * 2 / 3
     errors = [abs(record.top1 - true) for record, true in zip(dropped, truth, strict=True)]
-    guess = statistics.median(record.top1 for record in full.values())
-    assert statistics.mean(errors) < statistics.mean(abs(true - guess) for true in truth)
+    assert statistics.mean(errors) < statistics.mean(abs(true - statistics.median(truth)) for true in truth)
     assert evaluated_before(run.store, run.config.search) == {}
 
 
