@@ -209,12 +209,17 @@ def _places(wanted: Sequence[Subject], folders: Sequence[Path | None], named: in
 
 
 def _stem(subject: Subject, folder: Path | None, is_member: bool) -> str:
-    """The name of a network's files: that of its folder; the digest of a member of a space, or of a file; or what it was asked for as."""
+    """The name of a network's files: that of its folder; the digest of a member of a space, or of a file; or what it was asked for as.
+
+    Files for another resolution than the network was made for have it in their names, as they stand beside those of its own. Digests
+    have it anyway.
+    """
+    other = f"-{subject.resolution}" * subject.resized
     if folder is not None:
-        return resolved(folder).name
+        return resolved(folder).name + other
     if subject.arch is not None and (is_member or expanded(subject.name).is_file()):
         return subject.arch.digest
-    return re.sub(r"[^\w.-]+", "-", subject.name)
+    return re.sub(r"[^\w.-]+", "-", subject.name) + other
 
 
 def _line(written: Written) -> str:

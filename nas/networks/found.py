@@ -37,6 +37,7 @@ class Subject:
         make: makes it on the current default device, in evaluation mode, without weights that mean anything.
         ready: makes it on the CPU with the weights of its folder, or fresh ones of a fixed seed; it can be run.
         arch: of a network of this project, complete.
+        resized: whether it was made for images of another resolution.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Subject:
     make: Callable[[], nn.Module]
     ready: Callable[[], nn.Module]
     arch: Architecture | None = None
+    resized: bool = False
 
     @property
     def size(self) -> tuple[int, int, int, int]:
@@ -100,7 +102,7 @@ def _of_arch(name: str, arch: Architecture, asked: Networks, folder: Path | None
         load_tensors(RunStore(folder), weights, network)
         return network.eval()
 
-    return Subject(name, arch.in_channels, arch.resolution, make, ready, arch)
+    return Subject(name, arch.in_channels, arch.resolution, make, ready, arch, arch.resolution != own.resolution)
 
 
 def _folder(name: str) -> Path | None:
@@ -168,7 +170,7 @@ def _timm_model(name: str, resolution: int) -> Subject:
             torch.manual_seed(0)
             return fresh()
 
-    return Subject(name, channels, resolution or side, make, ready)
+    return Subject(name, channels, resolution or side, make, ready, resized=bool(sized))
 
 
 def _members(asked: Networks) -> Iterator[tuple[str, Architecture]]:

@@ -115,10 +115,14 @@ def test_names_of_files_and_what_is_said_of_weights(tmp_path: Path) -> None:
         options = {"format": ("pt2",), "batch": "2", "out": str(out)}
         found = export(str(folder), asked=Exported(**options, weights="retrained-scratch-0.safetensors"))  # type: ignore[arg-type]
         found += export("timm/test_resnet", asked=Exported(**options, space="digits", sample=1, resolution="32"))  # type: ignore[arg-type]
+        found += export(str(folder), asked=Exported(**options, resolution=str(2 * ARCH.resolution)))  # type: ignore[arg-type]
     member = SPACE.sample(random.Random(0))
-    assert [written.file.name for written in found][:2] == ["net.pt2", "timm-test_resnet.pt2"]
+    # What is for another resolution than the network was made for does not take the place of what is for its own.
+    assert [written.file.name for written in found][:2] == ["net.pt2", "timm-test_resnet-32.pt2"]
+    assert [written.file.name for written in found][3:] == [f"net-{2 * ARCH.resolution}.pt2"]
+    assert found[3].about["takes"] == [2, ARCH.in_channels, 2 * ARCH.resolution, 2 * ARCH.resolution]
     assert [written.about["weights"] for written in found] == [
-        "retrained-scratch-0.safetensors", "fresh, of seed 0", "fresh, of seed 0",
+        "retrained-scratch-0.safetensors", "fresh, of seed 0", "fresh, of seed 0", "of the folder",
     ]  # fmt: skip
     assert found[1].about["takes"] == [2, 3, 32, 32]
     assert found[2].file.stem == found[2].about["digest"] != member.digest  # which has another resolution
