@@ -26,7 +26,8 @@ class Exported(Networks):
     batch: str = key(DYNAMIC, "images at once: dynamic, which leaves their number open, or a number")
     resolution: str = key(  # type: ignore[assignment]
         "",
-        "side of the image in pixels, by default that which each network is made for; or dynamic, which leaves both sides open",
+        "side of the image in pixels, by default that which each network is made for (files for another side are named after it); or dynamic, "
+        "which leaves both sides open",
     )
     opset: int = key(OPSET, "version of the ONNX operators")
     form: str = key(
