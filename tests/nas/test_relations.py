@@ -5,7 +5,7 @@ import pytest
 
 from nas.config import DataConfig
 from nas.data.sources import source_of
-from nas.data.sources.relations import CHUNK, IMAGES, RELATIONS, TEXTURES, count_of, images_of
+from nas.data.sources.relations import CHUNK, IMAGES, RELATIONS, TEXTURES, asked_of, images_of
 from search_spaces.errors import InputError
 
 
@@ -19,12 +19,29 @@ def test_images_are_the_same_at_every_call_and_in_every_number() -> None:
     assert set(np.bincount(others)) == {2 * CHUNK // 8}
 
 
-def test_a_name_says_how_many_images() -> None:
-    assert count_of("relations") == IMAGES >= 20_000
+def test_series_have_other_images_and_equally_frequent_classes() -> None:
+    pools = [images_of(2 * CHUNK, series) for series in (0, 1, 2)]
+    assert len({image.tobytes() for images, _ in pools for image in images}) == 6 * CHUNK
+    for _, labels in pools:
+        assert set(np.bincount(labels)) == {2 * CHUNK // 8}
+
+
+def test_a_name_says_how_many_images_and_of_which_series() -> None:
+    assert asked_of("relations") == (IMAGES, 0)
+    assert IMAGES >= 20_000
+    assert asked_of("relations/400") == (400, 0)
+    assert asked_of("relations/400/7") == (400, 7)
     assert source_of(DataConfig(name="relations/400")).in_channels == 3
-    for name in ("relations/", "relations/3", "relations/x", "relations/400/1", "relations/99999999999"):
-        with pytest.raises(InputError, match="relations"):
-            source_of(DataConfig(name=name))
+    one, other = (source_of(DataConfig(name=f"relations/400{series}")).read("train") for series in ("/0", "/1"))
+    assert one is not None
+    assert other is not None
+    assert np.array_equal(one[0], images_of(400)[0])
+    assert np.array_equal(other[0], images_of(400, 1)[0])
+    assert not np.array_equal(one[0], other[0])
+    wrong = ("", "3", "x", "400/", "400/x", "400/-1", "400/1/1", "400/1000001", "99999999999", "٤٠٠")
+    for name in wrong:
+        with pytest.raises(InputError, match="relations/N/SERIES"):
+            source_of(DataConfig(name=f"relations/{name}"))
 
 
 def spectra(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

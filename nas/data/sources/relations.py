@@ -2,6 +2,7 @@
 
     data=relations          24,000 images
     data=relations/2000     so many
+    data=relations/2000/1   so many others, drawn alike: test images that no earlier run has read
 
 Every image has two patches of the same texture, 14 to 18 pixels apart. The class says which of four textures they have, which a few
 pixels tell, and whether both have upright or both have level stripes, which neither patch tells alone: see `UPRIGHT`. Places, slants,
@@ -12,6 +13,7 @@ a random number of epochs before they learned anything, and accuracies told when
 """
 
 import math
+import re
 from functools import lru_cache
 
 import numpy as np
@@ -24,11 +26,16 @@ from search_spaces.errors import InputError
 IMAGES, FEWEST, MOST = 24_000, 160, 1_000_000
 """Images where none are asked for, the fewest that leave every class some in each part, and the most."""
 
+SERIES = 1_000_000
+"""The largest number of a series. Each series has images of its own; series 0 is what a name without a series means."""
+
 SEED = 20_240_601
 """Of the images. It is no setting, so that equal names are equal data."""
 
 SIDE, CHUNK = 32, 1024
 """Pixels of a side, and images that are made at once."""
+
+_NAME = re.compile(r"relations(?:/([0-9]{1,9})(?:/([0-9]{1,9}))?)?")
 
 TEXTURES = ("fine", "coarse", "dotted", "double")
 RELATIONS = ("parallel", "crossed")
@@ -60,35 +67,33 @@ class Relations(Arrays):
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)
-        self.count = count_of(config.name)
+        self.count, self.series = asked_of(config.name)
 
     def read(self, part: str) -> tuple[np.ndarray, np.ndarray] | None:
-        return images_of(self.count) if part == "train" else None
+        return images_of(self.count, self.series) if part == "train" else None
 
 
-def count_of(name: str) -> int:
-    """The number of images that a name of the data set asks for.
+def asked_of(name: str) -> tuple[int, int]:
+    """The number of images and the series that a name of the data set asks for.
 
     Raises:
-        InputError: what stands behind the slash is no such number.
+        InputError: what stands behind a slash is no such number.
     """
-    _, slash, text = name.partition("/")
-    if not slash:
-        return IMAGES
-    if not text.isdecimal() or len(text) > 9 or not FEWEST <= int(text) <= MOST:
-        raise InputError(
-            f"data={name[:80]}", f"relations/N with N from {FEWEST} to {MOST:,}", f"data=relations/{IMAGES}"
-        )
-    return int(text)
+    match = _NAME.fullmatch(name)
+    count, series = (int(match[1] or IMAGES), int(match[2] or 0)) if match else (0, 0)
+    if not FEWEST <= count <= MOST or series > SERIES:
+        allowed = f"relations/N with N from {FEWEST} to {MOST:,}, or relations/N/SERIES with a series up to {SERIES:,}"
+        raise InputError(f"data={name[:80]}", allowed, f"data=relations/{IMAGES}")
+    return count, series
 
 
 @lru_cache(maxsize=1)  # every part of a run reads the same images
-def images_of(count: int) -> tuple[UInt8[np.ndarray, "n 32 32 3"], Int[np.ndarray, " n"]]:
-    """So many images and their labels, the same at every call. More images begin with the same chunks."""
+def images_of(count: int, series: int = 0) -> tuple[UInt8[np.ndarray, "n 32 32 3"], Int[np.ndarray, " n"]]:
+    """So many images of a series and their labels, the same at every call. More images begin with the same chunks."""
     images = np.empty((count, SIDE, SIDE, 3), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
     for first in range(0, count, CHUNK):
-        rng = np.random.default_rng((SEED, first))
+        rng = np.random.default_rng((SEED, first, series) if series else (SEED, first))
         made, own = _chunk(rng)
         images[first : first + CHUNK] = made[: count - first]
         labels[first : first + CHUNK] = own[: count - first]
