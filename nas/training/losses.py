@@ -46,11 +46,14 @@ def numbers_of(line: Mapping[str, Any]) -> dict[str, float]:
     return {key: value for key, value in line.items() if key != "step" and not ANY_NUMBER.fault(value, "value")}
 
 
-def at_chance(store: RunStore) -> str:
+def at_chance(store: RunStore, steps: int | None = None) -> str:
     """That a run's supernet has learned next to nothing, in a sentence, if all its losses in the last fourth of its training are those of
     guessing; else nothing.
 
     Also nothing where train.jsonl cannot be read, or where run.json does not say how many images each class has: no result depends on it.
+
+    Args:
+        steps: of the whole training, if it goes on; its last fourth is that of the steps so far.
 
     Raises:
         InputError: run.json cannot be read.
@@ -72,18 +75,25 @@ def at_chance(store: RunStore) -> str:
     guess = guessing(counts, smoothing)
     if not all((1 - LEARNED) * guess <= end <= NO_MEAN * guess for end in ends):
         return ""
+    guesses = f"{ends[0]:.2f}, and guessing among {worded(len(counts))} classes has {guess:.2f}"
+    other = "for more epochs, at another rate, for a narrower budget, by another strategy, or from a trained network (init=FOLDER)"
+    if steps is not None:
+        return (
+            f"the supernet has learned next to nothing in {lines[-1]['step']:,} of {steps:,} steps: its loss is {guesses}. Some supernets begin "
+            f"later. If this one does not, train another run {other}"
+        )
     return (
-        f"the supernet has learned next to nothing, and a search chooses by chance: its loss at the end of training is {ends[0]:.2f}, and guessing "
-        f"among {worded(len(counts))} classes has {guess:.2f}. Train another run for more epochs, at another rate, by another strategy, or from a "
-        "trained network (init=FOLDER)"
+        f"the supernet has learned next to nothing, and a search chooses by chance: its loss at the end of training is {guesses}. Train another run "
+        f"{other}"
     )
 
 
-def say_at_chance(store: RunStore, run: str) -> None:
+def say_at_chance(store: RunStore, run: str, steps: int | None = None) -> None:
     """Prints what `at_chance` finds.
 
     Args:
         run: the run's folder as it was typed.
+        steps: as there.
     """
-    if said := at_chance(store):
+    if said := at_chance(store, steps):
         say(f"{run}: {said}")

@@ -98,6 +98,8 @@ class Recorder:
         load_checkpoint(self.store, CHECKPOINT, optimisation)
         config, space, first = self.run.config, self.run.space, optimisation.step_count
         self.total, self.progress = total, Progress("train supernet", total, first)
+        warm_up = min(int(config.train.warmup_epochs * total / config.train.epochs), total)
+        self.early = warm_up + (total - warm_up) // 4  # by then most have begun, and most of the time can still be saved
         self.scalars = Scalars(config.tensorboard, self.store, "train")
         for number, line in enumerate(self.store.each_record("train.jsonl"), 1):
             if wrong := LINE.fault(line, ""):
@@ -127,6 +129,8 @@ class Recorder:
         line = {"step": report.step, "epoch": report.epoch, **known, "skipped": report.skipped}
         self.store.append("train.jsonl", line)
         self.scalars.add(report.step, numbers_of(line))
+        if report.step - LOGGED < self.early <= report.step < self.total:
+            say_at_chance(self.store, self.run.config.run, self.total)
 
     def save(self, optimisation: Optimisation) -> None:
         save_checkpoint(self.store, CHECKPOINT, optimisation.state_dict())

@@ -65,6 +65,7 @@ def test_the_end_of_training(
             "train.jsonl", {"step": 50 * number, "epoch": 0, **line, "lr": 0.1, "grad_norm": None, "skipped": 0}
         )
     assert ("learned next to nothing" in at_chance(store)) == said
+    assert (f"in {50 * len(losses)} of 9,000 steps" in at_chance(store, 9000)) == said
 
 
 @pytest.mark.parametrize("text", ["{", '{"step": "all"}\n', '{"loss": 2.3}\n'])
