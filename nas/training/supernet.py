@@ -98,8 +98,9 @@ class Recorder:
         load_checkpoint(self.store, CHECKPOINT, optimisation)
         config, space, first = self.run.config, self.run.space, optimisation.step_count
         self.total, self.progress = total, Progress("train supernet", total, first)
-        warm_up = min(int(config.train.warmup_epochs * total / config.train.epochs), total)
-        self.early = warm_up + (total - warm_up) // 4  # by then most have begun, and most of the time can still be saved
+        warm_up = min(round(config.train.warmup_epochs * total / config.train.epochs), total)
+        # By then most supernets have begun to learn, and most of the time can still be saved.
+        self.early = warm_up + (total - warm_up) // 4
         self.scalars = Scalars(config.tensorboard, self.store, "train")
         for number, line in enumerate(self.store.each_record("train.jsonl"), 1):
             if wrong := LINE.fault(line, ""):
