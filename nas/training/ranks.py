@@ -30,6 +30,7 @@ from nas.config import Config
 from nas.executors.guard import VARIABLE, Words, importable_by_others, is_command_line, new_mark, told
 from nas.executors.processes import PATIENCE, no_interrupts
 from nas.executors.worker import ERROR, attempt, end_with
+from nas.goals.limiting import budget_of
 from nas.machine.environment import variable
 from search_spaces.costs.macs import macs
 from search_spaces.errors import InputError
@@ -58,7 +59,8 @@ WORDS = Words(
 MANY_MACS = 250e6
 """Multiply-accumulates of a wide and deep network on its shard from which a process pays. Below, a step takes as long with half the
 images: with 150e6 (space digits, shards of 32 images) two processes took 0.94 times the CPU time of one each, with 400e6 (images32) 0.73
-times."""
+times. Under a budget the widest networks are never trained: of networks of 3.4 to 4 million (shards of 32 images, 128e6) two processes trained as
+many in a second as one did."""
 
 
 def settled(config: Config, space: SearchSpace, device: torch.device) -> Config:
@@ -94,8 +96,9 @@ def _that_pay(config: Config, space: SearchSpace, device: torch.device) -> int:
     """As many processes as the machine has cores, unless the shards become so small that most of a step is spent beside their images."""
     if device.type != "cpu" or not distributed.is_available():
         return 1
-    wide = space.decode(tuple(len(gene.choices) - 1 for gene in space.genes))
-    work = config.train.batch_size * macs(wide)
+    wide = macs(space.decode(tuple(len(gene.choices) - 1 for gene in space.genes)))
+    limit = budget_of(config.train).limit("macs")
+    work = config.train.batch_size * (wide if limit is None else min(wide, limit * config.train.largest))
     most = min(machine.cores(), config.train.batch_size // 2, int(work / MANY_MACS))
     return max(1, most)
 

@@ -267,7 +267,7 @@ def test_how_many_processes_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.machine.cores", lambda: 4)
     cpu = torch.device("cpu")
 
-    def number(space: str, **train: int) -> int:
+    def number(space: str, **train: int | str) -> int:
         config = Config(train=TrainConfig(**train))  # type: ignore[arg-type]
         return settled(config, load_space(space), cpu).train.processes
 
@@ -275,6 +275,13 @@ def test_how_many_processes_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert number("digits", batch_size=64, processes=3) == 3
     assert 1 < number("images32", batch_size=64) < 4
     assert number("images32", batch_size=256) == 4
+    assert number("images32", batch_size=64, budget="4M") == 1  # no step trains a larger network
+    assert number("images32", batch_size=64, budget="4M", largest=2) == 2
+    assert (
+        number("images32", batch_size=64, budget="macs=4M..9G")
+        == number("images32", batch_size=64, budget="params=9M")
+        > 1
+    )
     assert number("transxnet", batch_size=6) == 3  # each has two images
     assert number("transxnet", batch_size=2) == 1
 
