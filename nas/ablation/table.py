@@ -1,6 +1,8 @@
 """The rows of an ablation as a paper prints them: mean and standard deviation over the seeds, and the difference to one row."""
 
+import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,6 +79,30 @@ def _score(result: Result | None, part: str) -> float | None:
     if result is None:
         return None
     return result.test_top1 if part == "test" else result.validation_top1
+
+
+def said_of_guessing(scores: Mapping[str, Mapping[int, float]], labels: Sequence[int], warm_up: str) -> str:
+    """Which trained networks are no better than one answer for all images, in a sentence; empty without any.
+
+    Args:
+        scores: top-1 in [0, 1] by network and seed.
+        labels: of the images that were scored.
+        warm_up: the key of the recipe's warm-up, as it is typed here.
+    """
+    share = max(Counter(labels).values()) / len(labels)
+    most = share + 3 * math.sqrt(share * (1 - share) / len(labels))  # three standard errors of a guess
+    found = {name: [seed for seed, score in own.items() if score <= most] for name, own in scores.items()}
+    words = [
+        f"{name} with seed{'s' * (len(seeds) > 1)} {' and '.join(map(str, seeds))}"
+        for name, seeds in found.items()
+        if seeds
+    ]
+    if not words:
+        return ""
+    return (
+        f"No better than guessing (at most {100 * most:.1f} %): {'; '.join(words)}. What a network has that never began to learn says more of the recipe "
+        f"than of the network: try a longer warm-up ({warm_up}), more epochs or another rate for all."
+    )
 
 
 HEADINGS = ("row", "params M", "MACs M", "top-1 %", "difference", "seeds")

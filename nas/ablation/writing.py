@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.ablation.folder import Ablation
-from nas.ablation.table import HEADINGS, Line, cells
+from nas.ablation.table import HEADINGS, Line, cells, said_of_guessing
 from nas.config.keys import typed
 from nas.reporting.markup import Html, h, join
 from nas.runs.settings import RETRAIN_FREE, kept
@@ -34,6 +34,15 @@ def text(lines: Sequence[Line]) -> list[str]:
         for row in rows
     ]  # fmt: skip
     return [found[0], "-" * max(map(len, found)), *found[1:]]
+
+
+def notes(ablation: Ablation, lines: Sequence[Line], part: str) -> list[str]:
+    """What is said below the table."""
+    scores = {line.row.name: dict(zip(line.seeds, line.top1, strict=True)) for line in lines}
+    guessing = said_of_guessing(
+        scores, ablation.split.labels["test" if part == "test" else "validation"], "warmup_epochs"
+    )
+    return [*([guessing] if guessing else []), LEGEND]
 
 
 def conditions(ablation: Ablation, part: str, seeds: int) -> dict[str, str]:
@@ -66,8 +75,8 @@ def write(ablation: Ablation, lines: Sequence[Line], part: str, seeds: int) -> l
     Returns:
         Their paths.
     """
-    store, about = ablation.store, conditions(ablation, part, seeds)
-    makers = (_csv(lines, about), _markdown(lines, about), _html(lines, about))
+    store, about, below = ablation.store, conditions(ablation, part, seeds), notes(ablation, lines, part)
+    makers = (_csv(lines, about), _markdown(lines, below, about), _html(lines, below, about))
     return store.write_together({name: as_bytes(made) for name, made in zip(FILES, makers, strict=True)})
 
 
@@ -93,19 +102,20 @@ def cell(value: str) -> str:
     return value
 
 
-def _markdown(lines: Sequence[Line], about: dict[str, str]) -> str:
+def _markdown(lines: Sequence[Line], below: Sequence[str], about: dict[str, str]) -> str:
     rows = [HEADINGS, tuple("---" if not column else "---:" for column in range(len(HEADINGS)))]
     found = [f"| {' | '.join(row)} |" for row in rows]
     found += [f"| {' | '.join(map(cell, cells(line)))} |" for line in lines]
-    found += ["", LEGEND, "", *(f"- {key}: {cell(value)}" for key, value in about.items())]
+    found += [text for note in below for text in ("", cell(note))]
+    found += ["", *(f"- {key}: {cell(value)}" for key, value in about.items())]
     return "\n".join(found) + "\n"
 
 
-def _html(lines: Sequence[Line], about: dict[str, str]) -> str:
+def _html(lines: Sequence[Line], below: Sequence[str], about: dict[str, str]) -> str:
     head = h("tr", *(h("th", heading) for heading in HEADINGS))
     body = [h("tr", *(h("td", cell) for cell in cells(line))) for line in lines]
     listed = h("ul", *(h("li", h("b", key), f": {value}") for key, value in about.items()))
     table = h("table", h("thead", head), h("tbody", *body))
-    page = join([h("h1", "Ablation"), table, h("p", LEGEND), listed])
+    page = join([h("h1", "Ablation"), table, *(h("p", note) for note in below), listed])
     top = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     return f'<!doctype html>\n<html lang="en"><head>{top}<title>Ablation</title><style>{_STYLE}</style></head>{h("body", Html(page))}</html>\n'

@@ -9,7 +9,7 @@ from nas.ablation.asked import Asked
 from nas.ablation.folder import RESULTS, Ablation, begin
 from nas.ablation.table import Line, lines_of
 from nas.ablation.training import Result, RowJob, TimmRowJob, job_of
-from nas.ablation.writing import LEGEND, conditions, text, write
+from nas.ablation.writing import conditions, notes, text, write
 from nas.data import load_part
 from nas.executors import Words, make_executor, workers_of
 from nas.log import Progress, say
@@ -51,7 +51,7 @@ def ablate(asked: Asked) -> list[Line]:
         _test(ablation, jobs)
     lines = lines_of(ablation.rows, ablation.results(), seeds, asked.options.part, asked.options.against)
     say("\n".join(text(lines)))
-    say(f"\n{LEGEND}")
+    say("\n" + "\n\n".join(notes(ablation, lines, asked.options.part)))
     say("\n".join(f"{key}: {value}" for key, value in conditions(ablation, asked.options.part, seeds).items()))
     say(f"written to {', '.join(map(str, write(ablation, lines, asked.options.part, seeds)))}")
     return lines

@@ -11,6 +11,7 @@ from nas.ablation.study.networks import Compared, check_families, check_same, dr
 from nas.ablation.study.table import entries_of
 from nas.ablation.study.timing import Clock, was_noisy
 from nas.ablation.study.writing import LEGEND, Comparison, text, write
+from nas.ablation.table import said_of_guessing
 from nas.ablation.writing import conditions
 from nas.config import Config
 from nas.config.keys import typed
@@ -159,7 +160,9 @@ class _Compared:
         networks = [(named[row.name], row.identity, row.costs) for row in ablation.rows]
         entries = entries_of(networks, ablation.results(), self.times, self.config.retrain.seeds)
         noisy = bool(self.times) and was_noisy(self.store, self._times)
-        return Comparison(self.title, part, entries, noisy, self._conditions(ablation))
+        labels = ablation.split.labels["test" if part == "test" else "validation"]
+        guessing = said_of_guessing({one.name: one.top1(part) for one in entries}, labels, "retrain.warmup_epochs")
+        return Comparison(self.title, part, entries, noisy, self._conditions(ablation), guessing)
 
     def _conditions(self, ablation: Ablation) -> dict[str, str]:
         trained = self.run.config.to_dict()["train"]

@@ -32,6 +32,7 @@ class Comparison:
         part: where they are compared: "test" or "val".
         noisy: whether latencies are of a noisy machine.
         conditions: what a reader has to know of how the numbers came about.
+        guessing: which networks never began to learn, in a sentence; empty without any.
     """
 
     title: str
@@ -39,16 +40,21 @@ class Comparison:
     entries: Sequence[Entry]
     noisy: bool
     conditions: dict[str, str]
+    guessing: str = ""
 
     @property
     def words(self) -> list[str]:
-        """What the comparison says, in lines: the verdicts, and how far the supernet is to be trusted."""
+        """What the comparison says, in lines: the verdicts, how far the supernet is to be trusted, and which networks tell nothing."""
         tau, count = ranking(self.entries)
         ranks = (
             f"Kendall's tau between inherited and retrained top-1 of the {count} networks of the space: {tau:.2f}, both on search-validation; "
             "1 if the supernet ranked them as retraining does"
         )
-        return [*(verdict.words() for verdict in verdicts(self.entries, self.part)), ranks]
+        return [
+            *(verdict.words() for verdict in verdicts(self.entries, self.part)),
+            ranks,
+            *[self.guessing] * bool(self.guessing),
+        ]
 
 
 def text(comparison: Comparison) -> list[str]:

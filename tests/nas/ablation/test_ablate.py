@@ -14,7 +14,7 @@ from nas import ablate, load_network
 from nas.ablation.asked import parse
 from nas.ablation.changes import changed
 from nas.ablation.rows import Row
-from nas.ablation.table import Spread, lines_of
+from nas.ablation.table import Spread, lines_of, said_of_guessing
 from nas.ablation.training import Result
 from nas.config import DataConfig
 from nas.data import Split, load_part
@@ -153,6 +153,20 @@ def test_the_table_is_mean_spread_and_paired_difference() -> None:
     assert lines_of(rows, {("b", 0): results["b", 0]}, 3, "test")[0].difference is None  # no seed in common
 
 
+def test_networks_that_never_began_are_named() -> None:
+    labels = [0] * 60 + [1] * 20 + [2] * 20  # one answer for all has 60 %, and 100 images tell that from 75 %
+    said = said_of_guessing(
+        {"a": {0: 0.6, 1: 0.9, 3: 0.3}, "b": {0: 0.74}, "c": {0: 0.76, 1: 0.99}}, labels, "warmup_epochs"
+    )
+    assert "(at most 74.7 %): a with seeds 0 and 3; b with seed 0." in said
+    assert "warmup_epochs" in said
+    assert said_of_guessing({"c": {0: 0.76}}, labels, "warmup_epochs") == ""
+    assert (
+        said_of_guessing({"c": {0: 0.76}}, labels[:80], "warmup_epochs") != ""
+    )  # where three of four are of one class
+    assert said_of_guessing({}, labels, "warmup_epochs") == ""
+
+
 def words(place: Path, *more: str) -> list[str]:
     return [
         str(place / "rows.toml"), f"run={place / 'run'}", "data=digits", "data.resolution=8", "epochs=1", "batch_size=256", "jobs=1", *more,
@@ -202,6 +216,12 @@ def test_an_ablation_from_a_file(place: Path, small: Any, capsys: pytest.Capture
     assert first["split"] == split.digest
     assert "| as it is \\| \\* |" in (place / "run" / "ablation.md").read_text()
     assert "epochs=1" in (place / "run" / "ablation.html").read_text()
+    scores = {line.row.name: dict(zip(line.seeds, line.top1, strict=True)) for line in more}
+    said = said_of_guessing(scores, split.labels["test"], "warmup_epochs")
+    assert said.startswith("No better than guessing")  # after five steps
+    assert said in capsys.readouterr().out
+    for name in ("ablation.md", "ablation.html"):
+        assert "No better than guessing" in (place / "run" / name).read_text()
 
 
 def test_a_folder_keeps_to_its_rows_images_and_recipe(place: Path) -> None:

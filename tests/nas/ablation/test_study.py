@@ -72,6 +72,7 @@ def test_the_ranking_is_of_the_networks_with_inherited_weights() -> None:
     comparison = Comparison("macs=2M", "val", entries, False, {})
     assert comparison.words[-1].startswith("Kendall's tau between inherited and retrained top-1 of the 3 networks")
     assert "  60.00  " in text(comparison)[3]
+    assert dataclasses.replace(comparison, guessing="none learned").words == [*comparison.words, "none learned"]
 
 
 def test_one_seed_decides_nothing() -> None:
