@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nas.ablation.rows import Row
 from nas.ablation.training import Result
+from nas.reporting.words import listed
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def _score(result: Result | None, part: str) -> float | None:
 
 
 def said_of_guessing(scores: Mapping[str, Mapping[int, float]], labels: Sequence[int], warm_up: str) -> str:
-    """Which trained networks are no better than one answer for all images, in a sentence; empty without any.
+    """Which trained networks are no better than one answer for all images, as far as the images tell, in a sentence; empty without any.
+
+    Empty, too, where so few images were scored, or so many of one class, that the best network could not be told from a guess.
 
     Args:
         scores: top-1 in [0, 1] by network and seed.
@@ -92,17 +95,17 @@ def said_of_guessing(scores: Mapping[str, Mapping[int, float]], labels: Sequence
     share = max(Counter(labels).values()) / len(labels)
     most = share + 3 * math.sqrt(share * (1 - share) / len(labels))  # three standard errors of a guess
     found = {name: [seed for seed, score in own.items() if score <= most] for name, own in scores.items()}
-    words = [
-        f"{name} with seed{'s' * (len(seeds) > 1)} {' and '.join(map(str, seeds))}"
-        for name, seeds in found.items()
-        if seeds
-    ]
-    if not words:
+    words = [f"{name} with {_seeds(seeds)}" for name, seeds in found.items() if seeds]
+    if not words or most >= 1:
         return ""
     return (
-        f"No better than guessing (at most {100 * most:.1f} %): {'; '.join(words)}. What a network has that never began to learn says more of the recipe "
-        f"than of the network: try a longer warm-up ({warm_up}), more epochs or another rate for all."
+        f"No better than guessing, as far as {len(labels):,} images tell (at most {100 * most:.1f} %): {'; '.join(words)}. Where a network has not begun "
+        f"to learn, its top-1 says more of the recipe than of the network. A longer warm-up for all ({warm_up}), more epochs or another rate may help, in a new folder (run=FOLDER)."
     )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {listed(map(str, seeds))}"
 
 
 HEADINGS = ("row", "params M", "MACs M", "top-1 %", "difference", "seeds")

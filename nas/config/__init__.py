@@ -38,7 +38,7 @@ class DataConfig:
 
     name: str = key(
         "digits",
-        "digits, fashion_mnist, relations (generated; relations/N for N images, relations/N/1 for N others), folder, or timm/NAME for whatever timm's create_dataset reaches (timm/hfds/user/set, timm/wds/set, timm/tfds/set), or a class of yours such as my_package.MySource",
+        "digits, fashion_mnist, relations (generated; relations/N for N images, relations/N/SERIES for N others), folder, or timm/NAME for whatever timm's create_dataset reaches (timm/hfds/user/set, timm/wds/set, timm/tfds/set), or a class of yours such as my_package.MySource",
     )
     root: str = key("", "folder of the files; empty for digits, and for fashion_mnist where Debian's package puts them")
     resolution: int = key(16, "side of the square image that networks see, in pixels")

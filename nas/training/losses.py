@@ -1,4 +1,4 @@
-"""The log of a supernet's training, and whether it has learned anything: the losses at its end beside the loss of guessing."""
+"""The log of a supernet's training, and whether it has learned anything: its last losses beside the loss of guessing."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -47,13 +47,13 @@ def numbers_of(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def at_chance(store: RunStore, steps: int | None = None) -> str:
-    """That a run's supernet has learned next to nothing, in a sentence, if all its losses in the last fourth of its training are those of
-    guessing; else nothing.
+    """That a run's supernet has learned next to nothing, in a sentence, if all its losses in the last fourth of its steps so far are those
+    of guessing; else nothing.
 
     Also nothing where train.jsonl cannot be read, or where run.json does not say how many images each class has: no result depends on it.
 
     Args:
-        steps: of the whole training, if it goes on; its last fourth is that of the steps so far.
+        steps: of the whole training, if it goes on.
 
     Raises:
         InputError: run.json cannot be read.

@@ -60,7 +60,7 @@ MANY_MACS = 250e6
 """Multiply-accumulates of a wide and deep network on its shard from which a process pays. Below, a step takes as long with half the
 images: with 150e6 (space digits, shards of 32 images) two processes took 0.94 times the CPU time of one each, with 400e6 (images32) 0.73
 times. Under a budget the widest networks are never trained: of networks of 3.4 to 4 million (shards of 32 images, 128e6) two processes trained as
-many in a second as one did."""
+many images in a second as one did."""
 
 
 def settled(config: Config, space: SearchSpace, device: torch.device) -> Config:
@@ -93,7 +93,10 @@ def settled(config: Config, space: SearchSpace, device: torch.device) -> Config:
 
 
 def _that_pay(config: Config, space: SearchSpace, device: torch.device) -> int:
-    """As many processes as the machine has cores, unless the shards become so small that most of a step is spent beside their images."""
+    """As many processes as the machine has cores, unless the shards become so small that most of a step is spent beside their images.
+
+    A budget of MACs bounds the networks that a step runs; other costs say little of its time.
+    """
     if device.type != "cpu" or not distributed.is_available():
         return 1
     wide = macs(space.decode(tuple(len(gene.choices) - 1 for gene in space.genes)))

@@ -1,6 +1,7 @@
 """The training of a run's supernet: what is shown and written of it, and the same for every process that takes part."""
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 
 from nas.config import Config
@@ -16,6 +17,7 @@ from nas.training.initial import read_initial, start_from
 from nas.training.losses import LINE, numbers_of, say_at_chance
 from nas.training.strategies import strategy_of
 from search_spaces.counting import worded
+from search_spaces.errors import InputError
 from supernet.loop import Batches, Report, Watcher, fit
 from supernet.optimisation import Optimisation
 from supernet.ranks import Ranks
@@ -26,6 +28,9 @@ CHECKPOINT = "work/train.pt"
 
 LOGGED = 50
 """Steps between two lines of train.jsonl."""
+
+LONG = 1000
+"""Steps after the warm-up from which a training that learns nothing is reported before its end."""
 
 
 def train_supernet(run: Run, ranks: Ranks) -> None:
@@ -99,8 +104,9 @@ class Recorder:
         config, space, first = self.run.config, self.run.space, optimisation.step_count
         self.total, self.progress = total, Progress("train supernet", total, first)
         warm_up = min(round(config.train.warmup_epochs * total / config.train.epochs), total)
-        # By then most supernets have begun to learn, and most of the time can still be saved.
-        self.early = warm_up + (total - warm_up) // 4
+        # By then most supernets have begun to learn, and three fourths of the steps after the warm-up can still be spared. A short training is told
+        # at its end only: a few lines of its log would decide.
+        self.early = warm_up + (total - warm_up) // 4 if total - warm_up >= LONG else total
         self.scalars = Scalars(config.tensorboard, self.store, "train")
         for number, line in enumerate(self.store.each_record("train.jsonl"), 1):
             if wrong := LINE.fault(line, ""):
@@ -131,7 +137,8 @@ class Recorder:
         self.store.append("train.jsonl", line)
         self.scalars.add(report.step, numbers_of(line))
         if report.step - LOGGED < self.early <= report.step < self.total:
-            say_at_chance(self.store, self.run.config.run, self.total)
+            with suppress(InputError):  # of a damaged run.json, which ends no training
+                say_at_chance(self.store, self.run.config.run, self.total)
 
     def save(self, optimisation: Optimisation) -> None:
         save_checkpoint(self.store, CHECKPOINT, optimisation.state_dict())

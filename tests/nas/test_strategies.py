@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,8 +120,8 @@ def test_runs_by_other_strategies(nas: Commands, place: Path) -> None:
 
 @pytest.mark.parametrize(("rate", "epochs", "learned"), [("1e-9", 1, False), ("0.02", 3, True)])
 def test_a_supernet_that_learned_nothing(nas: Commands, place: Path, rate: str, epochs: int, learned: bool) -> None:
-    """The user is told while there is time left to save, at the end of training, whenever a search would choose by chance, and in the report."""
-    args = (f"train.epochs={epochs}", "train.batch_size=16", "train.warmup_epochs=0", f"train.lr={rate}")
+    """The user is told at the end of training, whenever a search would choose by chance, and in the report."""
+    args = (f"train.epochs={epochs}", "train.batch_size=32", "train.warmup_epochs=0", f"train.lr={rate}")
     for command in (
         ("train", "config.toml", *args),
         ("train",),
@@ -135,8 +134,6 @@ def test_a_supernet_that_learned_nothing(nas: Commands, place: Path, rate: str, 
             said.append((place / "one/report.html").read_text())
         for words in ("learned next to nothing", "guessing among 10 classes has 2.30", "init=FOLDER"):
             assert all((words in text) == (not learned) for text in said), said
-        early = re.findall(r"learned next to nothing in 50 of [0-9,]+ steps: its loss is 2.3", said[0])
-        assert len(early) == (len(command) > 2 and verb == "train" and not learned), said
 
 
 def test_both_sections_have_the_recipe() -> None:

@@ -32,7 +32,7 @@ class Comparison:
         part: where they are compared: "test" or "val".
         noisy: whether latencies are of a noisy machine.
         conditions: what a reader has to know of how the numbers came about.
-        guessing: which networks never began to learn, in a sentence; empty without any.
+        guessing: which networks are no better than guessing, in a sentence; empty without any.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Comparison:
         return [
             *(verdict.words() for verdict in verdicts(self.entries, self.part)),
             ranks,
-            *[self.guessing] * bool(self.guessing),
+            *filter(None, [self.guessing]),
         ]
 
 

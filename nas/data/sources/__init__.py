@@ -5,7 +5,7 @@
     folder.py         images in a folder per class: ROOT/CLASS/**/IMAGE, or ROOT/train/CLASS/**/IMAGE with ROOT/val and ROOT/test if
                       there are such; an image is what Pillow reads, whatever its suffix
     relations.py      generated colour images of 32 x 32: a texture, and a relation between far patches;
-                      data=relations/N for N images, relations/N/1 for N others
+                      data=relations/N for N images, relations/N/SERIES for N others
     timm.py           data=timm/NAME: what timm.data.create_dataset reaches: hfds/, hfids/, tfds/, wds/ and torch/, or timm/ alone for
                       a folder or tar file as timm reads it
 

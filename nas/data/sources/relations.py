@@ -2,7 +2,7 @@
 
     data=relations          24,000 images
     data=relations/2000     so many
-    data=relations/2000/1   so many others, drawn alike: test images that no earlier run has read
+    data=relations/2000/1   so many others, of series 1, drawn alike: test images that no earlier run has read
 
 Every image has two patches of the same texture, 14 to 18 pixels apart. The class says which of four textures they have, which a few
 pixels tell, and whether both have upright or both have level stripes, which neither patch tells alone: see `UPRIGHT`. Places, slants,

@@ -255,6 +255,8 @@ def test_a_whole_study_resumes_and_trains_nothing_twice(nas: Commands, tmp_path:
     page = (tmp_path / "run" / "study.md").read_text()
     assert "against the best of the families, LinGlo" in page
     assert "split" in page
+    assert "No better than guessing, as far as 80 images tell" in page  # after one epoch
+    assert "A longer warm-up for all (retrain.warmup\\_epochs)" in page
     more = nas("study", "study.toml", "run=run", "winners=3", cwd=tmp_path)
     assert more.code == 0, more.err
     assert len(list((place / "trained" / "rows").iterdir())) == 8

@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -10,8 +13,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.config.effective import run_config
+from nas.runs.run import Run, open_run
 from nas.runs.store import RunStore
 from nas.training.losses import at_chance, guessing
+from nas.training.supernet import Recorder
+from supernet.loop import Report
 
 GUESS = math.log(10)  # the digits of the run, which are spread evenly
 
@@ -74,3 +81,54 @@ def test_a_log_that_cannot_be_read_says_nothing(after: Callable[[str], Path], te
     store = RunStore(after("train") / "run")
     store.path("train.jsonl").write_text(text)
     assert at_chance(store) == ""
+
+
+def untrained(folder: Path, **train: float) -> Run:
+    """A run without the log of its training."""
+    store = RunStore(folder)
+    run = open_run(run_config(store, str(folder)), writes=False)
+    store.path("train.jsonl").unlink()
+    return replace(run, config=replace(run.config, train=replace(run.config.train, **cast(Any, train))))
+
+
+@pytest.mark.parametrize(
+    ("total", "warm_up", "begun", "said"),
+    [
+        (1400, 200, 0, [500]),  # a fourth of the way after the warm-up
+        (1400, 200, 500, [500]),  # as a run goes on that was killed before it wrote that line
+        (1400, 200, 550, [500]),  # as one that was killed after it
+        (1130, 110, 0, [400]),  # at the first line from there on
+        (1100, 200, 0, []),  # short
+        (1400, 2000, 0, []),  # all of it is warm-up
+    ],
+)
+def test_a_supernet_that_still_guesses_is_reported_once_and_early(
+    after: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+    total: int,
+    warm_up: int,
+    begun: int,
+    said: list[int],
+) -> None:
+    """Also where training goes on from a checkpoint that is older than the log."""
+    run = untrained(after("train") / "run", epochs=10, warmup_epochs=10 * warm_up / total)
+    told = []
+    for first, last in ((0, begun), (max(0, begun - 100), total)):
+        recorder = Recorder(run)
+        recorder.begin(cast(Any, SimpleNamespace(step_count=first, parameters={})), total)
+        for step in range(first + 1, last if last < total else total + 1):
+            recorder.report(Report(step, 0, 0, {"loss": GUESS}, 0.1, 1.0, 0))
+            if "learned next to nothing" in (out := capsys.readouterr().out):
+                told.append(step)
+                assert f"in {step:,} of {total:,} steps" in out
+    assert told == said
+
+
+def test_a_damaged_run_ends_no_training_for_a_hint(after: Callable[[str], Path]) -> None:
+    folder = after("train") / "run"
+    recorder = Recorder(untrained(folder, warmup_epochs=0))
+    recorder.begin(cast(Any, SimpleNamespace(step_count=0, parameters={})), 2000)
+    for step in range(1, 501):
+        if step == 500:
+            (folder / "run.json").write_text("{")
+        recorder.report(Report(step, 0, 0, {"loss": GUESS}, 0.1, 1.0, 0))
