@@ -24,7 +24,7 @@ from nas.runs.settings import absolute, told
 from nas.runs.splits import read_split
 from nas.runs.store import RunStore
 from nas.runs.weights import load_tensors
-from nas.training import ranks
+from nas.training import ranks, sharing
 from nas.training.initial import read_initial
 from search_spaces.checking import check_parts
 from search_spaces.costs import BUILT_IN, temporary_costs
@@ -166,7 +166,7 @@ def start_run(config: Config) -> Run:
     _check_search(config, bound)
     _check_batch(config, split)
     chosen = not config.train.processes and ranks.launched() is None
-    config = ranks.settled(config, bound, device)
+    config = sharing.settled(config, bound, device)
     with costs_of_training(config):
         if chosen:
             config = memory.with_processes_that_fit(config, bound, device, split)

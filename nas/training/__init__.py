@@ -11,4 +11,5 @@ recipes/       named recipes
 jobs.py        one job per network, initialisation and seed
 strategies.py  the strategy that a configuration names
 ranks.py       the processes that train together
+sharing.py     how many they are
 """

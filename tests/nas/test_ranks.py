@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from nas.config import Config, TrainConfig
-from nas.training.ranks import launched, settled, started_group
+from nas.training.ranks import launched, started_group
+from nas.training.sharing import settled
 from search_spaces.errors import InputError
 from search_spaces.named import load_space
 from supernet.ranks import ALONE, Ranks
