@@ -52,6 +52,10 @@ class Ablation:
         """
         return {(found.row, found.seed): found for found in map(Result.read, self.store.each_record(RESULTS))}
 
+    def labels(self, part: str) -> tuple[int, ...]:
+        """Of the images that are scored on the part "test" or "val"."""
+        return self.split.labels["test" if part == "test" else "validation"]
+
     def check_images(self, name: str) -> None:
         """Reads every image of a part, so that what is wrong with it shows before anything is trained.
 

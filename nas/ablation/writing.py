@@ -39,10 +39,8 @@ def text(lines: Sequence[Line]) -> list[str]:
 def notes(ablation: Ablation, lines: Sequence[Line], part: str) -> list[str]:
     """What is said below the table."""
     scores = {line.row.name: dict(zip(line.seeds, line.top1, strict=True)) for line in lines}
-    guessing = said_of_guessing(
-        scores, ablation.split.labels["test" if part == "test" else "validation"], "warmup_epochs"
-    )
-    return [*([guessing] if guessing else []), LEGEND]
+    guessing = said_of_guessing(scores, ablation.labels(part), "warmup_epochs")
+    return [*filter(None, [guessing]), LEGEND]
 
 
 def conditions(ablation: Ablation, part: str, seeds: int) -> dict[str, str]:

@@ -160,8 +160,8 @@ class _Compared:
         networks = [(named[row.name], row.identity, row.costs) for row in ablation.rows]
         entries = entries_of(networks, ablation.results(), self.times, self.config.retrain.seeds)
         noisy = bool(self.times) and was_noisy(self.store, self._times)
-        labels = ablation.split.labels["test" if part == "test" else "validation"]
-        guessing = said_of_guessing({one.name: one.top1(part) for one in entries}, labels, "retrain.warmup_epochs")
+        scores = {one.name: one.top1(part) for one in entries}
+        guessing = said_of_guessing(scores, ablation.labels(part), "retrain.warmup_epochs")
         return Comparison(self.title, part, entries, noisy, self._conditions(ablation), guessing)
 
     def _conditions(self, ablation: Ablation) -> dict[str, str]:

@@ -278,11 +278,8 @@ def test_how_many_processes_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert number("images32", batch_size=256) == 4
     assert number("images32", batch_size=64, budget="4M") == 1  # no step trains a larger network
     assert number("images32", batch_size=64, budget="4M", largest=2) == 2
-    assert (
-        number("images32", batch_size=64, budget="macs=4M..9G")
-        == number("images32", batch_size=64, budget="params=9M")
-        > 1
-    )
+    for loose in ("macs=4M..9G", "params=9M"):
+        assert number("images32", batch_size=64, budget=loose) == number("images32", batch_size=64)
     assert number("transxnet", batch_size=6) == 3  # each has two images
     assert number("transxnet", batch_size=2) == 1
 
